@@ -1,0 +1,347 @@
+"""One end of the wire as a state machine: bytes in, events out; messages in, bytes out.
+
+It knows no file, no thread and no clock: `now`, in monotonic seconds, is an argument wherever time matters. What
+the peer sends never raises out of it; it becomes an event. What our own side asks for against the rules raises
+LocalProtocolError, and nothing goes out. The rules themselves are the tables of `wire.tables`.
+Warning: not thread-safe; whoever shares a Connection between threads holds a lock around every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+
+from procvision_sdk.wire.codec import Codec, error_for
+from procvision_sdk.wire.errors import LocalProtocolError, RemoteProtocolError
+from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, FrameSplitter, frame
+from procvision_sdk.wire.greeting import PROTOCOL_VERSION
+from procvision_sdk.wire.heartbeat import Heartbeat, HeartbeatPolicy
+from procvision_sdk.wire.messages import (
+    MESSAGE_TYPES,
+    AnyMessage,
+    Call,
+    Error,
+    HostHello,
+    Ping,
+    Pong,
+    Result,
+    RunnerHello,
+)
+from procvision_sdk.wire.tables import TRANSITIONS, Act, ConnectionState, Role
+
+DEFAULT_HANDSHAKE_TIMEOUT_S = 2.0
+"""The seed's bound: the runner answers the host's hello within 2 s."""
+DEFAULT_MAX_PENDING = 4
+"""How many calls a runner may send ahead of their answers."""
+
+
+@attrs.frozen
+class Violation:
+    """The peer broke a rule. `reply` is the `error` frame to send, None where nothing can be sent any more.
+
+    `kind` is the machine-readable rule, `fatal` says that the connection is over: hang up after the reply.
+    `request_id` is the refused frame's own; a runner's call of that id has had its answer with this.
+    """
+
+    kind: str
+    message: str
+    fatal: bool
+    reply: Error | None
+    request_id: str | None = None
+
+
+@attrs.frozen
+class UnexpectedAnswer:
+    """An answer that no call or ping is waiting for: late, doubled or invented. Never taken for another's."""
+
+    message: Result | Error | Pong
+
+
+@attrs.frozen
+class PeerClosed:
+    """The peer's stream ended between two frames."""
+
+
+@attrs.frozen
+class HandshakeExpired:
+    """The peer's hello did not come within the handshake's timeout."""
+
+    timeout_s: float
+
+
+@attrs.frozen
+class PingDue:
+    """It is time to send this ping."""
+
+    ping: Ping
+
+
+@attrs.frozen
+class PongMissed:
+    """A ping was not answered in time; `unresponsive` once that happened as often in a row as is allowed."""
+
+    misses: int
+    unresponsive: bool
+
+
+Event: TypeAlias = (
+    AnyMessage | Violation | UnexpectedAnswer | PeerClosed | HandshakeExpired | PingDue | PongMissed
+)
+
+
+def major(version: str) -> str:
+    """The part of a protocol version that both sides must share."""
+    return version.split(".", 1)[0]
+
+
+class Connection:
+    """The wire as `role` sees it.
+
+    `handshake_timeout_s` of 0 waits for ever. `heartbeat` is the runner's policy; a host has none.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        now: float,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+        max_pending: int = DEFAULT_MAX_PENDING,
+        handshake_timeout_s: float = DEFAULT_HANDSHAKE_TIMEOUT_S,
+        heartbeat: HeartbeatPolicy | None = None,
+    ) -> None:
+        self.role = role
+        self.state = ConnectionState.STARTING
+        self.max_frame_bytes = max_frame_bytes
+        self.max_pending = max_pending
+        self.handshake_timeout_s = handshake_timeout_s
+        self.peer_hello: HostHello | RunnerHello | None = None
+        self._table: Mapping[ConnectionState, Mapping[Act, ConnectionState]] = TRANSITIONS[role]
+        self._codec = Codec(role)
+        self._splitter = FrameSplitter(max_frame_bytes)
+        self._pending: dict[str, Call] = {}
+        self._anonymous = 0
+        self._handshake_deadline = now + handshake_timeout_s if handshake_timeout_s else None
+        self._heartbeat_policy = heartbeat
+        self._heartbeat: Heartbeat | None = None
+        self._pings = 0
+
+    @property
+    def pending(self) -> int:
+        """How many calls wait for their answer."""
+        return len(self._pending) + self._anonymous
+
+    # --- what we send ---------------------------------------------------------------------------------------
+
+    def send(self, message: AnyMessage, now: float = 0.0, *, checked: bool = False) -> bytes:
+        """The frame to write, whole. `checked`: its values have been through `plain` already.
+
+        Raises LocalProtocolError, with nothing changed, where the tables, the frame limit or JSON forbid it.
+        """
+        target = self._table[self.state].get(("send", message.TYPE))
+        if target is None:
+            raise LocalProtocolError(
+                f"a {self.role} may not send {message.TYPE} while its connection is {self.state}; "
+                f"it may send {self._legal('send')}"
+            )
+        if type(message) is Call:
+            self._check_own_call(message)
+        payload = self._codec.encode(message, checked=checked)
+        if len(payload) > self.max_frame_bytes:
+            raise LocalProtocolError(
+                f"this {message.TYPE} takes {len(payload)} bytes, a frame holds at most {self.max_frame_bytes}; "
+                "hint: pictures travel in shared memory, large findings in files that the answer names"
+            )
+        if type(message) is Call:
+            assert message.request_id is not None
+            self._pending[message.request_id] = message
+        elif type(message) is Result or type(message) is Error:
+            self._settle_own_answer(message)
+        elif type(message) is Ping and self._heartbeat is not None and message.request_id is not None:
+            self._heartbeat.sent(message.request_id, now)
+        elif message.TYPE == "hello" and target is ConnectionState.OPEN:
+            self._opened(now)
+        self.state = target
+        return frame(payload)
+
+    def hello_was_written(self) -> None:
+        """The host's hello went out by `greeting`, before this object could be made."""
+        self.state = self._table[self.state]["send", "hello"]
+
+    def drain(self) -> None:
+        """A host's own decision to leave: from now on it takes no new call."""
+        self.state = self._table[self.state].get(("local", "drain"), self.state)
+
+    def _check_own_call(self, call: Call) -> None:
+        if call.request_id is None:
+            raise LocalProtocolError(
+                "a call needs a request_id: without it its answer can't be told from another's"
+            )
+        if call.request_id in self._pending:
+            raise LocalProtocolError(
+                f"a call with request_id {call.request_id!r} is still waiting for its answer"
+            )
+
+    def _settle_own_answer(self, answer: Result | Error) -> None:
+        # Only a host has taken calls; a runner's `error` frames answer no call of its own.
+        if self.role is Role.HOST:
+            if answer.request_id is None:
+                self._anonymous = max(0, self._anonymous - 1) if type(answer) is Result else self._anonymous
+            else:
+                self._pending.pop(answer.request_id, None)
+
+    # --- what comes in --------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now: float = 0.0) -> list[Event]:
+        """The events that these bytes complete. Never raises for what the peer sent."""
+        payloads = self._splitter.feed(data)
+        if len(payloads) == 1 and self._splitter.overrun is None:
+            return [self._event(payloads[0], now)]
+        events = [self._event(payload, now) for payload in payloads]
+        overrun = self._splitter.overrun
+        if overrun is not None and self.state not in (ConnectionState.FAILED, ConnectionState.CLOSED):
+            events.append(
+                self._fatal(
+                    "frame_too_large",
+                    f"a frame of {overrun} bytes was announced, the limit is {self.max_frame_bytes}; "
+                    "hint: if this is text, something else writes to the protocol's pipe",
+                )
+            )
+        return events
+
+    def receive_end(self) -> list[Event]:
+        """The peer's stream ended."""
+        if self._splitter.inside_frame and ("receive", "garbage") in self._table[self.state]:
+            return [self._fatal("cut_frame", "the stream ended inside a frame")]
+        self.state = self._table[self.state].get(("receive", "end"), self.state)
+        return [PeerClosed()]
+
+    def _event(self, payload: bytes | memoryview, now: float) -> Event:
+        try:
+            message = self._codec.decode(payload)
+            target = self._table[self.state].get(("receive", message.TYPE))
+            if target is None:
+                raise self._illegal(message)
+            event = self._accepted(message, now)
+        except RemoteProtocolError as violation:
+            if violation.fatal:
+                return self._fatal(violation.kind, str(violation))
+            if self.role is Role.RUNNER and violation.request_id is not None:
+                self._pending.pop(violation.request_id, None)
+            return Violation(
+                violation.kind,
+                str(violation),
+                fatal=False,
+                reply=self._reply(violation),
+                request_id=violation.request_id,
+            )
+        self.state = target
+        return event
+
+    def _accepted(self, message: AnyMessage, now: float) -> Event:
+        kind = type(message)
+        if kind is Call:
+            self._take_call(message)  # type: ignore[arg-type]
+        elif kind is Result or (
+            kind is Error and message.request_id is not None and self.role is Role.RUNNER
+        ):
+            if self._pending.pop(message.request_id or "", None) is None:
+                return UnexpectedAnswer(message)  # type: ignore[arg-type]
+        elif kind is Pong:
+            if self._heartbeat is not None and not self._heartbeat.answered(message.request_id, now):
+                return UnexpectedAnswer(message)  # type: ignore[arg-type]
+        elif kind is HostHello or kind is RunnerHello:
+            self._take_hello(message, now)  # type: ignore[arg-type]
+        return message
+
+    def _take_call(self, call: Call) -> None:
+        if self.pending >= self.max_pending:
+            raise RemoteProtocolError(
+                "busy",
+                f"{self.pending} calls wait already, at most {self.max_pending} may; "
+                "hint: send the next when an answer has come",
+                request_id=call.request_id,
+                retryable=True,
+            )
+        if call.request_id is None:
+            self._anonymous += 1
+        elif call.request_id in self._pending:
+            # Answered without the id: with it the first call's answer could not be told from this refusal.
+            raise RemoteProtocolError(
+                "duplicate_request_id", f"a call with request_id {call.request_id!r} waits already"
+            )
+        else:
+            self._pending[call.request_id] = call
+
+    def _take_hello(self, hello: HostHello | RunnerHello, now: float) -> None:
+        version = hello.sdk_version if isinstance(hello, HostHello) else hello.runner_version
+        if major(version) != major(PROTOCOL_VERSION):
+            raise RemoteProtocolError(
+                "incompatible_version",
+                f"the peer speaks protocol {version[:40]!r}, this {self.role} speaks {PROTOCOL_VERSION}; "
+                "hint: the major versions must be the same, upgrade the older of the two",
+                fatal=True,
+            )
+        self.peer_hello = hello
+        if self.role is Role.HOST:
+            self._opened(now)
+
+    def _opened(self, now: float) -> None:
+        self._handshake_deadline = None
+        if self._heartbeat_policy is not None:
+            self._heartbeat = Heartbeat(self._heartbeat_policy, now)
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float | None:
+        """The next instant at which `tick` has something to say."""
+        if self._handshake_deadline is not None:
+            return self._handshake_deadline
+        return self._heartbeat.deadline if self._heartbeat is not None else None
+
+    def tick(self, now: float) -> list[Event]:
+        """What the passing of time brings: an expired handshake, a missed pong, a ping that is due."""
+        if self._handshake_deadline is not None:
+            if now < self._handshake_deadline:
+                return []
+            self._handshake_deadline = None
+            return [HandshakeExpired(self.handshake_timeout_s)]
+        heartbeat = self._heartbeat
+        if heartbeat is None or ("send", "ping") not in self._table[self.state]:
+            return []
+        events: list[Event] = []
+        if heartbeat.missed(now):
+            events.append(PongMissed(heartbeat.misses, heartbeat.unresponsive))
+        if heartbeat.ping_due(now):
+            self._pings += 1
+            events.append(PingDue(Ping(request_id=f"ping-{self._pings}")))
+        return events
+
+    # --- refusals -------------------------------------------------------------------------------------------
+
+    def _legal(self, direction: str) -> str:
+        names = (name for way, name in self._table[self.state] if way == direction and name in MESSAGE_TYPES)
+        return ", ".join(names) or "nothing"
+
+    def _illegal(self, message: AnyMessage) -> RemoteProtocolError:
+        return RemoteProtocolError(
+            "draining"
+            if self.state is ConnectionState.DRAINING and message.TYPE == "call"
+            else "illegal_in_state",
+            f"{message.TYPE} is not legal while the {self.role}'s connection is {self.state}; "
+            f"legal are {self._legal('receive')}",
+            request_id=message.request_id,
+            retryable=message.TYPE == "call",
+        )
+
+    def _reply(self, violation: RemoteProtocolError) -> Error | None:
+        return error_for(violation) if ("send", "error") in self._table[self.state] else None
+
+    def _fatal(self, kind: str, text: str) -> Violation:
+        violation = RemoteProtocolError(kind, text, fatal=True)
+        reply = self._reply(violation)
+        self.state = self._table[self.state].get(("receive", "garbage"), ConnectionState.FAILED)
+        return Violation(kind, text, fatal=True, reply=reply)

@@ -1,0 +1,67 @@
+"""Frames: 4 bytes of length, unsigned and big endian, then as many bytes of payload.
+
+The strategy: the limit is checked on the header, so a claim costs nothing; what arrives is kept only until its
+frame is whole; a frame that comes alone in one read, which is the rule, is handed on without being copied.
+Warning: after `overrun` is set nothing that follows can be told apart any more. The caller has to hang up.
+"""
+
+from __future__ import annotations
+
+from procvision_sdk.wire.greeting import HEADER_BYTES
+
+DEFAULT_MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""64 MiB, the protocol's default; either side may set another."""
+
+
+def frame(payload: bytes) -> bytes:
+    """`payload` with its header in front, to be written in one go."""
+    return len(payload).to_bytes(HEADER_BYTES, "big") + payload
+
+
+class FrameSplitter:
+    """Cuts a byte stream into payloads, whatever the chunks it arrives in."""
+
+    __slots__ = ("_kept", "_needed", "max_frame_bytes", "overrun")
+
+    def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
+        self.max_frame_bytes = max_frame_bytes
+        self.overrun: int | None = None
+        """The length that broke the limit, once one has."""
+        self._kept = bytearray()
+        self._needed = HEADER_BYTES
+
+    @property
+    def inside_frame(self) -> bool:
+        """Whether a frame has begun and is not yet whole: an end of file now would cut it."""
+        return bool(self._kept)
+
+    def feed(self, data: bytes) -> list[bytes | memoryview]:
+        """The payloads that are whole now, in order. An empty payload is one of zero length."""
+        if self.overrun is not None:
+            return []
+        if not self._kept and len(data) > HEADER_BYTES:
+            length = int.from_bytes(data[:HEADER_BYTES], "big")
+            if length == len(data) - HEADER_BYTES and length <= self.max_frame_bytes:
+                return [memoryview(data)[HEADER_BYTES:]]
+        self._kept += data
+        payloads: list[bytes | memoryview] = []
+        start = 0
+        kept = self._kept
+        available = len(kept)
+        # `_needed` spares the header's second reading while a large frame comes in by small pieces.
+        while available - start >= self._needed:
+            length = int.from_bytes(kept[start : start + HEADER_BYTES], "big")
+            if length > self.max_frame_bytes:
+                self.overrun = length
+                self._kept = bytearray()
+                return payloads
+            end = start + HEADER_BYTES + length
+            if end > available:
+                self._needed = HEADER_BYTES + length
+                break
+            payloads.append(bytes(kept[start + HEADER_BYTES : end]))
+            start = end
+            self._needed = HEADER_BYTES
+        if start:
+            del kept[:start]
+        return payloads

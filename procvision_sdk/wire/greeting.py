@@ -1,0 +1,44 @@
+"""The host's hello as bytes, from nothing but the standard library's core.
+
+A host writes this frame before it imports the JSON codec, the algorithm or anything else that takes time, so the
+frame is put together by hand here. A test holds it against the message class `wire.messages.HostHello`.
+"""
+
+from __future__ import annotations
+
+PROTOCOL_VERSION = "1.0"
+"""major.minor: another major is refused by either side, another minor is talked to."""
+
+HOST_CAPABILITIES = ("cancel", "info", "reset", "pending")
+"""What this host understands beyond the outline protocol: the message `cancel`, the phases `info` and `reset`,
+and several calls sent ahead of their answers."""
+
+HEADER_BYTES = 4
+
+
+def quoted(text: str) -> str:
+    """`text` as a JSON string, ASCII only, surrogates included."""
+    out = ['"']
+    for char in text:
+        point = ord(char)
+        if char in '"\\':
+            out.append("\\" + char)
+        elif 0x20 <= point < 0x7F:
+            out.append(char)
+        elif point <= 0xFFFF:
+            out.append(f"\\u{point:04x}")
+        else:
+            point -= 0x10000
+            out.append(f"\\u{0xD800 + (point >> 10):04x}\\u{0xDC00 + (point & 0x3FF):04x}")
+    out.append('"')
+    return "".join(out)
+
+
+def hello_frame(algorithm: str, process_id: int) -> bytes:
+    """The whole frame, header included, for an algorithm named as it was asked for."""
+    capabilities = ",".join(quoted(name) for name in HOST_CAPABILITIES)
+    payload = (
+        f'{{"type":"hello","sdk_version":"{PROTOCOL_VERSION}","capabilities":[{capabilities}],'
+        f'"algorithm":{{"name":{quoted(algorithm)}}},"process_id":{process_id:d}}}'
+    ).encode("ascii")
+    return len(payload).to_bytes(HEADER_BYTES, "big") + payload

@@ -1,0 +1,71 @@
+"""The heartbeat's arithmetic: when to ping, when a pong is missed, when a host counts as unresponsive.
+
+No clock and no thread: every method takes `now`, monotonic seconds. A ping is due an interval after the last;
+after a missed pong the next ping is due at once, so that a dead host is known `grace_s * misses_allowed` after
+the first unanswered ping.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class HeartbeatPolicy:
+    """The protocol's defaults: a ping every 5 s, answered within 2 s, two misses."""
+
+    interval_s: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
+    grace_s: float = attrs.field(default=2.0, validator=attrs.validators.gt(0))
+    misses_allowed: int = attrs.field(default=2, validator=attrs.validators.ge(1))
+
+
+class Heartbeat:
+    """The state of one heartbeat. `misses` counts pongs missed in a row."""
+
+    __slots__ = ("_next_ping", "_outstanding", "_pong_deadline", "misses", "policy")
+
+    def __init__(self, policy: HeartbeatPolicy, now: float) -> None:
+        self.policy = policy
+        self.misses = 0
+        self._outstanding: set[str] = set()
+        self._next_ping: float | None = now + policy.interval_s
+        self._pong_deadline: float | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """The next instant at which `due` has something to say; None once the host is unresponsive."""
+        return self._pong_deadline if self._pong_deadline is not None else self._next_ping
+
+    @property
+    def unresponsive(self) -> bool:
+        """Whether as many pongs in a row were missed as the policy allows."""
+        return self.misses >= self.policy.misses_allowed
+
+    def sent(self, request_id: str, now: float) -> None:
+        """A ping went out."""
+        self._outstanding.add(request_id)
+        self._pong_deadline = now + self.policy.grace_s
+        self._next_ping = None
+
+    def answered(self, request_id: str | None, now: float) -> bool:
+        """A pong came in; False if no ping of that id was waiting for it."""
+        if request_id not in self._outstanding:
+            return False
+        self._outstanding.clear()
+        self.misses = 0
+        self._pong_deadline = None
+        self._next_ping = now + self.policy.interval_s
+        return True
+
+    def missed(self, now: float) -> bool:
+        """Whether a pong's deadline has passed; counts it. A late pong still ends the row of misses."""
+        if self._pong_deadline is None or now < self._pong_deadline:
+            return False
+        self.misses += 1
+        self._pong_deadline = None
+        self._next_ping = None if self.unresponsive else now
+        return True
+
+    def ping_due(self, now: float) -> bool:
+        """Whether it is time to send the next ping."""
+        return self._next_ping is not None and now >= self._next_ping
