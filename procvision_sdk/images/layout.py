@@ -1,0 +1,182 @@
+"""A slot of shared memory: its header, and the id that names it in a call.
+
+    offset  bytes
+    0       8      magic, b"PVSLOT\\r\\n"
+    8       2      layout version, 1
+    10      1      color space: 1 RGB, 2 BGR, 3 MONO
+    11      1      encoding: 1 raw, 2 jpeg, 3 png
+    12      4      offset of the payload, from the start of the segment
+    16      8      generation: how often the slot was written; odd while it is being written
+    24      4      width in pixels
+    28      4      height in pixels
+    32      8      payload's length in bytes
+    40      4      CRC-32 of the payload, 0 where it wasn't computed
+    44      20     zero
+
+All numbers are little endian. The payload begins on a page of its own. Raw pixels lie row by row without padding,
+8 bits a sample. The id is `shm:SEGMENT:GENERATION`: it carries the generation, so that an id that is one picture
+late can't be taken for the picture that lies there now.
+Warning: the header is the peer's claim. Nothing of it is used before it was held against the segment's real size.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+import attrs
+
+from procvision_sdk.errors import CallRefusedError, ErrorCode
+from procvision_sdk.images.meta import ColorSpace, Encoding, ImageMeta
+
+MAGIC = b"PVSLOT\r\n"
+LAYOUT_VERSION = 1
+HEADER_BYTES = 64
+PAYLOAD_OFFSET = 4096
+"""One page, so that the payload is page-aligned whatever reads or writes it."""
+
+SCHEME = "shm"
+MAX_ID_LENGTH = 128
+MAX_SEGMENT_NAME_LENGTH = 64
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+COLOR_CODES: Mapping[str, int] = {"RGB": 1, "BGR": 2, "MONO": 3}
+ENCODING_CODES: Mapping[str, int] = {"raw": 1, "jpeg": 2, "png": 3}
+_COLORS: Mapping[int, ColorSpace] = {1: "RGB", 2: "BGR", 3: "MONO"}
+_ENCODINGS: Mapping[int, Encoding] = {1: "raw", 2: "jpeg", 3: "png"}
+
+_HEADER = struct.Struct("<8sHBBIQIIQI20x")
+_GENERATION = struct.Struct("<Q")
+_GENERATION_OFFSET = 16
+
+
+@attrs.frozen
+class SlotHeader:
+    """What stands at the head of a slot."""
+
+    generation: int
+    width: int
+    height: int
+    color_space: ColorSpace
+    encoding: Encoding
+    payload_bytes: int
+    payload_crc32: int = 0
+    payload_offset: int = PAYLOAD_OFFSET
+
+
+def slot_id(segment: str, generation: int) -> str:
+    """The `shared_mem_id` of what a slot holds now."""
+    return f"{SCHEME}:{segment}:{generation}"
+
+
+def parse_slot_id(shared_mem_id: str) -> tuple[str, int]:
+    """Segment name and generation. Raises CallRefusedError (1002, kind `bad_image_id`); names no file unchecked."""
+    if len(shared_mem_id) <= MAX_ID_LENGTH:
+        parts = shared_mem_id.split(":")
+        if len(parts) == 3:
+            scheme, segment, generation = parts
+            if (
+                scheme == SCHEME
+                and 0 < len(segment) <= MAX_SEGMENT_NAME_LENGTH
+                and _NAME_CHARACTERS.issuperset(segment)
+                and 0 < len(generation) <= 20
+                and generation.isascii()
+                and generation.isdecimal()
+            ):
+                return segment, int(generation)
+    raise CallRefusedError(
+        ErrorCode.IMAGE_LOAD_FAILED,
+        "bad_image_id",
+        f"shared_mem_id {shared_mem_id[:80]!r} is not of the form shm:SEGMENT:GENERATION "
+        f"(letters, digits, _ and -, at most {MAX_ID_LENGTH} characters)",
+    )
+
+
+def write_header(buffer: memoryview | bytearray, header: SlotHeader) -> None:
+    """Puts a header at the start of a segment."""
+    _HEADER.pack_into(
+        buffer,
+        0,
+        MAGIC,
+        LAYOUT_VERSION,
+        COLOR_CODES[header.color_space],
+        ENCODING_CODES[header.encoding],
+        header.payload_offset,
+        header.generation,
+        header.width,
+        header.height,
+        header.payload_bytes,
+        header.payload_crc32,
+    )
+
+
+def read_generation(buffer: memoryview | bytes) -> int:
+    """The generation alone."""
+    generation: int = _GENERATION.unpack_from(buffer, _GENERATION_OFFSET)[0]
+    return generation
+
+
+def write_generation(buffer: memoryview | bytearray, generation: int) -> None:
+    """Marks a slot as being written (odd) or written (even)."""
+    _GENERATION.pack_into(buffer, _GENERATION_OFFSET, generation)
+
+
+def read_header(buffer: memoryview | bytes, segment_bytes: int) -> SlotHeader:
+    """The header of a segment of `segment_bytes`, with every claim held against that size.
+
+    Raises CallRefusedError (1002, kinds `bad_slot`, `slot_overrun`).
+    """
+    if segment_bytes < HEADER_BYTES:
+        raise _bad("bad_slot", f"the segment holds {segment_bytes} bytes, a slot's header alone takes {HEADER_BYTES}")
+    magic, version, color, encoding, offset, generation, width, height, length, crc = _HEADER.unpack_from(buffer, 0)
+    if magic != MAGIC:
+        raise _bad("bad_slot", "the segment doesn't begin with a slot's magic: it isn't a slot")
+    if version != LAYOUT_VERSION:
+        raise _bad("bad_slot", f"the slot has layout version {version}, this side reads {LAYOUT_VERSION}")
+    if color not in _COLORS or encoding not in _ENCODINGS:
+        raise _bad("bad_slot", f"the slot's header has color space {color} and encoding {encoding}: unknown")
+    if offset < HEADER_BYTES or offset + length > segment_bytes:
+        raise _bad(
+            "slot_overrun",
+            f"the slot's header claims {length} bytes from {offset} on, the segment holds {segment_bytes}",
+        )
+    return SlotHeader(generation, width, height, _COLORS[color], _ENCODINGS[encoding], length, crc, offset)
+
+
+def check_header(header: SlotHeader, generation: int, meta: ImageMeta) -> None:
+    """Holds a header against the call that names it.
+
+    Raises CallRefusedError (1002) of kind `stale_image`, `image_mismatch` or `slot_overrun`.
+    """
+    if header.generation != generation or generation % 2:
+        raise stale(generation, header.generation)
+    if (
+        header.width != meta.width
+        or header.height != meta.height
+        or header.color_space != meta.color_space
+        or header.encoding != meta.encoding
+    ):
+        raise _bad(
+            "image_mismatch",
+            f"the slot holds {header.width} x {header.height} {header.color_space} {header.encoding}, "
+            f"image_meta says {meta.width} x {meta.height} {meta.color_space} {meta.encoding}",
+        )
+    if header.encoding == "raw" and header.payload_bytes != meta.raw_bytes:
+        raise _bad(
+            "slot_overrun",
+            f"{meta.width} x {meta.height} {meta.color_space} takes {meta.raw_bytes} bytes, "
+            f"the slot's header says {header.payload_bytes}",
+        )
+
+
+def stale(asked: int, found: int) -> CallRefusedError:
+    """The refusal of a picture that is not, or no longer, the one the call names."""
+    return _bad(
+        "stale_image",
+        f"the call names generation {asked}, the slot holds {found}: the picture was replaced; "
+        "hint: keep a slot's lease until its call is answered",
+    )
+
+
+def _bad(kind: str, text: str) -> CallRefusedError:
+    return CallRefusedError(ErrorCode.IMAGE_LOAD_FAILED, kind, text)

@@ -1,0 +1,62 @@
+"""`manifest.json` as classes, and the JSON Schema made from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from procvision_sdk.manifest.parameters import AnyParameter
+
+ANY_PID = "*"
+"""In `supported_pids`: whatever product id a call names."""
+
+MANIFEST_FILE = "manifest.json"
+
+_NAME = Meta(
+    pattern="^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$",
+    max_length=64,
+    description="The algorithm's name: the entry point's, and what --algo takes",
+)
+_VERSION = Meta(pattern="^[0-9A-Za-z][0-9A-Za-z.!+_-]*$", max_length=64, description="The distribution's version")
+_ENTRY_POINT = Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", description="module:Class of the algorithm")
+
+
+class Step(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """One numbered position in the inspection; `index` counts from 1."""
+
+    index: Annotated[int, Meta(ge=1)]
+    name: Annotated[str, Meta(min_length=1)]
+    description: str = ""
+    params: list[AnyParameter] = []
+
+
+class Manifest(Struct, kw_only=True, frozen=True):
+    """What a plugin declares of one algorithm. Fields it doesn't know are ignored."""
+
+    name: Annotated[str, _NAME]
+    version: Annotated[str, _VERSION]
+    entry_point: Annotated[str, _ENTRY_POINT]
+    supported_pids: Annotated[list[str], Meta(min_length=1, description='Product ids; "*" stands for any')]
+    steps: Annotated[list[Step], Meta(min_length=1)]
+    description: str = ""
+    required_assets: Annotated[
+        dict[str, list[str]],
+        Meta(description="Files below the package, by the product id that needs them"),
+    ] = {}
+    default_config: Annotated[dict[str, Any], Meta(description="The vendor's own settings")] = {}
+
+    def step(self, index: int) -> Step | None:
+        """The step of this number."""
+        return next((step for step in self.steps if step.index == index), None)
+
+    def supports(self, pid: str) -> bool:
+        """Whether a product id is declared."""
+        return pid in self.supported_pids or ANY_PID in self.supported_pids
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of `manifest.json`."""
+    schema = msgspec.json.schema(Manifest)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ProcVision manifest", **schema}

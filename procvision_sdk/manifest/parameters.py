@@ -1,0 +1,194 @@
+"""The typed parameters of a step, which a user interface can draw and a host can check.
+
+Each kind is a class of its own with the method `problem(value, size)`: None if the value is allowed, otherwise
+what is wrong with it, with the bound and the value.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from procvision_sdk.errors import CallRefusedError, ErrorCode
+
+Size: TypeAlias = "tuple[int, int] | None"
+"""A picture's (width, height) in pixels; None where a call has none."""
+
+
+class Parameter(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    """What every parameter has. One with neither `default` nor `required` is optional and absent by default."""
+
+    key: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=64, description="The name in user_params")]
+    description: Annotated[str, Meta(description="What an operator reads")] = ""
+    required: Annotated[bool, Meta(description="Whether every call must give it")] = False
+
+    def problem(self, value: Any, size: Size) -> str | None:
+        """What is wrong with a value."""
+        raise NotImplementedError  # pragma: no cover - every kind has its own
+
+
+def _range_problem(value: float, low: float | None, high: float | None, unit: str) -> str | None:
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = f"{'-inf' if low is None else low}..{'inf' if high is None else high}"
+        return f"is {value}, allowed is {bounds} {unit}".rstrip()
+    return None
+
+
+class IntParameter(Parameter, kw_only=True, frozen=True, tag="int"):
+    """A whole number between `min` and `max`, both included."""
+
+    default: int | UnsetType = UNSET
+    min: int | None = None
+    max: int | None = None
+    unit: str = ""
+
+    def problem(self, value: Any, size: Size) -> str | None:
+        """What is wrong with a value."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            return f"is {value!r:.60}, a whole number is asked for"
+        return _range_problem(value, self.min, self.max, self.unit)
+
+
+class FloatParameter(Parameter, kw_only=True, frozen=True, tag="float"):
+    """A finite number between `min` and `max`, both included."""
+
+    default: float | UnsetType = UNSET
+    min: float | None = None
+    max: float | None = None
+    unit: str = ""
+
+    def problem(self, value: Any, size: Size) -> str | None:
+        """What is wrong with a value."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return f"is {value!r:.60}, a number is asked for"
+        return _range_problem(value, self.min, self.max, self.unit)
+
+
+class BoolParameter(Parameter, kw_only=True, frozen=True, tag="bool"):
+    """true or false."""
+
+    default: bool | UnsetType = UNSET
+
+    def problem(self, value: Any, size: Size) -> str | None:
+        """What is wrong with a value."""
+        return None if isinstance(value, bool) else f"is {value!r:.60}, true or false is asked for"
+
+
+class StringParameter(Parameter, kw_only=True, frozen=True, tag="string"):
+    """A text; `pattern` is a regular expression that must match the whole of it."""
+
+    default: str | UnsetType = UNSET
+    min_length: Annotated[int, Meta(ge=0)] = 0
+    max_length: Annotated[int, Meta(ge=0)] | None = None
+    pattern: str | None = None
+
+    def problem(self, value: Any, size: Size) -> str | None:
+        """What is wrong with a value."""
+        if not isinstance(value, str):
+            return f"is {value!r:.60}, a text is asked for"
+        if len(value) < self.min_length or (self.max_length is not None and len(value) > self.max_length):
+            most = "any" if self.max_length is None else self.max_length
+            return f"has {len(value)} characters, allowed are {self.min_length}..{most}"
+        if self.pattern is not None and re.fullmatch(self.pattern, value) is None:
+            return f"is {value!r:.60}, which doesn't match {self.pattern!r}"
+        return None
+
+
+class EnumParameter(Parameter, kw_only=True, frozen=True, tag="enum"):
+    """One of `choices`."""
+
+    choices: Annotated[list[str], Meta(min_length=1)]
+    default: str | UnsetType = UNSET
+
+    def problem(self, value: Any, size: Size) -> str | None:
+        """What is wrong with a value."""
+        return None if value in self.choices else f"is {value!r:.60}, allowed are {', '.join(self.choices)}"
+
+
+class RectParameter(Parameter, kw_only=True, frozen=True, tag="rect"):
+    """A rectangle in pixels, inside the picture."""
+
+    default: dict[str, float] | UnsetType = UNSET
+
+    def problem(self, value: Any, size: Size) -> str | None:
+        """What is wrong with a value."""
+        keys = ("x", "y", "width", "height")
+        if not isinstance(value, Mapping) or set(value) != set(keys):
+            return f"is {value!r:.60}, a rect with {', '.join(keys)} is asked for"
+        for key in keys:
+            number = value[key]
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+                return f"has {key} = {number!r:.60}, a number is asked for"
+        x, y, width, height = (value[key] for key in keys)
+        if x < 0 or y < 0 or width <= 0 or height <= 0:
+            return f"is x={x}, y={y}, width={width}, height={height}: it has an area and no negative corner"
+        if size is not None and (x + width > size[0] or y + height > size[1]):
+            return f"reaches to ({x + width}, {y + height}), the picture is {size[0]} x {size[1]}"
+        return None
+
+
+AnyParameter: TypeAlias = (
+    IntParameter | FloatParameter | BoolParameter | StringParameter | EnumParameter | RectParameter
+)
+
+
+class ParameterSchema:
+    """The parameters of one step, ready to check a call's `user_params`."""
+
+    __slots__ = ("_by_key", "_defaults", "_required", "_step")
+
+    def __init__(self, step_index: int, parameters: Sequence[AnyParameter]) -> None:
+        self._step = step_index
+        self._by_key = {parameter.key: parameter for parameter in parameters}
+        self._defaults = {p.key: p.default for p in parameters if p.default is not UNSET}
+        self._required = tuple(p.key for p in parameters if p.required and p.default is UNSET)
+
+    def completed(self, given: Mapping[str, Any], size: Size) -> dict[str, Any]:
+        """`given` with the defaults filled in.
+
+        Raises CallRefusedError (1006, kind `bad_parameter`) naming the parameter, the bound and the value.
+        """
+        completed = dict(self._defaults)
+        for key, value in given.items():
+            parameter = self._by_key.get(key)
+            if parameter is None:
+                raise self._refused(
+                    key, f"is not a parameter of this step; known are {', '.join(self._by_key) or 'none'}"
+                )
+            problem = parameter.problem(value, size)
+            if problem is not None:
+                raise self._refused(key, problem)
+            completed[key] = value
+        for key in self._required:
+            if key not in completed:
+                raise self._refused(key, "is required and missing")
+        return completed
+
+    def _refused(self, key: str, text: str) -> CallRefusedError:
+        return CallRefusedError(
+            ErrorCode.INVALID_PARAMS, "bad_parameter", f"step {self._step}: parameter {key!r:.80} {text}"
+        )
+
+
+def own_problems(parameter: AnyParameter) -> list[str]:
+    """What contradicts itself in a parameter's declaration: bounds the wrong way round, a default out of bounds."""
+    problems: list[str] = []
+    if isinstance(parameter, (IntParameter, FloatParameter)):
+        if parameter.min is not None and parameter.max is not None and parameter.min > parameter.max:
+            problems.append(f"min {parameter.min} is above max {parameter.max}")
+    elif isinstance(parameter, StringParameter) and parameter.pattern is not None:
+        try:
+            re.compile(parameter.pattern)
+        except re.error as error:
+            return [f"pattern {parameter.pattern!r} is no regular expression: {error}"]
+    if parameter.default is not UNSET:
+        default = msgspec.to_builtins(parameter.default)
+        problem = parameter.problem(default, None)
+        if problem is not None:
+            problems.append(f"its default {problem}")
+    return problems

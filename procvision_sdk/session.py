@@ -1,0 +1,105 @@
+"""One inspection of one product, as an algorithm sees it, and what keeps its state between calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from procvision_sdk.plain import plain
+
+_EMPTY_STATE = b"{}"
+
+
+@runtime_checkable
+class SessionStore(Protocol):
+    """Keeps the state of sessions between calls, as JSON bytes. A host calls it from one thread.
+
+    An exception from any of these fails the call with its text: a store that can't answer is never taken for an
+    empty session.
+    """
+
+    def load(self, session_id: str) -> bytes | None:
+        """The state last saved under this id; None if there is none."""
+
+    def save(self, session_id: str, state: bytes) -> None:
+        """Keeps the state; when this returns, a later `load` finds it."""
+
+    def delete(self, session_id: str) -> None:
+        """Forgets the id; one that isn't known is no error."""
+
+    def close(self) -> None:
+        """Gives back what the store holds; a second call does nothing."""
+
+
+class Session:
+    """A key-value store that lives as long as the inspection of one product.
+
+    `context` is the runner's and read-only. The state is the algorithm's: values are what JSON can carry, every
+    later call with the same id sees them, no other id does. A value that `get` returned may be changed in place;
+    what it holds when the call ends is what is kept.
+    """
+
+    __slots__ = ("_context", "_loaded", "_saved", "id")
+
+    def __init__(self, session_id: str, context: Mapping[str, Any] | None = None, state: bytes | None = None) -> None:
+        self.id = session_id
+        self._context: Mapping[str, Any] = context if context is not None else {}
+        self._saved = state
+        self._loaded: dict[str, Any] | None = None
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """What the runner says of the product: product code, trace id and the like. Read-only."""
+        return MappingProxyType(self._context)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value under `key`, or `default`."""
+        return self._state().get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keeps `value` under `key`.
+
+        Raises ValueError naming the place of what JSON can't carry: an array, NaN, bytes, an object. Keep such
+        things in the algorithm itself, under `session.id`.
+        """
+        if not isinstance(key, str):
+            raise ValueError(f"a session's keys are strings, this is {key!r:.80}")  # noqa: TRY004 - one error type for the vendor
+        self._state()[key] = plain(value, f"session[{key!r}]")
+
+    def delete(self, key: str) -> bool:
+        """Forgets `key`; False if it wasn't there."""
+        state = self._state()
+        if key not in state:
+            return False
+        del state[key]
+        return True
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a value under `key`."""
+        return key in self._state()
+
+    def clear(self) -> None:
+        """Empties the state."""
+        self._state().clear()
+
+    def _state(self) -> dict[str, Any]:
+        # Decoded at the first look: most calls never take one.
+        if self._loaded is None:
+            self._loaded = msgspec.json.decode(self._saved, type=dict[str, Any]) if self._saved else {}
+        return self._loaded
+
+    def changed_state(self) -> bytes | None:
+        """The state to save, or None where it is as it was loaded.
+
+        Raises ValueError if a value was changed in place into what JSON can't carry.
+        """
+        if self._loaded is None:
+            return None
+        state = msgspec.json.encode(plain(self._loaded, "session"))
+        if state == (self._saved if self._saved is not None else _EMPTY_STATE):
+            return None
+        self._saved = state
+        return state
