@@ -1,0 +1,1 @@
+"""What a vendor tests an algorithm with: pictures with known defects, fixtures and checks."""
