@@ -108,7 +108,7 @@ def with_defects(
 
     Gives the picture (H x W uint8) and the defects in the order asked for; a defect's box holds every pixel that it
     changed, widened by ``margin_px``. Defects lie apart from each other, and no net takes part in two opens or
-    shorts, so that each keeps its effect. Raises ValueError for an unknown kind, and where there is no room for a defect.
+    shorts, so that each keeps its effect. Raises ValueError for an unknown kind, and where there is no room left.
     """
     copper = np.subtract(1, board.picture / np.float32(255), dtype=np.float32)
     placed = place_defects(board, copper, kinds, seed, margin_px)
