@@ -1,8 +1,9 @@
 """Values that JSON can carry: what an algorithm returns, made of builtins only, or a clear refusal.
 
-Numbers are finite, keys are strings, nesting is at most 64 deep (which also ends a cycle). NumPy scalars become
-the Python numbers they stand for, tuples become lists; bytes, arrays and other objects are refused with the place
-where they stand, because a silent conversion is how a wrong verdict gets out.
+Numbers are finite, keys are strings, nesting is at most 60 deep (which also ends a cycle): whatever a message puts
+around a value, the frame stays within the protocol's 64. NumPy scalars become the Python numbers they stand for,
+tuples become lists; bytes, arrays and other objects are refused with the place where they stand, because a silent
+conversion is how a wrong verdict gets out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from procvision_sdk.errors import ProcVisionError
 
 MAX_DEPTH = 64
 """The protocol's bound on nesting; deeper JSON is neither sent nor accepted."""
+
+MAX_VALUE_DEPTH = MAX_DEPTH - 4
+"""The bound on one value; the most that stands around it are three objects, as in `data.debug.mean`."""
 
 _ATOMS = frozenset((str, bool, int, type(None)))
 
@@ -35,8 +39,8 @@ def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
             raise PlainValueError(f"{where} is {value}: numbers are finite on the wire")
         return value
     if kind is dict or isinstance(value, dict):
-        if depth >= MAX_DEPTH:
-            raise PlainValueError(f"{where[:200]} nests deeper than {MAX_DEPTH} levels, or contains itself")
+        if depth >= MAX_VALUE_DEPTH:
+            raise PlainValueError(f"{where[:200]} nests deeper than {MAX_VALUE_DEPTH} levels, or contains itself")
         out: dict[str, Any] = {}
         for key, item in value.items():
             if type(key) is not str:
@@ -45,8 +49,8 @@ def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
             out[key] = item if item_kind in _ATOMS else plain(item, f"{where}.{key}", depth + 1)
         return out
     if kind is list or kind is tuple or isinstance(value, (list, tuple)):
-        if depth >= MAX_DEPTH:
-            raise PlainValueError(f"{where[:200]} nests deeper than {MAX_DEPTH} levels, or contains itself")
+        if depth >= MAX_VALUE_DEPTH:
+            raise PlainValueError(f"{where[:200]} nests deeper than {MAX_VALUE_DEPTH} levels, or contains itself")
         return [plain(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
     return _converted(value, where)
 

@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 import attrs
 
+from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import Codec, error_for
-from procvision_sdk.wire.errors import LocalProtocolError, RemoteProtocolError
+from procvision_sdk.wire.errors import REFUSALS, LocalProtocolError, RemoteProtocolError
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, FrameSplitter, frame
 from procvision_sdk.wire.greeting import PROTOCOL_VERSION
 from procvision_sdk.wire.heartbeat import Heartbeat, HeartbeatPolicy
@@ -41,8 +42,9 @@ DEFAULT_MAX_PENDING = 4
 class Violation:
     """The peer broke a rule. `reply` is the `error` frame to send, None where nothing can be sent any more.
 
-    `kind` is the machine-readable rule, `fatal` says that the connection is over: hang up after the reply.
-    `request_id` is the refused frame's own; a runner's call of that id has had its answer with this.
+    `kind` is the machine-readable rule, one of `wire.errors.REFUSALS`; `fatal` says that the connection is over:
+    hang up after the reply. For a host `request_id` is the refused frame's own; for a runner it is the call that
+    has had its answer with this, since the refused frame was a `result` or an `error` of that id.
     """
 
     kind: str
@@ -86,14 +88,24 @@ class PongMissed:
     unresponsive: bool
 
 
-Event: TypeAlias = (
-    AnyMessage | Violation | UnexpectedAnswer | PeerClosed | HandshakeExpired | PingDue | PongMissed
-)
+_BEFORE_OPEN = (ConnectionState.STARTING, ConnectionState.HANDSHAKING)
+
+Event: TypeAlias = AnyMessage | Violation | UnexpectedAnswer | PeerClosed | HandshakeExpired | PingDue | PongMissed
 
 
 def major(version: str) -> str:
     """The part of a protocol version that both sides must share."""
     return version.split(".", 1)[0]
+
+
+def _is_refusal(answer: Result | Error) -> bool:
+    """Whether this answers a frame that the wire itself refused, and no call that was taken."""
+    return (
+        type(answer) is Error
+        and answer.error_code == ErrorCode.PROTOCOL
+        and answer.data is not None
+        and answer.data.kind in REFUSALS
+    )
 
 
 class Connection:
@@ -168,7 +180,10 @@ class Connection:
 
     def hello_was_written(self) -> None:
         """The host's hello went out by `greeting`, before this object could be made."""
-        self.state = self._table[self.state]["send", "hello"]
+        target = self._table[self.state].get(("send", "hello"))
+        if target is None:
+            raise LocalProtocolError(f"a {self.role} may not send hello while its connection is {self.state}")
+        self.state = target
 
     def drain(self) -> None:
         """A host's own decision to leave: from now on it takes no new call."""
@@ -176,21 +191,17 @@ class Connection:
 
     def _check_own_call(self, call: Call) -> None:
         if call.request_id is None:
-            raise LocalProtocolError(
-                "a call needs a request_id: without it its answer can't be told from another's"
-            )
+            raise LocalProtocolError("a call needs a request_id: without it its answer can't be told from another's")
         if call.request_id in self._pending:
-            raise LocalProtocolError(
-                f"a call with request_id {call.request_id!r} is still waiting for its answer"
-            )
+            raise LocalProtocolError(f"a call with request_id {call.request_id!r} is still waiting for its answer")
 
     def _settle_own_answer(self, answer: Result | Error) -> None:
         # Only a host has taken calls; a runner's `error` frames answer no call of its own.
         if self.role is Role.HOST:
-            if answer.request_id is None:
-                self._anonymous = max(0, self._anonymous - 1) if type(answer) is Result else self._anonymous
-            else:
+            if answer.request_id is not None:
                 self._pending.pop(answer.request_id, None)
+            elif self._anonymous and not _is_refusal(answer):
+                self._anonymous -= 1
 
     # --- what comes in --------------------------------------------------------------------------------------
 
@@ -199,7 +210,11 @@ class Connection:
         payloads = self._splitter.feed(data)
         if len(payloads) == 1 and self._splitter.overrun is None:
             return [self._event(payloads[0], now)]
-        events = [self._event(payload, now) for payload in payloads]
+        events: list[Event] = []
+        for payload in payloads:
+            events.append(self._event(payload, now))
+            if self.state is ConnectionState.FAILED:
+                return events
         overrun = self._splitter.overrun
         if overrun is not None and self.state not in (ConnectionState.FAILED, ConnectionState.CLOSED):
             events.append(
@@ -218,7 +233,7 @@ class Connection:
         self.state = self._table[self.state].get(("receive", "end"), self.state)
         return [PeerClosed()]
 
-    def _event(self, payload: bytes | memoryview, now: float) -> Event:
+    def _event(self, payload: bytes, now: float) -> Event:
         try:
             message = self._codec.decode(payload)
             target = self._table[self.state].get(("receive", message.TYPE))
@@ -228,8 +243,7 @@ class Connection:
         except RemoteProtocolError as violation:
             if violation.fatal:
                 return self._fatal(violation.kind, str(violation))
-            if self.role is Role.RUNNER and violation.request_id is not None:
-                self._pending.pop(violation.request_id, None)
+            self._settle_refused(violation)
             return Violation(
                 violation.kind,
                 str(violation),
@@ -244,10 +258,8 @@ class Connection:
         kind = type(message)
         if kind is Call:
             self._take_call(message)  # type: ignore[arg-type]
-        elif kind is Result or (
-            kind is Error and message.request_id is not None and self.role is Role.RUNNER
-        ):
-            if self._pending.pop(message.request_id or "", None) is None:
+        elif kind is Result or (kind is Error and message.request_id is not None and self.role is Role.RUNNER):
+            if self._pending.pop(message.request_id, None) is None:  # type: ignore[arg-type]
                 return UnexpectedAnswer(message)  # type: ignore[arg-type]
         elif kind is Pong:
             if self._heartbeat is not None and not self._heartbeat.answered(message.request_id, now):
@@ -256,7 +268,27 @@ class Connection:
             self._take_hello(message, now)  # type: ignore[arg-type]
         return message
 
+    def _settle_refused(self, violation: RemoteProtocolError) -> None:
+        request_id = violation.request_id
+        if request_id is None:
+            return
+        if self.role is Role.HOST:
+            if request_id in self._pending:
+                # With the id the refusal would be taken for the answer of the call that still waits.
+                violation.request_id = None
+        elif violation.message_type in ("result", "error"):
+            self._pending.pop(request_id, None)
+        else:
+            # The id of something else; an unknown message of a newer host may well name a call that goes on.
+            violation.request_id = None
+
     def _take_call(self, call: Call) -> None:
+        if call.request_id in self._pending:
+            raise RemoteProtocolError(
+                "duplicate_request_id",
+                f"a call with request_id {call.request_id!r} waits already",
+                request_id=call.request_id,
+            )
         if self.pending >= self.max_pending:
             raise RemoteProtocolError(
                 "busy",
@@ -267,11 +299,6 @@ class Connection:
             )
         if call.request_id is None:
             self._anonymous += 1
-        elif call.request_id in self._pending:
-            # Answered without the id: with it the first call's answer could not be told from this refusal.
-            raise RemoteProtocolError(
-                "duplicate_request_id", f"a call with request_id {call.request_id!r} waits already"
-            )
         else:
             self._pending[call.request_id] = call
 
@@ -285,11 +312,11 @@ class Connection:
                 fatal=True,
             )
         self.peer_hello = hello
+        self._handshake_deadline = None
         if self.role is Role.HOST:
             self._opened(now)
 
     def _opened(self, now: float) -> None:
-        self._handshake_deadline = None
         if self._heartbeat_policy is not None:
             self._heartbeat = Heartbeat(self._heartbeat_policy, now)
 
@@ -298,13 +325,15 @@ class Connection:
     @property
     def deadline(self) -> float | None:
         """The next instant at which `tick` has something to say."""
-        if self._handshake_deadline is not None:
+        if self._handshake_deadline is not None and self.state in _BEFORE_OPEN:
             return self._handshake_deadline
-        return self._heartbeat.deadline if self._heartbeat is not None else None
+        if self._heartbeat is None or ("send", "ping") not in self._table[self.state]:
+            return None
+        return self._heartbeat.deadline
 
     def tick(self, now: float) -> list[Event]:
         """What the passing of time brings: an expired handshake, a missed pong, a ping that is due."""
-        if self._handshake_deadline is not None:
+        if self._handshake_deadline is not None and self.state in _BEFORE_OPEN:
             if now < self._handshake_deadline:
                 return []
             self._handshake_deadline = None
@@ -328,20 +357,23 @@ class Connection:
 
     def _illegal(self, message: AnyMessage) -> RemoteProtocolError:
         return RemoteProtocolError(
-            "draining"
-            if self.state is ConnectionState.DRAINING and message.TYPE == "call"
-            else "illegal_in_state",
+            "draining" if self.state is ConnectionState.DRAINING and message.TYPE == "call" else "illegal_in_state",
             f"{message.TYPE} is not legal while the {self.role}'s connection is {self.state}; "
             f"legal are {self._legal('receive')}",
             request_id=message.request_id,
+            message_type=message.TYPE,
             retryable=message.TYPE == "call",
         )
 
     def _reply(self, violation: RemoteProtocolError) -> Error | None:
-        return error_for(violation) if ("send", "error") in self._table[self.state] else None
+        # An `error` is never answered with an `error`: two sides at odds would do nothing else any more.
+        if violation.message_type == "error" or ("send", "error") not in self._table[self.state]:
+            return None
+        return error_for(violation)
 
     def _fatal(self, kind: str, text: str) -> Violation:
         violation = RemoteProtocolError(kind, text, fatal=True)
         reply = self._reply(violation)
         self.state = self._table[self.state].get(("receive", "garbage"), ConnectionState.FAILED)
+        self._splitter.close()
         return Violation(kind, text, fatal=True, reply=reply)

@@ -7,7 +7,30 @@ WireError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from procvision_sdk.errors import ErrorCode, ProcVisionError
+
+REFUSALS: Mapping[str, str] = MappingProxyType(
+    {
+        "empty": "a frame of zero length",
+        "bad_utf8": "the payload is not UTF-8",
+        "bad_json": "the payload is not JSON, NaN and Infinity included",
+        "too_deep": "the JSON nests deeper than 64 levels",
+        "not_an_object": "the payload is JSON, but not an object",
+        "unknown_type": "`type` is missing or none that this side knows",
+        "bad_field": "a field is missing, of a wrong type or out of its range",
+        "illegal_in_state": "the message is known, but not legal in the connection's state",
+        "draining": "a call for a host that takes no new ones any more; another host may take it",
+        "busy": "a call over `max_pending`; the same call may be sent again when an answer has come",
+        "duplicate_request_id": "a call whose `request_id` another waiting call has",
+        "frame_too_large": "fatal: the header announces more than `max_frame_bytes`",
+        "cut_frame": "fatal: the stream ended inside a frame",
+        "incompatible_version": "fatal: the peer's hello has another major version",
+    }
+)
+"""Every `kind` by which the wire itself refuses a frame, always with code 1000, and what it means."""
 
 
 class WireError(ProcVisionError):
@@ -22,7 +45,7 @@ class RemoteProtocolError(WireError):
     """The peer sent what the protocol forbids.
 
     `kind` names the rule (`bad_json`, `illegal_in_state`, …); `fatal` says that the byte stream can't be followed
-    any further; `request_id` is the refused frame's own, where it could be read.
+    any further; `request_id` and `message_type` are the refused frame's own, where they could be read.
     """
 
     code = ErrorCode.PROTOCOL
@@ -34,10 +57,12 @@ class RemoteProtocolError(WireError):
         *,
         fatal: bool = False,
         request_id: str | None = None,
+        message_type: str | None = None,
         retryable: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.fatal = fatal
         self.request_id = request_id
+        self.message_type = message_type
         self.retryable = retryable

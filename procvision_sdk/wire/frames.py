@@ -1,8 +1,9 @@
 """Frames: 4 bytes of length, unsigned and big endian, then as many bytes of payload.
 
 The strategy: the limit is checked on the header, so a claim costs nothing; what arrives is kept only until its
-frame is whole; a frame that comes alone in one read, which is the rule, is handed on without being copied.
-Warning: after `overrun` is set nothing that follows can be told apart any more. The caller has to hang up.
+frame is whole; a frame that comes alone in one read, which is the rule, never goes through that store.
+Warning: after `overrun` is set nothing that follows can be told apart any more, and nothing is kept of it. The
+caller has to hang up.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ def frame(payload: bytes) -> bytes:
 class FrameSplitter:
     """Cuts a byte stream into payloads, whatever the chunks it arrives in."""
 
-    __slots__ = ("_kept", "_needed", "max_frame_bytes", "overrun")
+    __slots__ = ("_closed", "_kept", "_needed", "max_frame_bytes", "overrun")
 
     def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         self.max_frame_bytes = max_frame_bytes
         self.overrun: int | None = None
         """The length that broke the limit, once one has."""
+        self._closed = False
         self._kept = bytearray()
         self._needed = HEADER_BYTES
 
@@ -35,16 +37,21 @@ class FrameSplitter:
         """Whether a frame has begun and is not yet whole: an end of file now would cut it."""
         return bool(self._kept)
 
-    def feed(self, data: bytes) -> list[bytes | memoryview]:
+    def close(self) -> None:
+        """Keeps nothing and gives nothing from here on."""
+        self._closed = True
+        self._kept = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
         """The payloads that are whole now, in order. An empty payload is one of zero length."""
-        if self.overrun is not None:
+        if self._closed:
             return []
         if not self._kept and len(data) > HEADER_BYTES:
             length = int.from_bytes(data[:HEADER_BYTES], "big")
             if length == len(data) - HEADER_BYTES and length <= self.max_frame_bytes:
-                return [memoryview(data)[HEADER_BYTES:]]
+                return [data[HEADER_BYTES:]]
         self._kept += data
-        payloads: list[bytes | memoryview] = []
+        payloads: list[bytes] = []
         start = 0
         kept = self._kept
         available = len(kept)
@@ -53,7 +60,7 @@ class FrameSplitter:
             length = int.from_bytes(kept[start : start + HEADER_BYTES], "big")
             if length > self.max_frame_bytes:
                 self.overrun = length
-                self._kept = bytearray()
+                self.close()
                 return payloads
             end = start + HEADER_BYTES + length
             if end > available:

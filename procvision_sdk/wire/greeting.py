@@ -17,7 +17,7 @@ HEADER_BYTES = 4
 
 
 def quoted(text: str) -> str:
-    """`text` as a JSON string, ASCII only, surrogates included."""
+    """`text` as a JSON string, ASCII only; a lone surrogate, which no peer could read, becomes U+FFFD."""
     out = ['"']
     for char in text:
         point = ord(char)
@@ -25,6 +25,8 @@ def quoted(text: str) -> str:
             out.append("\\" + char)
         elif 0x20 <= point < 0x7F:
             out.append(char)
+        elif 0xD800 <= point <= 0xDFFF:
+            out.append("\\ufffd")
         elif point <= 0xFFFF:
             out.append(f"\\u{point:04x}")
         else:

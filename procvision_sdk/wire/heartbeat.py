@@ -44,7 +44,8 @@ class Heartbeat:
     def sent(self, request_id: str, now: float) -> None:
         """A ping went out."""
         self._outstanding.add(request_id)
-        self._pong_deadline = now + self.policy.grace_s
+        if self._pong_deadline is None:  # a ping sent meanwhile gives the host no more time for the first
+            self._pong_deadline = now + self.policy.grace_s
         self._next_ping = None
 
     def answered(self, request_id: str | None, now: float) -> bool:

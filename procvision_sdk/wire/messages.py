@@ -7,12 +7,15 @@ rect lie inside the picture) is checked by those who can tell, not here.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import Meta, Struct, field
 
 Phase: TypeAlias = Literal["pre", "execute", "info", "reset"]
 PHASES: tuple[Phase, ...] = ("pre", "execute", "info", "reset")
+
+MAX_REQUEST_ID_CHARS = 256
+"""A bound, so that an answer, which repeats the `request_id`, always fits into a frame."""
 
 
 class Message(Struct, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -20,7 +23,7 @@ class Message(Struct, kw_only=True, omit_defaults=True, tag_field="type"):
 
     TYPE: ClassVar[str] = ""
 
-    request_id: str | None = None
+    request_id: Annotated[str, Meta(max_length=MAX_REQUEST_ID_CHARS)] | None = None
     timestamp_ms: int | None = None
 
 
@@ -64,14 +67,14 @@ class SessionRef(Struct, kw_only=True, omit_defaults=True):
 class CallFields(Struct, kw_only=True, omit_defaults=True):
     """What may also stand inside a call's `data`, where hosts in the field look for it."""
 
-    phase: str | UnsetType = UNSET
-    step_index: int | UnsetType = UNSET
-    pid: str | UnsetType = UNSET
-    session: SessionRef | UnsetType = UNSET
-    user_params: dict[str, Any] | UnsetType = UNSET
-    shared_mem_id: str | UnsetType = UNSET
-    image_meta: dict[str, Any] | UnsetType = UNSET
-    timeout_ms: int | UnsetType = UNSET
+    phase: str | None = None
+    step_index: int | None = None
+    pid: str | None = None
+    session: SessionRef | None = None
+    user_params: dict[str, Any] | None = None
+    shared_mem_id: str | None = None
+    image_meta: dict[str, Any] | None = None
+    timeout_ms: int | None = None
 
 
 class Call(Message, kw_only=True, tag="call"):
@@ -96,7 +99,8 @@ class Call(Message, kw_only=True, tag="call"):
             self.data = None
             for name in inner.__struct_fields__:
                 value = getattr(inner, name)
-                if value is not UNSET and not getattr(self, name):
+                # "" is the phase of a call that has none at the top.
+                if value is not None and getattr(self, name) in (None, ""):
                     setattr(self, name, value)
         return self
 

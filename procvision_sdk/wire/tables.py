@@ -55,6 +55,7 @@ def _all_to(target: ConnectionState, *acts: Act) -> dict[Act, ConnectionState]:
 _HOST: dict[ConnectionState, dict[Act, ConnectionState]] = {
     _S.STARTING: {
         ("send", "hello"): _S.HANDSHAKING,
+        ("receive", "garbage"): _S.FAILED,
     },
     _S.HANDSHAKING: {
         ("receive", "hello"): _S.OPEN,
@@ -62,18 +63,14 @@ _HOST: dict[ConnectionState, dict[Act, ConnectionState]] = {
         ("receive", "end"): _S.DRAINING,
         ("receive", "garbage"): _S.FAILED,
         ("local", "drain"): _S.DRAINING,
-        **_all_to(
-            _S.HANDSHAKING, ("receive", "ping"), ("receive", "error"), ("send", "pong"), ("send", "error")
-        ),
+        **_all_to(_S.HANDSHAKING, ("receive", "ping"), ("receive", "error"), ("send", "pong"), ("send", "error")),
     },
     _S.OPEN: {
         ("receive", "shutdown"): _S.DRAINING,
         ("receive", "end"): _S.DRAINING,
         ("receive", "garbage"): _S.FAILED,
         ("local", "drain"): _S.DRAINING,
-        **_all_to(
-            _S.OPEN, ("receive", "call"), ("receive", "cancel"), ("receive", "ping"), ("receive", "error")
-        ),
+        **_all_to(_S.OPEN, ("receive", "call"), ("receive", "cancel"), ("receive", "ping"), ("receive", "error")),
         **_all_to(_S.OPEN, ("send", "result"), ("send", "error"), ("send", "pong")),
     },
     _S.DRAINING: {
@@ -104,9 +101,7 @@ _RUNNER: dict[ConnectionState, dict[Act, ConnectionState]] = {
         ("receive", "shutdown"): _S.CLOSED,
         ("receive", "end"): _S.CLOSED,
         ("receive", "garbage"): _S.FAILED,
-        **_all_to(
-            _S.HANDSHAKING, ("send", "ping"), ("send", "error"), ("receive", "pong"), ("receive", "error")
-        ),
+        **_all_to(_S.HANDSHAKING, ("send", "ping"), ("send", "error"), ("receive", "pong"), ("receive", "error")),
     },
     _S.OPEN: {
         ("send", "shutdown"): _S.DRAINING,
