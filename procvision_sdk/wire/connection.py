@@ -243,14 +243,7 @@ class Connection:
         except RemoteProtocolError as violation:
             if violation.fatal:
                 return self._fatal(violation.kind, str(violation))
-            self._settle_refused(violation)
-            return Violation(
-                violation.kind,
-                str(violation),
-                fatal=False,
-                reply=self._reply(violation),
-                request_id=violation.request_id,
-            )
+            return self._refused(violation)
         self.state = target
         return event
 
@@ -267,20 +260,6 @@ class Connection:
         elif kind is HostHello or kind is RunnerHello:
             self._take_hello(message, now)  # type: ignore[arg-type]
         return message
-
-    def _settle_refused(self, violation: RemoteProtocolError) -> None:
-        request_id = violation.request_id
-        if request_id is None:
-            return
-        if self.role is Role.HOST:
-            if request_id in self._pending:
-                # With the id the refusal would be taken for the answer of the call that still waits.
-                violation.request_id = None
-        elif violation.message_type in ("result", "error"):
-            self._pending.pop(request_id, None)
-        else:
-            # The id of something else; an unknown message of a newer host may well name a call that goes on.
-            violation.request_id = None
 
     def _take_call(self, call: Call) -> None:
         if call.request_id in self._pending:
@@ -364,6 +343,20 @@ class Connection:
             message_type=message.TYPE,
             retryable=message.TYPE == "call",
         )
+
+    def _refused(self, violation: RemoteProtocolError) -> Violation:
+        request_id = violation.request_id
+        if self.role is Role.HOST and request_id in self._pending:
+            # With the id the refusal would be taken for the answer of the call that still waits.
+            request_id = violation.request_id = None
+        reply = self._reply(violation)
+        if self.role is Role.RUNNER and request_id is not None:
+            if violation.message_type in ("result", "error"):
+                self._pending.pop(request_id, None)
+            else:
+                # It answers no call; an unknown message of a newer host may well name one that goes on.
+                request_id = None
+        return Violation(violation.kind, str(violation), fatal=False, reply=reply, request_id=request_id)
 
     def _reply(self, violation: RemoteProtocolError) -> Error | None:
         # An `error` is never answered with an `error`: two sides at odds would do nothing else any more.

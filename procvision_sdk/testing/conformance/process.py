@@ -1,0 +1,159 @@
+"""A host behind real pipes.
+
+Two threads, since a host that stops reading must not stop the player, and a deadline must be able to pass while
+nothing comes. Whatever happens, `close` leaves no process behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from procvision_sdk.wire.frames import FrameSplitter
+from procvision_sdk.wire.tables import Role
+
+_READ_BYTES = 65536
+_STDERR_LINES_KEPT = 30
+
+
+class ProcessTarget:
+    """A host started by `command`; a row's options become command-line options, as `--max-frame-bytes 2048`."""
+
+    role = Role.HOST
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        options: dict[str, Any] | None = None,
+        *,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        flags = [
+            text for name, value in (options or {}).items() for text in (f"--{name.replace('_', '-')}", str(value))
+        ]
+        self._process = subprocess.Popen(
+            [*command, *flags],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            env=environment,
+        )
+        self._to_write: queue.Queue[bytes | None] = queue.Queue()
+        self._frames: queue.Queue[bytes | None] = queue.Queue()
+        self._ended = threading.Event()
+        self._stderr: deque[bytes] = deque(maxlen=_STDERR_LINES_KEPT)
+        self._threads = [
+            threading.Thread(target=work, name=f"conformance-{work.__name__}", daemon=True)
+            for work in (self._write_all, self._read_frames, self._read_stderr)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> ProcessTarget:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def process_id(self) -> int:
+        """The operating system's."""
+        return self._process.pid
+
+    def write(self, data: bytes) -> None:
+        """Gives it bytes to read; doesn't wait until it does."""
+        self._to_write.put(data)
+
+    def end(self) -> None:
+        """Closes its stdin, after all that was written."""
+        self._to_write.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass."""
+        time.sleep(seconds)
+
+    def frame(self, patience_s: float) -> dict[str, Any] | None:
+        """Its next frame; None if none comes in time, or none can come any more."""
+        try:
+            payload = self._frames.get(timeout=patience_s)
+        except queue.Empty:
+            return None
+        if payload is None:
+            self._frames.put(None)
+            return None
+        try:
+            found = msgspec.json.decode(payload)
+        except ValueError:
+            found = None
+        return found if isinstance(found, dict) else {"type": "(not a frame)", "payload": repr(payload[:500])}
+
+    def ended(self, patience_s: float) -> bool:
+        """Whether its stdout has ended."""
+        return self._ended.wait(patience_s)
+
+    def exit_status(self, patience_s: float) -> int | None:
+        """Its exit status, negative for a signal; None if it doesn't end in time."""
+        try:
+            return self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def evidence(self) -> str:
+        """How the process is, and the last lines of its stderr."""
+        status = self._process.poll()
+        lines = "\n".join("    " + line.decode("utf-8", "replace").rstrip() for line in list(self._stderr))
+        return f"  process: {'running' if status is None else f'exited {status}'}, stderr ends with\n{lines}"
+
+    def close(self) -> None:
+        """Kills it, with what it started, and gives everything back."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._to_write.put(None)
+        for thread in self._threads:
+            thread.join(5)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert stream is not None
+            with contextlib.suppress(OSError):
+                stream.close()
+
+    def _write_all(self) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        while (data := self._to_write.get()) is not None:
+            view = memoryview(data)
+            with contextlib.suppress(BrokenPipeError):  # it has left: its answers say why
+                while view:
+                    view = view[os.write(stdin.fileno(), view) :]
+        with contextlib.suppress(BrokenPipeError):
+            stdin.close()
+
+    def _read_frames(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        splitter = FrameSplitter()
+        while data := os.read(stdout.fileno(), _READ_BYTES):
+            for payload in splitter.feed(data):
+                self._frames.put(payload)
+            if splitter.overrun is not None:
+                self._frames.put(b"(what it writes to stdout is not frames) " + data[:200])
+                break
+        self._frames.put(None)
+        self._ended.set()
+
+    def _read_stderr(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._stderr.append(line)
