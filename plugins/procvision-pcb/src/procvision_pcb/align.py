@@ -1,0 +1,199 @@
+"""Lays a picture's copper on its reference's.
+
+1. Both masks are reduced to pyramids whose finest level is a quarter of the full size.
+2. On the coarsest levels an affine motion is found by inverse-compositional Gauss-Newton steps, started from no
+   motion and, if that doesn't correlate, from the peak of a phase correlation. Finer levels refine it.
+3. What is left (the film's, the scan's or the board's own distortion) is measured in cells of the finest level, each
+   with its neighbours, and becomes a smooth field of small displacements.
+4. The correlation on the finest level says whether the two show the same product at all.
+
+All gradients and normal matrices belong to the reference and are made once, by `ReferencePyramid`.
+
+Methods: S. Baker, I. Matthews, "Lucas-Kanade 20 years on: a unifying framework", IJCV 56 (2004);
+C. Kuglin, D. Hines, "The phase correlation image alignment method", IEEE Cybernetics and Society (1975).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from procvision_pcb.binarise import Mask
+from procvision_pcb.motion import Alignment, Floats, Matrix, rescaled, warped, warped_locally
+
+FINEST = 4
+"""Full size over the finest level's."""
+MIN_LEVEL_SIDE = 36
+"""The coarsest level is no smaller than this on its shorter side."""
+STEPS = 8
+"""The most Gauss-Newton steps on a level."""
+STEP_DONE = 0.02
+"""A step that moves no corner by more than this (in the level's pixels) ends the level."""
+PRIOR_SHIFT, PRIOR_SHAPE = 0.02, 4.0
+"""How much squared difference (of masks from 0 to 1, on any level) a shift, and a rotation or scale that moves the
+picture's edge, of one pixel must at least explain. A board full of structure outweighs both a hundredfold."""
+CELL = 8
+"""The side of a cell of the local field, in the finest level's pixels: 32 at full size."""
+LOCAL_ROUNDS = 2
+DEFECT_ERROR = 0.2
+"""From about here on a difference of masks, from 0 to 1, is a defect rather than a displaced edge, and pulls less the
+larger it is."""
+MIN_LOCAL_PX, MAX_LOCAL_PX = 0.4, 4.0
+"""The least that is worth a local field, and the most that it may add to the affine motion, at full size."""
+LOCAL_STIFFNESS = 0.05
+"""How strongly a cell without structure of its own is held at no displacement, in parts of a mean cell's structure."""
+GOOD_CORRELATION = 0.8
+"""From here on the start from no motion is believed without a look at others."""
+
+
+class ReferencePyramid:
+    """The reference, prepared for aligning any number of pictures to it."""
+
+    def __init__(self, mask: Mask) -> None:
+        self.shape: tuple[int, int] = (mask.shape[0], mask.shape[1])
+        images = _pyramid(mask)
+        self._levels = [_Level(image) for image in images]
+        coarse = self._levels[min(len(self._levels) - 1, _phase_level(images))]
+        self._phase_level = self._levels.index(coarse)
+        self._spectrum = np.fft.rfft2(coarse.image - coarse.image.mean())
+
+    def align(self, mask: Mask) -> Alignment:
+        """Finds where the picture lies.
+
+        Args:
+            mask: the picture's copper, of the reference's size.
+        """
+        images = _pyramid(mask)
+        matrix = self._descend(images, np.eye(2, 3))
+        lying, correlation = self._correlate(images[0], matrix)
+        if correlation < GOOD_CORRELATION:
+            other = self._descend(images, self._phase_shift(images[self._phase_level]))
+            other_lying, other_correlation = self._correlate(images[0], other)
+            if other_correlation > correlation:
+                matrix, lying, correlation = other, other_lying, other_correlation
+        field = self._levels[0].local_field(images[0], matrix, lying)
+        full_field = None if field is None else field * np.float32(FINEST)
+        return Alignment(rescaled(matrix, FINEST), self.shape, full_field, correlation)
+
+    def _descend(self, images: list[Floats], matrix: Matrix) -> Matrix:
+        """`matrix` is at the finest level's scale, and so is the answer."""
+        for index in reversed(range(len(self._levels))):
+            factor = 2**index
+            matrix = rescaled(self._levels[index].refine(images[index], rescaled(matrix, 1 / factor)), factor)
+        return matrix
+
+    def _correlate(self, image: Floats, matrix: Matrix) -> tuple[Floats, float]:
+        expected, lying = self._levels[0].image, np.asarray(warped(image, matrix), dtype=np.float32)
+        a, b = expected - expected.mean(), lying - lying.mean()
+        norm = float(np.sqrt(np.vdot(a, a) * np.vdot(b, b)))
+        return lying, float(np.vdot(a, b)) / norm if norm > 0 else 0.0
+
+    def _phase_shift(self, image: Floats) -> Matrix:
+        """The shift by phase correlation, at the finest level's scale."""
+        spectrum = np.fft.rfft2(image - image.mean()) * np.conj(self._spectrum)
+        response = np.fft.irfft2(spectrum / (np.abs(spectrum) + 1e-3), s=image.shape)
+        peak = np.unravel_index(int(np.argmax(response)), response.shape)
+        dy, dx = ((int(at) + size // 2) % size - size // 2 for at, size in zip(peak, image.shape, strict=True))
+        factor = 2**self._phase_level
+        return np.array([[1.0, 0.0, dx * factor], [0.0, 1.0, dy * factor]])
+
+
+class _Level:
+    """One level of the reference: gradients, steepest-descent images, normal matrix."""
+
+    def __init__(self, image: Floats) -> None:
+        self.image = image
+        height, width = image.shape
+        self._gx = cv2.Scharr(image, cv2.CV_32F, 1, 0, scale=1 / 32)
+        self._gy = cv2.Scharr(image, cv2.CV_32F, 0, 1, scale=1 / 32)
+        # The border has no gradient of its own, and what moves in over it is unknown.
+        edge = 2
+        for gradient in (self._gx, self._gy):
+            gradient[:edge] = gradient[-edge:] = 0
+            gradient[:, :edge] = gradient[:, -edge:] = 0
+        self._center = ((width - 1) / 2, (height - 1) / 2)
+        self._radius = max(width, height) / 2
+        x = ((np.arange(width) - self._center[0]) / self._radius).astype(np.float32)
+        y = ((np.arange(height) - self._center[1]) / self._radius).astype(np.float32)[:, None]
+        self._descent = np.stack(
+            [g * weight for g in (self._gx, self._gy) for weight in (np.float32(1), x, y)]
+        ).reshape(6, -1)
+        normal = (self._descent @ self._descent.T).astype(np.float64)
+        # Where the structure leaves a direction open (parallel tracks, a board with little on it), the answer is the
+        # nearest to no motion, with no rotation and no scale.
+        self._prior = np.array([PRIOR_SHIFT, PRIOR_SHAPE, PRIOR_SHAPE] * 2)
+        self._normal = normal + np.diag(self._prior)
+        self._cells = (max(1, width // CELL), max(1, height // CELL))
+        self._products = [self._pool(a * b) for a, b in ((self._gx,) * 2, (self._gx, self._gy), (self._gy,) * 2)]
+
+    def refine(self, image: Floats, matrix: Matrix) -> Matrix:
+        """Gauss-Newton steps from `matrix`, at this level's scale."""
+        for _ in range(STEPS):
+            error = np.asarray(warped(image, matrix), dtype=np.float32) - self.image
+            pull = self._prior * self._parameters(matrix)
+            p = np.linalg.solve(self._normal, (self._descent @ error.ravel()).astype(np.float64) + pull)
+            # However wild a step is, it can be undone.
+            p = np.clip(p, -self._radius / 4, self._radius / 4)
+            matrix = self._compose_inverse(matrix, p)
+            if np.abs(p).sum() < STEP_DONE:
+                break
+        return matrix
+
+    def local_field(self, image: Floats, matrix: Matrix, lying: Floats) -> Floats | None:
+        """What is left per cell after `matrix`, in this level's px, or None if it is next to nothing."""
+        xx, xy, yy = self._products
+        ridge = LOCAL_STIFFNESS * float((xx + yy).mean()) + 1e-6
+        determinant = (xx + ridge) * (yy + ridge) - xy * xy
+        field = np.zeros((*xx.shape, 2), np.float32)
+        limit = MAX_LOCAL_PX / FINEST
+        for _ in range(LOCAL_ROUNDS):
+            error = (warped_locally(image, matrix, field) if field.any() else lying) - self.image
+            error /= 1 + np.square(error * np.float32(1 / DEFECT_ERROR))
+            ex, ey = self._pool(self._gx * error), self._pool(self._gy * error)
+            # Forward warp, so the step is subtracted. The ridge pulls the sum back to nothing, not only the step.
+            ex += ridge * field[:, :, 0]
+            ey += ridge * field[:, :, 1]
+            field[:, :, 0] -= ((yy + ridge) * ex - xy * ey) / determinant
+            field[:, :, 1] -= ((xx + ridge) * ey - xy * ex) / determinant
+            np.clip(field, -limit, limit, out=field)
+            if float(np.abs(field).max()) * FINEST < MIN_LOCAL_PX:
+                return None
+        return field
+
+    def _pool(self, image: Floats) -> Floats:
+        cells = cv2.resize(image, self._cells, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.GaussianBlur(cells, (0, 0), 1.0), dtype=np.float32)
+
+    def _parameters(self, matrix: Matrix) -> NDArray[np.float64]:
+        """The motion as the six numbers that the steps are made of: what the middle moves, what a radius adds."""
+        (cx, cy), radius = self._center, self._radius
+        shape = matrix[:, :2] - np.eye(2)
+        shift = shape @ (cx, cy) + matrix[:, 2]
+        return np.concatenate([np.append(shift[row], shape[row] * radius) for row in (0, 1)])
+
+    def _compose_inverse(self, matrix: Matrix, p: NDArray[np.float64]) -> Matrix:
+        (cx, cy), radius = self._center, self._radius
+        step = np.eye(3)
+        for row in (0, 1):
+            constant, by_x, by_y = p[3 * row : 3 * row + 3]
+            step[row, 0] += by_x / radius
+            step[row, 1] += by_y / radius
+            step[row, 2] += constant - (by_x * cx + by_y * cy) / radius
+        composed: Matrix = matrix @ np.linalg.inv(step)
+        return composed
+
+
+def _pyramid(mask: Mask) -> list[Floats]:
+    """Finest first. Each level is blurred a little, so that edges pull from a few pixels away."""
+    height, width = mask.shape
+    size = (max(1, round(width / FINEST)), max(1, round(height / FINEST)))
+    images = [cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)]
+    while min(images[-1].shape) // 2 >= MIN_LEVEL_SIDE:
+        half = cv2.resize(images[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        images.append(np.asarray(half, dtype=np.float32))
+    return [np.asarray(cv2.GaussianBlur(each, (5, 5), 1.0), dtype=np.float32) for each in images]
+
+
+def _phase_level(images: list[Floats]) -> int:
+    return next((index for index, image in enumerate(images) if max(image.shape) <= 200), len(images) - 1)

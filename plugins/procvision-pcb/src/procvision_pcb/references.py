@@ -1,0 +1,67 @@
+"""Learnt references, kept by what they were learnt from.
+
+The same reference sent again, for the next product or by another session, costs a hash. How much is kept is bounded in
+pixels, because a learnt reference takes some eight bytes for each pixel of its picture; the one used longest ago goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from procvision_pcb.binarise import Copper
+from procvision_pcb.compare import Reference
+
+MAX_KEPT_PX = 100_000_000
+"""Five boards of 20 megapixels, or 240 of 640 x 640."""
+
+
+def content_key(picture: NDArray[np.uint8], copper: Copper, edge_tolerance_px: int) -> str:
+    """What tells one learnt reference from another: the picture's pixels and how they are read.
+
+    Args:
+        picture: H x W, or H x W x 3. A broadcast MONO view is hashed once, not three times.
+        copper: whether copper is the darker or the brighter material.
+        edge_tolerance_px: how far an edge may lie from where it should.
+    """
+    if picture.ndim == 3 and picture.strides[2] == 0:
+        picture = picture[:, :, 0]
+    digest = hashlib.blake2b(f"{picture.shape} {copper} {edge_tolerance_px}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(picture).data)
+    return digest.hexdigest()
+
+
+class References:
+    """Learnt references, the one used longest ago out first."""
+
+    def __init__(self, max_kept_px: int = MAX_KEPT_PX) -> None:
+        self._max_kept_px = max_kept_px
+        self._kept: OrderedDict[str, Reference] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: str) -> Reference | None:
+        """The reference, which thereby was used last, or None."""
+        reference = self._kept.get(key)
+        if reference is not None:
+            self._kept.move_to_end(key)
+        return reference
+
+    def keep(self, key: str, reference: Reference) -> None:
+        """Keeps a reference. It stays even if it alone is over the bound."""
+        self._kept[key] = reference
+        self._kept.move_to_end(key)
+        while len(self._kept) > 1 and sum(_pixels(each) for each in self._kept.values()) > self._max_kept_px:
+            self._kept.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self._kept.clear()
+
+
+def _pixels(reference: Reference) -> int:
+    return reference.shape[0] * reference.shape[1]
