@@ -335,13 +335,15 @@ class Connection:
         return ", ".join(names) or "nothing"
 
     def _illegal(self, message: AnyMessage) -> RemoteProtocolError:
+        # The one refusal that is no fault of the peer: a call that crossed the host's decision to leave.
+        too_late = message.TYPE == "call" and self.role is Role.HOST and self.state is ConnectionState.DRAINING
         return RemoteProtocolError(
-            "draining" if self.state is ConnectionState.DRAINING and message.TYPE == "call" else "illegal_in_state",
+            "draining" if too_late else "illegal_in_state",
             f"{message.TYPE} is not legal while the {self.role}'s connection is {self.state}; "
             f"legal are {self._legal('receive')}",
             request_id=message.request_id,
             message_type=message.TYPE,
-            retryable=message.TYPE == "call",
+            retryable=message.TYPE == "call" and self.role is Role.HOST,
         )
 
     def _refused(self, violation: RemoteProtocolError) -> Violation:

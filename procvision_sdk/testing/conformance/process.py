@@ -118,9 +118,10 @@ class ProcessTarget:
 
     def close(self) -> None:
         """Kills it, with what it started, and gives everything back."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self._to_write.put(None)
         for thread in self._threads:
             thread.join(5)
