@@ -27,10 +27,10 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec
-def procvision_image_backends(max_pixels: int) -> Mapping[str, Callable[[], ImageBackend]]:  # type: ignore[empty-body]
+def procvision_image_backends() -> Mapping[str, Callable[[], ImageBackend]]:  # type: ignore[empty-body]
     """Image backends by the scheme of the ids they answer for; each is made when its scheme is first used.
 
-    When: once, at the start, on the main thread. `max_pixels` is the host's pixel limit.
+    When: once, at the start, on the main thread.
     """
 
 

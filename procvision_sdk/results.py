@@ -7,7 +7,7 @@ OK that lists defects, an NG that doesn't say why, a rect outside the picture: e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -143,7 +143,7 @@ class Failed(Outcome):
 class Answer:
     """A checked answer: plain values only, a verdict exactly where one belongs."""
 
-    status: str
+    status: Literal["OK", "ERROR"]
     message: str
     error_code: str | None
     data: dict[str, Any]

@@ -22,7 +22,9 @@ Warning: the header is the peer's claim. Nothing of it is used before it was hel
 from __future__ import annotations
 
 import struct
+import mmap
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import attrs
 
@@ -44,6 +46,9 @@ COLOR_CODES: Mapping[str, int] = {"RGB": 1, "BGR": 2, "MONO": 3}
 ENCODING_CODES: Mapping[str, int] = {"raw": 1, "jpeg": 2, "png": 3}
 _COLORS: Mapping[int, ColorSpace] = {1: "RGB", 2: "BGR", 3: "MONO"}
 _ENCODINGS: Mapping[int, Encoding] = {1: "raw", 2: "jpeg", 3: "png"}
+
+ReadableBuffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
+WritableBuffer: TypeAlias = bytearray | memoryview | mmap.mmap
 
 _HEADER = struct.Struct("<8sHBBIQIIQI20x")
 _GENERATION = struct.Struct("<Q")
@@ -92,7 +97,7 @@ def parse_slot_id(shared_mem_id: str) -> tuple[str, int]:
     )
 
 
-def write_header(buffer: memoryview | bytearray, header: SlotHeader) -> None:
+def write_header(buffer: WritableBuffer, header: SlotHeader) -> None:
     """Puts a header at the start of a segment."""
     _HEADER.pack_into(
         buffer,
@@ -110,18 +115,18 @@ def write_header(buffer: memoryview | bytearray, header: SlotHeader) -> None:
     )
 
 
-def read_generation(buffer: memoryview | bytes) -> int:
+def read_generation(buffer: ReadableBuffer) -> int:
     """The generation alone."""
     generation: int = _GENERATION.unpack_from(buffer, _GENERATION_OFFSET)[0]
     return generation
 
 
-def write_generation(buffer: memoryview | bytearray, generation: int) -> None:
+def write_generation(buffer: WritableBuffer, generation: int) -> None:
     """Marks a slot as being written (odd) or written (even)."""
     _GENERATION.pack_into(buffer, _GENERATION_OFFSET, generation)
 
 
-def read_header(buffer: memoryview | bytes, segment_bytes: int) -> SlotHeader:
+def read_header(buffer: ReadableBuffer, segment_bytes: int) -> SlotHeader:
     """The header of a segment of `segment_bytes`, with every claim held against that size.
 
     Raises CallRefusedError (1002, kinds `bad_slot`, `slot_overrun`).

@@ -1,0 +1,62 @@
+"""`procvision-host`: takes the descriptors, says hello, then imports the rest.
+
+Kept free of imports on purpose: from its start to its hello a host does what is in this file, `channels` and
+`greeting`, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+MAX_NAME_LENGTH = 4096
+"""A name may be a path; a longer one is a mistake."""
+
+
+def asked_for(arguments: list[str]) -> str | None:
+    """The algorithm that a command line asks to run, None if it asks for something else."""
+    for place, argument in enumerate(arguments):
+        if argument.startswith("--algo="):
+            return argument[len("--algo=") :]
+        if argument == "--algo" and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument in {"--help", "--version"}:
+            return None
+    return None
+
+
+def main() -> None:
+    """The console script."""
+    arguments = sys.argv[1:]
+    name = asked_for(arguments)
+    if not name or len(name) > MAX_NAME_LENGTH or os.isatty(0) or os.isatty(1):
+        from procvision_host.cli import main as command_line
+
+        command_line()
+        return
+
+    from procvision_host.board import Board
+    from procvision_host.channels import GuardianEnds, split
+    from procvision_sdk.wire.greeting import hello_frame
+
+    board = Board()
+
+    def run_guardian(host: int, ends: GuardianEnds) -> None:
+        from procvision_host.guardian import guard
+
+        guard(host, ends, board)
+
+    ends = split(run_guardian)
+    try:
+        os.write(ends.frames_out, hello_frame(name, os.getpid()))
+    except BrokenPipeError:
+        board.leaves()
+        os._exit(69)
+
+    from procvision_host.run import run
+
+    run(arguments, name, ends, board)
+
+
+if __name__ == "__main__":
+    main()

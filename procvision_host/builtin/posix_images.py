@@ -1,0 +1,150 @@
+"""Pictures in POSIX shared memory: `shm:SEGMENT:GENERATION`, mapped once and kept.
+
+Only a regular file directly in /dev/shm is ever opened, never through a link; the mapping is read-only, so an
+algorithm can't write into its picture even by accident. NumPy is imported with the first array.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from procvision_sdk.errors import CallRefusedError, ErrorCode
+from procvision_sdk.hookspecs import hookimpl
+from procvision_sdk.images.layout import (
+    SlotHeader,
+    check_header,
+    parse_slot_id,
+    read_generation,
+    read_header,
+    stale,
+)
+from procvision_sdk.images.meta import ImageMeta
+
+if TYPE_CHECKING:
+    from procvision_sdk.images.backend import ImageBackend
+    from procvision_sdk.images.view import RgbArray
+
+SHM_FOLDER = "/dev/shm"  # where POSIX shared memory lies on Linux
+MAX_MAPPINGS = 64
+"""A runner has a handful of slots; more mappings than this are forgotten ones, the least recently used go."""
+
+
+class _Mapping:
+    """One segment, mapped, with the last view of it."""
+
+    __slots__ = ("length", "memory", "view", "view_key")
+
+    def __init__(self, memory: mmap.mmap, length: int) -> None:
+        self.memory = memory
+        self.length = length
+        self.view: RgbArray | None = None
+        self.view_key: tuple[int, int, str, int] | None = None
+
+
+class PosixImage:
+    """One call's picture in a mapped segment."""
+
+    __slots__ = ("_array", "_generation", "_header", "_mapping")
+
+    def __init__(self, mapping: _Mapping, header: SlotHeader, decoded: RgbArray | None) -> None:
+        self._mapping = mapping
+        self._header = header
+        self._generation = header.generation
+        self._array = decoded
+
+    def array(self) -> RgbArray:
+        """The picture; a view of the segment where it is raw."""
+        if self._array is None:
+            mapping, header = self._mapping, self._header
+            key = (header.width, header.height, header.color_space, header.payload_offset)
+            if mapping.view_key != key:
+                from procvision_sdk.images.view import rgb_view
+
+                mapping.view = rgb_view(
+                    memoryview(mapping.memory), header.width, header.height, header.color_space, header.payload_offset
+                )
+                mapping.view_key = key
+            self._array = mapping.view
+            assert self._array is not None
+        return self._array
+
+    def still_valid(self) -> None:
+        """Raises CallRefusedError (1002) if the slot was written again while the call ran."""
+        found = read_generation(self._mapping.memory)
+        if found != self._generation:
+            raise stale(self._generation, found)
+
+
+class PosixImages:
+    """The backend of the scheme `shm`."""
+
+    def __init__(self, max_mappings: int = MAX_MAPPINGS) -> None:
+        self._max_mappings = max_mappings
+        self._mappings: OrderedDict[str, _Mapping] = OrderedDict()
+
+    def open(self, shared_mem_id: str, meta: ImageMeta) -> PosixImage:
+        """The picture that an id names, checked against its slot's header and `meta`, decoded where it is encoded."""
+        segment, generation = parse_slot_id(shared_mem_id)
+        mapping = self._mappings.get(segment)
+        if mapping is None:
+            mapping = self._map(segment)
+        header = read_header(mapping.memory, mapping.length)
+        check_header(header, generation, meta)
+        if header.encoding == "raw":
+            return PosixImage(mapping, header, None)
+        return PosixImage(mapping, header, self._decoded(mapping, header, meta))
+
+    def close(self) -> None:
+        """Forgets the mappings; one that an algorithm still has a view of goes with that view."""
+        self._mappings.clear()
+
+    def _map(self, segment: str) -> _Mapping:
+        try:
+            descriptor = os.open(f"{SHM_FOLDER}/{segment}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise _unreadable(segment, f"can't be opened: {error.strerror}") from None
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+                raise _unreadable(segment, "is empty or no segment of shared memory")
+            mapping = _Mapping(mmap.mmap(descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ), status.st_size)
+        finally:
+            os.close(descriptor)
+        self._mappings[segment] = mapping
+        if len(self._mappings) > self._max_mappings:
+            self._mappings.popitem(last=False)
+        return mapping
+
+    @staticmethod
+    def _decoded(mapping: _Mapping, header: SlotHeader, meta: ImageMeta) -> RgbArray:
+        from procvision_sdk.images.decode import decode
+
+        # A copy: the decoder must not see bytes change under it.
+        data = mapping.memory[header.payload_offset : header.payload_offset + header.payload_bytes]
+        if header.payload_crc32 and zlib.crc32(data) != header.payload_crc32:
+            raise CallRefusedError(
+                ErrorCode.IMAGE_LOAD_FAILED,
+                "image_damaged",
+                f"the {header.encoding} in the slot doesn't match the CRC-32 that was stored with it",
+            )
+        return decode(data, meta)
+
+
+def _unreadable(segment: str, why: str) -> CallRefusedError:
+    return CallRefusedError(
+        ErrorCode.IMAGE_LOAD_FAILED,
+        "no_such_image",
+        f"the segment {segment!r} in {SHM_FOLDER} {why}; hint: is the runner that made it still there?",
+    )
+
+
+@hookimpl
+def procvision_image_backends() -> Mapping[str, Callable[[], ImageBackend]]:
+    """The scheme `shm`."""
+    return {"shm": PosixImages}

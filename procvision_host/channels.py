@@ -1,0 +1,127 @@
+"""Who owns which descriptor, decided before a vendor's code is imported.
+
+`procvision-host` is two processes. The *guardian* is the one that was launched: it keeps the runner's descriptors
+and stderr, and runs nothing of a vendor's. The *host* is its child: it gets private duplicates of stdin and stdout
+for the frames, while its fd 0 is /dev/null and its fds 1 and 2 are pipes to the guardian. So `print`, `printf` in C
+and child processes can't reach the frames, and what a crashing process wrote last still arrives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class GuardianEnds(NamedTuple):
+    """The descriptors that stay with the guardian."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    logs: int
+    stray_stdout: int
+    stray_stderr: int
+    notices: int
+    control: int
+
+
+class HostEnds:
+    """The descriptors that go to the host, and their recovery when a vendor's code closed or reused them.
+
+    The guardian holds the other ends. A descriptor that isn't its pipe any more is opened again through the
+    guardian's entry in /proc; nothing was lost, since pipes keep their bytes. `control` brings the guardian's
+    requests and is also what wakes the host's own reader (`wake` is its other end); `notices` takes the host's.
+    """
+
+    __slots__ = (
+        "_guardian",
+        "_identities",
+        "_sources",
+        "control",
+        "frames_in",
+        "frames_out",
+        "logs",
+        "notices",
+        "wake",
+    )
+
+    _NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake")
+    _FLAGS = (
+        os.O_RDONLY,
+        os.O_WRONLY,
+        os.O_WRONLY | os.O_NONBLOCK,
+        os.O_WRONLY,
+        os.O_RDONLY | os.O_NONBLOCK,
+        os.O_WRONLY,
+    )
+
+    def __init__(self, guardian: int, descriptors: tuple[int, ...], sources: tuple[int, ...]) -> None:
+        self._guardian = guardian
+        self._sources = sources
+        self.frames_in, self.frames_out, self.logs, self.notices, self.control, self.wake = descriptors
+        self._identities = tuple(_identity(descriptor) for descriptor in descriptors)
+
+    def verify(self) -> bool:
+        """True if the frames' descriptors are what they were; False if any had to be opened again."""
+        identities = self._identities
+        if _identity(self.frames_in) == identities[0] and _identity(self.frames_out) == identities[1]:
+            return True
+        for name, identity, source, flags in zip(self._NAMES, identities, self._sources, self._FLAGS, strict=True):
+            if _identity(getattr(self, name)) != identity:
+                setattr(self, name, os.open(f"/proc/{self._guardian}/fd/{source}", flags | os.O_CLOEXEC))
+        return False
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+DRAIN_NOTICE = b"D"
+"""Host to guardian: the drain began, the watchdog's time runs from now."""
+DRAIN_REQUEST = b"T"
+"""Guardian to host: leave, the process was asked to (SIGTERM, SIGINT)."""
+
+
+def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
+    """Forks. Returns in the host; in the guardian, `run_guardian(host's process id, ends)` runs and never returns."""
+    stdin, stdout, stderr = os.dup(0), os.dup(1), os.dup(2)
+    logs_read, logs_write = os.pipe()
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    notices_read, notices_write = os.pipe()
+    control_read, control_write = os.pipe()
+    host_process_id = os.fork()
+    if host_process_id:
+        for descriptor in (logs_write, out_write, err_write, notices_write, control_read):
+            os.close(descriptor)
+        # Its own 0, 1 and 2 would keep the runner's pipes open once more.
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.close(null)
+        run_guardian(
+            host_process_id,
+            GuardianEnds(stdin, stdout, stderr, logs_read, out_read, err_read, notices_read, control_write),
+        )
+        os._exit(70)  # pragma: no cover - the guardian leaves by itself
+    for descriptor in (stderr, logs_read, out_read, err_read, notices_read):
+        os.close(descriptor)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    for source, target in ((out_write, 1), (err_write, 2)):
+        os.dup2(source, target)
+        os.close(source)
+    # A full log pipe loses a line; it never stops the host.
+    os.set_blocking(logs_write, False)
+    os.set_blocking(control_read, False)
+    return HostEnds(
+        os.getppid(),
+        (stdin, stdout, logs_write, notices_write, control_read, control_write),
+        (stdin, stdout, logs_read, notices_read, control_write, control_write),
+    )

@@ -1,0 +1,133 @@
+"""What algorithms are installed: entry points to rows of name, manifest, distribution or error.
+
+Nothing of a plugin is imported. The manifest is found next to the module that the entry point names, or in a
+package above it; one broken plugin is a row with its reason and leaves the others usable.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+import attrs
+from importlib_metadata import EntryPoint, PackageNotFoundError, entry_points, version
+
+from procvision_sdk.errors import ManifestError, ProcVisionError
+from procvision_sdk.manifest.model import MANIFEST_FILE, Manifest
+from procvision_sdk.manifest.reading import read_manifest
+
+ALGORITHM_GROUP = "procvision.algorithms"
+
+
+class UnknownAlgorithmError(ProcVisionError):
+    """No installed algorithm has this name, or not in this version, or it is broken."""
+
+
+@attrs.frozen
+class AlgorithmRow:
+    """One installed algorithm, usable if `error` is None."""
+
+    name: str
+    entry_point: str
+    distribution: str | None
+    distribution_version: str | None
+    manifest: Manifest | None
+    package_folder: Path | None
+    error: str | None
+
+    @property
+    def version(self) -> str | None:
+        """The algorithm's version: the manifest's, which is the distribution's."""
+        return self.manifest.version if self.manifest else self.distribution_version
+
+
+def discover() -> list[AlgorithmRow]:
+    """All installed algorithms by name; broken ones are rows with an error."""
+    rows = [_row(entry_point) for entry_point in entry_points(group=ALGORITHM_GROUP)]
+    return sorted(rows, key=lambda row: (row.name, row.version or ""))
+
+
+def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmRow:
+    """The row that NAME or NAME==VERSION asks for. Raises UnknownAlgorithmError with what there is instead."""
+    name, _, version = requirement.partition("==")
+    known = discover() if rows is None else rows
+    named = [row for row in known if row.name == name]
+    if not named:
+        names = ", ".join(sorted({row.name for row in known})) or "none"
+        raise UnknownAlgorithmError(
+            f"no algorithm {name!r} is installed in {sys.prefix}; installed: {names}; "
+            "hint: pip install the plugin into the host's environment, procvision-host list shows what is there"
+        )
+    fitting = [row for row in named if not version or row.version == version]
+    if not fitting:
+        there = ", ".join(row.version or "?" for row in named)
+        raise UnknownAlgorithmError(f"{name} is installed in version {there}, asked for is {version}")
+    for row in fitting:
+        if row.error is None:
+            return row
+    raise UnknownAlgorithmError(f"{name} is installed but broken: {fitting[0].error}")
+
+
+def _row(entry_point: EntryPoint) -> AlgorithmRow:
+    name, version, manifest, folder, error = None, None, None, None, None
+    try:
+        if entry_point.dist is not None:
+            name, version = entry_point.dist.metadata["Name"], entry_point.dist.version
+        folder = _manifest_folder(entry_point)
+        manifest = read_manifest(folder / MANIFEST_FILE)
+        _check_agreement(entry_point, manifest, version)
+    except Exception as cause:  # noqa: BLE001 - whatever a plugin's metadata does, it is a row
+        error = str(cause) or repr(cause)
+    return AlgorithmRow(entry_point.name, entry_point.value, name, version, manifest, folder, error)
+
+
+def _manifest_folder(entry_point: EntryPoint) -> Path:
+    """The folder of the manifest: the innermost package of the entry point's module that has one."""
+    parts = entry_point.module.split(".")
+    search: list[str] | None = None
+    candidates: list[Path] = []
+    for depth, part in enumerate(parts, 1):
+        # PathFinder looks at files; importlib.util.find_spec would import the packages above.
+        spec = PathFinder.find_spec(".".join(parts[:depth]) if search is None else part, search)
+        if spec is None:
+            raise ManifestError(
+                f"its entry point {entry_point.value!r} names {'.'.join(parts[:depth])!r}, which isn't there; "
+                "hint: reinstall the plugin"
+            )
+        if spec.submodule_search_locations is None:
+            break
+        search = list(spec.submodule_search_locations)
+        candidates = [Path(location) for location in search] + candidates
+    for folder in candidates:
+        if (folder / MANIFEST_FILE).is_file():
+            return folder
+    looked = ", ".join(str(folder) for folder in candidates) or "no package"
+    raise ManifestError(
+        f"there is no {MANIFEST_FILE} beside {entry_point.module!r} (looked in {looked}); "
+        "hint: put it into the package and into the wheel"
+    )
+
+
+def _check_agreement(entry_point: EntryPoint, manifest: Manifest, version: str | None) -> None:
+    if manifest.name != entry_point.name:
+        raise ManifestError(
+            f"the manifest's name is {manifest.name!r}, the entry point's {entry_point.name!r}: they are one name"
+        )
+    if manifest.entry_point != entry_point.value:
+        raise ManifestError(
+            f"the manifest's entry_point is {manifest.entry_point!r}, the distribution's {entry_point.value!r}: "
+            "they name one class"
+        )
+    if version is not None and manifest.version != version:
+        raise ManifestError(
+            f"the manifest's version is {manifest.version!r}, the distribution's {version!r}: they are one version"
+        )
+
+
+def host_version() -> str:
+    """The version of the installed procvision distribution."""
+    try:
+        return version("procvision")
+    except PackageNotFoundError:
+        return "0+unknown"

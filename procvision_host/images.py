@@ -1,0 +1,81 @@
+"""The pictures of calls: the backend that an id's scheme asks for, made when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from procvision_sdk.errors import CallRefusedError, ErrorCode
+from procvision_sdk.images.backend import ImageBackend, OpenedImage
+from procvision_sdk.images.meta import ImageMeta
+
+if TYPE_CHECKING:
+    from procvision_sdk.images.view import RgbArray
+
+
+class Images:
+    """Opens pictures through their backends, and is the reader behind `read_image_from_shared_memory`."""
+
+    def __init__(self, factories: Mapping[str, Callable[[], ImageBackend]]) -> None:
+        self._factories = factories
+        self._backends: dict[str, ImageBackend] = {}
+        self._current: tuple[str, Mapping[str, Any], OpenedImage] | None = None
+        self.failed_read: CallRefusedError | None = None
+        """What the algorithm met when it read in this call: an OK after that is no OK."""
+
+    def open(self, shared_mem_id: str, raw_meta: Mapping[str, Any], meta: ImageMeta) -> OpenedImage:
+        """The picture of a call, which is the one that may be read until `release`.
+
+        Raises CallRefusedError (1002).
+        """
+        scheme = shared_mem_id.partition(":")[0]
+        backend = self._backends.get(scheme)
+        if backend is None:
+            backend = self._made(scheme)
+        image = backend.open(shared_mem_id, meta)
+        self._current = (shared_mem_id, raw_meta, image)
+        return image
+
+    def release(self) -> None:
+        """The call is over: nothing can be read until the next one opens its picture."""
+        self._current = None
+        self.failed_read = None
+
+    def read(self, shared_mem_id: str, image_meta: Mapping[str, Any]) -> RgbArray:
+        """The current call's picture. Raises CallRefusedError (1002) for any other."""
+        current = self._current
+        if current is None:
+            self.failed_read = _not_this_calls(shared_mem_id, "this call came without a picture")
+            raise self.failed_read
+        if shared_mem_id != current[0]:
+            self.failed_read = _not_this_calls(shared_mem_id, f"this call's picture is {current[0]!r}")
+            raise self.failed_read
+        if image_meta is not current[1] and dict(image_meta) != dict(current[1]):
+            self.failed_read = _not_this_calls(
+                shared_mem_id, "image_meta isn't this call's; hint: pass on what execute was given"
+            )
+            raise self.failed_read
+        return current[2].array()
+
+    def close(self) -> None:
+        """Gives back what the backends hold."""
+        for backend in self._backends.values():
+            backend.close()
+        self._backends.clear()
+
+    def _made(self, scheme: str) -> ImageBackend:
+        factory = self._factories.get(scheme)
+        if factory is None:
+            raise CallRefusedError(
+                ErrorCode.IMAGE_LOAD_FAILED,
+                "bad_image_id",
+                f"shared_mem_id names the scheme {scheme[:40]!r}, known are {', '.join(sorted(self._factories))}",
+            )
+        backend = self._backends[scheme] = factory()
+        return backend
+
+
+def _not_this_calls(shared_mem_id: str, why: str) -> CallRefusedError:
+    return CallRefusedError(
+        ErrorCode.IMAGE_LOAD_FAILED, "not_this_calls_image", f"can't read {shared_mem_id!r:.90}: {why}"
+    )

@@ -1,0 +1,110 @@
+"""Everything that a host says, as one JSON object a line.
+
+The standard library's logging, warnings and uncaught exceptions all end here; the lines go through a pipe to the
+guardian, which also brings foreign text into the same form. The pipe is never waited for: a line that finds it
+full is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from procvision_host.channels import HostEnds
+
+HOST_LOGGER = "procvision.host"
+MAX_MESSAGE_CHARACTERS = 8192
+"""A longer message is cut: a log line is for reading."""
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+class LogContext:
+    """What is known of the call being executed, put onto every line written meanwhile."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Any] = {}
+
+
+class JsonLinesHandler(logging.Handler):
+    """Writes records as JSON lines to the guardian's pipe."""
+
+    def __init__(self, ends: HostEnds, algorithm: str, context: LogContext) -> None:
+        super().__init__()
+        self._ends = ends
+        self._algorithm = algorithm
+        self._context = context
+        self.dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never raises and never blocks, whatever is in the record."""
+        import os
+
+        try:
+            line = self._line(record)
+        except Exception as error:  # noqa: BLE001 - a vendor's record must not take the host down
+            line = _encode({"level": "error", "message": f"a log record can't be written: {error!r}"})
+        try:
+            os.write(self._ends.logs, line + b"\n")
+        except OSError:
+            self.dropped += 1
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        message = record.getMessage()
+        if record.exc_info:
+            message += "\n" + logging.Formatter().formatException(record.exc_info)
+        values: dict[str, Any] = {
+            "timestamp_ms": int(record.created * 1000),
+            "level": record.levelname.lower(),
+            "message": message[:MAX_MESSAGE_CHARACTERS].encode("utf-8", "replace").decode(),
+            "algorithm": self._algorithm,
+            "logger": record.name,
+            **self._context.fields,
+        }
+        fields = getattr(record, "fields", None)
+        if isinstance(fields, dict):
+            for name, value in fields.items():
+                values.setdefault(str(name), value)
+        return _encode(values)
+
+
+def install(ends: HostEnds, algorithm: str, context: LogContext, level: str) -> logging.Logger:
+    """Brings logging, warnings and uncaught exceptions to the JSON lines; returns the host's own logger."""
+    handler = JsonLinesHandler(ends, algorithm, context)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    # Its own handler and no parent: a vendor that clears the root logger doesn't silence the host.
+    own = logging.getLogger(HOST_LOGGER)
+    own.addHandler(handler)
+    own.propagate = False
+    logging.captureWarnings(True)
+    logging.raiseExceptions = False
+
+    def uncaught(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        own.critical("uncaught exception", exc_info=(kind, value, trace))
+
+    def uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_type is not SystemExit and args.exc_value is not None:
+            name = args.thread.name if args.thread else "?"
+            own.error(
+                "uncaught exception in thread %s", name, exc_info=(args.exc_type, args.exc_value, args.exc_traceback)
+            )
+
+    sys.excepthook = uncaught
+    threading.excepthook = uncaught_in_thread
+    return own
+
+
+def timestamp_ms() -> int:
+    """Now, as the protocol writes instants."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,238 @@
+"""One host, from after its hello to its end."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+import click
+import msgspec
+
+from procvision_host import exits
+from procvision_host.channels import DRAIN_REQUEST
+from procvision_host.logs import HOST_LOGGER, LogContext, install
+from procvision_host.loop import Loop
+from procvision_host.options import HostOptions, parse
+from procvision_host.system import die_with_parent
+from procvision_sdk.errors import AlgorithmError, ErrorCode, ProcVisionError
+from procvision_sdk.wire.connection import Connection
+from procvision_sdk.wire.messages import AlgorithmName, AnyMessage, Call
+from procvision_sdk.wire.tables import Role
+
+if TYPE_CHECKING:
+    from procvision_host.board import Board
+    from procvision_host.channels import HostEnds
+    from procvision_host.discovery import AlgorithmRow
+    from procvision_host.hooks import Hooks
+    from procvision_sdk.algorithm import BaseAlgorithm
+
+_log = logging.getLogger(HOST_LOGGER)
+
+
+def run(arguments: list[str], name: str, ends: HostEnds, board: Board) -> NoReturn:
+    """The whole life of a host process."""
+    die_with_parent(os.getppid())
+    _prepare_process(ends)
+    usage: str | None = None
+    try:
+        options = parse(arguments)
+    except click.ClickException as error:
+        usage = f"{error.format_message()}; hint: procvision-host --help"
+        options = HostOptions(algo=name)
+    context = LogContext()
+    install(ends, options.algo, context, options.log_level)
+    connection = Connection(
+        Role.HOST,
+        now=time.monotonic(),
+        max_frame_bytes=options.max_frame_bytes,
+        max_pending=options.max_pending,
+        handshake_timeout_s=options.handshake_timeout_s,
+    )
+    connection.hello_was_written()
+    loop = Loop(ends, connection, board, shutdown_grace_s=options.shutdown_grace_s)
+    if usage is not None:
+        _log.error("wrong command line: %s", usage)
+        loop.loading_failed(ErrorCode.INVALID_PARAMS, "usage", usage, exits.USAGE)
+        _leave(loop.close(), board)
+    Host(options, loop, context).live()
+    _leave(loop.close(), board)
+
+
+def _prepare_process(ends: HostEnds) -> None:
+    # The guardian, which is who gets the signals, asks over a pipe; these are for signals sent to the host itself.
+    def ask_to_leave(*_: object) -> None:
+        with contextlib.suppress(OSError):
+            os.write(ends.wake, DRAIN_REQUEST)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_leave)
+    faulthandler.enable(file=2)
+    # Stacks of a hung process on SIGQUIT, written by C code that needs no interpreter lock.
+    faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
+    # What an algorithm prints leaves at once, and no character of it can raise. The streams are made anew: the old
+    # ones remember what kind of file their descriptors were before.
+    sys.stdout, sys.stderr = _line_stream(1), _line_stream(2)
+
+
+def _line_stream(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+class Host:
+    """Loads the algorithm, serves its calls, tears it down; the loop carries the conversation."""
+
+    def __init__(self, options: HostOptions, loop: Loop, context: LogContext) -> None:
+        self._options = options
+        self._loop = loop
+        self._context = context
+        self._hooks: Hooks | None = None
+        self._algorithm: BaseAlgorithm | None = None
+        self._setup_began = False
+        self._closing: contextlib.ExitStack = contextlib.ExitStack()
+
+    def live(self) -> None:
+        """From the handshake to the end of teardown. What goes wrong becomes the loop's exit status."""
+        if not self._loop.shake_hands():
+            return
+        self._loop.start_standby()
+        with self._closing:
+            row = self._configured()
+            if row is not None:
+                self._load_and_serve(row)
+            self._tear_down()
+        if self._hooks is not None:
+            self._hooks.notify("procvision_host_closing", exit_status=self._loop.exit_status)
+
+    def _configured(self) -> AlgorithmRow | None:
+        """Hooks and the algorithm's row; None if the configuration is wrong."""
+        from procvision_host.discovery import find
+        from procvision_host.hooks import Hooks
+        from procvision_sdk.errors import ManifestError
+
+        try:
+            self._hooks = Hooks(load_installed=self._options.hooks)
+            return find(self._options.algo)
+        except ProcVisionError as error:
+            code = error.code if isinstance(error, ManifestError) else ErrorCode.INVALID_PACKAGE
+            _log.error("%s", error)
+            self._loop.loading_failed(code, "configuration", str(error), exits.CONFIGURATION)
+            return None
+
+    def _load_and_serve(self, row: AlgorithmRow) -> None:
+        from procvision_host.discovery import host_version
+        from procvision_host.images import Images
+        from procvision_sdk.images.reading import bind_image_reader
+
+        assert self._hooks is not None
+        assert row.manifest is not None
+        assert row.version is not None
+        images = Images(self._hooks.image_backends())
+        self._closing.callback(images.close)
+        self._closing.enter_context(bind_image_reader(images.read))
+        sessions = self._session_store()
+        if sessions is None:
+            return
+        algorithm = self._set_up(row)
+        if algorithm is None:
+            return
+
+        from procvision_host.calls import CallChecker
+        from procvision_host.worker import Worker
+
+        versions = {"algorithm": row.version, "host": host_version(), "python": sys.version.split()[0]}
+        worker = Worker(
+            algorithm,
+            row.manifest,
+            images,
+            sessions,
+            CallChecker(row.manifest, self._options.max_pixels),
+            self._context,
+            versions,
+        )
+        loop = self._loop
+        loop.cancellation = algorithm.cancellation
+        loop.versions = (AlgorithmName(name=row.name, version=row.version), versions["host"])
+        loop.loaded()
+        _log.info("%s %s is ready", row.name, row.version)
+        self._hooks.notify("procvision_host_ready", algorithm=row.name, version=row.version)
+        loop.serve(worker.run, self._answered if self._hooks.call_finished else None)
+
+    def _session_store(self) -> Any:
+        assert self._hooks is not None
+        scheme = self._options.sessions.partition(":")[0]
+        factories = self._hooks.session_stores()
+        problem: str
+        if scheme not in factories:
+            problem = f"--sessions names the scheme {scheme!r}, known are {', '.join(sorted(factories))}"
+        else:
+            try:
+                store = factories[scheme](self._options.sessions)
+            except Exception as error:  # noqa: BLE001 - a store is foreign code
+                problem = f"the session store {self._options.sessions!r} can't be opened: {error}"
+            else:
+                self._closing.callback(store.close)
+                return store
+        _log.error("%s", problem)
+        self._loop.loading_failed(ErrorCode.INVALID_PARAMS, "configuration", problem, exits.CONFIGURATION)
+        return None
+
+    def _set_up(self, row: AlgorithmRow) -> BaseAlgorithm | None:
+        from procvision_host.loader import LoadError, load
+
+        try:
+            self._algorithm = algorithm = load(row)
+            self._loop.cancellation = algorithm.cancellation
+            self._setup_began = True
+            algorithm.setup()
+        except BaseException as error:  # noqa: BLE001 - SystemExit in a vendor's module included
+            _log.error("%s could not be loaded", row.name, exc_info=error)
+            code = error.code if isinstance(error, (LoadError, AlgorithmError)) else ErrorCode.UNKNOWN
+            stage = "setup" if self._setup_began else "load"
+            text = str(error) if isinstance(error, LoadError) else f"{type(error).__name__} in {stage}: {error}"
+            self._loop.loading_failed(
+                str(code), f"{stage}_failed", text, exits.ALGORITHM_FAILED, {"exception": type(error).__name__}
+            )
+            return None
+        return algorithm
+
+    def _answered(self, call: Call, answer: AnyMessage, elapsed_ms: float) -> None:
+        assert self._hooks is not None
+        session = call.session
+        told = {
+            "phase": call.phase,
+            "step_index": call.step_index,
+            "pid": call.pid,
+            "request_id": call.request_id,
+            "session_id": session.id if session else None,
+            "context": session.context if session else {},
+        }
+        arguments = {"call": told, "answer": msgspec.to_builtins(answer), "elapsed_ms": elapsed_ms}
+        self._hooks.notify_all(self._hooks.call_finished, arguments)
+
+    def _tear_down(self) -> None:
+        if self._algorithm is None or not self._setup_began:
+            return
+        try:
+            self._algorithm.teardown()
+        except BaseException as error:  # noqa: BLE001 - SystemExit included
+            _log.error("teardown raised", exc_info=error)
+            if self._loop.exit_status == exits.CLEAN:
+                self._loop.exit_status = exits.ALGORITHM_FAILED
+
+
+def _leave(status: int, board: Board) -> NoReturn:
+    """Ends the process without waiting for threads that an algorithm left behind."""
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()
+    with contextlib.suppress(BaseException):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    board.leaves()
+    os._exit(status)

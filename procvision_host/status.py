@@ -1,0 +1,18 @@
+"""The host's status, as its pong tells it; the table is the protocol's, this interprets it."""
+
+from __future__ import annotations
+
+from procvision_sdk.wire.tables import STATUS_TRANSITIONS, HostStatus
+
+
+class StatusMachine:
+    """Where the host is. Changed under the loop's lock, read anywhere."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = HostStatus.STARTING
+
+    def on(self, event: str) -> None:
+        """Follows the table; an event that it doesn't know in this status is a fault in the host."""
+        self.now = STATUS_TRANSITIONS[self.now][event]

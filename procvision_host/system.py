@@ -1,0 +1,82 @@
+"""The few things that only Linux's own interface gives: parent death signals, orphans, a process's descendants."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+KILL_PATIENCE_S = 2.0
+"""How long to wait for killed processes to be gone; a process in an uninterruptible sleep can take longer."""
+
+
+def _prctl(option: int, argument: int) -> None:
+    # Imported here: ctypes takes longer than the rest of a host's start up to its hello.
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
+
+
+def die_with_parent(parent: int) -> None:
+    """This process is killed when `parent`, which must be a process of one thread, ends; also if it already did."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def take_in_orphans() -> None:
+    """Descendants whose parent ends become this process's own children."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def parents() -> dict[int, int]:
+    """Every process's parent, from /proc."""
+    found: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                # The name, in parentheses, may hold anything; the fields begin after the last one.
+                fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                found[int(entry.name)] = int(fields[1])
+    return found
+
+
+def descendants(process_id: int) -> list[int]:
+    """Every process that `process_id` started, directly or not, and that still runs."""
+    children: dict[int, list[int]] = {}
+    for child, parent in parents().items():
+        children.setdefault(parent, []).append(child)
+    found: list[int] = []
+    open_ends = [process_id]
+    while open_ends:
+        below = children.get(open_ends.pop(), [])
+        found += below
+        open_ends += below
+    return found
+
+
+def kill_descendants() -> None:
+    """Kills and reaps every descendant of this process, those included that start while it looks.
+
+    Needs `take_in_orphans`: only then does a grandchild whose parent was killed come here.
+    """
+    deadline = time.monotonic() + KILL_PATIENCE_S
+    while not _reaped_all() and time.monotonic() < deadline:
+        for process_id in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process_id, signal.SIGKILL)
+        time.sleep(0.002)
+
+
+def _reaped_all() -> bool:
+    """Collects the children that ended; True if there are no others."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return False

@@ -1,0 +1,76 @@
+"""The host's stderr as log records: JSON objects, one a line; anything else becomes a record too."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MAX_LINE_BYTES = 64 * 1024
+"""A line without an end is cut here: a host that floods stderr must not fill the runner's memory."""
+_CHUNK = 64 * 1024
+
+
+class HostLog:
+    """Collects records from a descriptor; any thread may read, one does at a time."""
+
+    def __init__(self, descriptor: int, kept: int, on_record: Callable[[Mapping[str, Any]], None] | None) -> None:
+        self.records: deque[Mapping[str, Any]] = deque(maxlen=kept)
+        self.ended = False
+        self._descriptor = descriptor
+        self._on_record = on_record
+        self._tail = b""
+        self._lock = threading.Lock()
+        self._poller = select.poll()
+        self._poller.register(descriptor, select.POLLIN)
+        os.set_blocking(descriptor, False)
+
+    def read(self) -> None:
+        """Takes what is there."""
+        with self._lock:
+            if self.ended:
+                return
+            try:
+                data = os.read(self._descriptor, _CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.ended = True
+                lines = [self._tail] if self._tail else []
+                self._tail = b""
+            else:
+                lines = (self._tail + data).split(b"\n")
+                self._tail = lines.pop()
+                if len(self._tail) > MAX_LINE_BYTES:
+                    lines.append(self._tail)
+                    self._tail = b""
+            records = [_parsed(line) for line in lines if line.strip()]
+            self.records.extend(records)
+        if self._on_record is not None:
+            for record in records:
+                self._on_record(record)
+
+    def settle(self, limit_s: float) -> None:
+        """Reads to the end, for as long as that takes at the most: the last lines say why a host went."""
+        deadline = time.monotonic() + limit_s
+        while not self.ended and (left := deadline - time.monotonic()) > 0:
+            if self._poller.poll(left * 1000):
+                self.read()
+
+
+def _parsed(line: bytes) -> Mapping[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if isinstance(record, dict) and isinstance(record.get("message"), str):
+        return record
+    text = line[:MAX_LINE_BYTES].decode("utf-8", "replace")
+    return {"timestamp_ms": time.time_ns() // 1_000_000, "level": "info", "message": text, "logger": "stderr"}

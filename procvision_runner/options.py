@@ -1,0 +1,47 @@
+"""How a runner treats its host, with the defaults' sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from procvision_sdk.wire.connection import DEFAULT_MAX_PENDING
+from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
+from procvision_sdk.wire.heartbeat import HeartbeatPolicy
+
+
+def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{type(instance).__name__}.{attribute.name} is {value}: it is above 0")
+
+
+@attrs.frozen(kw_only=True)
+class RunnerOptions:
+    """Durations are seconds. The handshake and heartbeat values are the protocol's."""
+
+    handshake_timeout_s: float = attrs.field(default=10.0, validator=_positive)
+    """From the launch to the host's hello: a small Python program's start, on a machine that is busy."""
+    ready_timeout_s: float = attrs.field(default=120.0, validator=_positive)
+    """From the hello to the end of `setup()`: models of some gigabytes are loaded in it."""
+    pre_timeout_s: float = attrs.field(default=10.0, validator=_positive)
+    execute_timeout_s: float = attrs.field(default=30.0, validator=_positive)
+    shutdown_timeout_s: float = attrs.field(default=5.0, validator=_positive)
+    """The ladder's first step: longer than the 3 s that a host gives its running call."""
+    terminate_timeout_s: float = attrs.field(default=3.0, validator=_positive)
+    """Its second step, from SIGTERM to SIGKILL."""
+    heartbeat: HeartbeatPolicy | None = attrs.field(factory=HeartbeatPolicy)
+    """None sends no pings."""
+    max_in_flight: int = attrs.field(default=DEFAULT_MAX_PENDING, validator=attrs.validators.ge(1))
+    """Calls sent ahead of their answers; a host takes 4 by default."""
+    max_frame_bytes: int = attrs.field(default=DEFAULT_MAX_FRAME_BYTES, validator=attrs.validators.ge(1024))
+    max_slots: int = attrs.field(default=8, validator=attrs.validators.ge(1))
+    """Slots of shared memory; they are made as they are needed."""
+    slot_timeout_s: float = attrs.field(default=30.0, validator=_positive)
+    """How long a caller waits for a slot when all are leased."""
+    log_records: int = attrs.field(default=200, validator=attrs.validators.ge(1))
+    """How many of the host's last log records are kept."""
+    host_arguments: tuple[str, ...] = ()
+    """Further arguments for `procvision-host`."""
+    environment: Mapping[str, str] | None = None
+    """The host's environment; None passes on the runner's own."""

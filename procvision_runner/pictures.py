@@ -1,0 +1,73 @@
+"""A picture on its way to a host: pixels, or an encoded file that the host decodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from procvision_sdk.images.meta import MAX_PIXELS, ColorSpace, Encoding
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels: TypeAlias = NDArray[np.uint8]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Picture:
+    """Exactly one of `pixels` (H x W x 3 or H x W, uint8) and `data` (an encoded file) is set."""
+
+    width: int
+    height: int
+    color_space: ColorSpace
+    encoding: Encoding = "raw"
+    pixels: Pixels | None = None
+    data: bytes | None = None
+
+    @classmethod
+    def of(cls, pixels: Pixels, color_space: ColorSpace | None = None) -> Picture:
+        """Pixels as they lie in an array: H x W x 3 uint8 (RGB, or BGR if so said), or H x W uint8 (MONO).
+
+        Raises TypeError or ValueError for any other: 16 bits wrapped to 8 would be another picture.
+        """
+        if getattr(pixels, "dtype", None) != "uint8":
+            kind = getattr(pixels, "dtype", type(pixels).__name__)
+            raise TypeError(
+                f"a picture is an array of uint8, this is {kind}; hint: scale it, (picture >> 8) for 16 bits"
+            )
+        mono = pixels.ndim == 2
+        if not mono and (pixels.ndim != 3 or pixels.shape[2] != 3):
+            raise ValueError(f"a picture is H x W x 3 or H x W, this has the shape {pixels.shape}")
+        if color_space is None:
+            color_space = "MONO" if mono else "RGB"
+        if (color_space == "MONO") != mono:
+            raise ValueError(f"color_space {color_space} doesn't fit an array of shape {pixels.shape}")
+        height, width = pixels.shape[:2]
+        _check_size(width, height)
+        return cls(width=width, height=height, color_space=color_space, pixels=pixels)
+
+    @classmethod
+    def encoded(
+        cls, data: bytes, width: int, height: int, color_space: ColorSpace = "RGB", encoding: Encoding = "jpeg"
+    ) -> Picture:
+        """An encoded file, decoded by the host; `width` and `height` are what its own header says."""
+        if encoding == "raw" or not data:
+            raise ValueError(
+                f"an encoded picture has bytes and is jpeg or png, this is {len(data)} bytes of {encoding}"
+            )
+        _check_size(width, height)
+        return cls(width=width, height=height, color_space=color_space, encoding=encoding, data=data)
+
+    @property
+    def payload_bytes(self) -> int:
+        """How much of a slot it takes."""
+        if self.data is not None:
+            return len(self.data)
+        return self.width * self.height * (1 if self.color_space == "MONO" else 3)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1 or width * height > MAX_PIXELS:
+        raise ValueError(f"a picture has 1..{MAX_PIXELS} pixels, this is {width} x {height}")

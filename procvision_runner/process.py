@@ -1,0 +1,135 @@
+"""The mechanism below a host: spawn, wait, signal, and the end of the whole process tree. No policy.
+
+A host is started in a session of its own, so that a Ctrl-C at the runner's terminal reaches the runner alone, and
+so that everything it started can be found when it has to go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from procvision_runner.errors import LaunchError
+
+_KILL_PATIENCE_S = 2.0
+
+
+class HostProcess:
+    """One launched process with its three pipes, and its process tree."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        self.command = tuple(command)
+        try:
+            self._popen = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                env=None if environment is None else dict(environment),
+            )
+        except OSError as error:
+            raise LaunchError(
+                f"{self.command[0]!r} can't be started: {error.strerror}; hint: is procvision installed there?"
+            ) from error
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        assert self._popen.stderr is not None
+        self.stdin = self._popen.stdin.fileno()
+        self.stdout = self._popen.stdout.fileno()
+        self.stderr = self._popen.stderr.fileno()
+        # Our end only: a host that doesn't read must not be able to block us.
+        os.set_blocking(self.stdin, False)
+        self.process_id = self._popen.pid
+        self.pidfd = os.pidfd_open(self.process_id)
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; negative for a signal."""
+        return self._popen.poll()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit status, or None if it still runs after the timeout."""
+        if self._popen.poll() is None:
+            poller = select.poll()
+            poller.register(self.pidfd, select.POLLIN)
+            poller.poll(max(0.0, timeout_s) * 1000)
+        return self._popen.poll()
+
+    def close_stdin(self) -> None:
+        """Ends the host's stdin: it leaves by itself."""
+        with contextlib.suppress(OSError):
+            assert self._popen.stdin is not None
+            self._popen.stdin.close()
+
+    def terminate(self) -> None:
+        """SIGTERM, to the launched process alone."""
+        self._popen.terminate()
+
+    def kill_tree(self) -> None:
+        """SIGKILL for the process and whatever it started, until nothing of it is left."""
+        doomed = tree(self.process_id)
+        deadline = time.monotonic() + _KILL_PATIENCE_S
+        while True:
+            for process_id in doomed:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process_id, signal.SIGKILL)
+            self.wait(0.05)
+            doomed = tree(self.process_id)
+            if not doomed or time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
+
+    def release(self) -> None:
+        """Closes the pipes of a process that has ended."""
+        self.close_stdin()
+        for stream in (self._popen.stdout, self._popen.stderr):
+            assert stream is not None
+            stream.close()
+        os.close(self.pidfd)
+
+
+def tree(leader: int) -> set[int]:
+    """The living processes of a session and their descendants, those included that left the session.
+
+    `leader` is the session's first process, which need not live any more.
+    """
+    parents: dict[int, int] = {}
+    members: set[int] = set()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # state, parent, process group, session, after the name in parentheses, which may hold anything.
+            fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            if fields[0] in "ZX":
+                continue
+            process_id = int(entry.name)
+            parents[process_id] = int(fields[1])
+            if int(fields[3]) == leader:
+                members.add(process_id)
+    grown = True
+    while grown:
+        below = {child for child, parent in parents.items() if parent in members and child not in members}
+        members |= below
+        grown = bool(below)
+    return members
+
+
+def described(exit_status: int | None) -> str:
+    """How a process ended, in words."""
+    if exit_status is None:
+        return "still runs"
+    if exit_status >= 0:
+        return f"exited with status {exit_status}"
+    try:
+        return f"was ended by {signal.Signals(-exit_status).name}"
+    except ValueError:
+        return f"was ended by signal {-exit_status}"

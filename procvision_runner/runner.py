@@ -1,0 +1,307 @@
+"""`Runner`: one algorithm in a process of its own, as an object with two methods that matter.
+
+with Runner("pcb-compare") as runner:
+    session = runner.session()
+    runner.pre_execute(reference, pid="A", session=session)
+    result = runner.execute(picture, pid="A", session=session)
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import attrs
+
+from procvision_runner.client import Client
+from procvision_runner.errors import CallError, ProtocolViolationError, RunnerStoppedError
+from procvision_runner.hostlog import HostLog
+from procvision_runner.options import RunnerOptions
+from procvision_runner.pictures import Picture
+from procvision_runner.process import HostProcess
+from procvision_runner.results import CallResult, checked
+from procvision_runner.slots import Lease, SlotPool
+from procvision_sdk.errors import CallRefusedError
+from procvision_sdk.images.meta import ColorSpace
+from procvision_sdk.wire.messages import Call, Result, SessionRef
+
+if TYPE_CHECKING:
+    from procvision_runner.pictures import Pixels
+
+    Image: TypeAlias = Pixels | Picture | Lease
+
+
+@attrs.frozen
+class InspectionSession:
+    """The inspection of one product: every call that names it shares the algorithm's state of it."""
+
+    id: str
+    context: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+def _new_session_id() -> str:
+    return secrets.token_hex(8)
+
+
+class Runner:
+    """Launches one host and speaks to it. A context manager; any thread may call.
+
+    `algorithm` is the name of an installed one, NAME or NAME==VERSION. `command` launches any other host instead.
+    `on_log` is given each log record of the host, on a thread of the runner's.
+    """
+
+    def __init__(
+        self,
+        algorithm: str | None = None,
+        *,
+        command: Sequence[str] | None = None,
+        options: RunnerOptions | None = None,
+        on_log: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        if (algorithm is None) == (command is None):
+            raise ValueError("a Runner takes either the name of an algorithm or the command of a host")
+        self.options = options if options is not None else RunnerOptions()
+        if command is None:
+            assert algorithm is not None
+            command = [sys.executable, "-m", "procvision_host", "--algo", algorithm, *self.options.host_arguments]
+        self.command = tuple(command)
+        self._on_log = on_log
+        self._client: Client | None = None
+        self._slots: SlotPool | None = None
+        self._info: dict[str, Any] | None = None
+        self._entered = False
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    def start(self) -> Runner:
+        """Launches the host and waits until the algorithm is set up. Raises LaunchError."""
+        if self._client is not None:
+            raise RuntimeError("this Runner was started already: make a new one for a new host")
+        process = HostProcess(self.command, self.options.environment)
+        log = HostLog(process.stderr, self.options.log_records, self._on_log)
+        self._client = client = Client(process, self.options, log)
+        self._slots = SlotPool(self.options.max_slots)
+        try:
+            client.shake_hands()
+            self._wait_until_ready(client)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _wait_until_ready(self, client: Client) -> None:
+        """A host answers `info` when it is set up; one that doesn't know the phase is ready when it is."""
+        hello = client.hello
+        assert hello is not None
+        if "info" not in hello.capabilities:
+            return
+        try:
+            result, _ = client.call(Call(phase="info"), self.options.ready_timeout_s)
+        except CallError as error:
+            raise client.launch_error(str(error)) from None
+        self._info = result.data
+
+    def stop(self) -> int | None:
+        """Shutdown, then SIGTERM, then SIGKILL for the whole tree; returns the exit status. A second call is free."""
+        client, slots = self._client, self._slots
+        if client is None or slots is None:
+            return None
+        self._slots = None
+        try:
+            return client.stop()
+        finally:
+            slots.close()
+
+    def __enter__(self) -> Runner:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __del__(self) -> None:
+        if getattr(self, "_slots", None) is not None:
+            warnings.warn(f"{self!r} was dropped while it ran: use it in a with block", ResourceWarning, stacklevel=2)
+            self.stop()
+
+    def __repr__(self) -> str:
+        return f"<Runner {' '.join(self.command)}>"
+
+    # --- what there is to know ------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether calls can be made."""
+        return self._slots is not None and self._client is not None and self._client.alive
+
+    @property
+    def process_id(self) -> int | None:
+        """The operating system's id of the process that runs the algorithm, as its hello told it."""
+        client = self._client
+        return client.hello.process_id if client is not None and client.hello is not None else None
+
+    @property
+    def logs(self) -> list[Mapping[str, Any]]:
+        """The host's last log records, oldest first."""
+        return list(self._client.log.records) if self._client is not None else []
+
+    @property
+    def unexpected_answers(self) -> int:
+        """How many late, doubled or invented answers are on record."""
+        return len(self._client.unexpected) if self._client is not None else 0
+
+    def info(self) -> dict[str, Any]:
+        """`manifest`, `info` (the algorithm's own) and `versions`; empty for a host that doesn't tell."""
+        return dict(self._info or {})
+
+    def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
+        """A new inspection; `context` is what the algorithm may know of the product."""
+        return InspectionSession(session_id or _new_session_id(), dict(context or {}))
+
+    # --- calls ----------------------------------------------------------------------------------------------
+
+    def lend(self, width: int, height: int, color_space: ColorSpace = "RGB") -> Lease:
+        """A slot for a picture that isn't there yet: write into its `array`, then pass it to a call, without a copy.
+
+        Raises SlotsExhaustedError. The lease goes back when its call has ended, or by `release()` if there is none.
+        """
+        return self._pool().lease((width, height, color_space), self.options.slot_timeout_s)
+
+    def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
+        """Prepares a step; takes what `execute` takes."""
+        return self._call("pre", image, pid, more)
+
+    def execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
+        """Inspects a picture and waits for the result.
+
+        `image` is an array (H x W x 3 RGB or H x W, uint8), a `Picture` or a `Lease`. Further arguments:
+        `step_index` (1), `session` (an `InspectionSession`, an id, or None for one that ends with this call),
+        `user_params`, `final` (ends the session), `camera_id`, `timestamp_ms` (now), `timeout_s`.
+        Raises CallError; a result of status ERROR is returned.
+        """
+        return self._call("execute", image, pid, more)
+
+    def submit(
+        self, phase: Literal["pre", "execute"], image: Image | None = None, *, pid: str, **more: Any
+    ) -> Future[CallResult]:
+        """The same without waiting for the answer: a Future of what `execute` returns or raises.
+
+        Returns when the picture is in its slot and the call is written. asyncio users `asyncio.wrap_future` it.
+        """
+        call, size, timeout_s, lease = self._prepared(phase, image, pid, **more)
+        outer: Future[CallResult] = Future()
+        outer.set_running_or_notify_cancel()
+        inner = self._running().submit(call, timeout_s, lease.release if lease is not None else None)
+
+        def finish(done: Future[tuple[Result, float]]) -> None:
+            try:
+                result, took_s = done.result()
+                outer.set_result(_held_to_the_protocol(result, phase, size, took_s))
+            except BaseException as error:  # noqa: BLE001 - the Future carries whatever it is
+                outer.set_exception(error)
+
+        inner.add_done_callback(finish)
+        return outer
+
+    def reset(self, session: InspectionSession | str) -> None:
+        """Has the algorithm forget a session. Raises CallError."""
+        call = Call(phase="reset", session=_session_ref(session, final=False))
+        self._running().call(call, self.options.pre_timeout_s)
+
+    def _call(
+        self, phase: Literal["pre", "execute"], image: Image | None, pid: str, more: dict[str, Any]
+    ) -> CallResult:
+        call, size, timeout_s, lease = self._prepared(phase, image, pid, **more)
+        result, took_s = self._running().call(call, timeout_s, lease.release if lease is not None else None)
+        return _held_to_the_protocol(result, phase, size, took_s)
+
+    def _prepared(
+        self,
+        phase: Literal["pre", "execute"],
+        image: Image | None,
+        pid: str,
+        *,
+        step_index: int = 1,
+        session: InspectionSession | str | None = None,
+        user_params: Mapping[str, Any] | None = None,
+        final: bool = False,
+        camera_id: str | None = None,
+        timestamp_ms: int | None = None,
+        timeout_s: float | None = None,
+    ) -> tuple[Call, tuple[int, int] | None, float, Lease | None]:
+        if timeout_s is None:
+            timeout_s = self.options.execute_timeout_s if phase == "execute" else self.options.pre_timeout_s
+        call = Call(
+            phase=phase,
+            step_index=step_index,
+            pid=pid,
+            session=_session_ref(session, final=final),
+            user_params=dict(user_params) if user_params else None,
+        )
+        if image is None:
+            return call, None, timeout_s, None
+        lease = image if isinstance(image, Lease) else self._filled(image)
+        try:
+            call.shared_mem_id = lease.publish()
+        except BaseException:
+            lease.release()
+            raise
+        meta: dict[str, Any] = {
+            "width": lease.width,
+            "height": lease.height,
+            "timestamp_ms": time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms,
+            "color_space": lease.color_space,
+        }
+        if lease.encoding != "raw":
+            meta["encoding"] = lease.encoding
+        if camera_id is not None:
+            meta["camera_id"] = camera_id
+        call.image_meta = meta
+        return call, (lease.width, lease.height), timeout_s, lease
+
+    def _filled(self, image: Pixels | Picture) -> Lease:
+        picture = image if isinstance(image, Picture) else Picture.of(image)
+        lease = self._pool().lease(picture, self.options.slot_timeout_s)
+        try:
+            lease.fill(picture)
+        except BaseException:
+            lease.release()
+            raise
+        return lease
+
+    def _pool(self) -> SlotPool:
+        if self._slots is None:
+            raise RunnerStoppedError("this Runner doesn't run: use it in a with block, or call start()")
+        return self._slots
+
+    def _running(self) -> Client:
+        self._pool()
+        assert self._client is not None
+        return self._client
+
+
+def _session_ref(session: InspectionSession | str | None, *, final: bool) -> SessionRef:
+    if isinstance(session, InspectionSession):
+        return SessionRef(id=session.id, context=dict(session.context), final=final)
+    if session is None:
+        return SessionRef(id=_new_session_id(), final=True)
+    return SessionRef(id=session, final=final)
+
+
+def _held_to_the_protocol(result: Result, phase: str, size: tuple[int, int] | None, took_s: float) -> CallResult:
+    """Nothing malformed is read as a verdict, whatever host it came from."""
+    try:
+        if result.phase != phase:
+            raise ProtocolViolationError(
+                f"the host answered {result.phase!r} to {phase!r}", request_id=result.request_id
+            )
+        return checked(result, phase, size, round(took_s * 1000, 3))
+    except CallRefusedError as error:
+        raise ProtocolViolationError(f"the host's answer is malformed: {error}", request_id=result.request_id) from None

@@ -1,0 +1,272 @@
+"""The pool of image slots: segments of shared memory that are made once, faulted in and kept.
+
+A slot is leased for one picture and comes back when its call has ended, whatever the end was. Its generation grows
+with every lease, and the id in a call carries it. Each segment is locked (flock) for as long as its runner lives,
+so a later runner can tell what a killed one left behind and remove it.
+Warning: a lease whose call has no answer yet is never given to another picture: the algorithm may still read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import secrets
+import threading
+import weakref
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from procvision_runner.errors import SlotsExhaustedError
+from procvision_runner.pictures import Picture
+from procvision_sdk.images.layout import (
+    PAYLOAD_OFFSET,
+    SlotHeader,
+    slot_id,
+    write_generation,
+    write_header,
+)
+from procvision_sdk.images.meta import CHANNELS, ColorSpace, Encoding
+
+if TYPE_CHECKING:
+    from procvision_runner.pictures import Pixels
+
+SHM_FOLDER = Path("/dev/shm")  # where POSIX shared memory lies on Linux
+PREFIX = "pv-"
+_MAP_POPULATE = getattr(mmap, "MAP_POPULATE", 0x8000)
+
+
+class Slot:
+    """One segment."""
+
+    __slots__ = ("_descriptor", "_views", "capacity", "generation", "memory", "name")
+
+    def __init__(self, capacity: int) -> None:
+        pages = -(-capacity // mmap.PAGESIZE)
+        self.capacity = pages * mmap.PAGESIZE
+        size = PAYLOAD_OFFSET + self.capacity
+        self.name, self._descriptor = _made_and_locked()
+        try:
+            # Reserved now: running out of shared memory is an error here and a SIGBUS later.
+            os.posix_fallocate(self._descriptor, 0, size)
+            self.memory = mmap.mmap(self._descriptor, size, mmap.MAP_SHARED | _MAP_POPULATE)
+        except OSError as error:
+            (SHM_FOLDER / self.name).unlink(missing_ok=True)
+            os.close(self._descriptor)
+            raise SlotsExhaustedError(
+                f"{SHM_FOLDER} has no room for a slot of {size} bytes: {error.strerror}; "
+                "hint: enlarge it, or lower max_slots (in a container: --shm-size)"
+            ) from error
+        self.generation = 0
+        self._views: dict[tuple[int, int, str], Any] = {}
+
+    def view(self, width: int, height: int, color_space: ColorSpace) -> Pixels:
+        """The payload as a writable array, H x W x 3 or, for MONO, H x W."""
+        key = (width, height, color_space)
+        found = self._views.get(key)
+        if found is None:
+            import numpy as np
+
+            flat = np.frombuffer(self.memory, np.uint8, width * height * CHANNELS[color_space], PAYLOAD_OFFSET)
+            shape = (height, width) if color_space == "MONO" else (height, width, 3)
+            found = self._views[key] = flat.reshape(shape)
+        array: Pixels = found
+        return array
+
+    def remove(self) -> None:
+        """Takes the segment's name away; the memory goes with its last mapping."""
+        with contextlib.suppress(FileNotFoundError):
+            (SHM_FOLDER / self.name).unlink()
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+        self._views.clear()
+        with contextlib.suppress(BufferError):
+            # A borrowed array keeps the mapping alive; it goes with the array.
+            self.memory.close()
+
+
+def _made_and_locked() -> tuple[str, int]:
+    """A new segment's name and descriptor."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+        descriptor = os.open(SHM_FOLDER / name, flags, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Another runner may have taken it for a leftover in the instant before it was locked.
+        if os.fstat(descriptor).st_nlink:
+            return name, descriptor
+        os.close(descriptor)
+
+
+class Lease:
+    """The right to one slot for one picture. A context manager: leaving it gives the slot back.
+
+    `array` may be written until the call is made; after that the slot belongs to the host until the call has ended.
+    """
+
+    __slots__ = ("_array", "_pool", "_released", "_slot", "color_space", "encoding", "height", "payload_bytes", "width")
+
+    def __init__(self, pool: SlotPool, slot: Slot, picture: Picture | tuple[int, int, ColorSpace]) -> None:
+        self._pool = pool
+        self._slot = slot
+        self._released = False
+        self._array: Pixels | None = None
+        if isinstance(picture, Picture):
+            self.width, self.height = picture.width, picture.height
+            self.color_space: ColorSpace = picture.color_space
+            self.encoding: Encoding = picture.encoding
+            self.payload_bytes = picture.payload_bytes
+        else:
+            self.width, self.height, self.color_space = picture
+            self.encoding = "raw"
+            self.payload_bytes = self.width * self.height * CHANNELS[self.color_space]
+        # Odd: being written. An id of this generation can't exist yet, one of the last is stale from here on.
+        slot.generation += 1
+        write_generation(slot.memory, slot.generation)
+
+    @property
+    def array(self) -> Pixels:
+        """The slot's own memory, H x W x 3 uint8 or, for MONO, H x W: a camera may write straight into it."""
+        if self._released:
+            raise ValueError("this lease was given back: its slot may hold another picture")
+        if self._array is None:
+            self._array = self._slot.view(self.width, self.height, self.color_space)
+        return self._array
+
+    def fill(self, picture: Picture) -> None:
+        """Copies a picture in: one copy, into memory that is mapped and warm."""
+        if picture.pixels is not None:
+            self.array[...] = picture.pixels
+        else:
+            assert picture.data is not None
+            self._slot.memory[PAYLOAD_OFFSET : PAYLOAD_OFFSET + len(picture.data)] = picture.data
+
+    def publish(self) -> str:
+        """Completes the slot's header; returns the `shared_mem_id` for a call. Once a lease."""
+        slot = self._slot
+        if self._released or slot.generation % 2 == 0:
+            raise ValueError("this lease was used for a call already: lend a slot for each picture")
+        slot.generation += 1
+        crc = 0
+        if self.encoding != "raw":
+            crc = zlib.crc32(memoryview(slot.memory)[PAYLOAD_OFFSET : PAYLOAD_OFFSET + self.payload_bytes])
+        write_header(
+            slot.memory,
+            SlotHeader(
+                slot.generation,
+                self.width,
+                self.height,
+                self.color_space,
+                self.encoding,
+                self.payload_bytes,
+                crc,
+            ),
+        )
+        return slot_id(slot.name, slot.generation)
+
+    def release(self) -> None:
+        """Gives the slot back; a second call does nothing."""
+        if not self._released:
+            self._released = True
+            self._array = None
+            self._pool._give_back(self._slot)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class SlotPool:
+    """At most `max_slots` slots, made when they are needed and kept warm."""
+
+    def __init__(self, max_slots: int) -> None:
+        self._max_slots = max_slots
+        self._free: list[Slot] = []
+        self._all: list[Slot] = []
+        self._returned = threading.Condition(threading.Lock())
+        self._closed = False
+        # Runs at the interpreter's end too: nothing stays in shared memory because somebody forgot to close.
+        self._finalizer = weakref.finalize(self, _remove_all, self._all)
+        remove_leftovers()
+
+    def lease(self, picture: Picture | tuple[int, int, ColorSpace], timeout_s: float) -> Lease:
+        """A slot that is large enough. Raises SlotsExhaustedError if none comes back within the timeout."""
+        if isinstance(picture, Picture):
+            needed = picture.payload_bytes
+        else:
+            needed = picture[0] * picture[1] * CHANNELS[picture[2]]
+        with self._returned:
+            if not self._free and len(self._all) >= self._max_slots:
+                self._returned.wait_for(lambda: self._free or self._closed, timeout_s)
+            if self._closed:
+                raise SlotsExhaustedError("the runner was stopped: its slots are gone")
+            slot = self._taken(needed, timeout_s)
+        return Lease(self, slot, picture)
+
+    def _taken(self, needed: int, timeout_s: float) -> Slot:
+        """Under the lock: the warmest free slot that fits, or a new one, in place of one too small if need be."""
+        for place in range(len(self._free) - 1, -1, -1):
+            if self._free[place].capacity >= needed:
+                return self._free.pop(place)
+        if len(self._all) >= self._max_slots:
+            if not self._free:
+                raise SlotsExhaustedError(
+                    f"all {self._max_slots} slots are leased and none came back within {timeout_s:g} s; "
+                    "hint: end the leases you hold, or raise max_slots"
+                )
+            too_small = self._free.pop(0)
+            self._all.remove(too_small)
+            too_small.remove()
+        slot = Slot(max(needed, 1))
+        self._all.append(slot)
+        return slot
+
+    def _give_back(self, slot: Slot) -> None:
+        with self._returned:
+            if not self._closed:
+                self._free.append(slot)
+                self._returned.notify()
+
+    def close(self) -> None:
+        """Removes every slot; to be called when no host reads them any more."""
+        with self._returned:
+            self._closed = True
+            self._free.clear()
+            self._returned.notify_all()
+        self._finalizer()
+
+    @property
+    def leased(self) -> int:
+        """How many slots are on lease."""
+        with self._returned:
+            return len(self._all) - len(self._free)
+
+
+def _remove_all(slots: list[Slot]) -> None:
+    while slots:
+        slots.pop().remove()
+
+
+def remove_leftovers(folder: Path = SHM_FOLDER) -> list[str]:
+    """Removes the segments of runners that are gone; returns their names.
+
+    A living runner holds a lock on each of its segments, wherever it runs, so nothing of anyone else's is touched.
+    """
+    removed: list[str] = []
+    for path in folder.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+                removed.append(path.name)
+            finally:
+                os.close(descriptor)
+    return removed
