@@ -247,8 +247,11 @@ class Client:
                 return True
             if pending.woken is None:
                 pending.woken = threading.Event()
-            if not pending.ended:
+            elif not pending.ended:
                 pending.woken.clear()
+            if pending.ended:
+                # The answer came before there was an event to be told by.
+                pending.woken.set()
             return False
 
     def _stop_leading(self) -> None:
