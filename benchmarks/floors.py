@@ -1,0 +1,121 @@
+"""What no design can go below: two Python processes, one pipe each way, one copy of the picture."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from benchmarks.measure import Once
+
+PEER = Path(__file__).with_name("floor_peer.py")
+
+
+class Answer(msgspec.Struct):
+    """The result's fields, typed as ours are."""
+
+    type: str
+    request_id: str
+    status: str
+    data: dict[str, object]
+
+
+def payload(width: int, height: int) -> dict[str, object]:
+    """A call like the ones that our runner sends."""
+    call: dict[str, object] = {
+        "type": "call",
+        "request_id": "call-1234",
+        "phase": "execute",
+        "step_index": 1,
+        "pid": "A",
+        "session": {"id": "0123456789abcdef", "context": {"product_code": "A-1234", "trace_id": "0" * 32}},
+    }
+    if width:
+        call["shared_mem_id"] = "shm:pv-1234-0123456789abcdef:24"
+        call["image_meta"] = {"width": width, "height": height, "timestamp_ms": 1700000000000, "color_space": "RGB"}
+    return call
+
+
+@contextmanager
+def pipe(width: int = 0, height: int = 0, *, copied: bool = True) -> Iterator[Once]:
+    """A round trip; with a size, one copy of such a picture into a warm mapping, which the other end touches."""
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as segment:
+        name = "-"
+        if width:
+            os.posix_fallocate(segment.fileno(), 0, width * height * 3)
+            memory = mmap.mmap(segment.fileno(), width * height * 3)
+            target = np.frombuffer(memory, np.uint8).reshape(height, width, 3)
+            source = picture(width, height)
+            name = segment.name
+        peer = subprocess.Popen(
+            [sys.executable, str(PEER), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        assert peer.stdin is not None
+        assert peer.stdout is not None
+        writing, reading = peer.stdin.fileno(), peer.stdout.fileno()
+        encode = msgspec.json.Encoder().encode
+        decode = msgspec.json.Decoder(Answer).decode
+        call = payload(width, height)
+
+        def once() -> None:
+            if width and copied:
+                target[...] = source
+            body = encode(call)
+            os.write(writing, len(body).to_bytes(4, "big") + body)
+            decode(memoryview(os.read(reading, 65536))[4:])
+
+        try:
+            yield once
+        finally:
+            peer.stdin.close()
+            peer.wait(5)
+            peer.stdout.close()
+
+
+@contextmanager
+def copy(width: int, height: int) -> Iterator[Once]:
+    """One copy of a picture into a warm mapping."""
+    memory = mmap.mmap(-1, width * height * 3)
+    target = np.frombuffer(memory, np.uint8).reshape(height, width, 3)
+    source = picture(width, height)
+
+    def once() -> None:
+        target[...] = source
+
+    yield once
+
+
+def picture(width: int, height: int) -> np.ndarray:
+    """A picture of noise."""
+    return np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@contextmanager
+def python_start() -> Iterator[Once]:
+    """A bare Python's start to its first output; seconds."""
+    yield lambda: first_output([sys.executable, "-c", "import os; os.write(1, b'x')"])
+
+
+def first_output(command: list[str], environment: dict[str, str] | None = None) -> float:
+    """Seconds from the launch of a command to its first byte on stdout."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, env=environment
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    os.read(process.stdout.fileno(), 65536)
+    took = time.perf_counter() - began
+    process.stdin.close()
+    process.wait(10)
+    process.stdout.close()
+    return took

@@ -1,0 +1,30 @@
+"""The algorithm of the benchmarks: what a call costs when the algorithm itself costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from procvision_sdk import BaseAlgorithm, Ok, Session, read_image_from_shared_memory
+
+PAGE_STRIDE = 64 * 1024
+
+
+class Bench(BaseAlgorithm):
+    """Answers OK; with the parameter `touch` it reads one byte of every 64 KiB of its picture first."""
+
+    def execute(
+        self,
+        step_index: int,
+        pid: str,
+        session: Session,
+        user_params: Mapping[str, Any],
+        shared_mem_id: str,
+        image_meta: Mapping[str, Any],
+    ) -> dict[str, Any] | Ok:
+        """Does what the reference's reader does with the picture, and no more."""
+        if user_params["touch"] and shared_mem_id:
+            rows = read_image_from_shared_memory(shared_mem_id, image_meta)
+            stride = max(1, PAGE_STRIDE // (rows.shape[1] * 3))
+            int(rows[::stride, 0, 0].sum())
+        return {"status": "OK", "data": {"result_status": "OK"}}
