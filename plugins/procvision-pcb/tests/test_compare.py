@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
 
+from procvision_pcb.binarise import to_gray
 from procvision_pcb.compare import Finding, Reference
 from procvision_pcb.errors import NotComparableError
 from procvision_pcb.topology import LABELS
@@ -151,11 +152,19 @@ def test_bright_copper_is_the_same_with_the_polarity_named(board: Gray) -> None:
 
 
 def test_colour_and_monochrome_pictures_give_the_same(board: Gray) -> None:
-    """A grey RGB picture, a broadcast view of it and the plain array are one."""
+    """A grey RGB picture, a broadcast view, a reversed view and the plain array are one."""
     picture = board.copy()
     grow_a_spur(picture)
-    broadcast = np.broadcast_to(picture[:, :, None], (*picture.shape, 3))
-    assert found(board, picture) == found(board, broadcast) == found(board, np.dstack([picture] * 3))
+    rgb = np.dstack([picture] * 3)
+    for same in (rgb, rgb[:, :, ::-1], np.broadcast_to(picture[:, :, None], rgb.shape)):
+        assert found(board, same) == found(board, picture)
+
+
+def test_a_view_of_bgr_pixels_has_the_brightness_of_its_rgb_copy() -> None:
+    """The eye's weights go to the right channels."""
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    view = np.ascontiguousarray(rgb[:, :, ::-1])[:, :, ::-1]
+    assert np.array_equal(to_gray(view, "picture"), to_gray(rgb, "picture"))
 
 
 def test_a_spur_that_nearly_reaches_the_next_track_is_a_spur(board: Gray) -> None:
@@ -240,3 +249,32 @@ def test_a_solid_blot_is_found_wherever_it_is(x: int, y: int, side: int, dx: int
     findings = found(made, np.roll(picture, dx, axis=1))
     if changed > 0.8 * side * side:
         assert any(holds(f, x + dx, y) for f in findings)
+
+
+@pytest.mark.parametrize("gap", [3, 4, 5, 6])
+def test_a_short_across_a_gap_narrower_than_the_tolerances_is_found(board: Gray, gap: int) -> None:
+    """Everything in such a gap is near an edge; what joins is a defect all the same."""
+    board = np.full_like(board, SUBSTRATE)
+    board[100:120, 50:600] = board[120 + gap : 140 + gap, 50:600] = COPPER
+    picture = board.copy()
+    picture[120 : 120 + gap, 300:304] = COPPER
+    assert [f.label for f in found(board, picture)] == ["short"]
+
+
+@pytest.mark.parametrize("width", [3, 4, 5, 6])
+def test_a_cut_through_a_track_narrower_than_the_tolerances_is_found(board: Gray, width: int) -> None:
+    """The same for copper."""
+    board = np.full_like(board, SUBSTRATE)
+    board[100 : 100 + width, 50:600] = board[300:420, 200:300] = COPPER
+    picture = board.copy()
+    picture[100 : 100 + width, 300:304] = SUBSTRATE
+    assert [f.label for f in found(board, picture)] == ["open"]
+
+
+def test_a_narrow_gap_with_trembling_edges_is_no_short(board: Gray) -> None:
+    """As long as one pixel of it is left."""
+    board = np.full_like(board, SUBSTRATE)
+    board[100:120, 50:600] = board[125:145, 50:600] = COPPER
+    picture = board.copy()
+    picture[120:122, 60:600:3] = picture[123:125, 61:600:4] = COPPER
+    assert found(board, picture) == []

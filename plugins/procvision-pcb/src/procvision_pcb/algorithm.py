@@ -15,6 +15,7 @@ from typing import Any
 
 from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, Prepared, Session, read_image_from_shared_memory
 
+from procvision_pcb.binarise import to_gray
 from procvision_pcb.compare import Comparison, Reference
 from procvision_pcb.errors import NotComparableError
 from procvision_pcb.references import References, content_key
@@ -67,15 +68,16 @@ class PcbCompare(BaseAlgorithm):
         session.delete(_LEARNT)
         picture = read_image_from_shared_memory(shared_mem_id, image_meta)
         how: dict[str, Any] = {key: user_params[key] for key in ("copper", "edge_tolerance")}
-        key = content_key(picture, how["copper"], how["edge_tolerance"])
-        reference = self._references.get(key)
-        known = reference is not None
-        if reference is None:
-            try:
-                reference = Reference(picture, copper=how["copper"], edge_tolerance_px=how["edge_tolerance"])
-            except NotComparableError as error:
-                return Failed(NO_REFERENCE, str(error))
-            self._references.keep(key, reference)
+        try:
+            gray = to_gray(picture, "reference")
+            key = content_key(gray, how["copper"], how["edge_tolerance"])
+            reference = self._references.get(key)
+            known = reference is not None
+            if reference is None:
+                reference = Reference(gray, copper=how["copper"], edge_tolerance_px=how["edge_tolerance"])
+                self._references.keep(key, reference)
+        except NotComparableError as error:
+            return Failed(NO_REFERENCE, str(error))
         session.set(_LEARNT, {"key": key, **how})
         self.logger.info("reference learnt", pid=pid, step=step_index, known=known)
         height, width = reference.shape
@@ -131,7 +133,8 @@ class PcbCompare(BaseAlgorithm):
         self.diagnostics.publish("correlation", round(comparison.alignment.correlation, 4))
         self.diagnostics.publish("below_min_score", len(comparison.findings) - len(sure))
         if not sure:
-            return Ok(message="no difference from the reference")
+            unsure = f", {len(comparison.findings)} uncertain ones below min_score" if comparison.findings else ""
+            return Ok(message=f"no difference from the reference{unsure}")
         self.diagnostics.publish("defects_found", len(sure))
         counts = Counter(finding.label for finding in sure)
         reason = ", ".join(f"{counts[label]} {label}" for label in LABELS if counts[label])

@@ -41,29 +41,32 @@ LIGHT_PRIOR = 0.05
 """A material that takes up less of the surroundings than this is believed less than the light."""
 
 
-def to_gray(picture: NDArray[np.uint8]) -> Gray:
+def to_gray(picture: NDArray[np.uint8], what: str) -> Gray:
     """The brightness of a picture.
 
     Args:
-        picture: H x W, or H x W x 3 RGB, uint8. A broadcast MONO view costs nothing.
+        picture: H x W, or H x W x 3 RGB, uint8. Views of MONO and BGR pixels aren't copied.
+        what: the picture's name in an error message.
 
     Raises:
         NotComparableError: of another shape or type, or smaller than `MIN_SIDE_PX` on a side.
     """
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] != 3):
         raise NotComparableError(
-            f"picture: expected uint8, H x W or H x W x 3, got {picture.dtype} {'x'.join(map(str, picture.shape))}",
+            f"{what}: expected uint8, H x W or H x W x 3, got {picture.dtype} {'x'.join(map(str, picture.shape))}",
             hint="give the camera's picture as 8 bit RGB or MONO",
         )
     if min(picture.shape[:2]) < MIN_SIDE_PX:
         raise NotComparableError(
-            f"picture: {picture.shape[1]} x {picture.shape[0]} px, each side must be at least {MIN_SIDE_PX} px",
+            f"{what}: {picture.shape[1]} x {picture.shape[0]} px, each side must be at least {MIN_SIDE_PX} px",
             hint="check the camera's region of interest",
         )
     if picture.ndim == 2:
         return np.ascontiguousarray(picture)
     if picture.strides[2] == 0:
         return np.ascontiguousarray(picture[:, :, 0])
+    if picture.strides[2] < 0:  # a view of BGR pixels: turned back it is contiguous, copied it would be slow
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture[:, :, ::-1]), cv2.COLOR_BGR2GRAY), dtype=np.uint8)
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 

@@ -72,7 +72,7 @@ class Reference:
             NotComparableError: the picture shows no structure to compare with.
         """
         self._copper: Copper = copper
-        mask, _ = threshold_globally(to_gray(picture), copper, "reference")
+        mask, _ = threshold_globally(to_gray(picture, "reference"), copper, "reference")
         self.shape: tuple[int, int] = (mask.shape[0], mask.shape[1])
         self._pyramid = ReferencePyramid(mask)
         self._tolerated = ToleratedReference(mask, edge_tolerance_px)
@@ -120,7 +120,7 @@ class Reference:
         Raises:
             NotComparableError: as `compare` does.
         """
-        seen, alignment = self._lay_on(to_gray(picture))
+        seen, alignment = self._lay_on(to_gray(picture, "picture"))
         # Written so that a correlation that is no number fails too.
         if not alignment.correlation >= MIN_CORRELATION:
             raise NotComparableError(
@@ -141,7 +141,8 @@ class Reference:
                 f"picture: it shows {share:.0%} of the reference's board, at least {MIN_SHOWN:.0%} are needed",
                 hint="position the product again",
             )
-        return list(self._tolerated.blobs(seen, shown)), alignment
+        blobs = (blob for blob in self._tolerated.blobs(seen, shown) if not blob.tolerable or topology.connects(blob))
+        return list(blobs), alignment
 
     def _lay_on(self, gray: Gray) -> tuple[Mask, Alignment]:
         """The picture's copper on the reference's."""

@@ -4,6 +4,9 @@ Copper is *extra* where the picture has it and the reference hasn't, *missing* t
 when it reaches farther than the edge tolerance from where the reference changes material, or is solid for farther
 than that: the first finds thin bridges and small dots, the second what fills a narrow gap. What counts is then
 grown back to the whole of the difference that it is part of.
+
+In gaps and tracks no wider than twice the tolerance everything is near an edge. There a difference that reaches the
+middle is looked at too, as tolerable: whoever names it must find out whether it joins or parts anything.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from procvision_pcb.binarise import Mask
 Kind = Literal["extra", "missing"]
 RING_PX = 4
 """How far around a blob its surroundings are looked at."""
+BORDER_TOLERANCES = 2
+"""A difference must reach this many edge tolerances into the reference: at its border nothing shows where an edge that
+lies there should go."""
 MIN_CORE_PX = 3
 """Less than this beyond the edge tolerance is noise."""
 MERGE_PX = 3
@@ -35,7 +41,8 @@ class Blob:
         kind: extra or missing copper.
         x, y: the window's upper left corner.
         body: the window: the difference itself, with RING_PX or more around it where the picture has as much. 0 or 1.
-        core_px: the area of it that is beyond the edge tolerance.
+        core_px: the area of it that counts: beyond the edge tolerance, or all of it if it is tolerable.
+        tolerable: it lies within the edge tolerance, and is a defect only if it changes what is connected.
         seen: the same window of the picture's copper, 0 or 255; the complement where copper is missing.
         expected: the same window of the reference's copper, 0 or 255; the complement where copper is missing.
     """
@@ -45,6 +52,7 @@ class Blob:
     y: int
     body: NDArray[np.uint8]
     core_px: int
+    tolerable: bool
     seen: Mask
     expected: Mask
 
@@ -55,17 +63,32 @@ class Blob:
         return self.x + x, self.y + y, width, height
 
 
+@dataclass(frozen=True)
+class _Material:
+    """One of the two materials in the reference.
+
+    Attributes:
+        mask: where it is, 0 or 255.
+        deep: farther inside than the tolerance.
+        narrow: the middle of its parts that are too narrow to have anything deep, or None if there are none.
+    """
+
+    mask: Mask
+    deep: Mask
+    narrow: Mask | None
+
+
 class ToleratedReference:
     """The reference's copper with the bands in which an edge may tremble."""
 
     def __init__(self, copper: Mask, tolerance_px: int) -> None:
         self.copper = copper
-        self.tolerance_px = tolerance_px
+        self._tolerance_px = tolerance_px
         self._kernel = _disk(tolerance_px)
-        substrate = cv2.bitwise_not(copper)
-        self.substrate: Mask = np.asarray(substrate, dtype=np.uint8)
-        self._deep_copper = _erode(copper, self._kernel)
-        self._deep_substrate = _erode(self.substrate, self._kernel)
+        self._of = {
+            "extra": self._material(np.asarray(cv2.bitwise_not(copper), dtype=np.uint8)),
+            "missing": self._material(copper),
+        }
 
     def blobs(self, seen: Mask, shown: Mask | None) -> Iterator[Blob]:
         """The differences.
@@ -74,30 +97,35 @@ class ToleratedReference:
             seen: the picture's copper, lying on the reference, 0 or 255.
             shown: 255 where the picture shows the reference's place at all, or None for everywhere.
         """
-        unseen = np.asarray(cv2.bitwise_not(seen), dtype=np.uint8)
-        yield from self._one_kind("extra", seen, self.copper, self.substrate, self._deep_substrate, shown)
-        yield from self._one_kind("missing", unseen, self.substrate, self.copper, self._deep_copper, shown)
+        yield from self._blobs_of("extra", seen, shown)
+        yield from self._blobs_of("missing", np.asarray(cv2.bitwise_not(seen), dtype=np.uint8), shown)
 
-    def _one_kind(
-        self,
-        kind: Kind,
-        seen: Mask,
-        expected: Mask,
-        unexpected: Mask,
-        deep: Mask,
-        shown: Mask | None,
-    ) -> Iterator[Blob]:
-        """`seen` and `expected` are copper for what is extra, substrate for what is missing."""
-        different = seen & unexpected
+    def _blobs_of(self, kind: Kind, seen: Mask, shown: Mask | None) -> Iterator[Blob]:
+        """`seen` is copper for what is extra, substrate for what is missing: what replaced the material."""
+        replaced = self._of[kind]
+        different = seen & replaced.mask
         if shown is not None:
             different &= shown
-        core = different & (deep | _erode(seen, self._kernel))
+        core = different & (replaced.deep | _eroded(seen, self._kernel))
+        border = BORDER_TOLERANCES * self._tolerance_px
+        inside = (slice(border, -border), slice(border, -border))
+        found = list(self._grown(kind, seen, different, _only(core, inside), tolerable=False))
+        yield from found
+        if replaced.narrow is not None:
+            middle = _only(different & replaced.narrow, inside)
+            for blob in found:  # what it covers is told of already, with what would have been merged with it
+                height, width = blob.body.shape
+                near = cv2.dilate(blob.body, np.ones((2 * MERGE_PX + 1,) * 2, np.uint8))
+                middle[blob.y : blob.y + height, blob.x : blob.x + width][near > 0] = 0
+            yield from self._grown(kind, seen, different, middle, tolerable=True)
+
+    def _grown(self, kind: Kind, seen: Mask, different: Mask, core: Mask, *, tolerable: bool) -> Iterator[Blob]:
         if not cv2.countNonZero(core):
             return
         merge = np.ones((2 * MERGE_PX + 1,) * 2, np.uint8)
-        outlines, _ = cv2.findContours(cv2.dilate(core, merge), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        grow = _disk(self.tolerance_px + 1)
-        margin = self.tolerance_px + 1 + RING_PX + 1
+        outlines, _ = cv2.findContours(_dilated(core, merge), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        grow = _disk(self._tolerance_px + 1)
+        margin = self._tolerance_px + 1 + RING_PX + 1
         rows, columns = seen.shape
         for outline in outlines:
             x, y, width, height = cv2.boundingRect(outline)
@@ -106,25 +134,42 @@ class ToleratedReference:
             part = np.zeros(core[window].shape, np.uint8)
             cv2.drawContours(part, [outline], 0, 1, cv2.FILLED, offset=(-left, -top))
             part &= core[window]  # what lies in the outline, without what merging added to it
-            core_px = int(np.count_nonzero(part))
+            body = _dilated(part, grow) & different[window]
+            core_px = int(np.count_nonzero(body if tolerable else part))
             if core_px < MIN_CORE_PX:
                 continue
-            body = np.asarray(cv2.dilate(part, grow), dtype=np.uint8) & different[window]
             yield Blob(
                 kind=kind,
                 x=left,
                 y=top,
                 body=body,
                 core_px=core_px,
+                tolerable=tolerable,
                 seen=seen[window],
-                expected=expected[window],
+                expected=np.asarray(cv2.bitwise_not(self._of[kind].mask[window]), dtype=np.uint8),
             )
+
+    def _material(self, mask: Mask) -> _Material:
+        distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+        ridge = (distance > 0) & (distance >= cv2.dilate(distance, np.ones((3, 3), np.uint8)))
+        narrow = (ridge & (distance <= self._tolerance_px + 1)).astype(np.uint8) * np.uint8(255)
+        return _Material(mask, _eroded(mask, self._kernel), narrow if narrow.any() else None)
 
 
 def _disk(radius: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), dtype=np.uint8)
 
 
-def _erode(mask: Mask, kernel: NDArray[np.uint8]) -> Mask:
+def _dilated(mask: Mask, kernel: NDArray[np.uint8]) -> Mask:
+    return np.asarray(cv2.dilate(mask, kernel), dtype=np.uint8)
+
+
+def _eroded(mask: Mask, kernel: NDArray[np.uint8]) -> Mask:
     """What lies outside the picture counts as of the other material: a sliver along its border is a trembling edge."""
     return np.asarray(cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0), dtype=np.uint8)
+
+
+def _only(mask: Mask, inside: tuple[slice, slice]) -> Mask:
+    kept = np.zeros_like(mask)
+    kept[inside] = mask[inside]
+    return kept

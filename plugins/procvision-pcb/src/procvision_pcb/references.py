@@ -10,27 +10,24 @@ import hashlib
 from collections import OrderedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
-from procvision_pcb.binarise import Copper
+from procvision_pcb.binarise import Copper, Gray
 from procvision_pcb.compare import Reference
 
 MAX_KEPT_PX = 100_000_000
 """Five boards of 20 megapixels, or 240 of 640 x 640."""
 
 
-def content_key(picture: NDArray[np.uint8], copper: Copper, edge_tolerance_px: int) -> str:
-    """What tells one learnt reference from another: the picture's pixels and how they are read.
+def content_key(gray: Gray, copper: Copper, edge_tolerance_px: int) -> str:
+    """What tells one learnt reference from another: the picture and how it is read.
 
     Args:
-        picture: H x W, or H x W x 3. A broadcast MONO view is hashed once, not three times.
+        gray: H x W; a reference is learnt from the brightness alone.
         copper: whether copper is the darker or the brighter material.
         edge_tolerance_px: how far an edge may lie from where it should.
     """
-    if picture.ndim == 3 and picture.strides[2] == 0:
-        picture = picture[:, :, 0]
-    digest = hashlib.blake2b(f"{picture.shape} {copper} {edge_tolerance_px}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(picture).data)
+    digest = hashlib.sha256(f"{gray.shape} {copper} {edge_tolerance_px}".encode())
+    digest.update(np.ascontiguousarray(gray).data)
     return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ from procvision_pcb.difference import RING_PX, Blob
 Label = Literal["open", "short", "mousebite", "spur", "copper", "pin-hole"]
 LABELS: tuple[Label, ...] = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
 MIN_PIECE_PX = 6
-"""Pieces with less of the reference's own material in the ring are torn-off trembling edges."""
+"""Smaller pieces in the ring are torn-off trembling edges."""
 _NAMES: dict[str, tuple[Label, Label, Label]] = {
     "extra": ("copper", "spur", "short"),
     "missing": ("pin-hole", "mousebite", "open"),
@@ -32,16 +32,21 @@ COPPER_CONNECTIVITY = 4
 
 def pieces_touched(blob: Blob) -> int:
     """How many pieces of its own material a blob touches: copper if it is extra, substrate if it is missing."""
-    near = _widened(blob.body, _RING) & (1 - blob.body) & blob.seen
+    around = _widened(blob.body, _RING) & (1 - blob.body) & blob.seen & blob.expected
     connectivity = COPPER_CONNECTIVITY if blob.kind == "extra" else 12 - COPPER_CONNECTIVITY
-    count, labels = cv2.connectedComponents(near, connectivity=connectivity, ltype=cv2.CV_16U)
-    own = np.bincount(labels[(blob.expected & near) > 0], minlength=count) >= MIN_PIECE_PX
-    touching = np.bincount(labels[(_widened(blob.body, _TOUCH[connectivity]) & near) > 0], minlength=count) > 0
-    return int(np.count_nonzero((own & touching)[1:]))
+    count, pieces = cv2.connectedComponents(around, connectivity=connectivity, ltype=cv2.CV_16U)
+    touched = np.bincount(pieces[_widened(blob.body, _TOUCH[connectivity]) > 0], minlength=count) > 0
+    large = np.bincount(pieces.ravel(), minlength=count) >= MIN_PIECE_PX
+    return int(np.count_nonzero((touched & large)[1:]))
 
 
 def _widened(body: NDArray[np.uint8], kernel: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.dilate(body, kernel), dtype=np.uint8)
+
+
+def connects(blob: Blob) -> bool:
+    """Whether a blob joins pieces of copper or parts one, which is a defect however small it is."""
+    return pieces_touched(blob) >= 2
 
 
 def name(blob: Blob) -> Label:
