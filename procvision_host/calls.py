@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
+import msgspec
 
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.images.meta import MAX_PIXELS, ImageMeta, check_meta
@@ -15,8 +15,7 @@ from procvision_sdk.wire.messages import PHASES, Call, SessionRef
 MAX_SESSION_ID_LENGTH = 256
 
 
-@attrs.define(slots=True)
-class CheckedCall:
+class CheckedCall(msgspec.Struct, frozen=True, gc=False):
     """A call of phase pre or execute whose every field holds."""
 
     step_index: int

@@ -106,9 +106,8 @@ class Stray:
         self._call: tuple[int, str | None] = (0, None)
         self._last = 0.0
 
-    def add(self, data: bytes, now: float, out: Backlog) -> None:
-        """Takes what was read."""
-        call = self._board.call
+    def add(self, data: bytes, call: tuple[int, str | None], now: float, out: Backlog) -> None:
+        """Takes what was read; `call` was on the board before it was."""
         if self._count and call != self._call:
             self.report(out)
         self._call = call
@@ -260,6 +259,8 @@ class Guardian:
             os.kill(self._host, number)
 
     def _take_output(self, descriptor: int, now: float) -> None:
+        # The host holds a call on the board until what it wrote was read: looked up first, it can't be the next one.
+        call = self._board.call
         data = os.read(descriptor, _CHUNK)
         if not data:
             self._poller.unregister(descriptor)
@@ -269,7 +270,7 @@ class Guardian:
             for line in lines:
                 self._out.add(line + b"\n")
         else:
-            self._strays[descriptor].add(data, now, self._out)
+            self._strays[descriptor].add(data, call, now, self._out)
 
     def _reap(self) -> None:
         """Collects every child that ended; the host's status among them."""
@@ -320,7 +321,7 @@ class Guardian:
                             self._out.add(line + b"\n")
                         self._log_tail = b""
                     else:
-                        self._strays[descriptor].add(data, now, self._out)
+                        self._strays[descriptor].add(data, self._board.call, now, self._out)
         for stray in self._strays.values():
             stray.report(self._out, level)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from procvision_host import exits
 from procvision_host.board import Board
-from procvision_host.channels import DRAIN_NOTICE, DRAIN_REQUEST, HostEnds
+from procvision_host.channels import DRAIN_NOTICE, DRAIN_REQUEST, HostEnds, wait_for_stray_output
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.status import StatusMachine
 from procvision_host.worker import Executed, cancelled_answer
@@ -48,7 +48,8 @@ TICK_S = 0.02
 """How often the standby looks; two looks at one call are a call that lasts, so a ping waits 40 ms at most."""
 IDLE_TICKS = 50
 """After so many looks at an idle host the standby sleeps until the next call."""
-READ_BYTES = 256 * 1024
+READ_BYTES = 16 * 1024
+"""Room for any frame but the rare large one; more would cost a fresh mapping at every read."""
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -168,6 +169,7 @@ class Loop:
         answered: Callable[[Call, AnyMessage, float], None] | None,
     ) -> None:
         executed = execute(call)
+        wait_for_stray_output()
         # The algorithm has had its hands on the process: the frames' descriptors may not be what they were.
         if not self._ends.verify():
             _log.warning("the algorithm closed or reused the host's descriptors; they were opened again")

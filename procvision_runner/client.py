@@ -55,7 +55,8 @@ from procvision_sdk.wire.messages import (
 )
 from procvision_sdk.wire.tables import Role
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 16 * 1024
+"""Room for any frame but the rare large one; more would cost a fresh mapping at every read."""
 KEPT_UNEXPECTED = 32
 _EXIT_PATIENCE_S = 2.0
 """How long the end of stdout may precede the end of the process."""
@@ -153,7 +154,7 @@ class Client:
 
         Raises CallError. `on_freed` runs once, when the host can't touch the call's picture any more.
         """
-        pending = self._begin(call, time.monotonic() + timeout_s, on_freed, None)
+        pending = self._begin(call, timeout_s, on_freed, None)
         while not pending.ended:
             if self._try_to_lead(pending):
                 try:
@@ -175,18 +176,20 @@ class Client:
     ) -> Future[tuple[Result, float]]:
         """Sends a call; the Future gets what `call` would return or raise. Waits only for room to send it."""
         future: Future[tuple[Result, float]] = Future()
-        self._begin(call, time.monotonic() + timeout_s, on_freed, future)
+        self._begin(call, timeout_s, on_freed, future)
         self._wake_attendant()
         return future
 
     def _begin(
         self,
         call: Call,
-        deadline: float,
+        timeout_s: float,
         on_freed: Callable[[], None] | None,
         future: Future[Any] | None,
     ) -> Pending:
-        pending = Pending(call, deadline, on_freed, future)
+        now = time.monotonic()
+        deadline = now + timeout_s
+        pending = Pending(call, now, deadline, on_freed, future)
         try:
             with self._lock:
                 while len(self._calls) >= self._options.max_in_flight and self.alive:
@@ -195,9 +198,8 @@ class Client:
                 self._check_alive()
                 self._numbers += 1
                 call.request_id = f"call-{self._numbers}"
-                frame = self._connection.send(call)
+                frame = self._connection.send(call, checked=True)
                 self._calls[call.request_id] = pending
-                pending.sent_at = time.monotonic()
                 if future is not None:
                     self._submitted += 1
         except BaseException:

@@ -33,7 +33,12 @@ class Pending:
     )
 
     def __init__(
-        self, call: Call, deadline: float, on_freed: Callable[[], None] | None, future: Future[Any] | None
+        self,
+        call: Call,
+        begun_at: float,
+        deadline: float,
+        on_freed: Callable[[], None] | None,
+        future: Future[Any] | None,
     ) -> None:
         self.call = call
         self.deadline = deadline
@@ -43,7 +48,7 @@ class Pending:
         self.error: CallError | None = None
         self.ended = False
         self.freed = False
-        self.sent_at = 0.0
+        self.sent_at = begun_at
         self.took_s = 0.0
         self.woken: threading.Event | None = None
 

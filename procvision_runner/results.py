@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import attrs
+import msgspec
 
 from procvision_sdk.results import Defect, check_answer
 from procvision_sdk.wire.messages import Result
 
 
-@attrs.frozen(kw_only=True)
-class CallResult:
+class CallResult(msgspec.Struct, frozen=True, kw_only=True):
     """A result that holds what the protocol promises of it.
 
     `status` ERROR is the algorithm's own "it could not be done", with `message` and `error_code`; only an `execute`

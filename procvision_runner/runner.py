@@ -29,6 +29,7 @@ from procvision_runner.results import CallResult, checked
 from procvision_runner.slots import Lease, SlotPool
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.images.meta import ColorSpace
+from procvision_sdk.plain import plain
 from procvision_sdk.wire.messages import Call, Result, SessionRef
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ class InspectionSession:
 
     id: str
     context: Mapping[str, Any] = attrs.field(factory=dict)
+    reference: SessionRef = attrs.field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Checked and made once: every call of the session sends the same.
+        context = plain(dict(self.context), "context")
+        object.__setattr__(self, "reference", SessionRef(id=self.id, context=context))
 
 
 def _new_session_id() -> str:
@@ -243,7 +250,7 @@ class Runner:
             step_index=step_index,
             pid=pid,
             session=_session_ref(session, final=final),
-            user_params=dict(user_params) if user_params else None,
+            user_params=plain(dict(user_params), "user_params") if user_params else None,
         )
         if image is None:
             return call, None, timeout_s, None
@@ -289,7 +296,8 @@ class Runner:
 
 def _session_ref(session: InspectionSession | str | None, *, final: bool) -> SessionRef:
     if isinstance(session, InspectionSession):
-        return SessionRef(id=session.id, context=dict(session.context), final=final)
+        reference = session.reference
+        return SessionRef(id=reference.id, context=reference.context, final=True) if final else reference
     if session is None:
         return SessionRef(id=_new_session_id(), final=True)
     return SessionRef(id=session, final=final)

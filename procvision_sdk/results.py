@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import attrs
+import msgspec
 
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.plain import PlainValueError, plain
@@ -139,8 +140,7 @@ class Failed(Outcome):
         return out
 
 
-@attrs.define
-class Answer:
+class Answer(msgspec.Struct):
     """A checked answer: plain values only, a verdict exactly where one belongs."""
 
     status: Literal["OK", "ERROR"]

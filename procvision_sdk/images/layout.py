@@ -26,7 +26,7 @@ import mmap
 from collections.abc import Mapping
 from typing import TypeAlias
 
-import attrs
+import msgspec
 
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.images.meta import ColorSpace, Encoding, ImageMeta
@@ -55,8 +55,7 @@ _GENERATION = struct.Struct("<Q")
 _GENERATION_OFFSET = 16
 
 
-@attrs.frozen
-class SlotHeader:
+class SlotHeader(msgspec.Struct, frozen=True, gc=False):
     """What stands at the head of a slot."""
 
     generation: int

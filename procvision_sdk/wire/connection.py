@@ -158,7 +158,8 @@ class Connection:
                 f"a {self.role} may not send {message.TYPE} while its connection is {self.state}; "
                 f"it may send {self._legal('send')}"
             )
-        if type(message) is Call:
+        kind = type(message)
+        if kind is Call:
             self._check_own_call(message)
         payload = self._codec.encode(message, checked=checked)
         if len(payload) > self.max_frame_bytes:
@@ -166,12 +167,11 @@ class Connection:
                 f"this {message.TYPE} takes {len(payload)} bytes, a frame holds at most {self.max_frame_bytes}; "
                 "hint: pictures travel in shared memory, large findings in files that the answer names"
             )
-        if type(message) is Call:
-            assert message.request_id is not None
-            self._pending[message.request_id] = message
-        elif type(message) is Result or type(message) is Error:
+        if kind is Result or kind is Error:
             self._settle_own_answer(message)
-        elif type(message) is Ping and self._heartbeat is not None and message.request_id is not None:
+        elif kind is Call:
+            self._pending[message.request_id] = message  # type: ignore[index]
+        elif kind is Ping and self._heartbeat is not None and message.request_id is not None:
             self._heartbeat.sent(message.request_id, now)
         elif message.TYPE == "hello" and target is ConnectionState.OPEN:
             self._opened(now)
