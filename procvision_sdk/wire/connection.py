@@ -43,7 +43,7 @@ class Violation:
     """The peer broke a rule. `reply` is the `error` frame to send, None where nothing can be sent any more.
 
     `kind` is the machine-readable rule, one of `wire.errors.REFUSALS`; `fatal` says that the connection is over:
-    hang up after the reply. For a host `request_id` is the refused frame's own; for a runner it is the call that
+    hang up after the reply, which can go out unless the same read closed the connection. For a host `request_id` is the refused frame's own; for a runner it is the call that
     has had its answer with this, since the refused frame was a `result` or an `error` of that id.
     """
 

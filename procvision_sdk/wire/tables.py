@@ -82,7 +82,8 @@ _HOST: dict[ConnectionState, dict[Act, ConnectionState]] = {
     },
     _S.FAILED: {
         ("send", "shutdown"): _S.CLOSED,
-        **_all_to(_S.FAILED, ("send", "result"), ("send", "error"), ("local", "drain")),
+        # A pong is owed if the ping came in the same read as what could not be followed.
+        **_all_to(_S.FAILED, ("send", "result"), ("send", "error"), ("send", "pong"), ("local", "drain")),
     },
     _S.CLOSED: {},
 }
