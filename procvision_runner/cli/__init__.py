@@ -1,0 +1,1 @@
+"""The command `procvision`: one file a command, imported when it is used."""

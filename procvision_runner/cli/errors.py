@@ -1,0 +1,41 @@
+"""Errors as people meet them: what is wrong and where, with the bound and the value, then a line `hint:`."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from procvision_runner.cli import exits
+from procvision_runner.report.text import printable
+
+_HINT = re.compile(r"(?:;\s*|\n\s*)hint:\s*")
+
+
+class CommandError(Exception):
+    """A command can't go on. ``status`` is the exit status."""
+
+    def __init__(self, message: str, hint: str = "", *, status: int = exits.ERROR) -> None:
+        super().__init__(message)
+        self.message, self.hint, self.status = message, hint, status
+
+
+def usage_error(message: str, hint: str = "") -> CommandError:
+    """Give the error for a wrong command line."""
+    return CommandError(message, hint, status=exits.USAGE)
+
+
+def split_hint(text: str) -> tuple[str, str]:
+    """Take a message apart into what it says and the hint that it ends with ("" where there is none)."""
+    message, *hint = _HINT.split(text, maxsplit=1)
+    return message.strip(), hint[0].strip() if hint else ""
+
+
+def show_error(message: str, hint: str = "") -> None:
+    """Print an error to stderr."""
+    first, *others = message.splitlines() or [""]
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(first)}", err=True)
+    for line in others:
+        click.echo(f"  {printable(line)}", err=True)
+    for line in hint.splitlines():
+        click.echo(f"hint: {printable(line)}", err=True)

@@ -1,0 +1,84 @@
+"""`--param key=value`, read as the manifest's step declares the parameter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from procvision_runner.cli.errors import usage_error
+
+if TYPE_CHECKING:
+    from procvision_sdk.manifest.model import Manifest
+    from procvision_sdk.manifest.parameters import Parameter
+
+_WORDS = MappingProxyType(
+    {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+)
+_RECT_SIDES = ("x", "y", "width", "height")
+
+
+def parse_params(manifest: Manifest, step_index: int, pairs: Iterable[str], size: tuple[int, int]) -> dict[str, Any]:
+    """Give user_params from ``key=value`` texts, checked as the host will, for a picture of ``size`` pixels.
+
+    Raises CommandError (exit status 64) naming the parameter, the bound and the value.
+    """
+    step = manifest.step(step_index)
+    if step is None:
+        known = ", ".join(str(step.index) for step in manifest.steps)
+        raise usage_error(f"{manifest.name} has no step {step_index}", f"it has {known}")
+    by_key: dict[str, Parameter] = {parameter.key: parameter for parameter in step.params}
+    params: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise usage_error(f"--param {pair!r} has no value", "--param key=value")
+        parameter = by_key.get(key)
+        if parameter is None:
+            raise usage_error(
+                f"--param {key}: {manifest.name} has no such parameter in step {step_index}",
+                f"it has {', '.join(by_key) or 'none'}",
+            )
+        kind = str(parameter.__struct_config__.tag)
+        value = _READERS[kind](text)
+        problem = parameter.problem(value, size)
+        if problem is not None:
+            raise usage_error(f"--param {key} {problem}", parameter.description)
+        params[key] = value
+    return params
+
+
+def _int(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _float(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _bool(text: str) -> Any:
+    return _WORDS.get(text.lower(), text)
+
+
+def _rect(text: str) -> Any:
+    """Read ``x,y,width,height``, or the same as a JSON object."""
+    if text.lstrip().startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    numbers = [_float(part) for part in text.split(",")]
+    return dict(zip(_RECT_SIDES, numbers, strict=True)) if len(numbers) == len(_RECT_SIDES) else text
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {"int": _int, "float": _float, "bool": _bool, "string": str, "enum": str, "rect": _rect}
+)
+"""A parameter's type -> how its text is read; what can't be read stays text, and the parameter says what is wrong."""

@@ -1,0 +1,26 @@
+"""How this program is called, for the command lines that it suggests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+NAME = "procvision"
+
+
+def program(name: str = NAME) -> str:
+    """Give the word that starts it again, or a program installed beside it.
+
+    Its name where a shell finds it by that; else the path by which this one was started.
+    """
+    started = Path(sys.argv[0])
+    if started.name != NAME:
+        return name
+    found = shutil.which(NAME)
+    if found is not None and Path(found).resolve() == started.resolve():
+        return name
+    beside = started.with_name(name)
+    near = os.path.relpath(beside)
+    return str(beside) if near.startswith("..") else near

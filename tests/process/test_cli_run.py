@@ -1,0 +1,280 @@
+"""`procvision run`, as a person or a script starts it: real processes from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("procvision_pcb", reason="plugins/procvision-pcb is not installed")
+Image = pytest.importorskip("PIL.Image", reason="Pillow writes the pictures")
+
+from procvision_sdk.testing.boards import make_board, photograph, with_defects  # noqa: E402
+
+PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
+
+MANIFEST = {
+    "name": "fake-check",
+    "version": "1.0",
+    "entry_point": "fake_check:Check",
+    "supported_pids": ["A", "B"],
+    "steps": [{"index": 1, "name": "only", "params": [
+        {"type": "enum", "key": "mood", "choices": ["ok", "ng", "raise", "fail", "exit", "hang"], "default": "ok"},
+    ]}],
+}  # fmt: skip
+ALGORITHM = """
+import json, os, time
+from pathlib import Path
+from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, Prepared, RecoverableError
+
+class Check(BaseAlgorithm):
+    def setup(self): pass
+    def teardown(self): pass
+    def get_info(self): return json.loads(Path(__file__).with_name("manifest.json").read_text())
+    def pre_execute(self, *_): return Prepared()
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        self.logger.warning("mood is " + user_params["mood"] + " \\x1b[31m")
+        match user_params["mood"]:
+            case "ng": return Ng("too <b>dark</b>", [Defect(1, 2, 3, 4, "dark", 0.5)])
+            case "raise": raise RecoverableError("lamp is out; hint: change the lamp", code="4711")
+            case "fail": return Failed("4712", "not today")
+            case "exit": os._exit(3)
+            case "hang":
+                print("hanging", flush=True)
+                time.sleep(600)
+        return Ok()
+"""
+
+
+@pytest.fixture(scope="module")
+def fake_check(tmp_path_factory):
+    """Give the environment in which an algorithm is installed that does as it is told."""
+    site = tmp_path_factory.mktemp("site")
+    package, metadata = site / "fake_check", site / "fake_check-1.0.dist-info"
+    package.mkdir()
+    metadata.mkdir()
+    (package / "__init__.py").write_text(textwrap.dedent(ALGORITHM))
+    (package / "manifest.json").write_text(json.dumps(MANIFEST))
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-check\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[procvision.algorithms]\nfake-check = fake_check:Check\n")
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("boards")
+    board = make_board(seed=7)
+    bad, placed = with_defects(board, ["open", "short"], seed=7)
+    Image.fromarray(board.picture).save(folder / "reference.jpg", quality=95)
+    Image.fromarray(photograph(board.picture, noise=2.0)).save(folder / "good one.png")
+    Image.fromarray(bad).save(folder / "bad.jpg", quality=95)
+    whole = (folder / "bad.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("no picture at all")
+    return folder, placed
+
+
+def procvision(*arguments, folder=None, env=None, timeout=60):
+    return subprocess.run(
+        [*PROCVISION, *map(str, arguments)], cwd=folder, env=env, capture_output=True, text=True, timeout=timeout
+    )
+
+
+def shared_memory():
+    return set(Path("/dev/shm").iterdir())
+
+
+def test_a_good_board_is_ok_with_status_0(boards):
+    folder, _ = boards
+    done = procvision("run", "pcb-compare", "--reference", "reference.jpg", "--image", "good one.png", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].split()[0] == "OK"
+    assert "\x1b" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_bad_board_is_ng_with_status_1_a_table_a_picture_and_a_page(boards, tmp_path):
+    folder, placed = boards
+    before = shared_memory()
+    done = procvision(
+        "run", "pcb-compare", "--reference", "reference.jpg", "--image", "bad.jpg",
+        "--overlay", tmp_path / "o.png", "--html", tmp_path / "p.html", folder=folder,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines()[0].split()[0] == "NG"
+    labels = {line.split()[1] for line in done.stdout.splitlines() if line.strip()[:1].isdigit()}
+    assert labels == {"open", "short"}
+    with Image.open(tmp_path / "o.png") as overlay:
+        assert overlay.size == (640, 640)
+        assert overlay.mode == "RGB"
+        assert len(overlay.getcolors(1 << 20)) > 10
+    page = (tmp_path / "p.html").read_text()
+    assert page.count('class="edge"') == len(placed)
+    assert "procvision run pcb-compare --reference reference.jpg --image bad.jpg" in page
+    assert "reference learnt" in page
+    assert shared_memory() <= before
+
+
+def test_json_is_one_object_with_everything_in_it(boards):
+    folder, placed = boards
+    done = procvision(
+        "run", "pcb-compare", "--reference", "reference.jpg", "--image", "bad.jpg", "--pid", "X-9",
+        "--param", "min_score=0.25", "--param", "edge_tolerance=3", "--json", folder=folder,
+    )  # fmt: skip
+    assert done.returncode == 1
+    record = json.loads(done.stdout)
+    assert record["verdict"] == "NG"
+    assert record["pid"] == "X-9"
+    assert (record["params"]["min_score"], record["params"]["edge_tolerance"]) == (0.25, 3)
+    assert record["params"]["copper"] == "dark"
+    assert set(record["times_ms"]) == {"start", "pre", "execute"}
+    assert "--param min_score=0.25" in record["command"]
+    for defect in placed:
+        assert any(
+            found["label"] == defect.label
+            and found["x"] <= defect.x + defect.width / 2 <= found["x"] + found["width"]
+            and found["y"] <= defect.y + defect.height / 2 <= found["y"] + found["height"]
+            for found in record["defects"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--image", "cut.jpg", "--reference", "reference.jpg"], ["damaged", "[1002]"]),
+        (["--image", "bad.jpg", "--reference", "cut.jpg"], ["with the reference: this JPEG is damaged"]),
+        (["--image", "text.jpg"], ["text.jpg is no picture", "hint: convert it"]),
+        (["--image", "bad.jpg"], ["no reference", "hint: --reference"]),
+    ],
+)
+def test_what_could_not_be_inspected_is_an_error_never_an_ok(arguments, words, boards):
+    folder, _ = boards
+    done = procvision("run", "pcb-compare", *arguments, folder=folder)
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[0].split()[0] == "ERROR"
+    for word in words:
+        assert word in done.stdout
+    told = procvision("run", "pcb-compare", *arguments, "--json", folder=folder)
+    assert told.returncode == 2
+    assert json.loads(told.stdout)["verdict"] == "ERROR"
+
+
+def test_an_error_has_a_page_but_no_overlay_of_a_picture_that_cannot_be_read(boards, tmp_path):
+    folder, _ = boards
+    done = procvision(
+        "run", "pcb-compare", "--image", "text.jpg", "--reference", "reference.jpg",
+        "--html", tmp_path / "p.html", "--overlay", tmp_path / "o.png", folder=folder,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "text.jpg is no picture" in (tmp_path / "p.html").read_text()
+    assert not (tmp_path / "o.png").exists()
+    assert "o.png was not written" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--param", "min_score=3"], ["min_score is 3.0", "hint: How sure"]),
+        (["--param", "speed=3"], ["no such parameter", "hint: it has min_score"]),
+        (["--step", "2"], ["has no step 2", "hint: it has 1"]),
+        (["--image", "absent.jpg"], ["absent.jpg", "hint: procvision run --help"]),
+        (["--overlay", "no/such/folder.png"], ["no/such is no folder"]),
+        (["--overlay", "bad.jpg"], ["it would be overwritten"]),
+    ],
+)
+def test_a_wrong_command_line_is_64_on_stderr_alone(arguments, words, boards):
+    folder, _ = boards
+    size = (folder / "bad.jpg").stat().st_size
+    done = procvision("run", "pcb-compare", "--image", "bad.jpg", *arguments, folder=folder)
+    assert done.returncode == 64
+    assert done.stdout == ""
+    for word in words:
+        assert word in done.stderr
+    assert (folder / "bad.jpg").stat().st_size == size
+
+
+def test_an_algorithm_that_is_not_installed_is_named_with_a_hint(boards):
+    folder, _ = boards
+    done = procvision("run", "no-such-check", "--image", "bad.jpg", folder=folder)
+    assert done.returncode == 2
+    assert "no algorithm 'no-such-check' is installed" in done.stdout.splitlines()[0]
+    assert "\nhint: pip install" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mood", "status", "words"),
+    [
+        ("ok", 0, ["OK"]),
+        ("ng", 1, ["NG", "too <b>dark</b>", "dark", "0.50"]),
+        ("raise", 2, ["ERROR", "lamp is out [4711]", "hint: change the lamp", "warning: mood is raise \\x1b[31m"]),
+        ("fail", 2, ["ERROR", "not today [4712]"]),
+        ("exit", 2, ["ERROR", "status 3"]),
+    ],
+)
+def test_whatever_an_algorithm_does_has_its_verdict_and_status(mood, status, words, fake_check, boards, tmp_path):
+    folder, _ = boards
+    done = procvision(
+        "run", "fake-check", "--image", "bad.jpg", "--pid", "B", "--param", f"mood={mood}",
+        "--html", tmp_path / "p.html", folder=folder, env=fake_check,
+    )  # fmt: skip
+    assert done.returncode == status, done.stdout + done.stderr
+    for word in words:
+        assert word in done.stdout
+    assert "\x1b" not in done.stdout
+    page = (tmp_path / "p.html").read_text()
+    assert "<b>" not in page
+    assert f"mood is {mood} \\x1b[31m" in page
+
+
+def test_a_product_must_be_named_where_there_are_several(fake_check, boards):
+    folder, _ = boards
+    unnamed = procvision("run", "fake-check", "--image", "bad.jpg", folder=folder, env=fake_check)
+    assert (unnamed.returncode, unnamed.stdout) == (64, "")
+    assert "hint: --pid with one of A, B" in unnamed.stderr
+    unknown = procvision("run", "fake-check", "--image", "bad.jpg", "--pid", "C", folder=folder, env=fake_check)
+    assert (unknown.returncode, unknown.stdout) == (64, "")
+    assert "hint: it takes A, B" in unknown.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_nothing_behind(number, status, fake_check, boards):
+    folder, _ = boards
+    before = shared_memory()
+    command = [*PROCVISION, "run", "fake-check", "--image", "bad.jpg", "--pid", "A", "--param", "mood=hang"]
+    with subprocess.Popen(
+        command, cwd=folder, env=fake_check, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as run:
+        try:
+            deadline = time.monotonic() + 20
+            while not (shared_memory() - before):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            time.sleep(0.5)
+            children = _children(run.pid)
+            assert children
+            run.send_signal(number)
+            assert run.wait(30) == status
+        finally:
+            run.kill()
+    deadline = time.monotonic() + 5
+    while left := [child for child in children if Path(f"/proc/{child}").exists()]:
+        assert time.monotonic() < deadline, [Path(f"/proc/{child}/status").read_text() for child in left]
+        time.sleep(0.02)
+    assert shared_memory() <= before
+
+
+def _children(process_id):
+    """Give the ids of a process' descendants."""
+    found = []
+    for task in Path(f"/proc/{process_id}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *_children(int(child))]
+    return found
