@@ -36,7 +36,7 @@ def main() -> None:
         return
 
     from procvision_host.board import Board
-    from procvision_host.channels import GuardianEnds, split
+    from procvision_host.channels import HELLO_NOTICE, GuardianEnds, split
     from procvision_sdk.wire.greeting import hello_frame
 
     board = Board()
@@ -52,6 +52,7 @@ def main() -> None:
     except BrokenPipeError:
         board.leaves()
         os._exit(69)
+    os.write(ends.notices, HELLO_NOTICE)
 
     from procvision_host.run import run
 

@@ -4,33 +4,35 @@
 and stderr, and runs nothing of a vendor's. The *host* is its child: it gets private duplicates of stdin and stdout
 for the frames, while its fd 0 is /dev/null and its fds 1 and 2 are pipes to the guardian. So `print`, `printf` in C
 and child processes can't reach the frames, and what a crashing process wrote last still arrives.
+Warning: all of this happens before the hello, so what is imported here is imported by every start: no `typing`.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from fcntl import F_GETOWN, F_SETOWN, fcntl, ioctl
 from termios import FIONREAD
-from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STRAY_PATIENCE_S = 0.05
 """A guardian that doesn't get to read for so long must not hold up the answer."""
 _NO_BYTES = bytes(4)
 
 
-class GuardianEnds(NamedTuple):
+class GuardianEnds:
     """The descriptors that stay with the guardian."""
 
-    stdin: int
-    stdout: int
-    stderr: int
-    logs: int
-    stray_stdout: int
-    stray_stderr: int
-    notices: int
-    control: int
+    __slots__ = ("control", "logs", "notices", "stderr", "stdin", "stdout", "stray_stderr", "stray_stdout")
+
+    def __init__(self, runner: tuple[int, int, int], outputs: tuple[int, int, int], notices: int, control: int) -> None:
+        self.stdin, self.stdout, self.stderr = runner
+        self.logs, self.stray_stdout, self.stray_stderr = outputs
+        self.notices = notices
+        self.control = control
 
 
 class HostEnds:
@@ -100,6 +102,8 @@ def wait_for_stray_output() -> None:
         return  # Its fd 1 is the algorithm's own doing.
 
 
+HELLO_NOTICE = b"H"
+"""Host to guardian: the hello is written. Until then the guardian takes no time of the processor that it needs."""
 DRAIN_NOTICE = b"D"
 """Host to guardian: the drain began, the watchdog's time runs from now."""
 DRAIN_REQUEST = b"T"
@@ -123,9 +127,10 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         os.close(null)
+        os.read(notices_read, 1)
         run_guardian(
             host_process_id,
-            GuardianEnds(stdin, stdout, stderr, logs_read, out_read, err_read, notices_read, control_write),
+            GuardianEnds((stdin, stdout, stderr), (logs_read, out_read, err_read), notices_read, control_write),
         )
         os._exit(70)  # pragma: no cover - the guardian leaves by itself
     for descriptor in (stderr, logs_read, out_read, err_read, notices_read):

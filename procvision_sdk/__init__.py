@@ -6,8 +6,9 @@ The names below are loaded when they are first used, so that importing a part of
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
+# Not from `typing`: a host says hello before it imports that much.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procvision_sdk.algorithm import BaseAlgorithm
     from procvision_sdk.diagnostics import Diagnostics
