@@ -33,7 +33,7 @@ def call(width: int = 0, height: int = 0, *, lent: bool = False) -> Iterator[Onc
             runner.execute(image, pid="A", session=session)
 
         def with_lent_slot() -> None:
-            runner.execute(runner.lend(width, height), pid="A", session=session)
+            runner.execute(runner.lend(width, height), pid="A", session=session, user_params={"touch": False})
 
         yield with_lent_slot if lent else with_copy
 

@@ -224,10 +224,6 @@ class _Call:
 
 def _failed(request: Request, error: ProcVisionError, **facts: Any) -> Inspection:
     message, hint = split_hint(str(error))
-    if isinstance(error, LaunchError) and hint.endswith(")"):
-        # How the host ended stands after its own words, and so after its hint.
-        hint, _, ended = hint.rpartition(" (")
-        message = f"{message} ({ended}"
     return Inspection(
         **{
             "title": request.image.name,
