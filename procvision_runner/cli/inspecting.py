@@ -12,7 +12,7 @@ import attrs
 import msgspec
 from attrs import frozen
 
-from procvision_runner import LaunchError, Picture, Runner, RunnerError
+from procvision_runner import Picture, Runner, RunnerError
 from procvision_runner.cli.errors import split_hint, usage_error
 from procvision_runner.cli.params import parse_params
 from procvision_runner.cli.picture_files import PictureFile, PictureFileError, load
