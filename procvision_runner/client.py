@@ -14,10 +14,14 @@ import os
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import attrs
+
+from procvision_runner.causes import EndKind, HostEnd, described, end_of
 from procvision_runner.errors import (
     CallError,
     CallFailedError,
@@ -30,7 +34,8 @@ from procvision_runner.errors import (
 from procvision_runner.hostlog import HostLog
 from procvision_runner.options import RunnerOptions
 from procvision_runner.pending import Pending
-from procvision_runner.process import HostProcess, described
+from procvision_runner.process import HostProcess
+from procvision_runner.watching import Watcher
 from procvision_sdk.wire.connection import (
     Connection,
     HandshakeExpired,
@@ -58,6 +63,10 @@ from procvision_sdk.wire.tables import Role
 READ_BYTES = 16 * 1024
 """Room for any frame but the rare large one; more would cost a fresh mapping at every read."""
 KEPT_UNEXPECTED = 32
+KEPT_FRAMES = 32
+"""How many of the last reads and writes are kept for a crash report."""
+KEPT_FRAME_BYTES = 4096
+"""How much of each."""
 _EXIT_PATIENCE_S = 2.0
 """How long the end of stdout may precede the end of the process."""
 _WRITE_SLICE_S = 0.1
@@ -67,7 +76,9 @@ _WRITE_SLICE_S = 0.1
 class Client:
     """One connection to one running host."""
 
-    def __init__(self, process: HostProcess, options: RunnerOptions, log: HostLog) -> None:
+    def __init__(
+        self, process: HostProcess, options: RunnerOptions, log: HostLog, watcher: Watcher | None = None
+    ) -> None:
         self.process = process
         self.log = log
         self.hello: HostHello | None = None
@@ -75,9 +86,14 @@ class Client:
         """The last late, doubled and invented answers: kept to be looked at, never taken for another's."""
         self.host_error: Error | None = None
         """What the host said of itself in an `error` frame without a request id."""
+        self.frames: deque[tuple[float, str, bytes]] = deque(maxlen=KEPT_FRAMES)
+        """The last bytes that went "out" and came "in", each with its monotonic instant."""
+        self.end: HostEnd | None = None
+        """How the host ended, once it has."""
         self.acknowledged = False
         """Whether the host's last frame, its answer to shutdown, has come."""
         self._options = options
+        self._watcher = watcher if watcher is not None else Watcher()
         self._connection = Connection(
             Role.RUNNER,
             now=time.monotonic(),
@@ -93,7 +109,7 @@ class Client:
         self._numbers = 0
         self._leading = False
         self._dead: str | None = None
-        self._killed_for: str | None = None
+        self._killed_for: tuple[EndKind, str] | None = None
         self._stopping = False
         self._pong_awaited = False
         self._exit_seen = False
@@ -102,6 +118,9 @@ class Client:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._attendant = threading.Thread(target=self._attend, name="procvision-attendant", daemon=True)
         self._attendant_stops = False
+        self._closed = False
+        self._stdin_closed = False
+        self._torn = False
 
     # --- the handshake --------------------------------------------------------------------------------------
 
@@ -135,8 +154,8 @@ class Client:
         self.log.settle(0.5)
         command = " ".join(self.process.command)
         return LaunchError(
-            f"the host did not become ready: {said.message if said is not None else text} "
-            f"({command}: {described(self.process.exit_status)})",
+            f"the host did not become ready ({command}: {described(self.process.exit_status)}): "
+            f"{said.message if said is not None else text}",
             exit_status=self.process.exit_status,
             error_code=said.error_code if said is not None else None,
             logs=tuple(self.log.records),
@@ -199,16 +218,30 @@ class Client:
                 self._numbers += 1
                 call.request_id = f"call-{self._numbers}"
                 frame = self._connection.send(call, checked=True)
+                if self._calls:
+                    # A host takes its calls in turn: a call's time begins when those before it have ended.
+                    pending.deadline += max(0.0, self._calls[next(reversed(self._calls))].deadline - now)
                 self._calls[call.request_id] = pending
                 if future is not None:
                     self._submitted += 1
         except BaseException:
             pending.free()
             raise
-        if not self._write(frame, deadline):
+        if not self._write(frame, deadline) and not self._stopping:
             # A torn frame can't be taken back: this host is of no use any more.
-            self._kill("did not read its stdin")
+            self.kill(EndKind.NOT_READING, "did not read its stdin")
         return pending
+
+    def _next_in_turn(self, now: float) -> None:
+        """Under the lock: a call has ended, the time of the one behind it begins."""
+        for pending in self._calls.values():
+            if not pending.ended:
+                due = now + pending.timeout_s
+                if due < pending.deadline:
+                    pending.deadline = due
+                    if pending.woken is not None:
+                        pending.woken.set()
+                return
 
     def _no_room(self) -> CallTimeoutError:
         return CallTimeoutError(
@@ -218,9 +251,13 @@ class Client:
 
     def _check_alive(self) -> None:
         if self._dead is not None:
-            raise HostDiedError(f"the host is gone: {self._dead}", logs=tuple(self.log.records))
+            gone = HostDiedError(f"the host is gone: {self._dead}", end=self.end, logs=tuple(self.log.records))
+            gone.sent = False
+            raise gone
         if self._stopping:
-            raise RunnerStoppedError("the runner was stopped: it takes no calls")
+            stopped = RunnerStoppedError("the runner was stopped: it takes no calls")
+            stopped.sent = False
+            raise stopped
 
     def _give_up(self, pending: Pending) -> None:
         """The caller's time is over; the slot stays leased until the host is done with it."""
@@ -236,7 +273,9 @@ class Client:
                 return
             if pending.future is not None:
                 self._submitted -= 1
+            self._next_in_turn(now)
         pending.resolve()
+        self._watcher.timed_out(pending)
         self._send(Cancel(request_id=request_id), now + 1.0)
 
     # --- leading --------------------------------------------------------------------------------------------
@@ -285,6 +324,7 @@ class Client:
         except OSError:
             data = b""
         now = time.monotonic()
+        self.frames.append((now, "in", data[:KEPT_FRAME_BYTES]))
         with self._lock:
             events = self._connection.receive(data, now) if data else self._connection.receive_end()
             if len(events) == 1 and type(events[0]) is Result:
@@ -315,11 +355,14 @@ class Client:
             self._keep_unexpected(answer)
         pending.free()
         self._room.notify()
+        if self._calls:
+            self._next_in_turn(now)
         return pending
 
     def _keep_unexpected(self, answer: Result | Error | Pong) -> None:
         self.unexpected.append(answer)
         del self.unexpected[:-KEPT_UNEXPECTED]
+        self._watcher.unexpected(answer)
 
     def _handle(self, event: Any, now: float) -> None:
         """Everything that isn't the one result a caller waits for."""
@@ -342,8 +385,9 @@ class Client:
             self._send(event.ping, now + 1.0)
         elif isinstance(event, PongMissed):
             self._pong_awaited = not event.unresponsive
-            if event.unresponsive:
-                self._kill(f"did not answer {event.misses} pings in a row")
+            self._watcher.missed_pong(event.misses)
+            if event.unresponsive and not self._watcher.unresponsive(event.misses):
+                self.kill(EndKind.UNRESPONSIVE, f"did not answer {event.misses} pings in a row")
         elif isinstance(event, (PeerClosed, HandshakeExpired)):
             pass  # Told by the read that met it, and by the handshake's own deadline.
 
@@ -370,21 +414,25 @@ class Client:
         self._end_call(event, error, now)
 
     def _on_violation(self, event: Violation, now: float) -> None:
+        self._watcher.violated(event.kind, event.message)
         if event.reply is not None:
             self._send(event.reply, now + 1.0)
         if event.request_id is not None:
             error = ProtocolViolationError(
-                f"the host's answer is malformed ({event.kind}): {event.message}", request_id=event.request_id
+                f"the host's answer is malformed ({event.kind}): {event.message}",
+                request_id=event.request_id,
+                logs=tuple(self.log.records),
             )
             self._end_call(Error(request_id=event.request_id), error, now)
         if event.fatal:
-            self._kill(f"broke the protocol ({event.kind}): {event.message}")
+            self.kill(EndKind.PROTOCOL_VIOLATION, f"broke the protocol ({event.kind}): {event.message}")
 
     # --- the attendant --------------------------------------------------------------------------------------
 
     def _wake_attendant(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_write, b"\n")
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if not self._closed:
+                os.write(self._wake_write, b"\n")
 
     def _attend(self) -> None:
         quiet, leading = select.poll(), select.poll()
@@ -459,11 +507,23 @@ class Client:
                 frame = self._connection.send(message, time.monotonic())
             except LocalProtocolError:
                 return False
-        return self._write(frame, deadline)
+        if self._write(frame, deadline):
+            return True
+        if self._torn and not self._stopping:
+            self.kill(EndKind.NOT_READING, "did not read its stdin")
+        return False
 
     def _write(self, frame: bytes, deadline: float) -> bool:
         """Writes a whole frame; False if the host doesn't take it, after which it may be torn."""
-        with self._write_lock:
+        if not self._write_lock.acquire(blocking=False):
+            # Whoever holds it may be blocked by a host that doesn't read.
+            left = deadline - time.monotonic()
+            if not self._write_lock.acquire(timeout=max(0.0, min(left, threading.TIMEOUT_MAX))):
+                return False
+        try:
+            if self._stdin_closed:
+                return True
+            self.frames.append((time.monotonic(), "out", frame[:KEPT_FRAME_BYTES]))
             try:
                 written = os.write(self.process.stdin, frame)
             except BlockingIOError:
@@ -471,6 +531,8 @@ class Client:
             except OSError:
                 return True  # The host is gone: whoever reads learns it with the cause.
             return written == len(frame) or self._write_rest(frame, written, deadline)
+        finally:
+            self._write_lock.release()
 
     def _write_rest(self, frame: bytes, written: int, deadline: float) -> bool:
         poller = select.poll()
@@ -478,6 +540,7 @@ class Client:
         while written < len(frame):
             left = deadline - time.monotonic()
             if left <= 0 or self._stopping:
+                self._torn = written > 0
                 return False
             if poller.poll(min(left, _WRITE_SLICE_S) * 1000):
                 try:
@@ -490,12 +553,18 @@ class Client:
 
     # --- the end --------------------------------------------------------------------------------------------
 
-    def _kill(self, cause: str) -> None:
-        """This host can't be used any more; its calls end when the end of its stdout is read."""
+    def condemn(self, kind: EndKind, text: str) -> bool:
+        """Settles what this host's calls will be told it ended of; `text` continues "the host …"."""
         with self._lock:
             if self._dead is not None or self._killed_for is not None:
-                return
-            self._killed_for = cause
+                return False
+            self._killed_for = (kind, text)
+            return True
+
+    def kill(self, kind: EndKind, text: str) -> None:
+        """This host can't be used any more; its calls end when the end of its stdout is read."""
+        if not self.condemn(kind, text):
+            return
         self.process.kill_tree()
         self._exit_seen = True
         self._wake_attendant()
@@ -506,54 +575,78 @@ class Client:
             # It closed its stdout and lives on: it can't answer, and it must not read a slot that is given away.
             self.process.kill_tree()
         self.log.settle(0.5)
-        how = described(self.process.exit_status)
-        cause = f"{self._killed_for} and was killed" if self._killed_for is not None else how
-        if self.host_error is not None and self._killed_for is None:
-            cause = f"{cause}: {self.host_error.message}"
-        self._end_all(cause)
+        self._end_all()
 
-    def _end_all(self, cause: str) -> None:
+    def _how_it_ended(self) -> HostEnd:
+        status = self.process.exit_status
+        if self._killed_for is not None:
+            kind, text = self._killed_for
+            return HostEnd(kind, f"{text} and was ended", status)
+        if self._stopping:
+            return HostEnd(EndKind.STOPPED, f"was stopped: it {described(status)}", status)
+        end = end_of(status, self.log.records, self.process.new_oom_kills())
+        if self.host_error is not None:
+            end = attrs.evolve(end, text=f"{end.text}: {self.host_error.message}")
+        return end
+
+    def _end_all(self) -> None:
         now = time.monotonic()
+        end = self._how_it_ended()
         with self._lock:
-            if self._dead is None:
-                self._dead = cause
+            first = self._dead is None
+            if self.end is None:
+                self.end = end
+                self._dead = end.text
             ended = list(self._calls.values())
             self._calls.clear()
             self._submitted = 0
             for pending in ended:
-                request_id = pending.call.request_id
-                error: CallError
-                if self._stopping:
-                    error = RunnerStoppedError(f"the runner was stopped: the host {cause}", request_id=request_id)
-                else:
-                    text = f"the host {cause} while {pending.call.phase} was on its way"
-                    error = HostDiedError(text, request_id=request_id, logs=tuple(self.log.records))
-                pending.end(None, error, now)
+                pending.end(None, self._error_of_end(self.end, pending), now)
                 pending.free()
             self._room.notify_all()
         for pending in ended:
             pending.resolve()
+        if first:
+            self._watcher.died(self.end)
 
-    def stop(self) -> int | None:
-        """The stop ladder: shutdown, SIGTERM, SIGKILL, the whole tree. Returns the exit status."""
+    def _error_of_end(self, end: HostEnd, pending: Pending) -> CallError:
+        request_id, logs = pending.call.request_id, tuple(self.log.records)
+        text = f"the host {end.text} while {pending.call.phase} was on its way"
+        if end.kind is EndKind.STOPPED:
+            return RunnerStoppedError(f"the runner was stopped: the host {end.text}", request_id=request_id, logs=logs)
+        if end.kind is EndKind.PROTOCOL_VIOLATION:
+            return ProtocolViolationError(text, request_id=request_id, logs=logs)
+        return HostDiedError(text, end=end, request_id=request_id, logs=logs)
+
+    def stop(self, *, politely: bool = True) -> int | None:
+        """The stop ladder: shutdown, SIGTERM, SIGKILL, the whole tree. Returns the exit status.
+
+        Not `politely` it begins with SIGTERM: for a host that has shown that it doesn't answer.
+        """
         options = self._options
         self._stopping = True
         with self._lock:
             self._room.notify_all()
         self._wake_attendant()
-        if self._dead is None and not self._send(Shutdown(), time.monotonic() + 1.0):
-            self.process.close_stdin()
-        if self.process.wait(options.shutdown_timeout_s) is None:
+        if politely and self._dead is None and not self._send(Shutdown(), time.monotonic() + 1.0):
+            with self._write_lock:
+                self._stdin_closed = True
+                self.process.close_stdin()
+        if self.process.wait(options.shutdown_timeout_s if politely else 0.0) is None:
             self.process.terminate()
             if self.process.wait(options.terminate_timeout_s) is None:
                 self.process.kill_tree()
         # A host of another make may leave processes behind that still hold its pipes.
         self.process.kill_tree()
         self._join()
-        self._end_all(described(self.process.exit_status))
-        self.process.release()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        self._end_all()
+        with self._lock:
+            self._closed = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        with self._write_lock:
+            self._stdin_closed = True
+            self.process.release()
         return self.process.exit_status
 
     def _join(self) -> None:

@@ -28,6 +28,7 @@ class Pending:
         "future",
         "on_freed",
         "sent_at",
+        "timeout_s",
         "took_s",
         "woken",
     )
@@ -49,6 +50,7 @@ class Pending:
         self.ended = False
         self.freed = False
         self.sent_at = begun_at
+        self.timeout_s = deadline - begun_at
         self.took_s = 0.0
         self.woken: threading.Event | None = None
 

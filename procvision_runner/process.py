@@ -48,6 +48,7 @@ class HostProcess:
         # Our end only: a host that doesn't read must not be able to block us.
         os.set_blocking(self.stdin, False)
         self.process_id = self._popen.pid
+        self._oom_kills_before = oom_kills()
         self.pidfd = os.pidfd_open(self.process_id)
 
     @property
@@ -62,6 +63,14 @@ class HostProcess:
             poller.register(self.pidfd, select.POLLIN)
             poller.poll(max(0.0, timeout_s) * 1000)
         return self._popen.poll()
+
+    def new_oom_kills(self) -> int:
+        """How often the kernel has killed for want of memory since this process was started."""
+        return oom_kills() - self._oom_kills_before
+
+    def send_signal(self, number: int) -> None:
+        """Any signal, to the launched process alone."""
+        self._popen.send_signal(number)
 
     def close_stdin(self) -> None:
         """Ends the host's stdin: it leaves by itself."""
@@ -96,6 +105,13 @@ class HostProcess:
         os.close(self.pidfd)
 
 
+def oom_kills() -> int:
+    """The kernel's count of processes killed for want of memory; 0 where it doesn't tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/vmstat").read_text().partition("\noom_kill ")[2].split()[0])
+    return 0
+
+
 def tree(leader: int) -> set[int]:
     """The living processes of a session and their descendants, those included that left the session.
 
@@ -121,15 +137,3 @@ def tree(leader: int) -> set[int]:
         members |= below
         grown = bool(below)
     return members
-
-
-def described(exit_status: int | None) -> str:
-    """How a process ended, in words."""
-    if exit_status is None:
-        return "still runs"
-    if exit_status >= 0:
-        return f"exited with status {exit_status}"
-    try:
-        return f"was ended by {signal.Signals(-exit_status).name}"
-    except ValueError:
-        return f"was ended by signal {-exit_status}"

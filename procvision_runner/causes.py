@@ -1,0 +1,88 @@
+"""Why a host ended, told from what can be known of it. Pure: what was seen comes in, a cause comes out."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+
+class EndKind(StrEnum):
+    """A word for each way in which a host can end."""
+
+    EXITED = "exited"
+    CRASHED = "crashed"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"
+    UNRESPONSIVE = "unresponsive"
+    PROTOCOL_VIOLATION = "protocol_violation"
+    NOT_READING = "not_reading"
+    STOPPED = "stopped"
+
+
+@attrs.frozen
+class HostEnd:
+    """How a host ended. `text` continues "the host …"; `exit_status` is negative for a signal, None if unknown."""
+
+    kind: EndKind
+    text: str
+    exit_status: int | None = None
+
+    @property
+    def signal(self) -> str | None:
+        """The signal's name, where it was one that ended the process."""
+        return signal_name(self.exit_status) if self.exit_status is not None and self.exit_status < 0 else None
+
+
+def signal_name(exit_status: int) -> str:
+    """SIGSEGV for -11."""
+    try:
+        return signal.Signals(-exit_status).name
+    except ValueError:
+        return f"signal {-exit_status}"
+
+
+def described(exit_status: int | None) -> str:
+    """How a process ended, in words that continue "the host …"."""
+    if exit_status is None:
+        return "still runs"
+    if exit_status >= 0:
+        return f"exited with status {exit_status}"
+    return f"was ended by {signal_name(exit_status)}"
+
+
+_MEMORY_WORDS = re.compile(r"\bMemoryError\b|std::bad_alloc|Cannot allocate memory|[Oo]ut of memory")
+"""How Python, C++, the C library and accelerators' libraries say it in their last words."""
+_LAST_RECORDS = 20
+
+
+def end_of(exit_status: int | None, logs: Iterable[Mapping[str, Any]], new_oom_kills: int = 0) -> HostEnd:
+    """The cause of an end that the runner did not bring about.
+
+    `new_oom_kills` is how often the kernel killed for want of memory while the host ran: a SIGKILL out of nowhere
+    beside one of those was one of those.
+    """
+    text = described(exit_status)
+    if exit_status == -signal.SIGKILL and new_oom_kills:
+        return HostEnd(EndKind.OUT_OF_MEMORY, f"{text}: the kernel ran out of memory", exit_status)
+    said = _said_of_memory(logs) if exit_status not in (None, 0) else None
+    if said is not None:
+        return HostEnd(EndKind.OUT_OF_MEMORY, f"{text}, out of memory ({said})", exit_status)
+    if exit_status == -signal.SIGXCPU:
+        return HostEnd(EndKind.CRASHED, f"{text}: it has used up its CPU time", exit_status)
+    crashed = exit_status is not None and exit_status < 0
+    return HostEnd(EndKind.CRASHED if crashed else EndKind.EXITED, text, exit_status)
+
+
+def _said_of_memory(logs: Iterable[Mapping[str, Any]]) -> str | None:
+    for record in list(logs)[-_LAST_RECORDS:]:
+        # An algorithm's own report of a memory error that it survived is no last word.
+        if record.get("level") in {"error", "critical"} or record.get("logger") in {"stderr", "procvision.guardian"}:
+            found = _MEMORY_WORDS.search(str(record.get("message", "")) + str(record.get("exception", "")))
+            if found:
+                return found.group()
+    return None
