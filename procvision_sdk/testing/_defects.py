@@ -19,7 +19,7 @@ from procvision_sdk.testing._components import count_components
 from procvision_sdk.testing._proposals import PROPOSERS, Proposal, Surface
 
 if TYPE_CHECKING:
-    from procvision_sdk.testing.boards import Board
+    from procvision_sdk.testing._board import Board
 
 Window = tuple[slice, slice]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from procvision_sdk.testing._canvas import Shape, blob, capsule, union
 
 if TYPE_CHECKING:
+    from procvision_sdk.testing._board import Board
     from procvision_sdk.testing._layout import Track
-    from procvision_sdk.testing.boards import Board
 
 END_PX = 16.0
 """A cut or a bridge stays so far from the ends of a straight piece of a trace."""

@@ -22,9 +22,9 @@ from collections.abc import Iterable
 from random import Random
 
 import numpy as np
-from attrs import field, frozen
 from numpy.typing import NDArray
 
+from procvision_sdk.testing._board import Board
 from procvision_sdk.testing._canvas import Canvas
 from procvision_sdk.testing._defects import DEFECT_KINDS, PlacedDefect, place_defects
 from procvision_sdk.testing._layout import Track, plan
@@ -43,30 +43,6 @@ __all__ = [
 
 MIN_SIZE_PX = 160
 """Below that there is no room for a part and a trace."""
-
-
-@frozen(eq=False)
-class Board:
-    """A defect-free board."""
-
-    picture: NDArray[np.uint8]
-    """H x W: copper 0, substrate 255, between them along edges where ``antialias`` was asked for. Read-only."""
-    nets: NDArray[np.int32] = field(repr=False)
-    """H x W: the number of the net that a pixel of copper (darker than 128) belongs to, 0 on substrate. Read-only."""
-    tracks: tuple[Track, ...] = field(repr=False)
-    """The straight pieces of the traces, in pixels."""
-    seed: int
-    antialias: bool
-
-    @property
-    def width(self) -> int:
-        """The picture's width in pixels."""
-        return int(self.picture.shape[1])
-
-    @property
-    def height(self) -> int:
-        """The picture's height in pixels."""
-        return int(self.picture.shape[0])
 
 
 def make_board(width: int = 640, height: int = 640, seed: int = 0, *, antialias: bool = True) -> Board:
