@@ -15,8 +15,9 @@ from procvision_runner.errors import (
 )
 from procvision_runner.options import RunnerOptions
 from procvision_runner.pictures import Picture
+from procvision_runner.requests import InspectionSession
 from procvision_runner.results import CallResult
-from procvision_runner.runner import InspectionSession, Runner
+from procvision_runner.runner import Runner
 from procvision_runner.slots import Lease
 
 __all__ = [

@@ -8,52 +8,33 @@ with Runner("pcb-compare") as runner:
 
 from __future__ import annotations
 
-import secrets
-import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-import attrs
+from typing import TYPE_CHECKING, Any
 
 from procvision_runner.client import Client
-from procvision_runner.errors import CallError, ProtocolViolationError, RunnerStoppedError
+from procvision_runner.errors import RunnerStoppedError
 from procvision_runner.hostlog import HostLog
+from procvision_runner.launching import get_ready, host_command
 from procvision_runner.options import RunnerOptions
-from procvision_runner.pictures import Picture
 from procvision_runner.process import HostProcess
-from procvision_runner.results import CallResult, checked
+from procvision_runner.requests import (
+    InspectingPhase,
+    InspectionSession,
+    held_to_the_protocol,
+    new_session_id,
+    prepare,
+    session_ref,
+)
+from procvision_runner.results import CallResult
 from procvision_runner.slots import Lease, SlotPool
-from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.images.meta import ColorSpace
-from procvision_sdk.plain import plain
-from procvision_sdk.wire.messages import Call, Result, SessionRef
+from procvision_sdk.wire.messages import Call, Result
 
 if TYPE_CHECKING:
-    from procvision_runner.pictures import Pixels
-
-    Image: TypeAlias = Pixels | Picture | Lease
-
-
-@attrs.frozen
-class InspectionSession:
-    """The inspection of one product: every call that names it shares the algorithm's state of it."""
-
-    id: str
-    context: Mapping[str, Any] = attrs.field(factory=dict)
-    reference: SessionRef = attrs.field(init=False, repr=False, eq=False)
-
-    def __attrs_post_init__(self) -> None:
-        # Checked and made once: every call of the session sends the same.
-        context = plain(dict(self.context), "context")
-        object.__setattr__(self, "reference", SessionRef(id=self.id, context=context))
-
-
-def _new_session_id() -> str:
-    return secrets.token_hex(8)
+    from procvision_runner.requests import Image
 
 
 class Runner:
@@ -71,13 +52,8 @@ class Runner:
         options: RunnerOptions | None = None,
         on_log: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
-        if (algorithm is None) == (command is None):
-            raise ValueError("a Runner takes either the name of an algorithm or the command of a host")
         self.options = options if options is not None else RunnerOptions()
-        if command is None:
-            assert algorithm is not None
-            command = [sys.executable, "-m", "procvision_host", "--algo", algorithm, *self.options.host_arguments]
-        self.command = tuple(command)
+        self.command = host_command(algorithm, command, self.options)
         self._on_log = on_log
         self._client: Client | None = None
         self._slots: SlotPool | None = None
@@ -95,24 +71,11 @@ class Runner:
         self._client = client = Client(process, self.options, log)
         self._slots = SlotPool(self.options.max_slots)
         try:
-            client.shake_hands()
-            self._wait_until_ready(client)
+            self._info = get_ready(client, self.options)
         except BaseException:
             self.stop()
             raise
         return self
-
-    def _wait_until_ready(self, client: Client) -> None:
-        """A host answers `info` when it is set up; one that doesn't know the phase is ready when it is."""
-        hello = client.hello
-        assert hello is not None
-        if "info" not in hello.capabilities:
-            return
-        try:
-            result, _ = client.call(Call(phase="info"), self.options.ready_timeout_s)
-        except CallError as error:
-            raise client.launch_error(str(error)) from None
-        self._info = result.data
 
     def stop(self) -> int | None:
         """Shutdown, then SIGTERM, then SIGKILL for the whole tree; returns the exit status. A second call is free."""
@@ -170,7 +133,7 @@ class Runner:
 
     def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
         """A new inspection; `context` is what the algorithm may know of the product."""
-        return InspectionSession(session_id or _new_session_id(), dict(context or {}))
+        return InspectionSession(session_id or new_session_id(), dict(context or {}))
 
     # --- calls ----------------------------------------------------------------------------------------------
 
@@ -196,13 +159,13 @@ class Runner:
         return self._call("execute", image, pid, more)
 
     def submit(
-        self, phase: Literal["pre", "execute"], image: Image | None = None, *, pid: str, **more: Any
+        self, phase: InspectingPhase, image: Image | None = None, *, pid: str, **more: Any
     ) -> Future[CallResult]:
         """The same without waiting for the answer: a Future of what `execute` returns or raises.
 
         Returns when the picture is in its slot and the call is written. asyncio users `asyncio.wrap_future` it.
         """
-        call, size, timeout_s, lease = self._prepared(phase, image, pid, **more)
+        call, size, timeout_s, lease = prepare(self._pool(), self.options, phase, image, pid, **more)
         outer: Future[CallResult] = Future()
         outer.set_running_or_notify_cancel()
         inner = self._running().submit(call, timeout_s, lease.release if lease is not None else None)
@@ -210,7 +173,7 @@ class Runner:
         def finish(done: Future[tuple[Result, float]]) -> None:
             try:
                 result, took_s = done.result()
-                outer.set_result(_held_to_the_protocol(result, phase, size, took_s))
+                outer.set_result(held_to_the_protocol(result, phase, size, took_s))
             except BaseException as error:  # noqa: BLE001 - the Future carries whatever it is
                 outer.set_exception(error)
 
@@ -219,69 +182,13 @@ class Runner:
 
     def reset(self, session: InspectionSession | str) -> None:
         """Has the algorithm forget a session. Raises CallError."""
-        call = Call(phase="reset", session=_session_ref(session, final=False))
+        call = Call(phase="reset", session=session_ref(session, final=False))
         self._running().call(call, self.options.pre_timeout_s)
 
-    def _call(
-        self, phase: Literal["pre", "execute"], image: Image | None, pid: str, more: dict[str, Any]
-    ) -> CallResult:
-        call, size, timeout_s, lease = self._prepared(phase, image, pid, **more)
+    def _call(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> CallResult:
+        call, size, timeout_s, lease = prepare(self._pool(), self.options, phase, image, pid, **more)
         result, took_s = self._running().call(call, timeout_s, lease.release if lease is not None else None)
-        return _held_to_the_protocol(result, phase, size, took_s)
-
-    def _prepared(
-        self,
-        phase: Literal["pre", "execute"],
-        image: Image | None,
-        pid: str,
-        *,
-        step_index: int = 1,
-        session: InspectionSession | str | None = None,
-        user_params: Mapping[str, Any] | None = None,
-        final: bool = False,
-        camera_id: str | None = None,
-        timestamp_ms: int | None = None,
-        timeout_s: float | None = None,
-    ) -> tuple[Call, tuple[int, int] | None, float, Lease | None]:
-        if timeout_s is None:
-            timeout_s = self.options.execute_timeout_s if phase == "execute" else self.options.pre_timeout_s
-        call = Call(
-            phase=phase,
-            step_index=step_index,
-            pid=pid,
-            session=_session_ref(session, final=final),
-            user_params=plain(dict(user_params), "user_params") if user_params else None,
-        )
-        if image is None:
-            return call, None, timeout_s, None
-        lease = image if isinstance(image, Lease) else self._filled(image)
-        try:
-            call.shared_mem_id = lease.publish()
-        except BaseException:
-            lease.release()
-            raise
-        meta: dict[str, Any] = {
-            "width": lease.width,
-            "height": lease.height,
-            "timestamp_ms": time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms,
-            "color_space": lease.color_space,
-        }
-        if lease.encoding != "raw":
-            meta["encoding"] = lease.encoding
-        if camera_id is not None:
-            meta["camera_id"] = camera_id
-        call.image_meta = meta
-        return call, (lease.width, lease.height), timeout_s, lease
-
-    def _filled(self, image: Pixels | Picture) -> Lease:
-        picture = image if isinstance(image, Picture) else Picture.of(image)
-        lease = self._pool().lease(picture, self.options.slot_timeout_s)
-        try:
-            lease.fill(picture)
-        except BaseException:
-            lease.release()
-            raise
-        return lease
+        return held_to_the_protocol(result, phase, size, took_s)
 
     def _pool(self) -> SlotPool:
         if self._slots is None:
@@ -292,24 +199,3 @@ class Runner:
         self._pool()
         assert self._client is not None
         return self._client
-
-
-def _session_ref(session: InspectionSession | str | None, *, final: bool) -> SessionRef:
-    if isinstance(session, InspectionSession):
-        reference = session.reference
-        return SessionRef(id=reference.id, context=reference.context, final=True) if final else reference
-    if session is None:
-        return SessionRef(id=_new_session_id(), final=True)
-    return SessionRef(id=session, final=final)
-
-
-def _held_to_the_protocol(result: Result, phase: str, size: tuple[int, int] | None, took_s: float) -> CallResult:
-    """Nothing malformed is read as a verdict, whatever host it came from."""
-    try:
-        if result.phase != phase:
-            raise ProtocolViolationError(
-                f"the host answered {result.phase!r} to {phase!r}", request_id=result.request_id
-            )
-        return checked(result, phase, size, round(took_s * 1000, 3))
-    except CallRefusedError as error:
-        raise ProtocolViolationError(f"the host's answer is malformed: {error}", request_id=result.request_id) from None
