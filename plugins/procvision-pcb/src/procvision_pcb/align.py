@@ -2,7 +2,8 @@
 
 1. Both masks are reduced to pyramids whose finest level is a quarter of the full size.
 2. On the coarsest levels an affine motion is found by inverse-compositional Gauss-Newton steps, started from no
-   motion and, if that doesn't correlate, from the peak of a phase correlation. Finer levels refine it.
+   motion and, if that doesn't correlate, from the peak of a phase correlation. Finer levels refine it. Large errors
+   lose their weight, so that neither defects nor what else is in the picture pull at it.
 3. What is left (the film's, the scan's or the board's own distortion) is measured in cells of the finest level, each
    with its neighbours, and becomes a smooth field of small displacements.
 4. The correlation on the finest level says whether the two show the same product at all.
@@ -30,15 +31,25 @@ STEPS = 8
 """The most Gauss-Newton steps on a level."""
 STEP_DONE = 0.02
 """A step that moves no corner by more than this (in the level's pixels) ends the level."""
-PRIOR_SHIFT, PRIOR_SHAPE = 0.02, 4.0
-"""How much squared difference (of masks from 0 to 1, on any level) a shift, and a rotation or scale that moves the
-picture's edge, of one pixel must at least explain. A board full of structure outweighs both a hundredfold."""
+PRIOR_SHIFT, PRIOR_SIMILARITY, PRIOR_SHEAR = 0.02, 1.0, 10.0
+"""How much squared difference (of masks from 0 to 1, on any level) a motion of one pixel must at least explain: a
+shift; a rotation or a scale that moves the picture's edge by it; a shear or an unequal scale that does. A board full of
+structure outweighs all of them."""
+PRIOR = np.diag([PRIOR_SHIFT, 0, 0, PRIOR_SHIFT, 0, 0]) + sum(
+    weight / 2 * np.outer(direction, direction)
+    for weight, direction in (
+        (PRIOR_SIMILARITY, (0, 1, 0, 0, 0, 1)),  # scale
+        (PRIOR_SIMILARITY, (0, 0, 1, 0, -1, 0)),  # rotation
+        (PRIOR_SHEAR, (0, 1, 0, 0, 0, -1)),
+        (PRIOR_SHEAR, (0, 0, 1, 0, 1, 0)),
+    )
+)
 CELL = 8
 """The side of a cell of the local field, in the finest level's pixels: 32 at full size."""
 LOCAL_ROUNDS = 2
-DEFECT_ERROR = 0.2
-"""From about here on a difference of masks, from 0 to 1, is a defect rather than a displaced edge, and pulls less the
-larger it is."""
+FOREIGN_ERROR, DEFECT_ERROR = 0.4, 0.2
+"""From about here on a difference of masks, from 0 to 1, is no displaced edge, and pulls less the larger it is: for the
+affine motion what isn't the reference's board at all, for the local field a defect."""
 MIN_LOCAL_PX, MAX_LOCAL_PX = 0.4, 4.0
 """The least that is worth a local field, and the most that it may add to the affine motion, at full size."""
 LOCAL_STIFFNESS = 0.05
@@ -122,8 +133,7 @@ class _Level:
         normal = (self._descent @ self._descent.T).astype(np.float64)
         # Where the structure leaves a direction open (parallel tracks, a board with little on it), the answer is the
         # nearest to no motion, with no rotation and no scale.
-        self._prior = np.array([PRIOR_SHIFT, PRIOR_SHAPE, PRIOR_SHAPE] * 2)
-        self._normal = normal + np.diag(self._prior)
+        self._normal = normal + PRIOR
         self._cells = (max(1, width // CELL), max(1, height // CELL))
         self._products = [self._pool(a * b) for a, b in ((self._gx,) * 2, (self._gx, self._gy), (self._gy,) * 2)]
 
@@ -131,7 +141,8 @@ class _Level:
         """Gauss-Newton steps from `matrix`, at this level's scale."""
         for _ in range(STEPS):
             error = np.asarray(warped(image, matrix), dtype=np.float32) - self.image
-            pull = self._prior * self._parameters(matrix)
+            _forget_defects(error, FOREIGN_ERROR)
+            pull = PRIOR @ self._parameters(matrix)
             p = np.linalg.solve(self._normal, (self._descent @ error.ravel()).astype(np.float64) + pull)
             # However wild a step is, it can be undone.
             p = np.clip(p, -self._radius / 4, self._radius / 4)
@@ -149,7 +160,7 @@ class _Level:
         limit = MAX_LOCAL_PX / FINEST
         for _ in range(LOCAL_ROUNDS):
             error = (warped_locally(image, matrix, field) if field.any() else lying) - self.image
-            error /= 1 + np.square(error * np.float32(1 / DEFECT_ERROR))
+            _forget_defects(error, DEFECT_ERROR)
             ex, ey = self._pool(self._gx * error), self._pool(self._gy * error)
             # Forward warp, so the step is subtracted. The ridge pulls the sum back to nothing, not only the step.
             ex += ridge * field[:, :, 0]
@@ -182,6 +193,12 @@ class _Level:
             step[row, 2] += constant - (by_x * cx + by_y * cy) / radius
         composed: Matrix = matrix @ np.linalg.inv(step)
         return composed
+
+
+def _forget_defects(error: Floats, scale: float) -> None:
+    """Weighs an error down in place, the more the larger it is (a redescending M-estimator, P. Huber's "modified
+    residuals", with D. Geman's and D. McClure's weight)."""
+    error /= 1 + np.square(error * np.float32(1 / scale))
 
 
 def _pyramid(mask: Mask) -> list[Floats]:

@@ -23,7 +23,7 @@ DEFAULT_MIN_SCORE = 0.5
 """Where a difference is as likely a defect as not."""
 MIN_SHOWN = 0.75
 """How much of the reference a picture must show, however far max_shift lets it lie."""
-SURE_CORRELATION = 0.95
+SURE_CORRELATION = 0.99
 """From here on an uneven light can't have spoilt the alignment."""
 MIN_CORRELATION = 0.4
 """Pictures of other products stay below it; a product with half of its copper wrong is above it."""
