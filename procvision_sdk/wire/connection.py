@@ -43,8 +43,9 @@ class Violation:
     """The peer broke a rule. `reply` is the `error` frame to send, None where nothing can be sent any more.
 
     `kind` is the machine-readable rule, one of `wire.errors.REFUSALS`; `fatal` says that the connection is over:
-    hang up after the reply, which can go out unless the same read closed the connection. For a host `request_id` is the refused frame's own; for a runner it is the call that
-    has had its answer with this, since the refused frame was a `result` or an `error` of that id.
+    hang up after the reply, which can go out unless the same read closed the connection.
+    For a host `request_id` is the refused frame's own; for a runner it is the call that has had its answer with
+    this, since the refused frame was a `result` or an `error` of that id.
     """
 
     kind: str
@@ -133,7 +134,7 @@ class Connection:
         self._table: Mapping[ConnectionState, Mapping[Act, ConnectionState]] = TRANSITIONS[role]
         self._codec = Codec(role)
         self._splitter = FrameSplitter(max_frame_bytes)
-        self._pending: dict[str, Call] = {}
+        self._pending: set[str] = set()
         self._anonymous = 0
         self._handshake_deadline = now + handshake_timeout_s if handshake_timeout_s else None
         self._heartbeat_policy = heartbeat
@@ -158,20 +159,18 @@ class Connection:
                 f"a {self.role} may not send {message.TYPE} while its connection is {self.state}; "
                 f"it may send {self._legal('send')}"
             )
-        kind = type(message)
-        if kind is Call:
-            self._check_own_call(message)
+        call_id = self._own_call_id(message) if type(message) is Call else None
         payload = self._codec.encode(message, checked=checked)
         if len(payload) > self.max_frame_bytes:
             raise LocalProtocolError(
                 f"this {message.TYPE} takes {len(payload)} bytes, a frame holds at most {self.max_frame_bytes}; "
                 "hint: pictures travel in shared memory, large findings in files that the answer names"
             )
-        if kind is Result or kind is Error:
+        if type(message) is Result or type(message) is Error:
             self._settle_own_answer(message)
-        elif kind is Call:
-            self._pending[message.request_id] = message  # type: ignore[index]
-        elif kind is Ping and self._heartbeat is not None and message.request_id is not None:
+        elif call_id is not None:
+            self._pending.add(call_id)
+        elif type(message) is Ping and self._heartbeat is not None and message.request_id is not None:
             self._heartbeat.sent(message.request_id, now)
         elif message.TYPE == "hello" and target is ConnectionState.OPEN:
             self._opened(now)
@@ -189,17 +188,18 @@ class Connection:
         """A host's own decision to leave: from now on it takes no new call."""
         self.state = self._table[self.state].get(("local", "drain"), self.state)
 
-    def _check_own_call(self, call: Call) -> None:
+    def _own_call_id(self, call: Call) -> str:
         if call.request_id is None:
             raise LocalProtocolError("a call needs a request_id: without it its answer can't be told from another's")
         if call.request_id in self._pending:
             raise LocalProtocolError(f"a call with request_id {call.request_id!r} is still waiting for its answer")
+        return call.request_id
 
     def _settle_own_answer(self, answer: Result | Error) -> None:
         # Only a host has taken calls; a runner's `error` frames answer no call of its own.
         if self.role is Role.HOST:
             if answer.request_id is not None:
-                self._pending.pop(answer.request_id, None)
+                self._pending.discard(answer.request_id)
             elif self._anonymous and not _is_refusal(answer):
                 self._anonymous -= 1
 

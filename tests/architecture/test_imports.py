@@ -1,0 +1,50 @@
+"""Who may import whom, and what an import may cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def modules_after(statement: str) -> set[str]:
+    """The modules that are loaded in a fresh interpreter after a statement."""
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arrows between the three packages, as pyproject.toml states them."""
+    from importlinter.cli import lint_imports
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT))
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+
+
+@pytest.mark.parametrize("module", ["connection", "codec", "tables", "heartbeat", "messages", "frames"])
+def test_wire_imports_no_numpy(module: str) -> None:
+    """A runner or a tool that only talks pays for no picture."""
+    loaded = modules_after(f"import procvision_sdk.wire.{module}")
+    assert f"procvision_sdk.wire.{module}" in loaded
+    assert not loaded & {"numpy", "cv2", "PIL", "click", "pluggy", "importlib_metadata"}
+
+
+def test_greeting_imports_nothing_that_takes_time() -> None:
+    """A host says hello before the codec is there."""
+    loaded = modules_after("import procvision_sdk.wire.greeting") - modules_after("pass")
+    lazy_names = {"importlib", "importlib._bootstrap", "importlib._bootstrap_external", "warnings"}
+    assert {name for name in loaded if not name.startswith("procvision_sdk")} <= {"__future__", *lazy_names}
+    assert loaded >= {"procvision_sdk", "procvision_sdk.wire", "procvision_sdk.wire.greeting"}
+    assert len([name for name in loaded if name.startswith("procvision_sdk")]) == 3
+
+
+def test_tables_need_nothing_of_the_wire() -> None:
+    """The rules are data: no codec, no connection."""
+    loaded = modules_after("import procvision_sdk.wire.tables")
+    assert not loaded & {"msgspec", "attrs", "procvision_sdk.wire.connection", "procvision_sdk.wire.codec"}
