@@ -248,18 +248,26 @@ class Connection:
         return event
 
     def _accepted(self, message: AnyMessage, now: float) -> Event:
-        kind = type(message)
-        if kind is Call:
-            self._take_call(message)  # type: ignore[arg-type]
-        elif kind is Result or (kind is Error and message.request_id is not None and self.role is Role.RUNNER):
-            if self._pending.pop(message.request_id, None) is None:  # type: ignore[arg-type]
-                return UnexpectedAnswer(message)  # type: ignore[arg-type]
-        elif kind is Pong:
+        # The order is the traffic's: calls and results come in their thousands.
+        if isinstance(message, Call):
+            self._take_call(message)
+        elif isinstance(message, Result):
+            return self._taken_answer(message)
+        elif isinstance(message, Error):
+            if message.request_id is not None and self.role is Role.RUNNER:
+                return self._taken_answer(message)
+        elif isinstance(message, Pong):
             if self._heartbeat is not None and not self._heartbeat.answered(message.request_id, now):
-                return UnexpectedAnswer(message)  # type: ignore[arg-type]
-        elif kind is HostHello or kind is RunnerHello:
-            self._take_hello(message, now)  # type: ignore[arg-type]
+                return UnexpectedAnswer(message)
+        elif isinstance(message, (HostHello, RunnerHello)):
+            self._take_hello(message, now)
         return message
+
+    def _taken_answer(self, answer: Result | Error) -> Event:
+        if answer.request_id not in self._pending:
+            return UnexpectedAnswer(answer)
+        self._pending.remove(answer.request_id)
+        return answer
 
     def _take_call(self, call: Call) -> None:
         if call.request_id in self._pending:
@@ -279,7 +287,7 @@ class Connection:
         if call.request_id is None:
             self._anonymous += 1
         else:
-            self._pending[call.request_id] = call
+            self._pending.add(call.request_id)
 
     def _take_hello(self, hello: HostHello | RunnerHello, now: float) -> None:
         version = hello.sdk_version if isinstance(hello, HostHello) else hello.runner_version
@@ -354,7 +362,7 @@ class Connection:
         reply = self._reply(violation)
         if self.role is Role.RUNNER and request_id is not None:
             if violation.message_type in ("result", "error"):
-                self._pending.pop(request_id, None)
+                self._pending.discard(request_id)
             else:
                 # It answers no call; an unknown message of a newer host may well name one that goes on.
                 request_id = None
