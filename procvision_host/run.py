@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
     from procvision_host.hooks import Hooks
     from procvision_sdk.algorithm import BaseAlgorithm
 
+_LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 _log = logging.getLogger(HOST_LOGGER)
 
 
 def run(arguments: list[str], name: str, ends: HostEnds, board: Board) -> NoReturn:
     """The whole life of a host process."""
-    die_with_parent(os.getppid())
+    die_with_parent(ends.guardian)
     _prepare_process(ends)
     usage: str | None = None
     try:
@@ -61,24 +64,41 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: Board) -> NoRetu
         _log.error("wrong command line: %s", usage)
         loop.loading_failed(ErrorCode.INVALID_PARAMS, "usage", usage, exits.USAGE)
         _leave(loop.close(), board)
-    Host(options, loop, context).live()
-    _leave(loop.close(), board)
+    os.register_at_fork(after_in_child=lambda: _became_copy(loop))
+    try:
+        Host(options, loop, context).live()
+        status = loop.close()
+    except BaseException as error:  # noqa: BLE001 - a fault of ours; threads of the vendor's must not keep us here
+        _log.critical("the host failed", exc_info=error)
+        status = exits.ALGORITHM_FAILED
+    _leave(status, board)
 
 
 def _prepare_process(ends: HostEnds) -> None:
     # The guardian, which is who gets the signals, asks over a pipe; these are for signals sent to the host itself.
     def ask_to_leave(*_: object) -> None:
         with contextlib.suppress(OSError):
-            os.write(ends.wake, DRAIN_REQUEST)
+            ends.wake_reader(DRAIN_REQUEST)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _LEAVING_SIGNALS:
         signal.signal(number, ask_to_leave)
+    # The handler has to wait for the main thread; this reaches the reader also while that is busy in C.
+    signal.set_wakeup_fd(ends.wake, warn_on_full_buffer=False)
     faulthandler.enable(file=2)
     # Stacks of a hung process on SIGQUIT, written by C code that needs no interpreter lock.
     faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
     # What an algorithm prints leaves at once, and no character of it can raise. The streams are made anew: the old
     # ones remember what kind of file their descriptors were before.
     sys.stdout, sys.stderr = _line_stream(1), _line_stream(2)
+
+
+def _became_copy(loop: Loop) -> None:
+    """In a child that the algorithm forked: a signal that is meant for it must not make the host leave."""
+    loop.became_copy()
+    with contextlib.suppress(ValueError):
+        signal.set_wakeup_fd(-1)
+        for number in _LEAVING_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _line_stream(descriptor: int) -> TextIO:
@@ -159,6 +179,7 @@ class Host:
         loop = self._loop
         loop.cancellation = algorithm.cancellation
         loop.versions = (AlgorithmName(name=row.name, version=row.version), versions["host"])
+        _settle_memory()
         loop.loaded()
         _log.info("%s %s is ready", row.name, row.version)
         self._hooks.notify("procvision_host_ready", algorithm=row.name, version=row.version)
@@ -191,7 +212,9 @@ class Host:
             self._loop.cancellation = algorithm.cancellation
             self._setup_began = True
             algorithm.setup()
+            self._loop.end_copy()
         except BaseException as error:  # noqa: BLE001 - SystemExit in a vendor's module included
+            self._loop.end_copy()
             _log.error("%s could not be loaded", row.name, exc_info=error)
             code = error.code if isinstance(error, (LoadError, AlgorithmError)) else ErrorCode.UNKNOWN
             stage = "setup" if self._setup_began else "load"
@@ -221,10 +244,21 @@ class Host:
             return
         try:
             self._algorithm.teardown()
+            self._loop.end_copy()
         except BaseException as error:  # noqa: BLE001 - SystemExit included
+            self._loop.end_copy()
             _log.error("teardown raised", exc_info=error)
             if self._loop.exit_status == exits.CLEAN:
                 self._loop.exit_status = exits.ALGORITHM_FAILED
+
+
+def _settle_memory() -> None:
+    """Takes what is loaded by now, libraries and models, out of the collector's sight.
+
+    It stays for the process's life; walking it again and again would only make single calls late.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _leave(status: int, board: Board) -> NoReturn:
