@@ -46,7 +46,7 @@ class HostEnds:
     uses: asking for it is the cheapest question that the kernel answers, and it is asked after every call.
     """
 
-    __slots__ = ("_guardian", "_sources", "control", "frames_in", "frames_out", "logs", "notices", "wake")
+    __slots__ = ("_sources", "control", "frames_in", "frames_out", "guardian", "logs", "notices", "wake")
 
     _NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake")
     _FLAGS = (
@@ -55,11 +55,11 @@ class HostEnds:
         os.O_WRONLY | os.O_NONBLOCK,
         os.O_WRONLY,
         os.O_RDONLY | os.O_NONBLOCK,
-        os.O_WRONLY,
+        os.O_WRONLY | os.O_NONBLOCK,
     )
 
     def __init__(self, guardian: int, descriptors: tuple[int, ...], sources: tuple[int, ...]) -> None:
-        self._guardian = guardian
+        self.guardian = guardian
         self._sources = sources
         self.frames_in, self.frames_out, self.logs, self.notices, self.control, self.wake = descriptors
         for descriptor in descriptors:
@@ -67,22 +67,50 @@ class HostEnds:
 
     def verify(self) -> bool:
         """True if the frames' descriptors are what they were; False if any had to be opened again."""
-        guardian = self._guardian
+        guardian = self.guardian
         try:
             if fcntl(self.frames_in, F_GETOWN) == guardian and fcntl(self.frames_out, F_GETOWN) == guardian:
                 return True
         except OSError:
             pass
+        self.mend()
+        return False
+
+    def mend(self) -> bool:
+        """Looks at every descriptor; True if any had to be opened again."""
+        mended = False
         for name, source, flags in zip(self._NAMES, self._sources, self._FLAGS, strict=True):
             if not self._is_ours(getattr(self, name)):
-                descriptor = os.open(f"/proc/{guardian}/fd/{source}", flags | os.O_CLOEXEC)
-                fcntl(descriptor, F_SETOWN, guardian)
+                descriptor = os.open(f"/proc/{self.guardian}/fd/{source}", flags | os.O_CLOEXEC)
+                fcntl(descriptor, F_SETOWN, self.guardian)
                 setattr(self, name, descriptor)
-        return False
+                mended = True
+        return mended
+
+    def notify_guardian(self, notice: bytes) -> None:
+        """Tells the guardian; never a vendor's file that got the descriptor's number."""
+        if not self._is_ours(self.notices):
+            self.mend()
+        os.write(self.notices, notice)
+
+    def wake_reader(self, request: bytes) -> None:
+        """Wakes whoever reads the frames; `request` is DRAIN_REQUEST, or anything else for a mere look."""
+        if not self._is_ours(self.wake):
+            self.mend()
+        try:
+            os.write(self.wake, request)
+        except BlockingIOError:
+            return  # A full pipe wakes its reader anyway.
+
+    def write_log(self, line: bytes) -> None:
+        """Gives a line to the guardian. Raises OSError if the pipe is full or gone."""
+        if not self._is_ours(self.logs):
+            self.mend()
+        os.write(self.logs, line)
 
     def _is_ours(self, descriptor: int) -> bool:
         try:
-            return fcntl(descriptor, F_GETOWN) == self._guardian
+            return fcntl(descriptor, F_GETOWN) == self.guardian
         except OSError:
             return False
 
@@ -118,6 +146,7 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
     err_read, err_write = os.pipe()
     notices_read, notices_write = os.pipe()
     control_read, control_write = os.pipe()
+    guardian = os.getpid()
     host_process_id = os.fork()
     if host_process_id:
         for descriptor in (logs_write, out_write, err_write, notices_write, control_read):
@@ -144,8 +173,9 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
     # A full log pipe loses a line; it never stops the host.
     os.set_blocking(logs_write, False)
     os.set_blocking(control_read, False)
+    os.set_blocking(control_write, False)
     return HostEnds(
-        os.getppid(),
+        guardian,
         (stdin, stdout, logs_write, notices_write, control_read, control_write),
         (stdin, stdout, logs_read, notices_read, control_write, control_write),
     )

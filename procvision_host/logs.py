@@ -47,14 +47,12 @@ class JsonLinesHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never raises and never blocks, whatever is in the record."""
-        import os
-
         try:
             line = self._line(record)
         except Exception as error:  # noqa: BLE001 - a vendor's record must not take the host down
             line = _encode({"level": "error", "message": f"a log record can't be written: {error!r}"})
         try:
-            os.write(self._ends.logs, line + b"\n")
+            self._ends.write_log(line + b"\n")
         except OSError:
             self.dropped += 1
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import signal
 import threading
 import time
 from collections import deque
@@ -48,6 +49,10 @@ TICK_S = 0.02
 """How often the standby looks; two looks at one call are a call that lasts, so a ping waits 40 ms at most."""
 IDLE_TICKS = 50
 """After so many looks at an idle host the standby sleeps until the next call."""
+MEND_S = 0.5
+"""How often the standby looks whether its descriptors are still its own."""
+_SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT))
+"""As the interpreter's wake-up descriptor tells them, one byte each."""
 READ_BYTES = 16 * 1024
 """Room for any frame but the rare large one; more would cost a fresh mapping at every read."""
 
@@ -89,12 +94,19 @@ class Loop:
         self._standby_wanted = threading.Event()
         self._stopped = False
         self._poller = select.poll()
+        self._is_copy = False
         self._watch()
 
     def _watch(self) -> None:
         self._poller = select.poll()
         self._poller.register(self._ends.frames_in, select.POLLIN)
         self._poller.register(self._ends.control, select.POLLIN)
+
+    def _descriptors_changed(self) -> None:
+        _log.warning("the algorithm closed or reused the host's descriptors; they were opened again")
+        if threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(self._ends.wake, warn_on_full_buffer=False)
+        self._watch()
 
     # --- the main thread ------------------------------------------------------------------------------------
 
@@ -140,6 +152,9 @@ class Loop:
                 if call is not None:
                     self._execute(call, execute, answered)
             elif self._draining:
+                # The host still answers pings while teardown() runs.
+                self._standby_reads = True
+                self._standby_wanted.set()
                 return
             elif self._standby_reads:
                 self._take_reading_back()
@@ -169,11 +184,11 @@ class Loop:
         answered: Callable[[Call, AnyMessage, float], None] | None,
     ) -> None:
         executed = execute(call)
+        self.end_copy()
         wait_for_stray_output()
         # The algorithm has had its hands on the process: the frames' descriptors may not be what they were.
         if not self._ends.verify():
-            _log.warning("the algorithm closed or reused the host's descriptors; they were opened again")
-            self._watch()
+            self._descriptors_changed()
         answer: Result | Error = executed.answer
         with self._lock:
             elapsed_ms = (time.monotonic() - self._running_since) * 1000
@@ -207,12 +222,13 @@ class Loop:
             if not self._standby_reads:
                 return
             self._hand_back = True
-        os.write(self._ends.wake, b"\n")
+        self._ends.wake_reader(b"\n")
         self._handed_back.acquire()
 
     def close(self, exit_status_if_clean: int = exits.CLEAN) -> int:
         """The last frame, after `teardown()`: returns the exit status."""
         status = self.exit_status if self.exit_status != exits.CLEAN else exit_status_if_clean
+        self._ends.mend()
         with self._lock:
             self._stopped = True
             if self._drain_acknowledged and self._connection.state is ConnectionState.DRAINING:
@@ -220,9 +236,32 @@ class Loop:
         self._standby_wanted.set()
         return status
 
+    # --- a vendor's fork ------------------------------------------------------------------------------------
+
+    def became_copy(self) -> None:
+        """Runs in a child that the algorithm forked: only the original speaks for this host."""
+        self._is_copy = True
+
+    def end_copy(self) -> None:
+        """Ends a forked child that came back from the vendor's code, before it answers in the original's name."""
+        if self._is_copy:
+            os._exit(0)
+
     # --- the standby ----------------------------------------------------------------------------------------
 
     def _standby(self) -> None:
+        try:
+            self._stand_by()
+        except BaseException:
+            # Without it the host would look alive and be deaf: it leaves, and the guardian sees to it.
+            _log.exception("the standby failed")
+            self._ends.notify_guardian(DRAIN_NOTICE)
+            self.exit_status, self._draining = exits.ALGORITHM_FAILED, True
+            self._standby_reads = False
+            self._handed_back.release()
+            raise
+
+    def _stand_by(self) -> None:
         idle = 0
         seen = 0
         while not self._stopped:
@@ -259,9 +298,9 @@ class Loop:
                     return
 
     def _standby_patience(self) -> float | None:
-        """Seconds until the running call is to be answered for the algorithm."""
+        """Seconds until the running call is to be answered for the algorithm, or the descriptors looked after."""
         deadline = self._deadline()
-        return None if deadline is None else max(0.0, deadline - time.monotonic())
+        return MEND_S if deadline is None else min(MEND_S, max(0.0, deadline - time.monotonic()))
 
     def _deadline(self) -> float | None:
         running = self._running
@@ -304,15 +343,22 @@ class Loop:
 
     def _pump(self, timeout_s: float | None) -> None:
         """Waits for bytes or a request, and handles what comes."""
-        for descriptor, _ in self._poller.poll(None if timeout_s is None else timeout_s * 1000 + 1):
+        ready = self._poller.poll(None if timeout_s is None else timeout_s * 1000 + 1)
+        if self._standby_reads and self._ends.mend():
+            # A vendor's code is at work and closed them: what is ready may be a file of its own.
+            self._descriptors_changed()
+            return
+        for descriptor, _ in ready:
             if descriptor == self._ends.frames_in:
                 try:
                     data = os.read(descriptor, READ_BYTES)
+                except BlockingIOError:
+                    continue
                 except OSError:
                     # Closed under us by a vendor's thread: found again, or the end.
                     if self._ends.verify():
                         raise
-                    self._watch()
+                    self._descriptors_changed()
                     return
                 self._take(data)
             else:
@@ -361,9 +407,14 @@ class Loop:
             data = os.read(self._ends.control, 64)
         except BlockingIOError:
             return
+        except OSError:
+            if not self._ends.mend():
+                raise
+            self._descriptors_changed()
+            return
         if not data:
             self._poller.unregister(self._ends.control)
-        elif DRAIN_REQUEST in data:
+        elif DRAIN_REQUEST in data or not _SIGNALS.isdisjoint(data):
             _log.info("asked to leave by a signal")
             self._drain(exits.CLEAN, acknowledged=True)
 
@@ -408,7 +459,7 @@ class Loop:
         self._drain_began = time.monotonic()
         self._connection.drain()
         self.status.on("drain")
-        os.write(self._ends.notices, DRAIN_NOTICE)
+        self._ends.notify_guardian(DRAIN_NOTICE)
         while self._queue:
             waiting = self._queue.popleft()
             self._write_answer(
@@ -421,7 +472,7 @@ class Loop:
                 )
             )
         # A reader that waits without a deadline has one now.
-        os.write(self._ends.wake, b"\n")
+        self._ends.wake_reader(b"\n")
 
     def _send_error(self, code: str, kind: str, message: str, detail: Any = None) -> None:
         with self._lock:
@@ -433,7 +484,21 @@ class Loop:
             return
         try:
             written = os.write(self._ends.frames_out, frame)
-            while written < len(frame):
-                written += os.write(self._ends.frames_out, memoryview(frame)[written:])
-        except BrokenPipeError:
-            self._output_lost = True
+        except OSError:
+            written = 0  # Met again, and told apart, below.
+        if written < len(frame):
+            self._write_rest(memoryview(frame)[written:])
+
+    def _write_rest(self, rest: memoryview) -> None:
+        """What one write didn't take: a runner is slow, is gone, or a vendor's thread closed the descriptor."""
+        while rest:
+            try:
+                rest = rest[os.write(self._ends.frames_out, rest) :]
+            except BlockingIOError:
+                select.select((), (self._ends.frames_out,), ())
+            except BrokenPipeError:
+                self._output_lost = True
+                return
+            except OSError:
+                if not self._ends.mend():
+                    raise

@@ -54,6 +54,9 @@ class Worker:
         self._checker = checker
         self._context = context
         self._versions = versions
+        # Kept here: an algorithm may overwrite its own attributes.
+        self._diagnostics = algorithm.diagnostics
+        self._cancellation = algorithm.cancellation
 
     def run(self, call: Call) -> Executed:
         """The call's answer. Never raises."""
@@ -72,7 +75,7 @@ class Worker:
             return Executed(self._raised(call, error), isinstance(error, FatalError))
         finally:
             self._images.release()
-            self._algorithm.diagnostics.take()
+            self._diagnostics.take()
             self._context.fields = {}
 
     # --- the phases -----------------------------------------------------------------------------------------
@@ -90,7 +93,7 @@ class Worker:
             image.still_valid()
         if self._images.failed_read is not None and answer.status == "OK":
             raise self._images.failed_read
-        if self._algorithm.cancellation.requested:
+        if self._cancellation.requested:
             # The session stays as it was: what a cancelled call did is not part of the inspection.
             return cancelled_answer(call)
         self._save(session, final=checked.session.final)
@@ -129,7 +132,7 @@ class Worker:
 
     def _add_debug(self, answer: Answer, began: float) -> None:
         debug = answer.data.get("debug")
-        published = self._algorithm.diagnostics.take()
+        published = self._diagnostics.take()
         if debug is None or not isinstance(debug, dict):
             answer.data["debug"] = debug = published
         elif published:

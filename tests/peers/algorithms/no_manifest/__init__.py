@@ -1,0 +1,10 @@
+"""There is no manifest beside it."""
+
+from __future__ import annotations
+
+from procvision_sdk import BaseAlgorithm, Ok
+
+
+class Undeclared(BaseAlgorithm):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        return Ok()

@@ -1,0 +1,57 @@
+"""Hosts as processes, and the plugins that they find."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+PEERS = str(Path(__file__).parents[1] / "peers")
+if PEERS not in sys.path:
+    sys.path.append(PEERS)
+
+from launching import Gate, Launch  # noqa: E402
+from peer_plugins import ALGORITHMS, environment, install  # noqa: E402
+from wire_client import WireClient  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the peer algorithms are installed, as one distribution."""
+    folder = tmp_path_factory.mktemp("installed")
+    return install(folder, "peer-algorithms", {"procvision.algorithms": ALGORITHMS})
+
+
+@pytest.fixture(scope="session")
+def peer_environment(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a host that finds the peer algorithms."""
+    return environment(installed, PYTHONPYCACHEPREFIX=str(tmp_path_factory.mktemp("compiled")))
+
+
+@pytest.fixture
+def launch(peer_environment: dict[str, str]) -> Iterator[Launch]:
+    """Starts hosts that end with the test."""
+    with ExitStack() as stack:
+        yield Launch(stack, peer_environment)
+
+
+@pytest.fixture
+def host(launch: Launch) -> WireClient:
+    """A host of its own for one test, with `misbehaving` in it."""
+    return launch()
+
+
+@pytest.fixture(scope="module")
+def lasting_host(peer_environment: dict[str, str]) -> Iterator[WireClient]:
+    """One host for all tests of a file: what one call did must not matter to the next."""
+    with ExitStack() as stack:
+        yield Launch(stack, peer_environment)()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Lets an algorithm go on that waits."""
+    return Gate(tmp_path / "gate")
