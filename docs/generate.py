@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec.inspect as mi
+from msgspec import NODEFAULT
 
 from procvision_host import exits
 from procvision_host.options import DEFAULT_SHUTDOWN_GRACE_S
@@ -159,7 +160,12 @@ TITLES = {"HostHello": "hello, from the host", "RunnerHello": "hello, from the r
 
 def shown_type(kind: Any) -> str:
     """A field's type as the page names it."""
-    simple = {mi.StrType: "string", mi.IntType: "integer", mi.FloatType: "number", mi.BoolType: "boolean"}
+    simple: dict[Any, str] = {
+        mi.StrType: "string",
+        mi.IntType: "integer",
+        mi.FloatType: "number",
+        mi.BoolType: "boolean",
+    }
     if type(kind) in simple:
         bound = getattr(kind, "max_length", None)
         return simple[type(kind)] + (f", at most {bound} characters" if bound else "")
@@ -171,12 +177,21 @@ def shown_type(kind: Any) -> str:
         return " or ".join(f"`{value}`" for value in kind.values)
     if isinstance(kind, mi.StructType):
         return f"object `{kind.cls.__name__}`"
-    return {mi.DictType: "object", mi.AnyType: "any JSON"}[type(kind)]
+    other: dict[Any, str] = {mi.DictType: "object", mi.AnyType: "any JSON"}
+    return other[type(kind)]
 
 
 def nullable(kind: Any) -> bool:
     """Whether null may stand for it."""
     return isinstance(kind, mi.UnionType) and any(isinstance(part, mi.NoneType) for part in kind.types)
+
+
+def default(field: Any) -> str:
+    """What stands for a field that is left out, where that is a value."""
+    value = field.default if field.default_factory is NODEFAULT else field.default_factory()
+    if value is True or value is False:
+        return f": {value}".lower()
+    return f": `{value}`" if isinstance(value, str) and value else ""
 
 
 def fields_table(cls: type[Any], *, own: bool = True) -> str:
@@ -187,7 +202,7 @@ def fields_table(cls: type[Any], *, own: bool = True) -> str:
     for field in described.fields:
         if field.name in common:
             continue
-        left_out = "no" if field.required else ("yes, or null" if nullable(field.type) else "yes")
+        left_out = "no" if field.required else ("yes, or null" if nullable(field.type) else "yes") + default(field)
         words = FIELDS[f"{cls.__name__}.{field.name}"]
         rows.append(f"| `{field.name}` | {shown_type(field.type)} | {left_out} | {words} |")
     return "\n".join(rows) if len(rows) > 2 else "No fields of its own."
