@@ -56,14 +56,16 @@ def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
 
 
 def _converted(value: Any, where: str) -> Any:
-    # Subclasses of builtins (StrEnum, IntEnum, numpy.float64) are what they are built on.
-    for builtin in (bool, int, str):
-        if isinstance(value, builtin):
-            return builtin(value)
+    # Subclasses of builtins (enums, numpy.float64) are what they are built on, whatever they call themselves.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, float):
         return plain(float(value), where)
-    # A NumPy scalar has `item` and no dimensions; an array is refused, whatever its size.
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+    # A NumPy scalar; an array is refused, whatever its size, one without dimensions included.
+    kind = type(value)
+    if kind.__module__ == "numpy" and kind.__name__ != "ndarray" and hasattr(value, "item"):
         item = value.item()
         if type(item) in _ATOMS or type(item) is float:
             return plain(item, where)
