@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from procvision_sdk.testing.boards import make_board
 
 from procvision_pcb.compare import Reference
+from procvision_pcb.difference import MAX_BLOBS
 from procvision_pcb.errors import NotComparableError
 
 Gray = NDArray[np.uint8]
@@ -116,6 +117,19 @@ def test_twenty_megapixels_are_compared() -> None:
     for finding in findings:
         x, y, width, height = finding.box
         assert x > 5170 and x + width < 5250 and y > 3370 and y + height < 3450
+
+
+def test_any_number_of_differences_takes_a_bounded_number_of_blobs() -> None:
+    """Of five thousand specks the largest thousand are told of."""
+    reference = np.full((1200, 1200), 255, np.uint8)
+    reference[:, 600:] = 0
+    picture = reference.copy()
+    for offset in range(4):
+        picture[6 + offset : 1190 : 14, 6:590:14] = picture[6 + offset : 1190 : 14, 7:590:14] = 0
+        picture[6 + offset : 1190 : 14, 8:590:14] = 0
+    findings = Reference(reference).compare(picture).findings
+    assert len(findings) == MAX_BLOBS
+    assert {f.label for f in findings} == {"copper"}
 
 
 @settings(max_examples=60, deadline=None)

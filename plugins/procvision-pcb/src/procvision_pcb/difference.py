@@ -29,6 +29,8 @@ BORDER_TOLERANCES = 2
 lies there should go."""
 MIN_CORE_PX = 3
 """Less than this beyond the edge tolerance is noise."""
+MAX_BLOBS = 1000
+"""Of one kind; of more, the largest. The product is bad anyhow, and the time for it stays bounded."""
 MERGE_PX = 3
 """Differences no farther apart than twice this are one."""
 
@@ -124,6 +126,8 @@ class ToleratedReference:
             return
         merge = np.ones((2 * MERGE_PX + 1,) * 2, np.uint8)
         outlines, _ = cv2.findContours(_dilated(core, merge), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        if len(outlines) > MAX_BLOBS:
+            outlines = sorted(outlines, key=cv2.contourArea, reverse=True)[:MAX_BLOBS]
         grow = _disk(self._tolerance_px + 1)
         margin = self._tolerance_px + 1 + RING_PX + 1
         rows, columns = seen.shape
