@@ -19,6 +19,7 @@ from msgspec import NODEFAULT
 from procvision_host import exits
 from procvision_host.options import DEFAULT_SHUTDOWN_GRACE_S
 from procvision_sdk.errors import ErrorCode
+from procvision_sdk.images import layout
 from procvision_sdk.images.meta import MAX_PIXELS, ImageMeta
 from procvision_sdk.plain import MAX_DEPTH
 from procvision_sdk.results import MAX_DEFECT_RECTS
@@ -307,6 +308,19 @@ def kinds_region() -> str:
     return "\n".join(["| kind | code | meaning |", "|---|---|---|", *rows])
 
 
+def slot_header_region() -> str:
+    """The slot's header, as the module that reads and writes it documents it."""
+    documented = (layout.__doc__ or "").splitlines()
+    first = next(place for place, line in enumerate(documented) if line.split() == ["offset", "bytes"])
+    rows = ["| offset | bytes | what |", "|---|---|---|"]
+    for line in documented[first + 1 :]:
+        if not line.strip():
+            break
+        offset, size, what = line.split(None, 2)
+        rows.append(f"| {offset} | {size} | {what} |")
+    return "\n".join(rows)
+
+
 def exits_region() -> str:
     """The exit statuses."""
     return "\n".join(
@@ -321,6 +335,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "states-runner": transitions_region(Role.RUNNER),
     "host-status": status_region,
     "exit-statuses": exits_region,
+    "slot-header": slot_header_region,
     "message": message_region(m.Message),
     "hello": message_region(m.HostHello, m.RunnerHello, m.AlgorithmName),
     "call": message_region(m.Call, m.SessionRef, ImageMeta),
