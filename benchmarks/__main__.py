@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
-from benchmarks import floors, ours
+from benchmarks import floors, ours, peers
 from benchmarks.measure import Case, Measured, run
+from benchmarks.page import page
 
 SIZES = {"2MP": (1920, 1200), "20MP": (5472, 3648)}
 """Width and height in pixels, three bytes each."""
@@ -58,6 +59,18 @@ def cases() -> list[Case]:
                 reference="ours: control path",
             ),
         ]
+    for name, peer in peers.installed()[0].items():
+        for group, (width, height) in {"control": (0, 0), "2MP": SIZES["2MP"]}.items():
+            label = "control path" if group == "control" else f"{group} copied"
+            found.append(
+                Case(
+                    name=f"{name}: {label}",
+                    group="peers",
+                    open=partial(peer, width, height),
+                    calls=500 if group == "control" else 30,
+                    reference=f"ours: {label}",
+                )
+            )
     found += [
         Case(name="floor: python start", group="start", open=floors.python_start, calls=5, timed_by_itself=True),
         Case(
@@ -85,7 +98,8 @@ def chosen(only: str | None) -> list[Case]:
     if only is None:
         return list(every.values())
     wanted = {name for name, case in every.items() if only in name or only == case.group}
-    wanted |= {case.reference for name, case in every.items() if name in wanted and case.reference}
+    for _ in range(2):  # a reference may have one of its own
+        wanted |= {case.reference for name, case in every.items() if name in wanted and case.reference}
     return [case for name, case in every.items() if name in wanted]
 
 
@@ -116,9 +130,10 @@ def machine() -> dict[str, object]:
 
 @click.command()
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
+@click.option("--page", "page_file", type=click.Path(path_type=Path), help="Also write a page for the documents.")
 @click.option("--only", metavar="NAME", help="The cases of this name or group, with their references.")
 @click.option("--quick", is_flag=True, help="Two rounds instead of seven: to see that it runs.")
-def main(json_file: Path | None, only: str | None, quick: bool) -> None:
+def main(json_file: Path | None, page_file: Path | None, only: str | None, quick: bool) -> None:
     """Measure ours beside the floor, both ends pinned to one core."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     picked = chosen(only)
@@ -129,14 +144,27 @@ def main(json_file: Path | None, only: str | None, quick: bool) -> None:
     rows = table(measured)
     if json_file is not None:
         json_file.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+    missing = peers.installed()[1]
+    if missing:
+        click.echo(f"left out, not installed: {', '.join(missing)}", err=True)
+    if page_file is not None:
+        page_file.write_text(page(rows))
+    for line in lines(rows):
+        click.echo(line)
+
+
+def lines(rows: list[dict[str, object]]) -> list[str]:
+    """The table for a terminal."""
     width = max(len(str(row["case"])) for row in rows)
-    click.echo(f"{'case':<{width}} {'median us':>11} {'least..greatest':>21} {'ratio':>7} {'target':>7}  reference")
+    told = [f"{'case':<{width}} {'median us':>11} {'least..greatest':>21} {'ratio':>7} {'target':>7}  reference"]
     for row in rows:
         spread = f"{row['least_us']}..{row['greatest_us']}"
         ratio, target = row.get("ratio", ""), row.get("target") or ""
-        click.echo(
-            f"{row['case']:<{width}} {row['median_us']:>11} {spread:>21} {ratio:>7} {target:>7}  {row.get('reference', '')}"
+        told.append(
+            f"{row['case']:<{width}} {row['median_us']:>11} {spread:>21} {ratio:>7} {target:>7}  "
+            f"{row.get('reference', '')}".rstrip()
         )
+    return told
 
 
 if __name__ == "__main__":
