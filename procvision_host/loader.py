@@ -23,19 +23,23 @@ class LoadError(ProcVisionError):
 def load(row: AlgorithmRow) -> BaseAlgorithm:
     """Imports the class, checks it and makes one. Raises LoadError, or whatever the vendor's code raises."""
     check_assets(row)
-    target: Any = _imported(row)
+    return made(_imported(row), row.entry_point)
+
+
+def made(target: Any, entry_point: str) -> BaseAlgorithm:
+    """Makes an algorithm of what an entry point names. Raises LoadError, or whatever the vendor's code raises."""
     if not (inspect.isclass(target) and issubclass(target, BaseAlgorithm)):
         raise LoadError(
-            f"{row.entry_point} is not a subclass of procvision_sdk.BaseAlgorithm; "
+            f"{entry_point} is not a subclass of procvision_sdk.BaseAlgorithm; "
             "hint: the entry point names the class, module:Class"
         )
     missing = sorted(getattr(target, "__abstractmethods__", ()))
     if missing:
-        raise LoadError(f"{row.entry_point} doesn't implement {', '.join(missing)}")
+        raise LoadError(f"{entry_point} doesn't implement {', '.join(missing)}")
     algorithm: BaseAlgorithm = target()
     for name in ("logger", "diagnostics", "cancellation"):
         if not hasattr(algorithm, name):
-            raise LoadError(f"{row.entry_point}.__init__ doesn't call super().__init__(): it has no {name}")
+            raise LoadError(f"{entry_point}.__init__ doesn't call super().__init__(): it has no {name}")
     return algorithm
 
 
