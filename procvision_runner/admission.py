@@ -1,0 +1,323 @@
+"""Who goes to which host, and when: the waiting line of a supervisor's calls.
+
+The strategy: a call that finds room goes at once, on its caller's thread. Else it waits in the line, in the order of
+its coming, which a retry keeps. A session's calls go one at a time and to the host that knows it; everything else
+goes to the current host. Whoever gives room back lets the next ones in.
+Warning: everything here happens under `lock`; nothing that blocks, and no callback of a user's, is called under it.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from procvision_runner.affinity import Binding, Sessions
+from procvision_runner.errors import CallError, CallTimeoutError, SessionLostError
+
+if TYPE_CHECKING:
+    from procvision_runner.hosts import Host
+    from procvision_runner.options import SupervisorOptions
+
+_orders = itertools.count()
+
+
+class Ticket:
+    """A call's place in the line. `job` is called by the dispatcher when it is let in or turned away."""
+
+    __slots__ = ("error", "expires_at", "final", "host", "job", "not_before", "order", "session_id", "woken")
+
+    def __init__(self, session_id: str | None, *, final: bool, job: Callable[[], None] | None = None) -> None:
+        self.order = next(_orders)
+        self.session_id = session_id
+        self.final = final
+        self.job = job
+        self.host: Host | None = None
+        self.error: CallError | None = None
+        self.not_before = 0.0
+        self.expires_at = 0.0
+        self.woken: threading.Event | None = None
+
+
+class Admission:
+    """Lets calls in. `current` gets what no session binds to another host."""
+
+    def __init__(self, options: SupervisorOptions) -> None:
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
+        """Notified when a host gets idle, and when there is something for the dispatcher."""
+        self.current: Host | None = None
+        self.sessions: Sessions[Host] = Sessions(options.session_ttl_s)
+        self._outlive = options.sessions_outlive_host
+        self._depth = options.depth
+        self._queue_timeout_s = options.queue_timeout_s
+        self._line: list[Ticket] = []
+        self._decided: deque[Ticket] = deque()
+        self._refusal: Callable[[], CallError] | None = None
+        self._dispatcher: threading.Thread | None = None
+        self._closed = False
+
+    # --- coming ---------------------------------------------------------------------------------------------
+
+    def enter(self, ticket: Ticket, delay_s: float = 0.0) -> Host:
+        """Waits until the call may go to a host, which it returns. Raises CallError."""
+        with self.lock:
+            now = time.monotonic()
+            if not self._admitted_at_once(ticket, now, delay_s):
+                ticket.woken = threading.Event()
+                self._stand_in_line(ticket, now, delay_s)
+        try:
+            self._wait_in_line(ticket)
+        except BaseException:
+            self._give_up_place(ticket)
+            raise
+        if ticket.error is not None:
+            raise ticket.error
+        assert ticket.host is not None
+        return ticket.host
+
+    def _wait_in_line(self, ticket: Ticket) -> None:
+        while ticket.host is None and ticket.error is None:
+            assert ticket.woken is not None
+            until = ticket.not_before if ticket.not_before > time.monotonic() else ticket.expires_at
+            if not ticket.woken.wait(max(0.0, until - time.monotonic()) + 0.001):
+                with self.lock:
+                    self._let_in(time.monotonic())
+
+    def _give_up_place(self, ticket: Ticket) -> None:
+        """The caller was interrupted."""
+        with self.lock:
+            if ticket in self._line:
+                self._line.remove(ticket)
+                self._let_go_of_session(ticket)
+        if ticket.host is not None:
+            self.leave(ticket, answered=False, done=True)
+
+    def enter_or_queue(self, ticket: Ticket, delay_s: float = 0.0) -> bool:
+        """True if the call may go at once; else the dispatcher calls its job when it may, or never may."""
+        with self.lock:
+            now = time.monotonic()
+            if self._admitted_at_once(ticket, now, delay_s):
+                return True
+            self._stand_in_line(ticket, now, delay_s)
+            self._wake_dispatcher()
+            return False
+
+    def hand_over(self, ticket: Ticket) -> None:
+        """Has the dispatcher call the job of a ticket that was decided on."""
+        assert ticket.job is not None
+        with self.lock:
+            if not self._closed:
+                self._decided.append(ticket)
+                self._wake_dispatcher()
+                return
+        # Nobody is left to do it, and after the close a job only learns that it was turned away.
+        ticket.job()
+
+    def _wake_dispatcher(self) -> None:
+        if self._dispatcher is None and not self._closed:
+            self._dispatcher = threading.Thread(target=self._dispatch, name="procvision-dispatch", daemon=True)
+            self._dispatcher.start()
+        self.changed.notify_all()
+
+    def _admitted_at_once(self, ticket: Ticket, now: float, delay_s: float) -> bool:
+        ticket.host = ticket.error = None
+        if delay_s or self._line:
+            return False
+        self._try_to_place(ticket, now)
+        return ticket.host is not None or ticket.error is not None
+
+    def _try_to_place(self, ticket: Ticket, now: float) -> None:
+        try:
+            ticket.host = self._placed(ticket, now)
+        except CallError as error:
+            ticket.error = error
+            self._let_go_of_session(ticket)
+
+    def _let_go_of_session(self, ticket: Ticket) -> None:
+        if ticket.session_id is not None:
+            binding = self.sessions.get(ticket.session_id, time.monotonic())
+            if binding.owner is ticket:
+                binding.owner = None
+
+    def _stand_in_line(self, ticket: Ticket, now: float, delay_s: float) -> None:
+        ticket.not_before = now + delay_s
+        ticket.expires_at = now + delay_s + self._queue_timeout_s
+        bisect.insort(self._line, ticket, key=lambda waiting: waiting.order)
+        self._let_in(now)
+
+    # --- deciding -------------------------------------------------------------------------------------------
+
+    def _binding(self, ticket: Ticket, now: float) -> Binding[Host] | None:
+        return self.sessions.get(ticket.session_id, now) if ticket.session_id is not None else None
+
+    def _placed(self, ticket: Ticket, now: float) -> Host | None:
+        """A host with room, in which the call is counted from here on. Raises CallError."""
+        if self._refusal is not None:
+            raise self._refusal()
+        binding = self._binding(ticket, now)
+        host, bound = self.current, False
+        if binding is not None:
+            if binding.lost is not None:
+                raise SessionLostError(
+                    f"the session {ticket.session_id} is lost: {binding.lost}; "
+                    "hint: inspect the product again in a new session, or keep sessions in a store outside the host"
+                )
+            if binding.owner is not None and binding.owner is not ticket:
+                return None
+            if binding.host is not None:
+                host, bound = binding.host, True
+        if host is None or host.in_flight >= self._depth or host.overdue or host.closing or not host.ready:
+            return None
+        if host.draining and not bound:
+            return None
+        host.in_flight += 1
+        if binding is not None:
+            binding.host = host
+            binding.owner = ticket
+        return host
+
+    def _let_in(self, now: float) -> None:
+        """Under the lock: decides on those in the line that can be decided on."""
+        held_back: set[str] = set()
+        full = False
+        decided: list[Ticket] = []
+        for ticket in self._line:
+            if ticket.session_id is not None and ticket.session_id in held_back:
+                continue
+            if now >= ticket.not_before and not (full and ticket.session_id is None):
+                self._try_to_place(ticket, now)
+                full = full or (ticket.host is None and ticket.error is None and ticket.session_id is None)
+            if ticket.host is None and ticket.error is None and now >= ticket.expires_at:
+                ticket.error = CallTimeoutError(
+                    f"no host had room for this call within {self._queue_timeout_s:g} s; "
+                    "hint: run more hosts, or raise queue_timeout_s"
+                )
+                ticket.error.sent = False
+                self._let_go_of_session(ticket)
+            if ticket.host is not None or ticket.error is not None:
+                decided.append(ticket)
+            elif ticket.session_id is not None:
+                held_back.add(ticket.session_id)
+        for ticket in decided:
+            self._line.remove(ticket)
+            if ticket.woken is not None:
+                ticket.woken.set()
+            else:
+                self._decided.append(ticket)
+        if self._decided:
+            self.changed.notify_all()
+
+    # --- going ----------------------------------------------------------------------------------------------
+
+    def leave(self, ticket: Ticket, *, answered: bool, done: bool) -> None:
+        """A call has left its host; not `done` it comes back for another attempt."""
+        with self.lock:
+            host, ticket.host = ticket.host, None
+            assert host is not None
+            host.in_flight -= 1
+            if ticket.session_id is not None:
+                binding = self._binding(ticket, time.monotonic())
+                assert binding is not None
+                binding.answered += answered
+                if done:
+                    binding.owner = None
+                    if ticket.final:
+                        self.sessions.end(ticket.session_id)
+            # One that comes back keeps its session's other calls behind it by its older place in the line.
+            if done and self._line:
+                self._let_in(time.monotonic())
+            if host.draining or host.closing:
+                self.changed.notify_all()
+
+    # --- what the supervisor decides ------------------------------------------------------------------------
+
+    def install(self, host: Host | None) -> Host | None:
+        """Makes a host the current one; returns the one before."""
+        with self.lock:
+            before, self.current = self.current, host
+            if host is not None:
+                host.ready = True
+                self._refusal = None
+            self._let_in(time.monotonic())
+            return before
+
+    def look_again(self) -> None:
+        """Something about a host has changed."""
+        with self.lock:
+            self._let_in(time.monotonic())
+            self.changed.notify_all()
+
+    def refuse(self, make_error: Callable[[], CallError] | None) -> None:
+        """From now on every call gets this error, those in the line included; None takes calls again."""
+        with self.lock:
+            self._refusal = make_error
+            self._let_in(time.monotonic())
+
+    def lose(self, host: Host, why: str) -> int:
+        """A host is gone; returns how many sessions went with it."""
+        with self.lock:
+            host.ready = False
+            if self.current is host:
+                self.current = None
+            lost = self.sessions.lose(host, why, keep=self._outlive)
+            self._let_in(time.monotonic())
+            self.changed.notify_all()
+            return lost
+
+    def wait_until_idle(self, host: Host, timeout_s: float, *, calls_only: bool = False) -> int:
+        """Waits for a host's last call and session; returns how many sessions are still open on it."""
+        deadline = time.monotonic() + timeout_s
+        with self.lock:
+            while True:
+                now = time.monotonic()
+                sessions = 0 if calls_only else self.sessions.open_on(host, now)
+                if (not host.in_flight and not sessions) or not host.ready or now >= deadline or self._closed:
+                    return sessions
+                # Sessions also end by their time to live, of which nobody tells.
+                self.changed.wait(min(deadline - now, 0.5))
+
+    # --- the dispatcher -------------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        while True:
+            with self.lock:
+                while not self._decided and not self._closed:
+                    self.changed.wait(self._patience())
+                    self._let_in(time.monotonic())
+                if not self._decided:
+                    return
+                ticket = self._decided.popleft()
+            assert ticket.job is not None
+            ticket.job()
+
+    def _patience(self) -> float | None:
+        now = time.monotonic()
+        instants = [t.not_before if t.not_before > now else t.expires_at for t in self._line if t.woken is None]
+        return max(0.0, min(instants) - now) + 0.001 if instants else None
+
+    def close(self, make_error: Callable[[], CallError], timeout_s: float = 2.0) -> None:
+        """Turns everybody away, then ends the dispatcher."""
+        self.refuse(make_error)
+        with self.lock:
+            self._closed = True
+            self.changed.notify_all()
+            dispatcher = self._dispatcher
+        if dispatcher is not None and dispatcher is not threading.current_thread():
+            dispatcher.join(timeout_s)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls stand in line."""
+        with self.lock:
+            return len(self._line)
+
+    def load(self) -> dict[str, Any]:
+        """For whoever spreads calls: how many are in the current host and in the line."""
+        with self.lock:
+            current = self.current
+            return {"in_flight": current.in_flight if current is not None else 0, "waiting": len(self._line)}

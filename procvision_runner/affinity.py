@@ -1,0 +1,83 @@
+"""Which host knows which session. Pure: the clock is an argument, and whoever shares it holds a lock.
+
+A session belongs to the host that answered its first call: its state lies there. It is *lost* when that host goes,
+and no other host may go on with it, since to an algorithm a session without its state is another product.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+HostT = TypeVar("HostT")
+
+MAX_SESSIONS = 4096
+"""Four times what the default store keeps: this must not forget first."""
+
+
+class Binding(Generic[HostT]):
+    """One session. `owner` is its call that is on its way: a retry must not be overtaken by the call after it."""
+
+    __slots__ = ("answered", "host", "lost", "owner", "used_at")
+
+    def __init__(self, now: float) -> None:
+        self.host: HostT | None = None
+        self.answered = 0
+        self.owner: object | None = None
+        self.lost: str | None = None
+        """Why, if it is lost."""
+        self.used_at = now
+
+
+class Sessions(Generic[HostT]):
+    """The open sessions, least recently used first."""
+
+    def __init__(self, ttl_s: float, max_sessions: int = MAX_SESSIONS) -> None:
+        self._ttl_s = ttl_s
+        self._max_sessions = max_sessions
+        self._bindings: OrderedDict[str, Binding[HostT]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._bindings)
+
+    def get(self, session_id: str, now: float) -> Binding[HostT]:
+        """The session's binding, made if need be."""
+        self._expire(now)
+        binding = self._bindings.get(session_id)
+        if binding is None:
+            binding = self._bindings[session_id] = Binding(now)
+        else:
+            self._bindings.move_to_end(session_id)
+            binding.used_at = now
+        return binding
+
+    def _expire(self, now: float) -> None:
+        while self._bindings:
+            oldest = next(iter(self._bindings.values()))
+            over = now - oldest.used_at > self._ttl_s or len(self._bindings) > self._max_sessions
+            if not over or oldest.owner is not None:
+                return
+            self._bindings.popitem(last=False)
+
+    def end(self, session_id: str) -> None:
+        """The session is over."""
+        self._bindings.pop(session_id, None)
+
+    def open_on(self, host: HostT, now: float) -> int:
+        """How many sessions a host still has to see to their end."""
+        self._expire(now)
+        return sum(1 for binding in self._bindings.values() if binding.host is host and not binding.lost)
+
+    def lose(self, host: HostT, why: str, *, keep: bool = False) -> int:
+        """A host is gone: its sessions that had an answer are lost, the others may begin again. Returns how many.
+
+        With `keep`, their state lies outside the host: any other may go on with them.
+        """
+        lost = 0
+        for binding in self._bindings.values():
+            if binding.host is host:
+                binding.host = None
+                if binding.answered and not keep:
+                    binding.lost = why
+                    lost += 1
+        return lost

@@ -1,0 +1,269 @@
+"""One call of a supervisor's through all its attempts, to its one end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from procvision_runner.admission import Ticket
+from procvision_runner.errors import (
+    CallError,
+    CallFacts,
+    CallFailedError,
+    CallTimeoutError,
+    RunnerStoppedError,
+)
+from procvision_runner.events import CallEnded, CallRetried, Executing
+from procvision_runner.requests import held_to_the_protocol
+from procvision_runner.retry import needs_new_host
+
+if TYPE_CHECKING:
+    from procvision_runner.hosts import Host
+    from procvision_runner.requests import Request
+    from procvision_runner.results import CallResult
+    from procvision_runner.slots import Lease
+    from procvision_runner.supervisor import Supervisor
+    from procvision_sdk.wire.messages import Result
+
+
+class Hold:
+    """A lease that several attempts and their caller share: it goes back when the last lets go, whoever that is."""
+
+    __slots__ = ("_holders", "_lease", "_lock")
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._holders = 1
+        self._lock = threading.Lock()
+
+    def share(self) -> Callable[[], None]:
+        """One more holder; what comes back lets go for it."""
+        with self._lock:
+            self._holders += 1
+        return self.let_go
+
+    def let_go(self) -> None:
+        """One holder less."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders:
+                return
+        self._lease.release()
+
+
+class Attempts:
+    """Blocking by `run`, or submitted by `start`, which gives `future` its outcome once."""
+
+    def __init__(self, supervisor: Supervisor, request: Request, session_id: str | None) -> None:
+        self.future: Future[CallResult] = Future()
+        self._supervisor = supervisor
+        self._admission = supervisor.admission
+        self._request = request
+        session = request.call.session
+        self._ticket = Ticket(session_id, final=session is not None and session.final, job=self._decided)
+        self._hold = Hold(request.lease) if request.lease is not None else None
+        self._began = time.monotonic()
+        self._attempts = 0
+        self._earlier: list[CallError] = []
+        self._host: Host | None = None
+
+    # --- blocking -------------------------------------------------------------------------------------------
+
+    def run(self) -> CallResult:
+        """The result; raises CallError."""
+        try:
+            delay_s = 0.0
+            while True:
+                try:
+                    host = self._admission.enter(self._ticket, delay_s)
+                except CallError as error:
+                    raise self._failed_waiting(error) from None
+                self._goes_to(host)
+                try:
+                    answer, took_s = host.client.call(self._request.call, self._request.timeout_s, self._share())
+                    result = self._judged(answer, took_s)
+                except CallError as error:
+                    delay = self._attempt_failed(error)
+                    if delay is None:
+                        raise self._final(error) from error.__cause__
+                    delay_s = delay
+                except BaseException:
+                    self._admission.leave(self._ticket, answered=False, done=True)
+                    raise
+                else:
+                    self._succeeded(result)
+                    return result
+        finally:
+            self._let_go()
+
+    # --- submitted ------------------------------------------------------------------------------------------
+
+    def start(self) -> Future[CallResult]:
+        """Sends the call if there is room, else as soon as there is."""
+        self.future.set_running_or_notify_cancel()
+        if self._admission.enter_or_queue(self._ticket):
+            self._decided()
+        return self.future
+
+    def _decided(self) -> None:
+        """Let in, or turned away."""
+        if self._ticket.error is not None:
+            self._conclude(error=self._failed_waiting(self._ticket.error))
+            return
+        host = self._ticket.host
+        assert host is not None
+        self._goes_to(host)
+        try:
+            sent = host.client.submit(self._request.call, self._request.timeout_s, self._share())
+        except CallError as error:
+            self._try_again_or_end(error)
+        except BaseException as error:  # noqa: BLE001 - the Future carries whatever it is
+            self._admission.leave(self._ticket, answered=False, done=True)
+            self._conclude(error=error)
+        else:
+            sent.add_done_callback(self._answered)
+
+    def _answered(self, sent: Future[tuple[Result, float]]) -> None:
+        try:
+            answer, took_s = sent.result()
+            result = self._judged(answer, took_s)
+        except CallError as error:
+            self._try_again_or_end(error)
+        except BaseException as error:  # noqa: BLE001 - the Future carries whatever it is
+            self._admission.leave(self._ticket, answered=False, done=True)
+            self._conclude(error=error)
+        else:
+            self._succeeded(result)
+            self._conclude(result)
+
+    def _try_again_or_end(self, error: CallError) -> None:
+        delay_s = self._attempt_failed(error)
+        if delay_s is None:
+            self._conclude(error=self._final(error))
+        elif self._admission.enter_or_queue(self._ticket, delay_s):
+            # On a thread of a client's: what may block is the dispatcher's.
+            self._admission.hand_over(self._ticket)
+
+    def _conclude(self, result: CallResult | None = None, error: BaseException | None = None) -> None:
+        self._let_go()
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            assert result is not None
+            self.future.set_result(result)
+
+    # --- both -----------------------------------------------------------------------------------------------
+
+    def _share(self) -> Callable[[], None] | None:
+        return self._hold.share() if self._hold is not None else None
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.let_go()
+
+    def _goes_to(self, host: Host) -> None:
+        self._host = host
+        self._attempts += 1
+        supervisor = self._supervisor
+        if supervisor.bus.heard:
+            phase = self._request.call.phase
+            supervisor.emit(Executing, host=host.number, phase=phase, session_id=self._ticket.session_id)
+
+    def _judged(self, answer: Result, took_s: float) -> CallResult:
+        try:
+            return held_to_the_protocol(answer, self._request.call.phase, self._request.size, took_s)
+        except CallError as error:
+            assert self._host is not None
+            error.logs = tuple(self._host.client.log.records)
+            raise
+
+    def _succeeded(self, result: CallResult) -> None:
+        self._admission.leave(self._ticket, answered=True, done=True)
+        self._ended(result.verdict or result.status)
+
+    def _attempt_failed(self, error: CallError) -> float | None:
+        """Seconds until the next attempt, or None: `error` is the call's end. The call has left its host either way."""
+        supervisor, host = self._supervisor, self._host
+        assert host is not None
+        needs_new = needs_new_host(error)
+        if needs_new:
+            supervisor.replace(host, str(error))
+        if not error.sent:
+            # The host went between the admission and the call: no attempt was made.
+            self._attempts -= 1
+        delay_s = self._delay_after(error)
+        self._admission.leave(self._ticket, answered=isinstance(error, CallFailedError), done=delay_s is None)
+        if delay_s is None:
+            self._fill_in(error)
+            return None
+        self._earlier.append(error)
+        supervisor.metrics.count("retries")
+        if supervisor.bus.heard:
+            supervisor.emit(
+                CallRetried,
+                phase=self._request.call.phase,
+                session_id=self._ticket.session_id,
+                cause=error.cause,
+                attempt=self._attempts,
+            )
+        return delay_s
+
+    def _final(self, error: CallError) -> CallError:
+        """What the caller gets: a host that turned a call away because its supervisor stops is no failure of its."""
+        if not (self._supervisor.stopping and isinstance(error, CallFailedError) and error.kind == "draining"):
+            return error
+        stopped = RunnerStoppedError(
+            f"the supervisor was stopped: {error}", request_id=error.request_id, logs=error.logs
+        )
+        stopped.facts = error.facts
+        return stopped
+
+    def _delay_after(self, error: CallError) -> float | None:
+        if self._supervisor.stopping:
+            return None
+        if isinstance(error, RunnerStoppedError) or not error.sent:
+            # Not the supervisor was stopped but a host of its: the call goes to the next.
+            return 0.0
+        elapsed_s = time.monotonic() - self._began
+        return self._supervisor.options.retry.delay(error, self._attempts, elapsed_s)
+
+    def _failed_waiting(self, error: CallError) -> CallError:
+        """The call was turned away; where an attempt failed before, that is what there is to tell."""
+        if self._earlier and not isinstance(error, RunnerStoppedError):
+            first, error = error, self._earlier.pop()
+            error.add_note(f"it was not tried again: {first}")
+        elif not isinstance(error, CallTimeoutError):
+            error.logs = error.logs or tuple(self._supervisor.logs)
+        self._fill_in(error)
+        return error
+
+    def _fill_in(self, error: CallError) -> None:
+        call = self._request.call
+        error.facts = CallFacts(
+            phase=call.phase,
+            step_index=call.step_index,
+            pid=call.pid,
+            session_id=self._ticket.session_id,
+            attempts=self._attempts,
+            earlier_causes=tuple(earlier.cause for earlier in self._earlier),
+            elapsed_s=round(time.monotonic() - self._began, 3),
+            process_id=self._host.process_id if self._host is not None else None,
+        )
+        self._ended(error.cause)
+
+    def _ended(self, outcome: str) -> None:
+        supervisor = self._supervisor
+        elapsed_ms = round((time.monotonic() - self._began) * 1000, 3)
+        supervisor.metrics.call_ended(self._request.call.phase, outcome, elapsed_ms)
+        if supervisor.bus.heard:
+            supervisor.emit(
+                CallEnded,
+                phase=self._request.call.phase,
+                session_id=self._ticket.session_id,
+                outcome=outcome,
+                elapsed_ms=elapsed_ms,
+                attempts=self._attempts,
+            )

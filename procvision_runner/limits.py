@@ -1,0 +1,101 @@
+"""What a host may use, and what of the runner's environment it gets to see.
+
+Limits are set by prlimit right after the spawn, before the host can have started anything, and once more for the
+whole tree when it is ready. A limit of the kernel's holds for each process; `memory_bytes` is also held against the
+whole tree, by whoever measures it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+
+def _positive(instance: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and value <= 0:
+        raise ValueError(f"{type(instance).__name__}.{attribute.name} is {value}: it is above 0, or None")
+
+
+def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and value < 0:
+        raise ValueError(f"{type(instance).__name__}.{attribute.name} is {value}: it is not below 0, or None")
+
+
+@attrs.frozen(kw_only=True)
+class ResourceLimits:
+    """None leaves a limit as the runner has it."""
+
+    memory_bytes: int | None = attrs.field(default=None, validator=_positive)
+    """Private memory (RLIMIT_DATA: neither the slots nor an accelerator's reserved addresses count)."""
+    cpu_s: int | None = attrs.field(default=None, validator=_positive)
+    """CPU time of a process in its whole life: for trials, a host that runs for months uses it up."""
+    open_files: int | None = attrs.field(default=None, validator=_positive)
+    processes: int | None = attrs.field(default=None, validator=_positive)
+    """The kernel counts all processes and threads of the user, and doesn't hold root to it."""
+    core_bytes: int | None = attrs.field(default=0, validator=_not_negative)
+    """Core dumps are off: one of a host with a model in it fills a station's disk. None leaves them on."""
+
+    def apply(self, process_id: int) -> None:
+        """Sets them for a running process; one that is gone already needs none."""
+        for number, value in self._values():
+            with contextlib.suppress(ProcessLookupError):
+                _, hard = resource.prlimit(process_id, number)
+                bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                with contextlib.suppress(PermissionError):
+                    resource.prlimit(process_id, number, (bound, bound))
+
+    def _values(self) -> list[tuple[int, int]]:
+        wanted = [
+            (resource.RLIMIT_DATA, self.memory_bytes),
+            (resource.RLIMIT_CPU, self.cpu_s),
+            (resource.RLIMIT_NOFILE, self.open_files),
+            (resource.RLIMIT_NPROC, self.processes),
+            (resource.RLIMIT_CORE, self.core_bytes),
+        ]
+        return [(number, value) for number, value in wanted if value is not None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a report."""
+        return attrs.asdict(self)
+
+
+ALLOWED_NAMES = frozenset(
+    {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"}
+    | {"LD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"}
+)
+"""What programs need to find themselves, their libraries and their caches."""
+ALLOWED_PREFIXES = (
+    "LC_",
+    "PYTHON",
+    "PROCVISION_",
+    # How numeric libraries and accelerators are told what to use.
+    "OMP_",
+    "OPENBLAS_",
+    "MKL_",
+    "CUDA_",
+    "NVIDIA_",
+    "HIP_",
+    "ROCR_",
+    "ONNX_",
+    "OV_",
+    "COVERAGE_",
+)
+
+
+@attrs.frozen(kw_only=True)
+class EnvironmentPolicy:
+    """An allow-list: tokens and passwords of the platform's own don't reach a vendor's code by accident."""
+
+    names: frozenset[str] = attrs.field(default=ALLOWED_NAMES, converter=frozenset)
+    prefixes: tuple[str, ...] = ALLOWED_PREFIXES
+    extra: Mapping[str, str] = attrs.field(factory=dict)
+    """Set whatever the runner's own environment says."""
+
+    def environment(self, own: Mapping[str, str]) -> dict[str, str]:
+        """What a host gets of `own`."""
+        allowed = {name: value for name, value in own.items() if name in self.names or name.startswith(self.prefixes)}
+        return {**allowed, **self.extra}

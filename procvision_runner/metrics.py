@@ -1,0 +1,146 @@
+"""Counters, latencies of the last calls, and what a host's process tree takes, from /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from procvision_runner.process import tree
+
+KEPT_LATENCIES = 1024
+"""Percentiles are of so many last calls of a phase: a p99 stands on ten of them."""
+
+
+@attrs.frozen(kw_only=True)
+class Latency:
+    """Milliseconds from the caller's call to its end, waiting and retries included, of the last calls of a phase."""
+
+    calls: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+@attrs.frozen(kw_only=True)
+class Usage:
+    """What a host and all that it started take."""
+
+    processes: int
+    threads: int
+    memory_bytes: int
+    """What they hold for themselves; the slots are the runner's and don't count."""
+    cpu_s: float
+    measured_at: float
+    """Monotonic."""
+
+    def cpu_percent_since(self, before: Usage | None) -> float:
+        """Of one core; 0 without an earlier measurement."""
+        if before is None or self.measured_at <= before.measured_at:
+            return 0.0
+        return max(0.0, 100 * (self.cpu_s - before.cpu_s) / (self.measured_at - before.measured_at))
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """What the numbers were at one instant."""
+
+    counters: Mapping[str, int]
+    latencies: Mapping[str, Latency]
+    usage: Usage | None
+    cpu_percent: float
+
+
+def percentile(ordered: list[float], share: float) -> float:
+    """The smallest value that `share` of them don't exceed; the list is sorted and not empty."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+class Metrics:
+    """Counts and times; any thread may."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counters: Counter[str] = Counter()
+        self._latencies: dict[str, deque[float]] = {}
+        self._usage: Usage | None = None
+        self._cpu_percent = 0.0
+
+    def count(self, name: str, by: int = 1) -> None:
+        """One more."""
+        with self._lock:
+            self._counters[name] += by
+
+    def call_ended(self, phase: str, outcome: str, elapsed_ms: float) -> None:
+        """A call has ended with a status, a verdict, or a cause."""
+        with self._lock:
+            self._counters["calls"] += 1
+            self._counters[f"calls_{outcome}"] += 1
+            kept = self._latencies.get(phase)
+            if kept is None:
+                kept = self._latencies[phase] = deque(maxlen=KEPT_LATENCIES)
+            kept.append(elapsed_ms)
+
+    def measured(self, usage: Usage) -> float:
+        """A host was measured; returns its CPU share since the last time, in percent of one core."""
+        with self._lock:
+            self._cpu_percent = usage.cpu_percent_since(self._usage)
+            self._usage = usage
+            return self._cpu_percent
+
+    def new_host(self) -> None:
+        """The next measurement is of another process."""
+        with self._lock:
+            self._usage, self._cpu_percent = None, 0.0
+
+    def snapshot(self) -> Snapshot:
+        """All of it."""
+        with self._lock:
+            counters = dict(self._counters)
+            latencies = {phase: sorted(kept) for phase, kept in self._latencies.items()}
+            usage, cpu_percent = self._usage, self._cpu_percent
+        return Snapshot(
+            counters=counters,
+            latencies={
+                phase: Latency(
+                    calls=len(kept),
+                    p50_ms=percentile(kept, 0.50),
+                    p90_ms=percentile(kept, 0.90),
+                    p99_ms=percentile(kept, 0.99),
+                    max_ms=kept[-1],
+                )
+                for phase, kept in latencies.items()
+            },
+            usage=usage,
+            cpu_percent=cpu_percent,
+        )
+
+
+def usage_of(leader: int) -> Usage:
+    """Measures the session that `leader` is the first process of."""
+    page, tick = os.sysconf("SC_PAGESIZE"), os.sysconf("SC_CLK_TCK")
+    processes = threads = memory = ticks = 0
+    for process_id in tree(leader):
+        folder = Path("/proc", str(process_id))
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            resident, shared = (int(pages) for pages in (folder / "statm").read_text().split()[1:3])
+            processes += 1
+            ticks += int(fields[11]) + int(fields[12])
+            threads += int(fields[17])
+            memory += max(0, resident - shared) * page
+    return Usage(
+        processes=processes,
+        threads=threads,
+        memory_bytes=memory,
+        cpu_s=ticks / tick,
+        measured_at=time.monotonic(),
+    )
