@@ -73,6 +73,8 @@ class Loop:
         """The loaded algorithm's own, once there is one."""
         self.versions: tuple[AlgorithmName, str] | None = None
         """Algorithm and host version, told with the first pong in state ready."""
+        self.told_of_drain: Callable[[int], None] | None = None
+        """Called once, under the lock, when the drain begins; only hands on."""
         self._lock = threading.Lock()
         self._queue: deque[Call] = deque()
         self._draining = False
@@ -85,6 +87,7 @@ class Loop:
         self._running_number = 0
         self._running_since = 0.0
         self._abandoned = False
+        self._answer_instead: Result | Error = Error()
         self._calls = 0
         # Who reads.
         self._standby_reads = False
@@ -200,7 +203,8 @@ class Loop:
         self._board.call_ends()
         if self._abandoned:
             _log.warning("the answer of call %s came too late and is dropped", call.request_id)
-        elif answered is not None:
+            answer = self._answer_instead
+        if answered is not None:
             answered(call, answer, elapsed_ms)
         if executed.replace:
             self._drain(exits.ALGORITHM_FAILED, acknowledged=True)
@@ -337,7 +341,7 @@ class Loop:
                     request_id=running.request_id,
                     retryable=True,
                 )
-            self._write_answer(answer)
+            self._answer_instead = self._write_answer(answer)
 
     # --- whoever reads --------------------------------------------------------------------------------------
 
@@ -460,6 +464,8 @@ class Loop:
         self._connection.drain()
         self.status.on("drain")
         self._ends.notify_guardian(DRAIN_NOTICE)
+        if self.told_of_drain is not None:
+            self.told_of_drain(self.exit_status)
         while self._queue:
             waiting = self._queue.popleft()
             self._write_answer(
