@@ -1,18 +1,25 @@
-"""`procvision-host` for people: `list`, `show`, `check`, and what it says when it is started by hand."""
+"""`procvision-host` for people: `list`, `show`, `check`, `hooks`, and what it says when it is started by hand."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from procvision_host import exits
 from procvision_host.discovery import AlgorithmRow, UnknownAlgorithmError, discover, find, host_version
-from procvision_host.options import run_options
+from procvision_host.logs import HOST_LOGGER
+from procvision_host.options import hook_choice, hook_options, run_options
+
+if TYPE_CHECKING:
+    from procvision_host.hooks import HookRow
 
 _STATUSES = "\n".join(f"  {status:>2}  {meaning}" for status, meaning in exits.MEANINGS.items())
 
@@ -103,24 +110,96 @@ def check_command(name: str, as_json: bool) -> None:
         sys.exit(exits.ALGORITHM_FAILED)
 
 
-def _problem(row: AlgorithmRow) -> str | None:
-    from procvision_host.loader import load
+@cli.command("hooks")
+@hook_options
+@_json_option
+def hooks_command(as_json: bool, **choice: Any) -> None:
+    """The hook plugins: which are used, what each implements, what failed to load and why.
 
-    # What the algorithm prints is not this command's output.
+    Exit status 78 if one that was asked for by name can't be used: a host with these options would leave with it.
+    """
+    from procvision_host.hooks import HookPluginError, Hooks
+
+    logging.getLogger(HOST_LOGGER).addHandler(logging.NullHandler())  # the rows tell what the log would
+    try:
+        with _own_output():
+            rows = Hooks(hook_choice(os.environ, **choice)).rows
+    except HookPluginError as error:
+        if as_json:
+            click.echo(json.dumps({"error": str(error)}))
+        else:
+            click.echo(f"error: {str(error).replace('; hint: ', chr(10) + 'hint: ')}", err=True)
+        sys.exit(exits.CONFIGURATION)
+    if as_json:
+        click.echo(json.dumps([_hook_as_dict(row) for row in rows], indent=2))
+        return
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        if row.error is not None:
+            state = click.style(f"broken: {row.error}", fg="red")
+        elif row.active:
+            state = click.style("used", fg="green")
+        else:
+            state = click.style(f"not used: {row.reason}", fg="yellow")
+        source = f"{row.distribution} {row.version}" if row.distribution else row.entry_point
+        click.echo(f"{row.name:<{width}}  {state}  ({source}, {row.chosen_by})")
+        if row.implements:
+            click.echo(f"{'':<{width}}  {', '.join(hook.removeprefix('procvision_') for hook in row.implements)}")
+        for option in row.options:
+            value = row.values.get(option.key, "required" if option.required else option.default)
+            click.echo(f"{'':<{width}}  {option.key} = {value}  {option.help}".rstrip())
+
+
+def _hook_as_dict(row: HookRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "distribution": row.distribution,
+        "version": row.version,
+        "entry_point": row.entry_point,
+        "active": row.active,
+        "chosen_by": row.chosen_by,
+        "implements": list(row.implements),
+        "options": [
+            {
+                "key": option.key,
+                "type": option.kind.__name__,
+                "required": option.required,
+                "default": None if option.required else option.default,
+                "value": row.values.get(option.key),
+                "help": option.help,
+            }
+            for option in row.options
+        ],
+        "reason": row.reason,
+        "error": row.error,
+    }
+
+
+@contextmanager
+def _own_output() -> Iterator[None]:
+    """What foreign code prints meanwhile is not this command's output: it goes to stderr."""
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        algorithm = load(row)
-        try:
-            algorithm.setup()
-        finally:
-            algorithm.teardown()
-    except BaseException as error:  # noqa: BLE001 - a vendor's SystemExit is a failed check
-        return f"{type(error).__name__}: {error}"
+        yield
     finally:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _problem(row: AlgorithmRow) -> str | None:
+    from procvision_host.loader import load
+
+    try:
+        with _own_output():
+            algorithm = load(row)
+            try:
+                algorithm.setup()
+            finally:
+                algorithm.teardown()
+    except BaseException as error:  # noqa: BLE001 - a vendor's SystemExit is a failed check
+        return f"{type(error).__name__}: {error}"
     return None
 
 

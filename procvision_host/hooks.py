@@ -1,116 +1,249 @@
-"""The hook plugins of one host: which there are, what they give, and that their failures stay their own."""
+"""The hook plugins of one host: which there are, which are used, and what they implement."""
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import attrs
 import pluggy
-from importlib_metadata import entry_points
+from importlib_metadata import EntryPoint, entry_points
 
 from procvision_host import builtin
+from procvision_host.hookchoice import (
+    HookChoice,
+    HookPluginError,
+    IsolationPolicy,
+    MissingValueError,
+)
+from procvision_host.isolation import Isolation, Observer
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk import hookspecs
-from procvision_sdk.errors import ProcVisionError
+from procvision_sdk.hookspecs import HookOption
 
-
-class HookPluginError(ProcVisionError):
-    """A hook plugin that is part of this host's configuration can't be used: the host exits 78."""
+IN_THE_BOX = "in the box"
+OBSERVERS_END_S = 2.0
+"""How long the host waits at its end for observers that still have events to see."""
 
 
 @attrs.frozen
 class HookRow:
-    """One installed hook plugin, usable if `error` is None."""
+    """One hook plugin: used if `active`, and if not, `reason` says why; `error` where it is broken."""
 
     name: str
     distribution: str | None
-    error: str | None
+    version: str | None
+    entry_point: str
+    active: bool
+    chosen_by: str
+    implements: tuple[str, ...] = ()
+    options: tuple[HookOption, ...] = ()
+    values: Mapping[str, Any] = MappingProxyType({})
+    reason: str | None = None
+    error: str | None = None
 
 
 class Hooks:
-    """A plugin manager made for one host; nothing of it is shared."""
+    """A plugin manager made for one host; nothing of it is shared.
 
-    def __init__(self, *, load_installed: bool = True) -> None:
+    Raises HookPluginError where a plugin that was asked for by name can't be used.
+    """
+
+    def __init__(self, choice: HookChoice | None = None) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._log = logging.getLogger(HOST_LOGGER)
+        self._choice = choice = choice or HookChoice()
         self.rows: list[HookRow] = []
-        for name, plugin in builtin.plugins().items():
-            self._manager.register(plugin, name)
-        if load_installed:
-            for entry_point in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
-                self._load(entry_point)
-        self.call_finished = self._observers("procvision_call_finished")
+        self._isolations: dict[str, Isolation] = {}
+        for name, module in builtin.plugins().items():
+            row = HookRow(name, None, None, module.__name__, active=False, chosen_by=IN_THE_BOX)
+            self._take(row, partial(_same, module))
+        for entry_point in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
+            if choice.installed or entry_point.name in choice.wanted:
+                self._take(_installed(entry_point), entry_point.load)
+        known = {row.name for row in self.rows}
+        for name, where in choice.wanted.items():
+            if name not in known:
+                raise HookPluginError(
+                    f"{where} asks for the hook plugin {name!r}, which isn't installed; known are "
+                    f"{', '.join(sorted(known))}; hint: procvision-host hooks shows what is there"
+                )
+        self.observers = self._observers()
 
-    def _load(self, entry_point: Any) -> None:
-        error: str | None = None
+    # --- loading --------------------------------------------------------------------------------------------
+
+    def _take(self, row: HookRow, load: Callable[[], Any]) -> None:
+        """One plugin becomes a row; only one that was asked for by name may stop the host."""
+        choice, name = self._choice, row.name
+        if name in choice.wanted:
+            row = attrs.evolve(row, chosen_by=choice.wanted[name])
+        if name in choice.refused:
+            row = attrs.evolve(row, chosen_by=choice.refused[name])
+            self.rows.append(attrs.evolve(row, reason=f"refused by {row.chosen_by}"))
+            return
         try:
-            plugin = entry_point.load()
-            self._manager.register(plugin, entry_point.name)
-            misspelt = _misspelt(plugin)
-            if misspelt:
-                self._manager.unregister(plugin)
-                error = f"it implements {', '.join(misspelt)}: there is no such hook"
-        except Exception as cause:  # noqa: BLE001 - one broken plugin leaves the others usable
-            error = f"{type(cause).__name__}: {cause}"
-        if error is not None:
-            self._log.error("hook plugin %s is left out: %s", entry_point.name, error)
-        distribution = entry_point.dist.metadata["Name"] if entry_point.dist else None
-        self.rows.append(HookRow(entry_point.name, distribution, error))
+            self._register(row, load)
+        except MissingValueError as missing:
+            if name in choice.wanted:
+                raise HookPluginError(f"hook plugin {name}: {missing}") from None
+            self._forget(name)
+            self.rows.append(attrs.evolve(self._described(row, load), reason=str(missing)))
+        except BaseException as cause:
+            self._forget(name)
+            error = str(cause) if isinstance(cause, HookPluginError) else f"{type(cause).__name__}: {cause}"
+            if name in choice.wanted:
+                raise HookPluginError(f"hook plugin {name} ({row.chosen_by}) is broken: {error}") from cause
+            self._log.error("hook plugin %s is left out: %s", name, error)
+            self.rows.append(attrs.evolve(row, error=error))
 
-    def _observers(self, hook: str) -> tuple[tuple[str, Callable[..., None]], ...]:
-        """The implementations of an observer, each by its plugin's name; empty costs nothing on a call."""
-        caller = getattr(self._manager.hook, hook)
-        return tuple(
-            (implementation.plugin_name, _with_known_arguments(implementation))
-            for implementation in reversed(caller.get_hookimpls())
+    def _register(self, row: HookRow, load: Callable[[], Any]) -> None:
+        if any(other.name == row.name for other in self.rows):
+            raise HookPluginError(f"there is another hook plugin {row.name!r}: it is left out")
+        plugin = load()
+        if inspect.isclass(plugin):
+            plugin = plugin()
+        misspelt = _misspelt(plugin)
+        if misspelt:
+            raise HookPluginError(f"it implements {', '.join(misspelt)}: there is no such hook")
+        self._manager.register(plugin, row.name)
+        options = self._options(row.name)
+        values, policy = self._choice.values(row.name, options)
+        configure = self._implementations("procvision_configure").get(row.name)
+        if configure is not None:
+            configure(values=MappingProxyType(values))
+        self._isolations[row.name] = Isolation(row.name, policy)
+        implements = tuple(hook for hook in hookspecs.SORTS if row.name in self._implementations(hook))
+        self.rows.append(
+            attrs.evolve(row, active=True, implements=implements, options=options, values=MappingProxyType(values))
         )
 
-    def notify(self, hook: str, **arguments: Any) -> None:
-        """Calls every observer of a hook; one that raises is named in the log and changes nothing."""
-        self.notify_all(self._observers(hook), arguments)
+    def _described(self, row: HookRow, load: Callable[[], Any]) -> HookRow:
+        """What a plugin that isn't used would give; its module is imported already."""
+        plugin = load()
+        marker = f"{hookspecs.PROJECT}_impl"
+        implements = tuple(hook for hook in hookspecs.SORTS if hasattr(getattr(plugin, hook, None), marker))
+        asked: Any = plugin() if inspect.isclass(plugin) else plugin
+        return attrs.evolve(row, implements=implements, options=tuple(asked.procvision_options()))
 
-    def notify_all(self, observers: tuple[tuple[str, Callable[..., None]], ...], arguments: dict[str, Any]) -> None:
-        """The same with observers looked up before."""
-        for name, observer in observers:
-            try:
-                observer(**arguments)
-            except Exception:  # noqa: BLE001 - foreign code
-                self._log.exception("hook plugin %s raised; it changes nothing", name)
+    def _options(self, name: str) -> tuple[HookOption, ...]:
+        implementation = self._implementations("procvision_options").get(name)
+        return () if implementation is None else tuple(implementation())
+
+    def _forget(self, name: str) -> None:
+        self._isolations.pop(name, None)
+        if self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
+
+    # --- looking up -----------------------------------------------------------------------------------------
+
+    def _implementations(self, hook: str) -> dict[str, Callable[..., Any]]:
+        """The functions of a hook by plugin, each called with the arguments that it names, in order of registration."""
+        caller = getattr(self._manager.hook, hook)
+        return {one.plugin_name: _with_known_arguments(one) for one in caller.get_hookimpls()}
+
+    def _observers(self) -> tuple[Observer, ...]:
+        functions: dict[str, dict[str, Callable[..., None]]] = {}
+        for hook, sort in hookspecs.SORTS.items():
+            if sort == "observer":
+                for name, function in self._implementations(hook).items():
+                    functions.setdefault(name, {})[hook] = function
+        return tuple(Observer(self._isolations[name], found) for name, found in functions.items())
+
+    def listening(self, *hooks: str) -> bool:
+        """Whether any plugin observes one of these: what nobody listens to isn't even put together."""
+        return any(observer.listens(hook) for observer in self.observers for hook in hooks)
+
+    def around_call(self) -> tuple[tuple[Isolation, Callable[..., Any]], ...]:
+        """The wrappers around a call."""
+        found = self._implementations("procvision_around_call")
+        return tuple((self._isolations[name], function) for name, function in found.items())
 
     def image_backends(self) -> Mapping[str, Callable[[], Any]]:
-        """The image backends' factories by scheme."""
-        return _merged(self._manager.hook.procvision_image_backends(), "image backend")
+        """The image backends' factories by scheme. Raises HookPluginError."""
+        return self._merged("procvision_image_backends")
 
     def session_stores(self) -> Mapping[str, Callable[[str], Any]]:
-        """The session stores' factories by scheme."""
-        return _merged(self._manager.hook.procvision_session_stores(), "session store")
+        """The session stores' factories by scheme. Raises HookPluginError."""
+        return self._merged("procvision_session_stores")
+
+    def _merged(self, hook: str) -> Mapping[str, Any]:
+        merged: dict[str, Any] = {}
+        givers: dict[str, str] = {}
+        for name, implementation in self._implementations(hook).items():
+            try:
+                given = dict(implementation())
+            except Exception as cause:
+                error = f"{hook} raised {type(cause).__name__}: {cause}"
+                if name in self._choice.wanted:
+                    raise HookPluginError(f"hook plugin {name}: {error}") from cause
+                self._log.error("hook plugin %s gives nothing: %s", name, error)
+                continue
+            for scheme, factory in given.items():
+                if scheme in merged:
+                    raise HookPluginError(
+                        f"the hook plugins {givers[scheme]} and {name} both answer for the scheme {scheme!r}; "
+                        f"hint: --no-hook {name} leaves one out"
+                    )
+                merged[scheme], givers[scheme] = factory, name
+        return merged
+
+    # --- telling --------------------------------------------------------------------------------------------
+
+    def tell(self, hook: str, arguments: Callable[[], dict[str, Any]]) -> None:
+        """Tells every observer of a hook; returns at once. `arguments` is called once for each, on its thread."""
+        for observer in self.observers:
+            if observer.listens(hook):
+                observer.tell(hook, arguments)
+
+    def end(self, timeout_s: float = OBSERVERS_END_S) -> None:
+        """Waits for the observers, all together at most so long."""
+        from time import monotonic
+
+        deadline = monotonic() + timeout_s
+        for observer in self.observers:
+            observer.end(deadline - monotonic())
+
+
+def _same(plugin: Any) -> Any:
+    return plugin
+
+
+def _installed(entry_point: EntryPoint) -> HookRow:
+    distribution = entry_point.dist
+    return HookRow(
+        entry_point.name,
+        distribution.metadata["Name"] if distribution else None,
+        distribution.version if distribution else None,
+        entry_point.value,
+        active=False,
+        chosen_by="installed",
+    )
 
 
 def _misspelt(plugin: object) -> list[str]:
     """The names of implementations that fit no specification; pluggy would accept and never call them."""
     marker = f"{hookspecs.PROJECT}_impl"
-    return [name for name in dir(plugin) if hasattr(getattr(plugin, name), marker) and not hasattr(hookspecs, name)]
+    return [
+        name
+        for name in dir(plugin)
+        if hasattr(inspect.getattr_static(plugin, name, None), marker) and name not in hookspecs.SORTS
+    ]
 
 
-def _with_known_arguments(implementation: Any) -> Callable[..., None]:
+def _with_known_arguments(implementation: Any) -> Callable[..., Any]:
     """The function, called with those of the arguments that it names."""
-    names = implementation.argnames
-    function: Callable[..., None] = implementation.function
+    names: Sequence[str] = implementation.argnames
+    function: Callable[..., Any] = implementation.function
 
-    def call(**arguments: Any) -> None:
-        function(**{name: arguments[name] for name in names})
+    def call(**arguments: Any) -> Any:
+        return function(**{name: arguments[name] for name in names})
 
     return call
 
 
-def _merged(maps: list[Mapping[str, Any]], what: str) -> Mapping[str, Any]:
-    merged: dict[str, Any] = {}
-    for one in maps:
-        for scheme, factory in one.items():
-            if scheme in merged:
-                raise HookPluginError(f"two hook plugins give an {what} for the scheme {scheme!r}")
-            merged[scheme] = factory
-    return merged
+__all__ = ["HookPluginError", "HookRow", "Hooks", "IsolationPolicy"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.images.backend import ImageBackend, OpenedImage
 from procvision_sdk.images.meta import ImageMeta
 
 if TYPE_CHECKING:
     from procvision_sdk.images.view import RgbArray
+
+_log = logging.getLogger(HOST_LOGGER)
 
 
 class Images:
@@ -32,7 +36,12 @@ class Images:
         backend = self._backends.get(scheme)
         if backend is None:
             backend = self._made(scheme)
-        image = backend.open(shared_mem_id, meta)
+        try:
+            image = backend.open(shared_mem_id, meta)
+        except CallRefusedError:
+            raise
+        except Exception as error:
+            raise _backend_failed(scheme, error) from error
         self._current = (shared_mem_id, raw_meta, image)
         return image
 
@@ -55,12 +64,22 @@ class Images:
                 shared_mem_id, "image_meta isn't this call's; hint: pass on what execute was given"
             )
             raise self.failed_read
-        return current[2].array()
+        try:
+            return current[2].array()
+        except CallRefusedError as refusal:
+            self.failed_read = refusal
+            raise
+        except Exception as error:
+            self.failed_read = _backend_failed(shared_mem_id.partition(":")[0], error)
+            raise self.failed_read from error
 
     def close(self) -> None:
         """Gives back what the backends hold."""
-        for backend in self._backends.values():
-            backend.close()
+        for scheme, backend in self._backends.items():
+            try:
+                backend.close()
+            except Exception as error:  # noqa: BLE001 - a backend is foreign code; nothing can be refused any more
+                _log.error("the image backend of %s could not be closed", scheme, exc_info=error)
         self._backends.clear()
 
     def _made(self, scheme: str) -> ImageBackend:
@@ -71,8 +90,19 @@ class Images:
                 "bad_image_id",
                 f"shared_mem_id names the scheme {scheme[:40]!r}, known are {', '.join(sorted(self._factories))}",
             )
-        backend = self._backends[scheme] = factory()
+        try:
+            backend = self._backends[scheme] = factory()
+        except Exception as error:
+            raise _backend_failed(scheme, error) from error
         return backend
+
+
+def _backend_failed(scheme: str, error: Exception) -> CallRefusedError:
+    return CallRefusedError(
+        ErrorCode.IMAGE_LOAD_FAILED,
+        "image_backend",
+        f"the image backend of the scheme {scheme[:40]!r} failed: {type(error).__name__}: {error}",
+    )
 
 
 def _not_this_calls(shared_mem_id: str, why: str) -> CallRefusedError:

@@ -57,22 +57,27 @@ class JsonLinesHandler(logging.Handler):
             self.dropped += 1
 
     def _line(self, record: logging.LogRecord) -> bytes:
-        message = record.getMessage()
-        if record.exc_info:
-            message += "\n" + logging.Formatter().formatException(record.exc_info)
-        values: dict[str, Any] = {
-            "timestamp_ms": int(record.created * 1000),
-            "level": record.levelname.lower(),
-            "message": message[:MAX_MESSAGE_CHARACTERS].encode("utf-8", "replace").decode(),
-            "algorithm": self._algorithm,
-            "logger": record.name,
-            **self._context.fields,
-        }
-        fields = getattr(record, "fields", None)
-        if isinstance(fields, dict):
-            for name, value in fields.items():
-                values.setdefault(str(name), value)
-        return _encode(values)
+        return _encode(record_fields(record, self._algorithm, self._context))
+
+
+def record_fields(record: logging.LogRecord, algorithm: str, context: LogContext) -> dict[str, Any]:
+    """A record as the object that its line is."""
+    message = record.getMessage()
+    if record.exc_info:
+        message += "\n" + logging.Formatter().formatException(record.exc_info)
+    values: dict[str, Any] = {
+        "timestamp_ms": int(record.created * 1000),
+        "level": record.levelname.lower(),
+        "message": message[:MAX_MESSAGE_CHARACTERS].encode("utf-8", "replace").decode(),
+        "algorithm": algorithm,
+        "logger": record.name,
+        **context.fields,
+    }
+    fields = getattr(record, "fields", None)
+    if isinstance(fields, dict):
+        for name, value in fields.items():
+            values.setdefault(str(name), value)
+    return values
 
 
 def install(ends: HostEnds, algorithm: str, context: LogContext, level: str) -> logging.Logger:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -12,6 +13,11 @@ from procvision_sdk.images.meta import MAX_PIXELS
 from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, DEFAULT_MAX_PENDING
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
 
+if TYPE_CHECKING:
+    from procvision_host.hookchoice import HookChoice
+
+DEFAULT_MAX_SESSION_BYTES = 4 * 1024 * 1024
+"""A session carries what was found, not pictures: some kilobytes; this is a thousand times that."""
 DEFAULT_SHUTDOWN_GRACE_S = 3.0
 """The protocol's default: how long a running call may still take once the host was asked to leave."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -29,13 +35,52 @@ class HostOptions:
     max_pending: int = DEFAULT_MAX_PENDING
     max_megapixels: float = MAX_PIXELS / MEGA
     sessions: str = "memory"
+    max_session_bytes: int = DEFAULT_MAX_SESSION_BYTES
     hooks: bool = True
+    hook: tuple[str, ...] = ()
+    no_hook: tuple[str, ...] = ()
+    hook_option: tuple[str, ...] = ()
+    config: Path | None = None
     log_level: str = "info"
 
     @property
     def max_pixels(self) -> int:
         """The pixel limit of a picture."""
         return int(self.max_megapixels * MEGA)
+
+    def hook_choice(self, environment: Mapping[str, str]) -> HookChoice:
+        """Which hook plugins are used. Raises HookPluginError, also for a file that can't be read."""
+        return hook_choice(environment, self.hooks, self.hook, self.no_hook, self.hook_option, self.config)
+
+
+def hook_choice(
+    environment: Mapping[str, str],
+    hooks: bool,
+    hook: tuple[str, ...],
+    no_hook: tuple[str, ...],
+    hook_option: tuple[str, ...],
+    config: Path | None,
+) -> HookChoice:
+    """What the options below and the environment choose. Raises HookPluginError."""
+    from procvision_host.hookchoice import CONFIG_VARIABLE, HookPluginError, choose
+
+    named = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
+    read: Mapping[str, Any] = {}
+    if named is not None:
+        import tomllib
+
+        try:
+            read = tomllib.loads(named.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise HookPluginError(f"the configuration file {named} can't be read: {error}") from None
+    return choose(
+        installed=hooks,
+        hook=hook,
+        no_hook=no_hook,
+        hook_option=hook_option,
+        config=read,
+        environment=environment,
+    )
 
 
 _OPTIONS: list[Callable[[Any], Any]] = [
@@ -82,16 +127,46 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         show_default=True,
         help="The session store; hook plugins may bring others.",
     ),
-    click.option("--hooks/--no-hooks", default=True, show_default=True, help="Load the installed hook plugins."),
+    click.option(
+        "--max-session-bytes",
+        type=click.IntRange(min=2),
+        default=DEFAULT_MAX_SESSION_BYTES,
+        show_default=True,
+        help="The largest state that a session may have.",
+    ),
     click.option(
         "--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True, help="What is logged."
     ),
 ]
 
 
+_HOOK_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option("--hooks/--no-hooks", default=True, show_default=True, help="Load the installed hook plugins."),
+    click.option(
+        "--hook", metavar="NAME", multiple=True, help="Use this hook plugin; the host leaves if it can't. Repeatable."
+    ),
+    click.option("--no-hook", metavar="NAME", multiple=True, help="Leave this hook plugin out. Repeatable."),
+    click.option(
+        "--hook-option", metavar="NAME.KEY=VALUE", multiple=True, help="A value for a hook plugin. Repeatable."
+    ),
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="A TOML file with the tables [hooks.NAME].",
+    ),
+]
+
+
+def hook_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Puts the options that choose hook plugins onto a click command."""
+    for option in reversed(_HOOK_OPTIONS):
+        command = option(command)
+    return command
+
+
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Puts the options above onto a click command."""
-    for option in reversed(_OPTIONS):
+    for option in reversed([*_OPTIONS, *_HOOK_OPTIONS]):
         command = option(command)
     return command
 

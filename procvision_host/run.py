@@ -11,10 +11,9 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
-import msgspec
 
 from procvision_host import exits
 from procvision_host.channels import DRAIN_REQUEST
@@ -24,7 +23,7 @@ from procvision_host.options import HostOptions, parse
 from procvision_host.system import die_with_parent
 from procvision_sdk.errors import AlgorithmError, ErrorCode, ProcVisionError
 from procvision_sdk.wire.connection import Connection
-from procvision_sdk.wire.messages import AlgorithmName, AnyMessage, Call
+from procvision_sdk.wire.messages import AlgorithmName
 from procvision_sdk.wire.tables import Role
 
 if TYPE_CHECKING:
@@ -66,8 +65,10 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: Board) -> NoRetu
         _leave(loop.close(), board)
     os.register_at_fork(after_in_child=lambda: _became_copy(loop))
     try:
-        Host(options, loop, context).live()
+        host = Host(options, loop, context)
+        host.live()
         status = loop.close()
+        host.closed(status)
     except BaseException as error:  # noqa: BLE001 - a fault of ours; threads of the vendor's must not keep us here
         _log.critical("the host failed", exc_info=error)
         status = exits.ALGORITHM_FAILED
@@ -127,38 +128,60 @@ class Host:
             if row is not None:
                 self._load_and_serve(row)
             self._tear_down()
+
+    def closed(self, exit_status: int) -> None:
+        """The last frame is out: tells the hook plugins, and gives them their time."""
         if self._hooks is not None:
-            self._hooks.notify("procvision_host_closing", exit_status=self._loop.exit_status)
+            self._hooks.tell("procvision_host_closed", lambda: {"exit_status": exit_status})
+            self._hooks.end()
 
     def _configured(self) -> AlgorithmRow | None:
         """Hooks and the algorithm's row; None if the configuration is wrong."""
         from procvision_host.discovery import find
         from procvision_host.hooks import Hooks
+        from procvision_host.telling import LOG_HOOK, LogTeller
         from procvision_sdk.errors import ManifestError
 
         try:
-            self._hooks = Hooks(load_installed=self._options.hooks)
+            self._hooks = hooks = Hooks(self._options.hook_choice(os.environ))
+            if hooks.listening("procvision_host_draining"):
+                self._loop.told_of_drain = self._draining
+            if hooks.listening(LOG_HOOK):
+                LogTeller(hooks, self._options.algo, self._context).install()
             return find(self._options.algo)
         except ProcVisionError as error:
-            code = error.code if isinstance(error, ManifestError) else ErrorCode.INVALID_PACKAGE
-            _log.error("%s", error)
-            self._loop.loading_failed(code, "configuration", str(error), exits.CONFIGURATION)
+            self._misconfigured(error.code if isinstance(error, ManifestError) else ErrorCode.INVALID_PACKAGE, error)
             return None
+
+    def _misconfigured(self, code: str, error: ProcVisionError) -> None:
+        _log.error("%s", error)
+        self._loop.loading_failed(code, "configuration", str(error), exits.CONFIGURATION)
 
     def _load_and_serve(self, row: AlgorithmRow) -> None:
         from procvision_host.discovery import host_version
+        from procvision_host.hookchoice import HookPluginError
         from procvision_host.images import Images
+        from procvision_host.sessions import GuardedSessions, open_store
+        from procvision_host.telling import Telling
         from procvision_sdk.images.reading import bind_image_reader
 
-        assert self._hooks is not None
+        hooks = self._hooks
+        assert hooks is not None
         assert row.manifest is not None
         assert row.version is not None
-        images = Images(self._hooks.image_backends())
+        name, version = row.name, row.version
+        try:
+            images = Images(hooks.image_backends())
+            store = open_store(self._options.sessions, hooks.session_stores())
+        except HookPluginError as error:
+            self._misconfigured(ErrorCode.INVALID_PARAMS, error)
+            return
+        sessions = GuardedSessions(store, self._options.max_session_bytes)
+        self._closing.callback(sessions.close)
         self._closing.callback(images.close)
         self._closing.enter_context(bind_image_reader(images.read))
-        sessions = self._session_store()
-        if sessions is None:
-            return
+        process_id = os.getpid()
+        hooks.tell("procvision_host_loaded", lambda: {"algorithm": name, "version": version, "process_id": process_id})
         algorithm = self._set_up(row)
         if algorithm is None:
             return
@@ -166,12 +189,13 @@ class Host:
         from procvision_host.calls import CallChecker
         from procvision_host.worker import Worker
 
+        told = Telling(hooks, sessions)
         versions = {"algorithm": row.version, "host": host_version(), "python": sys.version.split()[0]}
         worker = Worker(
             algorithm,
             row.manifest,
             images,
-            sessions,
+            told.sessions,
             CallChecker(row.manifest, self._options.max_pixels),
             self._context,
             versions,
@@ -182,27 +206,8 @@ class Host:
         _settle_memory()
         loop.loaded()
         _log.info("%s %s is ready", row.name, row.version)
-        self._hooks.notify("procvision_host_ready", algorithm=row.name, version=row.version)
-        loop.serve(worker.run, self._answered if self._hooks.call_finished else None)
-
-    def _session_store(self) -> Any:
-        assert self._hooks is not None
-        scheme = self._options.sessions.partition(":")[0]
-        factories = self._hooks.session_stores()
-        problem: str
-        if scheme not in factories:
-            problem = f"--sessions names the scheme {scheme!r}, known are {', '.join(sorted(factories))}"
-        else:
-            try:
-                store = factories[scheme](self._options.sessions)
-            except Exception as error:  # noqa: BLE001 - a store is foreign code
-                problem = f"the session store {self._options.sessions!r} can't be opened: {error}"
-            else:
-                self._closing.callback(store.close)
-                return store
-        _log.error("%s", problem)
-        self._loop.loading_failed(ErrorCode.INVALID_PARAMS, "configuration", problem, exits.CONFIGURATION)
-        return None
+        hooks.tell("procvision_host_ready", lambda: {"algorithm": name, "version": version})
+        loop.serve(told.around(worker.run), told.answered)
 
     def _set_up(self, row: AlgorithmRow) -> BaseAlgorithm | None:
         from procvision_host.loader import LoadError, load
@@ -225,19 +230,9 @@ class Host:
             return None
         return algorithm
 
-    def _answered(self, call: Call, answer: AnyMessage, elapsed_ms: float) -> None:
+    def _draining(self, exit_status: int) -> None:
         assert self._hooks is not None
-        session = call.session
-        told = {
-            "phase": call.phase,
-            "step_index": call.step_index,
-            "pid": call.pid,
-            "request_id": call.request_id,
-            "session_id": session.id if session else None,
-            "context": session.context if session else {},
-        }
-        arguments = {"call": told, "answer": msgspec.to_builtins(answer), "elapsed_ms": elapsed_ms}
-        self._hooks.notify_all(self._hooks.call_finished, arguments)
+        self._hooks.tell("procvision_host_draining", lambda: {"exit_status": exit_status})
 
     def _tear_down(self) -> None:
         if self._algorithm is None or not self._setup_began:

@@ -1,18 +1,24 @@
 """The hooks an integrator may hang into a host. A hook plugin imports this module and nothing else of ours.
 
-A plugin is a module or an object under the entry point group `procvision.hooks`, with functions marked `@hookimpl`
-and named as the specifications below. An implementation may leave out arguments that it doesn't need.
+A plugin is a module, an object or a class under the entry point group `procvision.hooks`, with functions marked
+`@hookimpl` and named as the specifications below; of a class one object is made per host. An implementation may
+leave out arguments that it doesn't need. There are four sorts, and `SORTS` says of each hook which it is:
 
-*Backends* (`procvision_image_backends`, `procvision_session_stores`) are part of the host: what they raise fails
-the start or the call. *Observers* (the rest) only look: each runs after the answer was written, and one that
-raises is named in the log and changes nothing.
+*Configuration* (`procvision_options`, `procvision_configure`) runs first. *Backends* (`procvision_image_backends`,
+`procvision_session_stores`) are part of the host: what they raise fails the start or the call. *Observers* only look:
+each plugin's run on a thread of that plugin's own, in the order in which things happened, after the answer they tell of
+was written. *Wrappers* (`procvision_around_call`) stand around a call on its own thread.
+
+What an observer or a wrapper raises is named in the log and counted and changes nothing; after ten failures in a row
+the plugin is switched off. What it is given is its own copy: changing it changes nothing either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import attrs
 import pluggy
 
 if TYPE_CHECKING:
@@ -25,12 +31,68 @@ ENTRY_POINT_GROUP = "procvision.hooks"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
+Sort: TypeAlias = Literal["configuration", "backend", "observer", "wrapper"]
+
+REQUIRED: Any = attrs.NOTHING
+"""The default of an option that has none: the plugin is used only where a value is given."""
+
+
+@attrs.frozen
+class HookOption:
+    """One option of a hook plugin: a key of its table `[hooks.NAME]`.
+
+    `kind` is the type of its values: str, int, float or bool. Numbers may have a least value, texts a choice.
+    """
+
+    key: str
+    kind: type[str] | type[int] | type[float] | type[bool]
+    default: Any = REQUIRED
+    help: str = ""
+    minimum: float | None = None
+    choices: Sequence[str] = ()
+
+    @property
+    def required(self) -> bool:
+        """Whether the plugin can't be used without a value."""
+        return self.default is REQUIRED
+
+
+# --- configuration ------------------------------------------------------------------------------------------
+
+
+@hookspec
+def procvision_options() -> Sequence[HookOption]:  # type: ignore[empty-body]
+    """The plugin's options, which are the keys of `[hooks.NAME]`.
+
+    Each can also be given as `--hook-option NAME.KEY=VALUE` or in the variable `PROCVISION_HOOK_NAME_KEY`.
+
+    When: first, before the host knows whether the plugin is used; `procvision-host hooks` asks it too.
+    Thread: main. May change: nothing; it looks at nothing and opens nothing.
+    Failure: the plugin is left out with the reason; if it was asked for by name the host exits 78.
+    """
+
+
+@hookspec
+def procvision_configure(values: Mapping[str, Any]) -> None:
+    """The values of the plugin's own options by key, checked and completed with the defaults.
+
+    When: once, before any other hook but `procvision_options`, and only if the plugin is used.
+    Thread: main. May change: the plugin itself.
+    Failure: the plugin is left out with the reason; if it was asked for by name the host exits 78.
+    """
+
+
+# --- backends -----------------------------------------------------------------------------------------------
+
 
 @hookspec
 def procvision_image_backends() -> Mapping[str, Callable[[], ImageBackend]]:  # type: ignore[empty-body]
-    """Image backends by the scheme of the ids they answer for; each is made when its scheme is first used.
+    """Image backends by the scheme of the ids they answer for.
 
-    When: once, at the start, on the main thread.
+    When: once, at the start; a factory is called when the first call names its scheme, `open` at every such call.
+    Thread: main. May change: the picture that a call sees; two plugins with one scheme are a wrong configuration.
+    Failure: of the hook itself as with `procvision_configure`; of a factory or a backend fails the call with `error`
+    1002, with the backend's own kind where it raises CallRefusedError, else `image_backend`.
     """
 
 
@@ -38,24 +100,157 @@ def procvision_image_backends() -> Mapping[str, Callable[[], ImageBackend]]:  # 
 def procvision_session_stores() -> Mapping[str, Callable[[str], SessionStore]]:  # type: ignore[empty-body]
     """Session stores by scheme; the one that `--sessions SCHEME[:REST]` names is made with that whole text.
 
-    When: once, at the start, on the main thread.
+    When: once, at the start; the store that is chosen is made then, and used at every call with a session.
+    Thread: main. May change: the state that a call sees; two plugins with one scheme are a wrong configuration.
+    Failure: of the hook itself as with `procvision_configure`; of the factory the host exits 78; of the store fails
+    the call with `error` 9999 of kind `session_store`.
+    """
+
+
+# --- the host's life ----------------------------------------------------------------------------------------
+
+
+@hookspec
+def procvision_host_loaded(algorithm: str, version: str, process_id: int) -> None:
+    """The configuration holds and the algorithm is found; nothing of it is imported yet.
+
+    When: once, first of the observers. Thread: the plugin's own. May change: nothing.
+    Failure: named in the log, counted, changes nothing.
     """
 
 
 @hookspec
 def procvision_host_ready(algorithm: str, version: str) -> None:
-    """Observer: `setup()` is over and the host takes calls. On the main thread."""
+    """`setup()` is over and the host takes calls.
 
-
-@hookspec
-def procvision_call_finished(call: Mapping[str, Any], answer: Mapping[str, Any], elapsed_ms: float) -> None:
-    """Observer: a call was answered; the answer is already written. On the main thread, before the next call.
-
-    `call` holds `phase`, `step_index`, `pid`, `session_id`, `request_id` and `context`; `answer` the frame as it
-    went out, `result` and `error` alike. Both are the observer's own to keep and must not be changed.
+    When: once, unless loading failed. Thread: the plugin's own. May change: nothing.
+    Failure: named in the log, counted, changes nothing.
     """
 
 
 @hookspec
-def procvision_host_closing(exit_status: int) -> None:
-    """Observer: the last call is answered and `teardown()` has run. On the main thread, within the drain's time."""
+def procvision_host_draining(exit_status: int) -> None:
+    """The host takes no new calls; the running one still has its time. The status is what it would exit with now.
+
+    When: once, as soon as the host was asked to leave or has to. Thread: the plugin's own. May change: nothing.
+    Failure: named in the log, counted, changes nothing.
+    """
+
+
+@hookspec
+def procvision_host_closed(exit_status: int) -> None:
+    """The last frame is written and `teardown()` has run: the last that a plugin is told.
+
+    When: once, at an orderly end. What the plugin has not seen two seconds after that is lost, counted and named.
+    Thread: the plugin's own. May change: nothing.
+    Failure: named in the log, counted, changes nothing.
+    """
+
+
+# --- calls --------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def procvision_around_call(call: Mapping[str, Any]) -> Generator[None, Mapping[str, Any], None]:  # type: ignore[empty-body]
+    """Wrapper: a generator that yields once. Before the yield the call is about to begin; the yield gives the outcome.
+
+    When: the first part before every call that begins, and so it delays the answer by its own time; the second after
+    the answer was written, before the next call. The outcome holds `answer` and `elapsed_ms` as in
+    `procvision_call_finished`. Thread: main, where the algorithm runs. May change: nothing of the call or its answer;
+    context variables that it sets are seen by the algorithm.
+    Failure: named in the log, counted, changes nothing; either part counts as failed if it takes longer than `slow_ms`.
+    """
+
+
+@hookspec
+def procvision_call_finished(call: Mapping[str, Any], answer: Mapping[str, Any], elapsed_ms: float) -> None:
+    """A call that had begun was answered, in whatever way.
+
+    `call` holds `phase`, `step_index`, `pid`, `session_id`, `request_id`, `context` and `final`; `answer` the frame
+    as it went out, `result` and `error` alike; the time is the algorithm's, in milliseconds.
+
+    When: after the answer was written; for a call that timed out when the algorithm has returned.
+    Thread: the plugin's own. May change: nothing. Failure: named in the log, counted, changes nothing.
+    """
+
+
+@hookspec
+def procvision_call_failed(call: Mapping[str, Any], answer: Mapping[str, Any], elapsed_ms: float) -> None:
+    """The same for a call whose answer has the status ERROR: what an alarm listens to.
+
+    When: right after `procvision_call_finished` of the same call. Thread: the plugin's own. May change: nothing.
+    Failure: named in the log, counted, changes nothing.
+    """
+
+
+@hookspec
+def procvision_diagnostics_published(call: Mapping[str, Any], diagnostics: Mapping[str, Any]) -> None:
+    """An answer's `data.debug`: what the algorithm published or returned there, and `latency_ms`.
+
+    When: right after `procvision_call_finished`, for an answer that has more there than `latency_ms`.
+    Thread: the plugin's own. May change: nothing. Failure: named in the log, counted, changes nothing.
+    """
+
+
+# --- sessions -----------------------------------------------------------------------------------------------
+
+
+@hookspec
+def procvision_session_opened(session_id: str, known: bool) -> None:
+    """This host met a session that it hadn't met, or that had ended; `known` says whether the store had a state of it.
+
+    When: after the answer of its first call was written. Thread: the plugin's own. May change: nothing.
+    Failure: named in the log, counted, changes nothing.
+    """
+
+
+@hookspec
+def procvision_session_saved(session_id: str, state: bytes) -> None:
+    """A call changed the session's state, and the store has it. `state` is the JSON that was saved.
+
+    When: after the call's answer was written. Thread: the plugin's own. May change: nothing.
+    Failure: named in the log, counted, changes nothing.
+    """
+
+
+@hookspec
+def procvision_session_ended(session_id: str) -> None:
+    """The session's state was dropped, by a call with `final` or by a reset. One that expires says nothing.
+
+    When: after the call's answer was written. Thread: the plugin's own. May change: nothing.
+    Failure: named in the log, counted, changes nothing.
+    """
+
+
+# --- the log ------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def procvision_log_record(record: Mapping[str, Any]) -> None:
+    """A line of the log, with the fields that it has on stderr.
+
+    When: for every record of Python's logging from when the plugins are loaded, at the host's log level or above; not
+    for foreign text, and not for what a hook plugin logs on its own thread. Thread: the plugin's own.
+    May change: nothing. Failure: named in the log, counted, changes nothing.
+    """
+
+
+SORTS: Mapping[str, Sort] = {
+    "procvision_options": "configuration",
+    "procvision_configure": "configuration",
+    "procvision_image_backends": "backend",
+    "procvision_session_stores": "backend",
+    "procvision_host_loaded": "observer",
+    "procvision_host_ready": "observer",
+    "procvision_host_draining": "observer",
+    "procvision_host_closed": "observer",
+    "procvision_around_call": "wrapper",
+    "procvision_call_finished": "observer",
+    "procvision_call_failed": "observer",
+    "procvision_diagnostics_published": "observer",
+    "procvision_session_opened": "observer",
+    "procvision_session_saved": "observer",
+    "procvision_session_ended": "observer",
+    "procvision_log_record": "observer",
+}
+"""Every hook and its sort, in the order in which a host comes to them."""

@@ -8,17 +8,32 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.plain import plain
 
 _EMPTY_STATE = b"{}"
+
+
+class SessionStoreError(ProcVisionError):
+    """A store can't give or keep a session: it is unreachable, damaged, of another release, or changed elsewhere.
+
+    The text says what and where; `retryable` whether the same call may succeed if it is made again.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 @runtime_checkable
 class SessionStore(Protocol):
     """Keeps the state of sessions between calls, as JSON bytes. A host calls it from one thread.
 
-    An exception from any of these fails the call with its text: a store that can't answer is never taken for an
-    empty session.
+    A host calls `load` at the start of each call, then at most one of `save` and `delete` for the same id. A store
+    that several hosts share refuses a `save` if another host changed the session since that `load`, or ended it:
+    of two calls at once one counts, and the other is answered with an error that may be tried again.
+    An exception from any of these fails the call with its text (SessionStoreError, or whatever it is): a store that
+    can't answer is never taken for an empty session. `procvision_sdk.testing.check_session_store` checks all this.
     """
 
     def load(self, session_id: str) -> bytes | None:
