@@ -194,6 +194,8 @@ class Attempts:
         if not error.sent:
             # The host went between the admission and the call: no attempt was made.
             self._attempts -= 1
+            with self._admission.lock:
+                host.closing = True
         delay_s = self._delay_after(error)
         self._admission.leave(self._ticket, answered=isinstance(error, CallFailedError), done=delay_s is None)
         if delay_s is None:

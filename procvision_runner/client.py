@@ -58,7 +58,7 @@ from procvision_sdk.wire.messages import (
     RunnerHello,
     Shutdown,
 )
-from procvision_sdk.wire.tables import Role
+from procvision_sdk.wire.tables import ConnectionState, Role
 
 READ_BYTES = 16 * 1024
 """Room for any frame but the rare large one; more would cost a fresh mapping at every read."""
@@ -224,6 +224,12 @@ class Client:
                 self._calls[call.request_id] = pending
                 if future is not None:
                     self._submitted += 1
+        except LocalProtocolError:
+            pending.free()
+            if self._connection.state is ConnectionState.OPEN:
+                raise
+            # Its goodbye was read an instant ago, its end is not known yet.
+            raise self._gone("it has closed its side") from None
         except BaseException:
             pending.free()
             raise
@@ -251,13 +257,16 @@ class Client:
 
     def _check_alive(self) -> None:
         if self._dead is not None:
-            gone = HostDiedError(f"the host is gone: {self._dead}", end=self.end, logs=tuple(self.log.records))
-            gone.sent = False
-            raise gone
+            raise self._gone(self._dead)
         if self._stopping:
             stopped = RunnerStoppedError("the runner was stopped: it takes no calls")
             stopped.sent = False
             raise stopped
+
+    def _gone(self, how: str) -> HostDiedError:
+        error = HostDiedError(f"the host is gone: {how}", end=self.end, logs=tuple(self.log.records))
+        error.sent = False
+        return error
 
     def _give_up(self, pending: Pending) -> None:
         """The caller's time is over; the slot stays leased until the host is done with it."""
@@ -274,8 +283,8 @@ class Client:
             if pending.future is not None:
                 self._submitted -= 1
             self._next_in_turn(now)
-        pending.resolve()
         self._watcher.timed_out(pending)
+        pending.resolve()
         self._send(Cancel(request_id=request_id), now + 1.0)
 
     # --- leading --------------------------------------------------------------------------------------------
