@@ -462,8 +462,10 @@ class Client:
                     for poller in (quiet, leading):
                         poller.unregister(self.process.stderr)
             if ready.get(self.process.pidfd):
-                # Its last frames may still be in the pipe: somebody has to read to their end.
+                # Its last frames may still be in the pipe: somebody has to read to their end, which what it left
+                # behind must not put off.
                 self._exit_seen = True
+                self.process.kill_tree()
                 for poller in (quiet, leading):
                     poller.unregister(self.process.pidfd)
             if leads and ready.get(self.process.stdout):

@@ -91,10 +91,25 @@ class HostProcess:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(process_id, signal.SIGKILL)
             self.wait(0.05)
-            doomed = tree(self.process_id)
+            doomed = tree(self.process_id) or self._holders()
             if not doomed or time.monotonic() > deadline:
                 return
             time.sleep(0.005)
+
+    def _holders(self) -> set[int]:
+        """The processes that still hold the host's end of a pipe: its offspring, even where it left the tree.
+
+        A process of this one's own session is none of them: it is a fork of the runner's.
+        """
+        poller = select.poll()
+        for descriptor in (self.stdout, self.stderr):
+            poller.register(descriptor, 0)
+        open_pipes = {self.stdout, self.stderr} - {descriptor for descriptor, _ in poller.poll(0)}
+        if not open_pipes:
+            return set()
+        names = {f"pipe:[{os.fstat(descriptor).st_ino}]" for descriptor in open_pipes}
+        own_session = os.getsid(0)
+        return {process_id for process_id in _foreign(own_session) if names & _open_files(process_id)}
 
     def release(self) -> None:
         """Closes the pipes of a process that has ended."""
@@ -137,3 +152,24 @@ def tree(leader: int) -> set[int]:
         members |= below
         grown = bool(below)
     return members
+
+
+def _foreign(own_session: int) -> list[int]:
+    """The processes outside a session."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if os.getsid(int(entry.name)) != own_session:
+                    found.append(int(entry.name))
+    return found
+
+
+def _open_files(process_id: int) -> set[str]:
+    """What a process's descriptors are, as far as it may be asked."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{process_id}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(str(entry.readlink()))
+    return found

@@ -298,8 +298,8 @@ class Supervisor:
         try:
             host.get_ready()
         except BaseException as error:
-            host.stop(politely=False)
             self._forget(host)
+            host.stop(politely=False)
             self.emit(events.LaunchFailed, host=host.number, reason=str(error))
             self.metrics.count("failed_launches")
             if isinstance(error, LaunchError) and not self.stopping:
@@ -470,8 +470,8 @@ class Supervisor:
 
     def _bury(self, host: Host, end: HostEnd) -> None:
         """A host is gone: takes care of what it leaves, and of another in its place."""
-        if host not in self._hosts:
-            return
+        if host not in self._hosts or not host.ready:
+            return  # buried already, or never installed: whoever launched it sees to that
         ended_at = time.monotonic()
         was_current = self.admission.current is host
         self._overdue[:] = [overdue for overdue in self._overdue if overdue.host is not host]
