@@ -106,6 +106,7 @@ class Client:
         self._write_lock = threading.Lock()
         self._calls: dict[str, Pending] = {}
         self._submitted = 0
+        self._overdue = 0
         self._numbers = 0
         self._leading = False
         self._dead: str | None = None
@@ -282,10 +283,13 @@ class Client:
                 return
             if pending.future is not None:
                 self._submitted -= 1
+            self._overdue += 1
             self._next_in_turn(now)
         self._watcher.timed_out(pending)
         pending.resolve()
         self._send(Cancel(request_id=request_id), now + 1.0)
+        # Nobody waits for its answer any more, but its slot does.
+        self._wake_attendant()
 
     # --- leading --------------------------------------------------------------------------------------------
 
@@ -356,17 +360,19 @@ class Client:
         pending = self._calls.pop(answer.request_id or "", None)
         if pending is None:
             return None
-        if pending.end(answer if isinstance(answer, Result) else None, error, now):
+        in_time = pending.end(answer if isinstance(answer, Result) else None, error, now)
+        if in_time:
             if pending.future is not None:
                 self._submitted -= 1
         else:
             # It timed out before: too late for the caller, in time for the slot.
+            self._overdue -= 1
             self._keep_unexpected(answer)
         pending.free()
         self._room.notify()
         if self._calls:
             self._next_in_turn(now)
-        return pending
+        return pending if in_time else None
 
     def _keep_unexpected(self, answer: Result | Error | Pong) -> None:
         self.unexpected.append(answer)
@@ -479,7 +485,7 @@ class Client:
 
     def _attendant_leads(self) -> bool:
         with self._lock:
-            needed = self._submitted > 0 or self._pong_awaited or self._exit_seen or self._stopping
+            needed = self._submitted > 0 or self._overdue > 0 or self._pong_awaited or self._exit_seen or self._stopping
             if not needed or self._leading or self._dead is not None:
                 return False
             self._leading = True
@@ -608,11 +614,11 @@ class Client:
             if self.end is None:
                 self.end = end
                 self._dead = end.text
-            ended = list(self._calls.values())
+            calls = list(self._calls.values())
             self._calls.clear()
-            self._submitted = 0
-            for pending in ended:
-                pending.end(None, self._error_of_end(self.end, pending), now)
+            self._submitted = self._overdue = 0
+            ended = [pending for pending in calls if pending.end(None, self._error_of_end(self.end, pending), now)]
+            for pending in calls:
                 pending.free()
             self._room.notify_all()
         for pending in ended:
