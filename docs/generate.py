@@ -1,4 +1,4 @@
-"""Writes the generated regions of the reference: `python docs/generate.py`, or `--check` to only compare.
+"""Writes what is generated of the reference: `python docs/generate.py`, or `--check` to only compare.
 
 A region stands between `<!-- begin generated: NAME -->` and `<!-- end generated -->`. What the code knows (fields,
 states, transitions, codes, kinds, statuses, limits) is taken from it; what it doesn't, the meaning of each in words,
@@ -359,12 +359,14 @@ def generated(page: str) -> str:
 
 
 def main() -> int:
-    """Writes the page, or with --check says whether it is up to date."""
-    page = REFERENCE.read_text("utf-8")
-    new = generated(page)
+    """Writes the pages, or with --check says whether they are up to date."""
+    import commands  # beside this script
+
+    new = {REFERENCE: generated(REFERENCE.read_text("utf-8")), commands.PAGE: commands.page()}
     if "--check" in sys.argv[1:]:
-        return 0 if new == page else 1
-    REFERENCE.write_text(new, "utf-8")
+        return int(any(not path.exists() or path.read_text("utf-8") != text for path, text in new.items()))
+    for path, text in new.items():
+        path.write_text(text, "utf-8")
     return 0
 
 

@@ -18,6 +18,7 @@ from procvision_runner.report.extras import MissingExtraError
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "procvision_runner.cli.demo:demo",
+        "init": "procvision_runner.cli.init:init",
         "run": "procvision_runner.cli.run:run",
     }
 )

@@ -1,0 +1,1 @@
+"""A new algorithm's project, made from templates."""
