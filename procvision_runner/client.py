@@ -234,8 +234,9 @@ class Client:
         except BaseException:
             pending.free()
             raise
-        if not self._write(frame, deadline) and not self._stopping:
-            # A torn frame can't be taken back: this host is of no use any more.
+        if not self._write(frame, pending.deadline) and not self._stopping:
+            # A torn frame can't be taken back: this host is of no use any more. Its end is what the call ends of.
+            pending.deadline += _EXIT_PATIENCE_S
             self.kill(EndKind.NOT_READING, "did not read its stdin")
         return pending
 
@@ -621,10 +622,10 @@ class Client:
             for pending in calls:
                 pending.free()
             self._room.notify_all()
-        for pending in ended:
-            pending.resolve()
         if first:
             self._watcher.died(self.end)
+        for pending in ended:
+            pending.resolve()
 
     def _error_of_end(self, end: HostEnd, pending: Pending) -> CallError:
         request_id, logs = pending.call.request_id, tuple(self.log.records)

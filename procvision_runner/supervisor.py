@@ -411,6 +411,8 @@ class Supervisor:
         """Lets no more calls in; the rest is the keeper's."""
         with self.admission.lock:
             host.closing = True
+            current = self.admission.current is host
+        self._restarting(current=current)
         self._inbox.put(functools.partial(self._bury, host, end))
 
     # --- the keeper -----------------------------------------------------------------------------------------
@@ -476,9 +478,7 @@ class Supervisor:
         was_current = self.admission.current is host
         self._overdue[:] = [overdue for overdue in self._overdue if overdue.host is not host]
         self._last_logs = tuple(host.client.log.records)
-        if was_current and not self.stopping:
-            with self._state_lock:
-                self._state = SupervisorState.RESTARTING
+        self._restarting(current=was_current)
         host.stop(politely=False)
         lost = self.admission.lose(host, f"the host that knew it {end.text}")
         self._forget(host)
@@ -491,6 +491,11 @@ class Supervisor:
             self._report(host, end, "ended")
         if was_current and not self.stopping:
             self._restart(ended_at)
+
+    def _restarting(self, *, current: bool) -> None:
+        with self._state_lock:
+            if current and self._state is SupervisorState.READY and not self.stopping:
+                self._state = SupervisorState.RESTARTING
 
     def _restart(self, ended_at: float) -> None:
         while not self.stopping:
