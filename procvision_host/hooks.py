@@ -59,7 +59,7 @@ class Hooks:
         self._log = logging.getLogger(HOST_LOGGER)
         self._choice = choice = choice or HookChoice()
         self.rows: list[HookRow] = []
-        self._isolations: dict[str, Isolation] = {}
+        self._policies: dict[str, IsolationPolicy] = {}
         for name, module in builtin.plugins().items():
             row = HookRow(name, None, None, module.__name__, active=False, chosen_by=IN_THE_BOX)
             self._take(row, partial(_same, module))
@@ -116,7 +116,7 @@ class Hooks:
         configure = self._implementations("procvision_configure").get(row.name)
         if configure is not None:
             configure(values=MappingProxyType(values))
-        self._isolations[row.name] = Isolation(row.name, policy)
+        self._policies[row.name] = policy
         implements = tuple(hook for hook in hookspecs.SORTS if row.name in self._implementations(hook))
         self.rows.append(
             attrs.evolve(row, active=True, implements=implements, options=options, values=MappingProxyType(values))
@@ -135,7 +135,7 @@ class Hooks:
         return () if implementation is None else tuple(implementation())
 
     def _forget(self, name: str) -> None:
-        self._isolations.pop(name, None)
+        self._policies.pop(name, None)
         if self._manager.has_plugin(name):
             self._manager.unregister(name=name)
 
@@ -152,7 +152,9 @@ class Hooks:
             if sort == "observer":
                 for name, function in self._implementations(hook).items():
                     functions.setdefault(name, {})[hook] = function
-        return tuple(Observer(self._isolations[name], found) for name, found in functions.items())
+        return tuple(
+            Observer(Isolation(name, "observer", self._policies[name]), found) for name, found in functions.items()
+        )
 
     def listening(self, *hooks: str) -> bool:
         """Whether any plugin observes one of these: what nobody listens to isn't even put together."""
@@ -161,7 +163,7 @@ class Hooks:
     def around_call(self) -> tuple[tuple[Isolation, Callable[..., Any]], ...]:
         """The wrappers around a call."""
         found = self._implementations("procvision_around_call")
-        return tuple((self._isolations[name], function) for name, function in found.items())
+        return tuple((Isolation(name, "wrapper", self._policies[name]), function) for name, function in found.items())
 
     def image_backends(self) -> Mapping[str, Callable[[], Any]]:
         """The image backends' factories by scheme. Raises HookPluginError."""

@@ -19,12 +19,13 @@ _log = logging.getLogger(HOST_LOGGER)
 
 
 class Isolation:
-    """Runs one plugin's functions; counts, names and in the end switches off."""
+    """Runs one plugin's observers, or its wrapper; counts, names and in the end switches off."""
 
-    __slots__ = ("_in_a_row", "_policy", "_slow_s", "failures", "name", "off", "slow")
+    __slots__ = ("_in_a_row", "_policy", "_slow_s", "_what", "failures", "name", "off", "slow")
 
-    def __init__(self, name: str, policy: IsolationPolicy) -> None:
+    def __init__(self, name: str, what: str, policy: IsolationPolicy) -> None:
         self.name = name
+        self._what = what
         self._policy = policy
         self._slow_s = policy.slow_ms / 1000
         self._in_a_row = 0
@@ -32,8 +33,11 @@ class Isolation:
         self.slow = 0
         self.off = False
 
-    def run(self, hook: str, function: Callable[[], Any], *, slow_fails: bool = False) -> Any:
-        """What the function gives; None if it raised. Never raises itself."""
+    def run(self, hook: str, function: Callable[[], Any], *, slow_fails: bool = False, whole: bool = True) -> Any:
+        """What the function gives; None if it raised. Never raises itself.
+
+        Where the function is not the whole of it, its success doesn't end a row of failures.
+        """
         began = time.monotonic()
         try:
             given = function()
@@ -43,7 +47,7 @@ class Isolation:
         took = time.monotonic() - began
         if took > self._slow_s:
             self._was_slow(hook, took, fails=slow_fails)
-        else:
+        elif whole:
             self._in_a_row = 0
         return given
 
@@ -58,7 +62,8 @@ class Isolation:
             )  # fmt: skip
         if self._in_a_row >= self._policy.max_failures and not self.off:
             self.off = True
-            _log.error("hook plugin %s is switched off: it failed %d times in a row", self.name, self._in_a_row)
+            limit = self._policy.max_failures
+            _log.error("hook plugin %s: its %s is switched off: %d failures in a row", self.name, self._what, limit)
 
     def _was_slow(self, hook: str, took_s: float, *, fails: bool) -> None:
         self.slow += 1

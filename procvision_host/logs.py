@@ -50,7 +50,8 @@ class JsonLinesHandler(logging.Handler):
         try:
             line = self._line(record)
         except Exception as error:  # noqa: BLE001 - a vendor's record must not take the host down
-            line = _encode({"level": "error", "message": f"a log record can't be written: {error!r}"})
+            message = f"a log record can't be written: {error!r}"
+            line = _encode({"timestamp_ms": timestamp_ms(), "level": "error", "message": message})
         try:
             self._ends.write_log(line + b"\n")
         except OSError:

@@ -37,7 +37,7 @@ class Telling:
         self._hooks = hooks
         self._wrappers = hooks.around_call()
         self._calls_heard = hooks.listening(*CALL_HOOKS)
-        self._open: list[tuple[Isolation, Generator[None, Any, None]]] = []
+        self._open: list[tuple[Isolation, Generator[None, Any, None], bool]] = []
         self._session_events: list[tuple[str, dict[str, Any]]] = []
         self.sessions: SessionStore = sessions
         """The store that the worker uses."""
@@ -80,13 +80,14 @@ class Telling:
             next(generator)
             return generator
 
-        generator = isolation.run("procvision_around_call", begin, slow_fails=True)
+        failures = isolation.failures
+        generator = isolation.run("procvision_around_call", begin, slow_fails=True, whole=False)
         if generator is not None:
-            self._open.append((isolation, generator))
+            self._open.append((isolation, generator, isolation.failures == failures))
 
     def _leave(self, answer: AnyMessage, elapsed_ms: float) -> None:
         opened, self._open = self._open, []
-        for isolation, generator in reversed(opened):
+        for isolation, generator, began_well in reversed(opened):
 
             def finish(generator: Generator[None, Any, None] = generator) -> None:
                 try:
@@ -96,7 +97,7 @@ class Telling:
                 generator.close()
                 raise RuntimeError("it yielded more than once")
 
-            isolation.run("procvision_around_call", finish, slow_fails=True)
+            isolation.run("procvision_around_call", finish, slow_fails=True, whole=began_well)
 
     def _tell_call(self, told: dict[str, Any], answer: AnyMessage, elapsed_ms: float) -> None:
         def arguments() -> dict[str, Any]:

@@ -33,7 +33,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Sort: TypeAlias = Literal["configuration", "backend", "observer", "wrapper"]
 
-REQUIRED: Any = attrs.NOTHING
+REQUIRED: Any = ...
 """The default of an option that has none: the plugin is used only where a value is given."""
 
 

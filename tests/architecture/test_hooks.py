@@ -1,0 +1,49 @@
+"""Every hook is documented and tested, and the reference says what the specifications say."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from procvision_sdk import hookspecs
+
+ROOT = Path(__file__).parents[2]
+TESTS = (ROOT / "tests" / "process" / "test_hooks.py").read_text("utf-8")
+PAGE = ROOT / "docs" / "reference" / "hooks.md"
+
+
+def test_every_specification_has_a_sort() -> None:
+    """What runs when is decided by it."""
+    specified = {name for name, value in vars(hookspecs).items() if hasattr(value, "procvision_spec")}
+    assert specified == set(hookspecs.SORTS)
+
+
+@pytest.mark.parametrize("hook", hookspecs.SORTS)
+def test_every_hook_is_documented(hook: str) -> None:
+    """When it runs, on which thread, what it may change, what its failure does."""
+    told = inspect.getdoc(getattr(hookspecs, hook)) or ""
+    for part in ("When: ", "Thread: ", "May change: ", "Failure: "):
+        assert part in told, f"{hook} doesn't say: {part}"
+    assert len(told.splitlines()[0]) > 30
+    assert f"### `{hook}" in PAGE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("hook", hookspecs.SORTS)
+def test_every_hook_is_tested(hook: str) -> None:
+    """With real processes, in a test of its name."""
+    assert re.search(rf"^def test_{hook.removeprefix('procvision_')}\(", TESTS, re.MULTILINE)
+
+
+def test_the_reference_is_up_to_date() -> None:
+    """If this fails: python docs/hooks.py"""
+    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    page = PAGE.read_text("utf-8")
+    assert generator.generated(page) == page
