@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from procvision_runner.affinity import Binding, Sessions
 from procvision_runner.errors import CallError, CallTimeoutError, SessionLostError
@@ -316,8 +316,7 @@ class Admission:
         with self.lock:
             return len(self._line)
 
-    def load(self) -> dict[str, Any]:
-        """For whoever spreads calls: how many are in the current host and in the line."""
-        with self.lock:
-            current = self.current
-            return {"in_flight": current.in_flight if current is not None else 0, "waiting": len(self._line)}
+    def load(self) -> int:
+        """For whoever spreads calls: how many are in the current host and in the line, as of about now."""
+        current = self.current
+        return (current.in_flight if current is not None else 0) + len(self._line)

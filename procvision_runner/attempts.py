@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from procvision_runner.admission import Ticket
 from procvision_runner.errors import (
+    BrokenError,
     CallError,
     CallFacts,
     CallFailedError,
     CallTimeoutError,
+    HostDiedError,
     RunnerStoppedError,
 )
 from procvision_runner.events import CallEnded, CallRetried, Executing
@@ -57,10 +59,18 @@ class Hold:
 class Attempts:
     """Blocking by `run`, or submitted by `start`, which gives `future` its outcome once."""
 
-    def __init__(self, supervisor: Supervisor, request: Request, session_id: str | None) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        request: Request,
+        session_id: str | None,
+        elsewhere: Callable[[Supervisor], Supervisor | None] | None = None,
+    ) -> None:
         self.future: Future[CallResult] = Future()
         self._supervisor = supervisor
         self._admission = supervisor.admission
+        self._elsewhere = elsewhere
+        """Names another supervisor that would take the call."""
         self._request = request
         session = request.call.session
         self._ticket = Ticket(session_id, final=session is not None and session.final, job=self._decided)
@@ -80,6 +90,8 @@ class Attempts:
                 try:
                     host = self._admission.enter(self._ticket, delay_s)
                 except CallError as error:
+                    if isinstance(error, BrokenError) and self._moved():
+                        continue
                     raise self._failed_waiting(error) from None
                 self._goes_to(host)
                 try:
@@ -111,7 +123,10 @@ class Attempts:
     def _decided(self) -> None:
         """Let in, or turned away."""
         if self._ticket.error is not None:
-            self._conclude(error=self._failed_waiting(self._ticket.error))
+            if isinstance(self._ticket.error, BrokenError) and self._moved():
+                self._queue_again(0.0)
+            else:
+                self._conclude(error=self._failed_waiting(self._ticket.error))
             return
         host = self._ticket.host
         assert host is not None
@@ -143,7 +158,11 @@ class Attempts:
         delay_s = self._attempt_failed(error)
         if delay_s is None:
             self._conclude(error=self._final(error))
-        elif self._admission.enter_or_queue(self._ticket, delay_s):
+        else:
+            self._queue_again(delay_s)
+
+    def _queue_again(self, delay_s: float) -> None:
+        if self._admission.enter_or_queue(self._ticket, delay_s):
             # On a thread of a client's: what may block is the dispatcher's.
             self._admission.hand_over(self._ticket)
 
@@ -163,6 +182,14 @@ class Attempts:
     def _let_go(self) -> None:
         if self._hold is not None:
             self._hold.let_go()
+
+    def _moved(self) -> bool:
+        """Whether another supervisor takes the call over."""
+        other = self._elsewhere(self._supervisor) if self._elsewhere is not None else None
+        if other is None:
+            return False
+        self._supervisor, self._admission = other, other.admission
+        return True
 
     def _goes_to(self, host: Host) -> None:
         self._host = host
@@ -211,6 +238,8 @@ class Attempts:
                 cause=error.cause,
                 attempt=self._attempts,
             )
+        if isinstance(error, HostDiedError):
+            self._moved()
         return delay_s
 
     def _final(self, error: CallError) -> CallError:

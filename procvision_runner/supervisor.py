@@ -12,6 +12,7 @@ Warning: the keeper holds no lock while it launches or ends a host, so what it d
 from __future__ import annotations
 
 import functools
+import logging
 import queue
 import threading
 import time
@@ -42,8 +43,11 @@ if TYPE_CHECKING:
     from procvision_runner.pending import Pending
     from procvision_runner.requests import Image
     from procvision_runner.results import CallResult
+    from procvision_runner.swap import GoldenPicture, SwapReport
     from procvision_sdk.images.meta import ColorSpace
     from procvision_sdk.wire.messages import Error, Pong, Result
+
+_log = logging.getLogger("procvision.runner")
 
 _LOOK_S = 0.02
 """How often the keeper looks at a call that was cancelled."""
@@ -106,7 +110,9 @@ class Supervisor:
         self._state_lock = threading.Lock()
         self._hosts: list[Host] = []
         self._numbers = 0
-        self._launching = threading.Lock()
+        self.swapping = threading.Lock()
+        """Held through a swap: one at a time."""
+        self._switching = threading.Lock()
         self._history = RestartHistory()
         self._stop_asked = threading.Event()
         self._stop_lock = threading.Lock()
@@ -239,7 +245,7 @@ class Supervisor:
 
     def lend(self, width: int, height: int, color_space: ColorSpace = "RGB") -> Lease:
         """A slot for a picture that isn't there yet: write into its `array`, then pass it to a call, without a copy."""
-        return self._pool().lease((width, height, color_space), self.options.runner.slot_timeout_s)
+        return self.slots.lease((width, height, color_space), self.options.runner.slot_timeout_s)
 
     def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Prepares a step; takes what `execute` takes."""
@@ -270,18 +276,36 @@ class Supervisor:
         Attempts(self, request, reference.id).run()
 
     def _attempts(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> Attempts:
-        request = prepare(self._pool(), self.options.runner, phase, image, pid, **more)
+        request = prepare(self.slots, self.options.runner, phase, image, pid, **more)
         session = more.get("session")
         if session is None:
             return Attempts(self, request, None)
         assert request.call.session is not None
         return Attempts(self, request, request.call.session.id)
 
-    def _pool(self) -> SlotPool:
+    @property
+    def slots(self) -> SlotPool:
+        """Where the pictures lie."""
         slots = self._slots
         if slots is None:
             raise RunnerStoppedError("this Supervisor doesn't run: use it in a with block, or call start()")
         return slots
+
+    def swap(
+        self,
+        algorithm: str | None = None,
+        *,
+        command: Sequence[str] | None = None,
+        golden: Sequence[GoldenPicture] = (),
+    ) -> SwapReport:
+        """Goes on with another version, NAME==NEW, between two sessions; returns when the old one is gone.
+
+        Raises SwapError where the new one doesn't become ready or judges a golden picture differently: the old one
+        serves on.
+        """
+        from procvision_runner.swap import swap
+
+        return swap(self, algorithm, command=command, golden=golden)
 
     # --- hosts ----------------------------------------------------------------------------------------------
 
@@ -291,7 +315,10 @@ class Supervisor:
             if self.stopping:
                 raise LaunchError("the supervisor was stopped")
             self._numbers += 1
-            host = Host(self._numbers, command, self.options, self, self._on_log)
+            try:
+                host = Host(self._numbers, command, self.options, self, self._on_log)
+            except OSError as error:
+                raise LaunchError(f"no host can be started: {error}; hint: see the limits of this process") from error
             self._hosts.append(host)
         self.emit(events.HostStarting, host=host.number, command=command, process_id=host.process.process_id)
         began = time.monotonic()
@@ -360,13 +387,19 @@ class Supervisor:
 
     def promote(self, host: Host, command: tuple[str, ...]) -> Host | None:
         """New sessions go to `host`; the host before, which is returned, keeps those it has."""
-        self.command = command
-        before = self.admission.current
-        if before is not None:
-            with self.admission.lock:
-                before.draining = True
-        self._install(host)
-        return before
+        with self._switching:
+            self.command = command
+            before = self.admission.current
+            if before is not None:
+                with self.admission.lock:
+                    before.draining = True
+            self._install(host)
+            return before
+
+    def discard(self, host: Host) -> None:
+        """Stops a host that got no calls."""
+        self._forget(host)
+        host.stop()
 
     def drain(self, host: Host) -> int:
         """Waits for the last session of a host that was swapped out, then stops it; how many had to be cut off."""
@@ -426,9 +459,18 @@ class Supervisor:
             else:
                 if task is None:
                     return
-                task()
-            self._look_at_overdue()
-            self._measure()
+                self._do(task)
+            self._do(self._look_at_overdue)
+            self._do(self._measure)
+
+    def _do(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except Exception as error:
+            # Whatever it is, callers must not wait for a keeper that has gone.
+            _log.exception("the supervisor of %s failed", self.name)
+            if not self.stopping:
+                self._give_up(f"its supervisor failed: {error!r}")
 
     def _patience(self) -> float | None:
         if self._overdue:
@@ -511,12 +553,13 @@ class Supervisor:
                 self._history = self._history.launch_failed()
                 self._last_logs = tuple(error.logs)
                 continue
-            if self.admission.current is not None:
-                # A swap was faster.
-                host.stop()
-                self._forget(host)
+            with self._switching:
+                swapped = self.admission.current is not None
+                if not swapped:
+                    self._install(host)
+            if swapped:
+                self.discard(host)
                 return
-            self._install(host)
             self.metrics.count("restarts")
             self.emit(events.HostRestarted, host=host.number, down_s=round(time.monotonic() - ended_at, 3))
             return

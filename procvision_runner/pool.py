@@ -1,0 +1,233 @@
+"""`Pool`: several hosts of one algorithm behind a `Runner`'s interface.
+
+Each host has a supervisor of its own, all share the slots. A call goes to the host that has least to do; a session
+stays with the host that began it, unless its state lies in a store that all of them share
+(`sessions_outlive_host`). A call that belongs to no session moves on when its host is lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from procvision_runner.affinity import Sessions
+from procvision_runner.attempts import Attempts
+from procvision_runner.errors import RunnerStoppedError, SwapError
+from procvision_runner.events import EventBus, Listener
+from procvision_runner.launching import host_command
+from procvision_runner.options import SupervisorOptions
+from procvision_runner.requests import InspectingPhase, InspectionSession, new_session_id, prepare
+from procvision_runner.slots import Lease, SlotPool
+from procvision_runner.supervisor import Supervisor, SupervisorState
+from procvision_runner.swap import GoldenPicture, SwapReport
+
+if TYPE_CHECKING:
+    from procvision_runner.metrics import Snapshot
+    from procvision_runner.requests import Image
+    from procvision_runner.results import CallResult
+    from procvision_sdk.images.meta import ColorSpace
+
+
+class Pool:
+    """`hosts` supervisors of one algorithm. A context manager; any thread may call."""
+
+    def __init__(
+        self,
+        algorithm: str | None = None,
+        *,
+        hosts: int,
+        command: Sequence[str] | None = None,
+        options: SupervisorOptions | None = None,
+        listeners: Iterable[Listener] = (),
+        on_log: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        if hosts < 1:
+            raise ValueError(f"a Pool has at least one host, asked for are {hosts}")
+        self.options = options if options is not None else SupervisorOptions()
+        self.bus = EventBus(tuple(listeners))
+        self.name = algorithm or host_command(algorithm, command, self.options.runner)[0]
+        self._slots = SlotPool(self.options.runner.max_slots * hosts)
+        self.supervisors = tuple(
+            Supervisor(
+                algorithm,
+                command=command,
+                options=self.options,
+                on_log=on_log,
+                name=f"{self.name}/{number}",
+                slots=self._slots,
+                bus=self.bus,
+            )
+            for number in range(1, hosts + 1)
+        )
+        self._lock = threading.Lock()
+        self._sessions: Sessions[Supervisor] = Sessions(self.options.session_ttl_s)
+        self._turn = itertools.count()
+        self._running = False
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    def start(self) -> Pool:
+        """Launches all hosts side by side. Raises what the first failure was; nothing is left then."""
+        failures: list[BaseException] = []
+
+        def start(supervisor: Supervisor) -> None:
+            try:
+                supervisor.start()
+            except BaseException as error:  # noqa: BLE001 - raised below, on the caller's thread
+                failures.append(error)
+
+        self._running = True
+        self._together(start)
+        if failures:
+            self.stop()
+            raise failures[0]
+        return self
+
+    def stop(self) -> None:
+        """Stops all hosts side by side."""
+        self._running = False
+        self._together(lambda supervisor: supervisor.stop())
+        self._slots.close()
+        self.bus.close()
+
+    def _together(self, act: Callable[[Supervisor], object]) -> None:
+        threads = [
+            threading.Thread(target=act, args=[supervisor], name="procvision-pool") for supervisor in self.supervisors
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def __enter__(self) -> Pool:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- what there is to know ------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether any host would take a call."""
+        return any(supervisor.alive for supervisor in self.supervisors)
+
+    def info(self) -> dict[str, Any]:
+        """What the first host that runs tells; they are of one version but during a swap."""
+        return next((told for supervisor in self.supervisors if (told := supervisor.info())), {})
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        """Counters, latencies, memory and CPU, by supervisor."""
+        return {supervisor.name: supervisor.snapshot() for supervisor in self.supervisors}
+
+    def reset(self) -> None:
+        """Starts the hosts of broken supervisors again. Raises LaunchError."""
+        for supervisor in self.supervisors:
+            supervisor.reset()
+
+    # --- calls ----------------------------------------------------------------------------------------------
+
+    def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
+        """A new inspection; `context` is what the algorithm may know of the product."""
+        return InspectionSession(session_id or new_session_id(), dict(context or {}))
+
+    def lend(self, width: int, height: int, color_space: ColorSpace = "RGB") -> Lease:
+        """A slot for a picture that isn't there yet; whichever host gets the call can read it."""
+        return self._slots.lease((width, height, color_space), self.options.runner.slot_timeout_s)
+
+    def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
+        """Prepares a step."""
+        return self._attempts("pre", image, pid, more).run()
+
+    def execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
+        """Inspects a picture and waits for the result; takes and raises what `Supervisor.execute` does."""
+        return self._attempts("execute", image, pid, more).run()
+
+    def submit(
+        self, phase: InspectingPhase, image: Image | None = None, *, pid: str, **more: Any
+    ) -> Future[CallResult]:
+        """The same without waiting for the answer."""
+        return self._attempts(phase, image, pid, more).start()
+
+    def _attempts(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> Attempts:
+        if not self._running:
+            raise RunnerStoppedError("this Pool doesn't run: use it in a with block, or call start()")
+        request = prepare(self._slots, self.options.runner, phase, image, pid, **more)
+        session = request.call.session
+        assert session is not None
+        if more.get("session") is None:
+            return Attempts(self._least_busy(), request, None, self._elsewhere)
+        supervisor = self._of_session(session.id, final=session.final)
+        return Attempts(
+            supervisor, request, session.id, self._elsewhere if self.options.sessions_outlive_host else None
+        )
+
+    # --- who gets it ----------------------------------------------------------------------------------------
+
+    def _of_session(self, session_id: str, *, final: bool) -> Supervisor:
+        if self.options.sessions_outlive_host:
+            return self._least_busy()
+        with self._lock:
+            binding = self._sessions.get(session_id, time.monotonic())
+            if binding.host is None:
+                binding.host = self._least_busy()
+            if final:
+                # Its supervisor still knows it, until the call has ended.
+                self._sessions.end(session_id)
+            return binding.host
+
+    def _least_busy(self, besides: Supervisor | None = None) -> Supervisor:
+        """Among those that are ready, else among those that will be, else any: it says why it is broken."""
+        turn = next(self._turn)
+        count = len(self.supervisors)
+        candidates = [self.supervisors[(turn + offset) % count] for offset in range(count)]
+        return min(
+            candidates,
+            key=lambda supervisor: (
+                supervisor is besides,
+                supervisor.state is not SupervisorState.READY,
+                not supervisor.alive,
+                supervisor.admission.load(),
+            ),
+        )
+
+    def _elsewhere(self, besides: Supervisor) -> Supervisor | None:
+        """Another supervisor that is ready."""
+        other = self._least_busy(besides)
+        return other if other is not besides and other.state is SupervisorState.READY else None
+
+    # --- another version ------------------------------------------------------------------------------------
+
+    def swap(
+        self,
+        algorithm: str | None = None,
+        *,
+        command: Sequence[str] | None = None,
+        golden: Sequence[GoldenPicture] = (),
+    ) -> list[SwapReport]:
+        """One host after the other goes on with another version.
+
+        Raises SwapError where one can't, and has those that had switched already go back: a pool is of one version.
+        """
+        reports: list[SwapReport] = []
+        done: list[tuple[Supervisor, tuple[str, ...]]] = []
+        for supervisor in self.supervisors:
+            before = supervisor.command
+            try:
+                reports.append(supervisor.swap(algorithm, command=command, golden=golden))
+            except SwapError as error:
+                for other, words in done:
+                    try:
+                        other.swap(command=words)
+                    except SwapError as also:
+                        error.add_note(f"{other.name} could not go back: {also}")
+                raise
+            done.append((supervisor, before))
+        return reports

@@ -1,0 +1,181 @@
+"""Another version in place of the running one, while the line runs.
+
+The new version is started beside the old one. Only when it is ready, and has judged the golden pictures as it should,
+do new sessions go to it; the old one sees its own sessions to their end. Whatever goes wrong before that leaves the
+old one serving, and is raised as a SwapError.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from procvision_runner import events
+from procvision_runner.errors import CallError, RunnerError, SwapError
+from procvision_runner.launching import host_command
+from procvision_runner.requests import InspectionSession, held_to_the_protocol, new_session_id, prepare
+
+if TYPE_CHECKING:
+    from procvision_runner.hosts import Host
+    from procvision_runner.pictures import Picture, Pixels
+    from procvision_runner.requests import InspectingPhase
+    from procvision_runner.results import CallResult
+    from procvision_runner.supervisor import Supervisor
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class GoldenPicture:
+    """A picture whose verdict is known, or is what the running version says (`expected` None)."""
+
+    name: str
+    image: Pixels | Picture
+    pid: str
+    expected: Literal["OK", "NG"] | None = None
+    reference: Pixels | Picture | None = None
+    """Given to `pre_execute` before."""
+    step_index: int = 1
+    user_params: Mapping[str, Any] | None = None
+    context: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Comparison:
+    """What came of a golden picture."""
+
+    name: str
+    expected: str
+    verdict: str
+    elapsed_ms: float
+
+
+@attrs.frozen(kw_only=True)
+class SwapReport:
+    """A swap that took place."""
+
+    old: str
+    new: str
+    ready_s: float
+    comparisons: tuple[Comparison, ...]
+    drained_s: float
+    sessions_cut: int
+    """Sessions of the old version that had not ended when its time was over."""
+
+
+def swap(
+    supervisor: Supervisor,
+    algorithm: str | None = None,
+    *,
+    command: Sequence[str] | None = None,
+    golden: Sequence[GoldenPicture] = (),
+) -> SwapReport:
+    """Has `supervisor` go on with another version. Raises SwapError: the old one serves on."""
+    words = host_command(algorithm, command, supervisor.options.runner)
+    new = algorithm or " ".join(words)
+    began = time.monotonic()
+    with supervisor.swapping:
+        try:
+            host = supervisor.launch(words)
+        except RunnerError as error:
+            raise _refused(supervisor, new, str(error), error.logs) from error
+        ready_s = time.monotonic() - began
+        try:
+            comparisons = tuple(_compared(supervisor, host, picture) for picture in golden)
+        except RunnerError as error:
+            logs = tuple(host.client.log.records)
+            supervisor.discard(host)
+            raise _refused(supervisor, new, str(error), logs) from error
+        except BaseException:
+            supervisor.discard(host)
+            raise
+        old_words = " ".join(supervisor.command)
+        before = supervisor.promote(host, words)
+        old = (before.version or old_words) if before is not None else old_words
+        supervisor.metrics.count("swaps")
+        supervisor.emit(events.Swapped, host=host.number, old=old, new=host.version or new)
+        switched = time.monotonic()
+        cut = supervisor.drain(before) if before is not None else 0
+        return SwapReport(
+            old=old,
+            new=host.version or new,
+            ready_s=round(ready_s, 3),
+            comparisons=comparisons,
+            drained_s=round(time.monotonic() - switched, 3),
+            sessions_cut=cut,
+        )
+
+
+def _refused(supervisor: Supervisor, new: str, reason: str, logs: Sequence[Mapping[str, Any]]) -> SwapError:
+    supervisor.metrics.count("failed_swaps")
+    supervisor.emit(events.SwapFailed, new=new, reason=reason)
+    return SwapError(f"{new} was not switched to: {reason}", logs=logs)
+
+
+def _compared(supervisor: Supervisor, host: Host, golden: GoldenPicture) -> Comparison:
+    """Raises SwapError where the new version doesn't say what it should."""
+    expected = golden.expected or _verdict(golden, _by_the_old(supervisor, golden), "the running version")
+    try:
+        result = _by(supervisor, host, golden)
+    except CallError as error:
+        raise SwapError(f"the golden picture {golden.name!r} has no result: {error}", logs=error.logs) from error
+    verdict = _verdict(golden, result, "the new version")
+    if verdict != expected:
+        why = f" ({result.ng_reason})" if result.ng_reason else ""
+        raise SwapError(f"the golden picture {golden.name!r} should be {expected}, the new version says {verdict}{why}")
+    return Comparison(name=golden.name, expected=expected, verdict=verdict, elapsed_ms=result.elapsed_ms)
+
+
+def _verdict(golden: GoldenPicture, result: CallResult, who: str) -> str:
+    if result.verdict is None:
+        raise SwapError(f"{who} has no verdict on the golden picture {golden.name!r}: {result.message}")
+    return result.verdict
+
+
+def _by_the_old(supervisor: Supervisor, golden: GoldenPicture) -> CallResult:
+    session = InspectionSession(new_session_id(), dict(golden.context))
+    more: dict[str, Any] = {
+        "pid": golden.pid,
+        "step_index": golden.step_index,
+        "user_params": golden.user_params,
+        "session": session,
+    }
+    try:
+        if golden.reference is not None:
+            supervisor.pre_execute(golden.reference, **more)
+        return supervisor.execute(golden.image, final=True, **more)
+    except CallError as error:
+        raise SwapError(f"the running version has no result for {golden.name!r}: {error}", logs=error.logs) from error
+
+
+def _by(supervisor: Supervisor, host: Host, golden: GoldenPicture) -> CallResult:
+    session = InspectionSession(new_session_id(), dict(golden.context))
+    if golden.reference is not None:
+        _call(supervisor, host, "pre", golden.reference, golden, session)
+    return _call(supervisor, host, "execute", golden.image, golden, session)
+
+
+def _call(
+    supervisor: Supervisor,
+    host: Host,
+    phase: InspectingPhase,
+    image: Pixels | Picture,
+    golden: GoldenPicture,
+    session: InspectionSession,
+) -> CallResult:
+    """In this host and no other: it gets no calls of anybody else's yet."""
+    request = prepare(
+        supervisor.slots,
+        supervisor.options.runner,
+        phase,
+        image,
+        golden.pid,
+        step_index=golden.step_index,
+        user_params=golden.user_params,
+        session=session,
+        final=phase == "execute",
+    )
+    on_freed = request.lease.release if request.lease is not None else None
+    answer, took_s = host.client.call(request.call, request.timeout_s, on_freed)
+    return held_to_the_protocol(answer, phase, request.size, took_s)

@@ -1,0 +1,107 @@
+"""What is done to the hosts, and how long they take to come back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from procvision_runner.errors import SwapError
+from procvision_runner.events import Event, HostRestarted
+from procvision_runner.pool import Pool
+from procvision_runner.supervisor import Supervisor, SupervisorState
+from procvision_runner.swap import GoldenPicture
+from tests.chaos.pictures import number, picture
+
+SIGNALS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV)
+
+
+class Recovery:
+    """A listener: from a fault to the next host that is ready in its place."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._struck: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def struck(self, source: str) -> None:
+        with self._lock:
+            self._struck.setdefault(source, time.time())
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, HostRestarted):
+            with self._lock:
+                struck = self._struck.pop(event.source, None)
+            if struck is not None:
+                self.seconds.append(max(0.0, event.timestamp_ms / 1000 - struck))
+
+
+class Faults:
+    """Two threads: one strikes, one swaps."""
+
+    def __init__(self, pool: Pool, recovery: Recovery, seed: int, pause_s: tuple[float, float], swap_s: float) -> None:
+        self.counts: Counter[str] = Counter()
+        self.swap_failures: list[str] = []
+        self._pool = pool
+        self._recovery = recovery
+        self._pause_s = pause_s
+        self._swap_s = swap_s
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._repeatedly, args=[act, random.Random(f"{seed} {act.__name__}")])
+            for act in (self._strike, self._swap)
+        ]
+
+    def __enter__(self) -> Faults:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(120)
+
+    def _repeatedly(self, act: Callable[[random.Random], None], random_: random.Random) -> None:
+        while not self._stop.is_set():
+            act(random_)
+
+    def _strike(self, random_: random.Random) -> None:
+        if self._stop.wait(random_.uniform(*self._pause_s)):
+            return
+        supervisor = random_.choice(self._pool.supervisors)
+        host = supervisor.admission.current
+        if host is None or not host.ready:
+            return
+        number_ = random_.choice(SIGNALS)
+        # The guardian, too, may be what is killed; one that is stopped harms nobody.
+        victims = [host.process_id] * 3 + ([host.process.process_id] if number_ != signal.SIGSTOP else [])
+        with contextlib.suppress(ProcessLookupError):
+            self._recovery.struck(supervisor.name)
+            os.kill(random_.choice(victims), number_)
+            self.counts[number_.name] += 1
+
+    def _swap(self, random_: random.Random) -> None:
+        if self._stop.wait(self._swap_s):
+            return
+        supervisor = random_.choice(self._pool.supervisors)
+        if supervisor.state is not SupervisorState.READY:
+            return
+        self._swap_one(supervisor, random_)
+
+    def _swap_one(self, supervisor: Supervisor, random_: random.Random) -> None:
+        pixels = picture(random_)
+        golden = GoldenPicture(
+            name="random", image=pixels, pid="A", expected="OK" if number(pixels) % 2 == 0 else "NG", reference=pixels
+        )
+        version = "2.0" if "chaos==1.0" in supervisor.command else "1.0"
+        try:
+            supervisor.swap(f"chaos=={version}", golden=[golden])
+            self.counts["swap"] += 1
+        except SwapError as error:
+            self.swap_failures.append(str(error)[:300])
