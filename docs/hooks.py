@@ -44,10 +44,12 @@ def overview() -> str:
 def in_the_box() -> str:
     """The plugins that ship with the host, and their options."""
     parts = []
-    for name, plugin in builtin.plugins().items():
+    for name in builtin.PLUGINS:
+        loaded = builtin.load(name)
+        plugin = loaded() if inspect.isclass(loaded) else loaded
         implements = ", ".join(f"`{hook}`" for hook in hookspecs.SORTS if hasattr(plugin, hook))
         options = list(plugin.procvision_options()) if hasattr(plugin, "procvision_options") else []
-        first = (inspect.getdoc(plugin) or "").split("\n")[0]
+        first = (inspect.getdoc(plugin) or "").split("\n", maxsplit=1)[0]
         table = f"\n\n{options_table(options)}" if options else ""
         parts.append(f"### `{name}`\n\n{first} Implements {implements}.{table}")
     return "\n\n".join(parts)

@@ -60,12 +60,12 @@ class Hooks:
         self._choice = choice = choice or HookChoice()
         self.rows: list[HookRow] = []
         self._policies: dict[str, IsolationPolicy] = {}
-        for name, module in builtin.plugins().items():
-            row = HookRow(name, None, None, module.__name__, active=False, chosen_by=IN_THE_BOX)
-            self._take(row, partial(_same, module))
-        for entry_point in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
-            if choice.installed or entry_point.name in choice.wanted:
-                self._take(_installed(entry_point), entry_point.load)
+        for name, entry_point in builtin.PLUGINS.items():
+            row = HookRow(name, None, None, entry_point, active=False, chosen_by=IN_THE_BOX)
+            self._take(row, partial(builtin.load, name))
+        for found in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
+            if choice.installed or found.name in choice.wanted:
+                self._take(_installed(found), found.load)
         known = {row.name for row in self.rows}
         for name, where in choice.wanted.items():
             if name not in known:
@@ -209,10 +209,6 @@ class Hooks:
         deadline = monotonic() + timeout_s
         for observer in self.observers:
             observer.end(deadline - monotonic())
-
-
-def _same(plugin: Any) -> Any:
-    return plugin
 
 
 def _installed(entry_point: EntryPoint) -> HookRow:

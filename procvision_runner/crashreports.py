@@ -12,10 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import platform
-import shutil
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +73,8 @@ class CrashReports:
             _write_json(folder / "manifest.json", host.info["manifest"])
 
     def _drop_oldest(self) -> None:
+        import shutil
+
         # Their names begin with their time.
         folders = sorted(path for path in self.folder.iterdir() if (path / "cause.json").is_file())
         for path in folders[: -self._kept]:
@@ -84,6 +83,8 @@ class CrashReports:
 
 
 def _cause(incident: Incident) -> dict[str, Any]:
+    import platform
+
     host, end = incident.host, incident.end
     said = host.client.host_error
     return {
@@ -116,6 +117,8 @@ def _frame(instant: float, direction: str, data: bytes) -> dict[str, Any]:
 
 
 def _runner_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("procvision")
     except PackageNotFoundError:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from importlib import import_module
+from typing import Any
+
+PLUGINS = {
+    "memory-sessions": "procvision_host.builtin.memory_sessions",
+    "sqlite-sessions": "procvision_host.builtin.sqlite_sessions:SqliteSessions",
+    "posix-images": "procvision_host.builtin.posix_images",
+}
+"""Entry points by name. The modules are light: what they give is made, and what it needs imported, when it is used."""
 
 
-def plugins() -> dict[str, ModuleType]:
-    """The built-in plugins by name. The modules are light: what they give is made when it is used."""
-    from procvision_host.builtin import memory_sessions, posix_images
-
-    return {"memory-sessions": memory_sessions, "posix-images": posix_images}
+def load(name: str) -> Any:
+    """The module or object that an entry point above names."""
+    module, _, attribute = PLUGINS[name].partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found

@@ -15,7 +15,7 @@ TERMINATED = 143
 MEANINGS: Mapping[int, str] = MappingProxyType(
     {
         OK: "the verdict is OK, or there was nothing to judge and all went well",
-        NG: "the verdict is NG",
+        NG: "the verdict is NG, a check failed, or a stated bound was missed",
         ERROR: "there is no verdict: something went wrong",
         USAGE: "the command line is wrong",
         INTERRUPTED: "interrupted by Ctrl-C",

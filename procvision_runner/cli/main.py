@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "demo": "procvision_runner.cli.demo:demo",
         "init": "procvision_runner.cli.init:init",
         "run": "procvision_runner.cli.run:run",
+        "validate": "procvision_runner.cli.validate:validate",
     }
 )
 """Command -> module:attribute."""

@@ -62,7 +62,7 @@ def check_algorithm(runner: AlgorithmRunner, *, pictures: Mapping[str, Picture] 
 def examine(runner: AlgorithmRunner, *, pictures: Mapping[str, Picture] | None = None) -> Iterator[Finding]:
     """Look at everything that can be seen from outside, a finding after the other.
 
-    ``pictures`` are the algorithm's own samples by name, beside a plate, a marked one, a mono one and a black one.
+    ``pictures`` are the algorithm's own samples by name (H x W x 3 or H x W, uint8), the first of them a usual product, beside a plate, a marked one, a mono one and a black one.
     """
     try:
         told = runner.info()
@@ -72,8 +72,8 @@ def examine(runner: AlgorithmRunner, *, pictures: Mapping[str, Picture] | None =
         return
     yield from info_findings(manifest, told.get("info", {}))
     samples = SamplePictures()
-    shown = {"good": samples.good, "marked": samples.bad, "mono": samples.mono, "black": samples.black}
-    shown.update(pictures or {})
+    made = {"good": samples.good, "marked": samples.bad, "mono": samples.mono, "black": samples.black}
+    shown = {**(pictures or {}), **made}
     examiner = _Examiner(runner, manifest)
     for step in manifest.steps:
         yield from examiner.step(step, shown)
@@ -114,6 +114,7 @@ class _Examiner:
         self._runner = runner
         declared = [pid for pid in manifest.supported_pids if pid != ANY_PID]
         self._pids = (declared or [UNNAMED_PRODUCT])[:MAX_PIDS]
+        self.judged = False
 
     def step(self, step: Step, pictures: Mapping[str, Picture]) -> Iterator[Finding]:
         """Everything about one step."""
@@ -125,10 +126,14 @@ class _Examiner:
         except UnknownValueError as error:
             yield Finding(f"{where}: calls with sample pictures", "skipped", str(error), "give the parameter a default")
             return
+        self.judged = False
         for pid in self._pids:
             for name, picture in pictures.items():
                 yield self._both_phases(f"{where}, product {pid}: pre and execute with a {name} picture", step, pid,
                                         picture, params)  # fmt: skip
+        if not self.judged:
+            hint = "give pictures of the product, which it can inspect"
+            yield Finding(f"{where}: a verdict is seen", "warning", "every picture ended in an error", hint)
         pid = self._pids[0]
         yield self._guarded(f"{where}: execute without pre", lambda: [self._execute(step, pid, good, params)])
         yield self._without_picture(f"{where}: no picture is never OK", step, pid, params)
@@ -171,12 +176,12 @@ class _Examiner:
 
         return self._guarded(title, calls)
 
-    @staticmethod
-    def _guarded(title: str, calls: Callable[[], list[CallResult]]) -> Finding:
+    def _guarded(self, title: str, calls: Callable[[], list[CallResult]]) -> Finding:
         try:
             results = calls()
         except ProcVisionError as error:
             return _of_error(title, error)
+        self.judged = self.judged or any(result.verdict for result in results)
         said = [result.verdict or (f"{result.status} {result.error_code or ''}".strip()) for result in results]
         return Finding(title, detail=", then ".join(said))
 

@@ -1,4 +1,7 @@
-"""`python -m tests.chaos --seconds N`: exit status 0 if no call was lost, unanswered, doubled or wrong, and nothing is left."""
+"""`python -m tests.chaos --seconds N`.
+
+The exit status is 0 if no call was lost, unanswered, ended twice or wrong, and nothing is left behind.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`procvision init`: for a script, for a person on a terminal, and wrongly asked for; what it makes passes its tests."""
+"""`procvision init`: for a script, for a person on a terminal, and wrongly asked for. Its projects pass their tests."""
 
 from __future__ import annotations
 

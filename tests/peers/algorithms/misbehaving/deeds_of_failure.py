@@ -21,7 +21,7 @@ class UnprintableError(Exception):
     __repr__ = __str__
 
 
-class Unusual(BaseException):
+class UnusualError(BaseException):
     pass
 
 
@@ -50,7 +50,7 @@ def raise_unprintable(algorithm, **call):
 
 
 def raise_unusual(algorithm, **call):
-    raise Unusual("no Exception")
+    raise UnusualError("no Exception")
 
 
 def raise_system_exit(algorithm, count, **call):

@@ -84,8 +84,11 @@ def findings_of(algorithm, **changes):
 @pytest.mark.parametrize("algorithm", [Sound, Meaning, NeedsPre])
 def test_an_algorithm_that_keeps_the_contract_passes(algorithm):
     findings = findings_of(algorithm)
-    assert {finding.level for finding in findings} == {"ok"}
-    assert len(findings) == 1 + 2 * 4 + 2 + 2 + 1  # info, pids x pictures, no pre and no picture, bounds, reset
+    unseen = [finding for finding in findings if finding.level == "warning"]
+    assert [finding.title for finding in unseen] == (["step 1: a verdict is seen"] if algorithm is Meaning else [])
+    assert {finding.level for finding in findings if finding not in unseen} == {"ok"}
+    # get_info, products x pictures, no pre and no picture, bounds, reset
+    assert len(findings) - len(unseen) == 1 + 2 * 4 + 2 + 2 + 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Counts and measures the holes of a plate."""

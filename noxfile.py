@@ -1,0 +1,76 @@
+"""What is checked, and how: `nox` for lint, types and tests, `nox -s NAME` for one of them, `nox -l` for the list."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+PLUGINS = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("plugins/*/pyproject.toml"))
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_missing_interpreters = True
+
+
+def install_all(session: nox.Session, *more: str) -> None:
+    """Ourselves and every plugin, editable, with what the tests need."""
+    targets = [".[cli,images,test]", *(f"./{plugin}[test]" for plugin in PLUGINS)]
+    session.install(*(word for target in targets for word in ("-e", target)), *more)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    session.install("ruff>=0.6")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    install_all(session)
+    session.run("mypy")
+    for plugin in PLUGINS:
+        session.run("mypy", *(str(package) for package in (ROOT / plugin / "src").iterdir() if package.is_dir()))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything that the README's second command runs; takes pytest's arguments."""
+    install_all(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """The tests with the lowest versions of the core dependencies that pyproject.toml allows."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    pins = [dependency.replace(">=", "==") for dependency in project["dependencies"]]
+    constraints = Path(session.create_tmp()) / "minimums.txt"
+    constraints.write_text("\n".join(pins) + "\n", "utf-8")
+    session.log("lowest versions: %s", ", ".join(pins))
+    install_all(session, "-c", str(constraints))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The pages as a site in `site/`; `nox -s docs -- serve` shows them while they are written."""
+    session.install("-e", ".[docs]")
+    session.run("mkdocs", *(session.posargs or ("build", "--strict")))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Ours beside the floor and the peers, as ratios from one run."""
+    install_all(session)
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Three minutes of everything going wrong at once."""
+    install_all(session)
+    session.run("python", "-m", "tests.chaos", *(session.posargs or ("--seconds", "180")))

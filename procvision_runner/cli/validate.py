@@ -1,0 +1,107 @@
+"""`procvision validate`: is an algorithm fit to be installed?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from procvision_runner.cli import exits
+
+if TYPE_CHECKING:
+    from procvision_sdk.testing import Finding
+
+_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+DEFAULT_TIMEOUT_S = 120.0
+_MARKS = {
+    "ok": ("ok", "green"),
+    "warning": ("warning", "yellow"),
+    "failed": ("FAILED", "red"),
+    "skipped": ("skipped", "cyan"),
+}
+"""A finding's level -> the word and its colour."""
+
+
+@click.command(epilog=exits.EPILOG)
+@click.argument("subject", metavar="[PATH | NAME]", default=".")
+@click.option("--image", "images", type=_FILE, multiple=True, help="A sample picture of yours; repeatable.")
+@click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_TIMEOUT_S, show_default=True,
+              help="How long the setup, and each call, may take.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: bool) -> int:
+    """Check a project's folder, a wheel or an installed algorithm: manifest, code and answers.
+
+    Nothing is installed. Its code runs in processes of its own, through the real host, on sample pictures.
+
+    \b
+    Examples:
+      procvision validate
+      procvision validate dist/weld_check-0.1.0-py3-none-any.whl
+      procvision validate pcb-compare --image board.png --json
+    """
+    from procvision_runner.cli.errors import split_hint, usage_error
+    from procvision_runner.validation.subject import NoSubjectError, opened
+
+    pictures = dict(_pictures(images))
+    reports = []
+    try:
+        with opened(subject) as opened_subject:
+            if not opened_subject.names:
+                reports.append(_report(subject, opened_subject.findings, as_json))
+            for name in opened_subject.names:
+                from procvision_runner.validation.checklist import checklist
+
+                rows = checklist(name, opened_subject.environment, pictures, timeout_s)
+                reports.append(_report(name, _chained(opened_subject.findings, rows), as_json))
+    except NoSubjectError as error:
+        raise usage_error(*split_hint(str(error))) from error
+    good = all(report["ok"] for report in reports)
+    if as_json:
+        click.echo(json.dumps({"ok": good, "algorithms": reports}, indent=2))
+    return exits.OK if good else exits.NG
+
+
+def _chained(first: Iterable[Finding], then: Iterable[Finding]) -> Iterator[Finding]:
+    yield from first
+    yield from then
+
+
+def _pictures(paths: Iterable[Path]) -> Iterator[tuple[str, Any]]:
+    from procvision_runner.cli.errors import usage_error
+    from procvision_runner.report.pictures import read_picture
+
+    for path in paths:
+        try:
+            yield path.name, read_picture(path)
+        except OSError as error:
+            raise usage_error(f"--image {path} is no picture that can be read: {error}") from error
+
+
+def _report(name: str, findings: Iterable[Finding], as_json: bool) -> dict[str, Any]:
+    """Take the findings as they come, printed one by one for a person."""
+    from procvision_runner.report.text import printable
+
+    if not as_json:
+        click.secho(printable(name), bold=True)
+    rows = []
+    for finding in findings:
+        rows.append(attrs.asdict(finding))
+        if as_json:
+            continue
+        word, colour = _MARKS[finding.level]
+        first, *others = [printable(line) for line in finding.detail.splitlines()] or [""]
+        mark = click.style(f"{word:>8}", fg=colour, bold=finding.level == "failed")
+        click.echo(f"{mark}  {printable(finding.title)}{': ' if first else ''}{first}")
+        for line in others:
+            click.echo(f"            {line.strip()}")
+        for number, line in enumerate(finding.hint.splitlines()):
+            click.echo(f"          {'' if number else 'hint: '}{printable(line)}")
+    counts = {level: sum(row["level"] == level for row in rows) for level in _MARKS}
+    if not as_json:
+        told = ", ".join(f"{count} {_MARKS[level][0]}" for level, count in counts.items() if count)
+        click.echo(f"{told}\n")
+    return {"name": name, "ok": counts["failed"] == 0, "counts": counts, "findings": rows}

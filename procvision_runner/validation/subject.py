@@ -1,0 +1,153 @@
+"""What is validated: a project's folder, a wheel or something installed, each made findable for a host.
+
+A host finds algorithms by the metadata of distributions. A folder that isn't installed gets metadata in a temporary
+folder, made from its pyproject.toml; a wheel is unpacked. Nothing is built, installed or left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from procvision_sdk.errors import ProcVisionError
+from procvision_sdk.testing import Finding
+
+GROUP = "procvision.algorithms"
+MAX_UNPACKED_BYTES = 4 * 1024**3
+"""A wheel that unpacks to more is no algorithm: models of some gigabytes are."""
+_EXAMPLE = '[project.entry-points."procvision.algorithms"]\n  weld-check = "weld_check.algorithm:WeldCheck"'
+
+
+class NoSubjectError(ProcVisionError):
+    """There is nothing to validate. The text ends with a hint."""
+
+
+@frozen
+class Subject:
+    """The algorithms' names, the environment in which a host finds them, and what was seen on the way."""
+
+    names: tuple[str, ...]
+    environment: Mapping[str, str]
+    findings: tuple[Finding, ...] = ()
+
+
+@contextmanager
+def opened(what: str) -> Iterator[Subject]:
+    """The subject that a path or a name means. Raises NoSubjectError."""
+    path = Path(what)
+    with tempfile.TemporaryDirectory(prefix="procvision-") as folder:
+        if path.is_dir():
+            yield _project(path, Path(folder))
+        elif path.is_file():
+            yield _wheel(path, Path(folder))
+        elif os.sep in what or what.endswith((".whl", ".zip")):
+            raise NoSubjectError(f"{what} is not there; hint: a project's folder, a wheel, or an installed name")
+        else:
+            yield Subject((what,), os.environ)
+
+
+def _project(folder: Path, site: Path) -> Subject:
+    file = folder / "pyproject.toml"
+    try:
+        declared = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise NoSubjectError(
+            f"{file} can't be read: {error.strerror}; hint: procvision validate FOLDER with a pyproject.toml in it"
+        ) from error
+    except ValueError as error:
+        raise NoSubjectError(f"{file} is no TOML: {error}; hint: mend that line") from error
+    project = declared.get("project")
+    if not isinstance(project, dict) or not isinstance(project.get("name"), str):
+        raise NoSubjectError(f"{file} has no [project] with a name; hint: procvision init makes one to look at")
+    points = _table(_table(project, "entry-points"), GROUP)
+    if not points:
+        hint = f"the entry point is how a host finds it:\n  {_EXAMPLE}"
+        return Subject((), os.environ, (Finding("an algorithm is declared", "failed", f"{file} names none", hint),))
+    findings = [Finding("an algorithm is declared", detail=", ".join(sorted(points)))]
+    findings += _dependencies(project)
+    version = project.get("version")
+    if not isinstance(version, str):
+        version = _manifest_version(folder, points)
+        detail = "the version is made when it is built: that it will be the manifest's can't be seen here"
+        findings.append(Finding("the version is stated", "warning", detail, "state it, or validate the wheel"))
+    _write_metadata(site, project["name"], version, points)
+    roots = {root for point in points.values() if (root := _source_root(folder, str(point))) is not None}
+    return Subject(tuple(sorted(points)), _environment([site, *sorted(roots)]), tuple(findings))
+
+
+def _wheel(path: Path, site: Path) -> Subject:
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            total = sum(entry.file_size for entry in wheel.infolist())
+            if total > MAX_UNPACKED_BYTES:
+                raise NoSubjectError(f"{path} unpacks to {total} bytes, the bound is {MAX_UNPACKED_BYTES}; hint: none")
+            wheel.extractall(site)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise NoSubjectError(f"{path} is no wheel: {error}; hint: pip wheel --no-deps . makes one") from error
+    names: list[str] = []
+    for file in site.glob("*.dist-info/entry_points.txt"):
+        section = re.search(rf"^\[{re.escape(GROUP)}\]$(.*?)(?=^\[|\Z)", file.read_text("utf-8"), re.M | re.S)
+        if section:
+            names += [line.partition("=")[0].strip() for line in section[1].splitlines() if "=" in line]
+    if not names:
+        detail = f"{path.name} has no entry point in the group {GROUP}"
+        return Subject((), os.environ, (Finding("an algorithm is declared", "failed", detail, _EXAMPLE),))
+    return Subject(tuple(names), _environment([site]), (Finding("an algorithm is declared", detail=", ".join(names)),))
+
+
+def _table(within: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = within.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _dependencies(project: Mapping[str, Any]) -> Iterator[Finding]:
+    names = {re.split(r"[^A-Za-z0-9._-]", str(text).strip(), maxsplit=1)[0] for text in project.get("dependencies", ())}
+    if "procvision" not in names and "dependencies" not in project.get("dynamic", ()):
+        hint = 'dependencies = ["procvision>=0.1", ...]'
+        yield Finding("it depends on procvision", "warning", "pyproject.toml doesn't say so", hint)
+
+
+def _write_metadata(site: Path, name: str, version: str, points: Mapping[str, Any]) -> None:
+    folder = site / f"{re.sub(r'[-_.]+', '_', name)}-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
+    lines = [f"{key} = {value}" for key, value in points.items()]
+    (folder / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]), "utf-8")
+
+
+def _source_root(folder: Path, point: str) -> Path | None:
+    """The folder from which the entry point's package is imported."""
+    top = re.split(r"[.:]", point, maxsplit=1)[0]
+    for root in (folder / "src", folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+        if (root / top).is_dir() or (root / f"{top}.py").is_file():
+            return root
+    return None
+
+
+def _manifest_version(folder: Path, points: Mapping[str, Any]) -> str:
+    import json
+
+    for point in points.values():
+        root = _source_root(folder, str(point))
+        if root is None:
+            continue
+        for path in (root / re.split(r"[.:]", str(point), maxsplit=1)[0]).glob("manifest.json"):
+            try:
+                return str(json.loads(path.read_text("utf-8"))["version"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+    return "0"
+
+
+def _environment(paths: list[Path]) -> dict[str, str]:
+    texts = [str(path.resolve()) for path in paths] + [text for text in [os.environ.get("PYTHONPATH")] if text]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(texts)}
