@@ -15,8 +15,8 @@ while single times differ from machine to machine.
 - *floor: pipe* is two Python processes that exchange frames of the same size over two pipes and decode them with
   msgspec: no protocol, no checks. *copy* is one copy of the picture into memory that is mapped and warm; *touch* means
   that the other end reads one byte of every 64 KiB.
-- *ours* is `Runner.execute` to `procvision-host` and back with every check on. *copied*: the picture is an array that is
-  copied into a slot. *lent*: it is in its slot already, as when a camera wrote it there.
+- *ours* is `Runner.execute` to `procvision-host` and back with every check on. *copied*: the picture is an array
+  that is copied into a slot. *lent*: it is in its slot already, as when a camera wrote it there.
 - The peers do the same work without any check: request, picture, touch, answer.
 
 """

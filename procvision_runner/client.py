@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
@@ -214,7 +214,7 @@ class Client:
             with self._lock:
                 while len(self._calls) >= self._options.max_in_flight and self.alive:
                     if not self._room.wait(deadline - time.monotonic()):
-                        raise self._no_room()
+                        self._refuse_for_room()
                 self._check_alive()
                 self._numbers += 1
                 call.request_id = f"call-{self._numbers}"
@@ -251,8 +251,8 @@ class Client:
                         pending.woken.set()
                 return
 
-    def _no_room(self) -> CallTimeoutError:
-        return CallTimeoutError(
+    def _refuse_for_room(self) -> NoReturn:
+        raise CallTimeoutError(
             f"{len(self._calls)} calls are on their way already and none was answered in time; "
             "hint: raise the timeout, or run more hosts"
         )

@@ -466,8 +466,7 @@ class Supervisor:
     def _do(self, task: Callable[[], None]) -> None:
         try:
             task()
-        except Exception as error:
-            # Whatever it is, callers must not wait for a keeper that has gone.
+        except Exception as error:  # noqa: BLE001 - callers must not wait for a keeper that has gone
             _log.exception("the supervisor of %s failed", self.name)
             if not self.stopping:
                 self._give_up(f"its supervisor failed: {error!r}")

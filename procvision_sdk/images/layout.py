@@ -21,8 +21,8 @@ Warning: the header is the peer's claim. Nothing of it is used before it was hel
 
 from __future__ import annotations
 
-import struct
 import mmap
+import struct
 from collections.abc import Mapping
 from typing import TypeAlias
 

@@ -62,7 +62,8 @@ def check_algorithm(runner: AlgorithmRunner, *, pictures: Mapping[str, Picture] 
 def examine(runner: AlgorithmRunner, *, pictures: Mapping[str, Picture] | None = None) -> Iterator[Finding]:
     """Look at everything that can be seen from outside, a finding after the other.
 
-    ``pictures`` are the algorithm's own samples by name (H x W x 3 or H x W, uint8), the first of them a usual product, beside a plate, a marked one, a mono one and a black one.
+    ``pictures`` are the algorithm's own samples by name (H x W x 3 or H x W, uint8), the first of them a usual
+    product, beside a plate, a marked one, a mono one and a black one.
     """
     try:
         told = runner.info()

@@ -1,4 +1,4 @@
-"""`procvision validate`: a sound project, wheel and plugin pass; whatever is wrong is named, in a process of its own."""
+"""`procvision validate`: what is sound passes; whatever is wrong is named, in a process of its own."""
 
 from __future__ import annotations
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import DEFAULTS, MANIFEST, Gray, code, placed
+from code_pictures import DEFAULTS, MANIFEST, Gray, code, placed
+
+from procvision_codes import symbologies
+from procvision_codes.algorithm import CodeReader
 from procvision_sdk import Failed, Ng, Ok, Prepared, Session
 from procvision_sdk.manifest.parameters import ParameterSchema
 from procvision_sdk.manifest.reading import parse_manifest
 from procvision_sdk.results import check_returned
-
-from procvision_codes import symbologies
-from procvision_codes.algorithm import CodeReader
 
 GS1_TEXT = "(01)09501101020917(17)271231(21)SN42"
 
@@ -103,8 +103,9 @@ def test_the_region_alone_is_searched(station: Station, label: Gray) -> None:
     assert isinstance(verdict, Ok)
     assert [rect.label for rect in verdict.position_rects] == ["Code128"]  # type: ignore[union-attr]
     assert verdict.position_rects[0].y >= 260  # type: ignore[union-attr]
-    missing = station.ng(label, "missing", "x=400, y=300, 100 x 50 px", region=dict(x=400, y=300, width=100, height=50))
-    assert missing.rects[0].to_dict().items() >= {"x": 400, "y": 300, "width": 100, "height": 50}.items()  # type: ignore[union-attr]
+    empty = {"x": 400, "y": 300, "width": 100, "height": 50}
+    missing = station.ng(label, "missing", "x=400, y=300, 100 x 50 px", region=empty)
+    assert missing.rects[0].to_dict().items() >= empty.items()  # type: ignore[union-attr]
 
 
 def test_too_few_and_too_many_are_ng(station: Station, label: Gray) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MANIFEST, code, placed
+from code_pictures import MANIFEST, code, placed
+
 from procvision_runner import CallFailedError, Runner, RunnerOptions
 
 SOURCE = Path(__file__).parents[1] / "src"

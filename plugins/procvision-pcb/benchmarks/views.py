@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 from deeppcb import Picture, Truth, figures, pairs
 from numpy.typing import NDArray
-from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
 
 from procvision_pcb.compare import DEFAULT_MARGIN_PX, DEFAULT_MIN_SCORE, Reference
 from procvision_pcb.errors import NotComparableError
+from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
 
 Gray = NDArray[np.uint8]
 BORDER_PX = 14

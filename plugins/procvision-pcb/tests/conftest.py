@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from procvision_sdk.images.reading import bind_image_reader
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "deeppcb.py"

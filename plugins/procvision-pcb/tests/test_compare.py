@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
 
 from procvision_pcb.binarise import to_gray
 from procvision_pcb.compare import Finding, Reference
 from procvision_pcb.errors import NotComparableError
 from procvision_pcb.topology import LABELS
+from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
 
 Gray = NDArray[np.uint8]
 COPPER, SUBSTRATE = 25, 230

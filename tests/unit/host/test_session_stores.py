@@ -189,7 +189,8 @@ def test_options_in_the_text_are_stronger_than_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["sqlite:", "sqlite", "sqlite:a?durability=some", "sqlite:a?colour=red", "sqlite:a?ttl_s=x", "sqlite:a?ttl_s=0"]
+    "text",
+    ["sqlite:", "sqlite", "sqlite:a?durability=some", "sqlite:a?colour=red", "sqlite:a?ttl_s=x", "sqlite:a?ttl_s=0"],
 )
 def test_a_wrong_text_is_an_error(text: str) -> None:
     """Naming what is wrong."""

@@ -10,6 +10,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+
+from procvision_codes import seen, symbologies
+from procvision_codes.elements import Element, readable
+from procvision_codes.errors import SettingsError
+from procvision_codes.geometry import Box
+from procvision_codes.picture import gray_region, region_of
+from procvision_codes.reading import Code, Found, Unreadable, read_codes
+from procvision_codes.settings import Settings, settings_of
+from procvision_codes.verification import Problem, Verified, name, verify
 from procvision_sdk import (
     BaseAlgorithm,
     Defect,
@@ -22,15 +31,6 @@ from procvision_sdk import (
     Session,
     read_image_from_shared_memory,
 )
-
-from procvision_codes import seen, symbologies
-from procvision_codes.elements import Element, readable
-from procvision_codes.errors import SettingsError
-from procvision_codes.geometry import Box
-from procvision_codes.picture import gray_region, region_of
-from procvision_codes.reading import Code, Found, Unreadable, read_codes
-from procvision_codes.settings import Settings, settings_of
-from procvision_codes.verification import Problem, Verified, name, verify
 
 MAX_DEFECTS = 20
 """The protocol's bound on defect_rects."""

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from procvision_sdk import Session
-
 from procvision_codes.reading import MAX_CODES, Code
+from procvision_sdk import Session
 
 _KEY = "codes_read"
 

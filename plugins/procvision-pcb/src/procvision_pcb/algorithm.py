@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, Prepared, Session, read_image_from_shared_memory
-
 from procvision_pcb.binarise import to_gray
 from procvision_pcb.compare import Comparison, Reference
 from procvision_pcb.errors import NotComparableError
 from procvision_pcb.references import References, content_key
 from procvision_pcb.topology import LABELS
+from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, Prepared, Session, read_image_from_shared_memory
 
 MAX_DEFECTS = 20
 """The protocol's bound on defect_rects."""
