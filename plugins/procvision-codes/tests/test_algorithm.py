@@ -77,7 +77,8 @@ def test_a_code_is_ok_with_its_place_and_content(station: Station) -> None:
     (rect,) = verdict.position_rects
     assert (rect.label, rect.x, rect.y) == ("DataMatrix", 80, 80)  # type: ignore[union-attr]
     (told,) = station.algorithm.diagnostics.take()["codes"]
-    assert (told["content"], told["unused_error_correction"], told["module_px"]) == ("SN42", 1.0, 4.0)
+    assert (told["content"], told["unused_error_correction"]) == ("SN42", 1.0)
+    assert told["module_px"] == pytest.approx(4.0, abs=0.2)
     assert told["contrast"] > 0.95
 
 
@@ -103,8 +104,8 @@ def test_the_region_alone_is_searched(station: Station, label: Gray) -> None:
     assert isinstance(verdict, Ok)
     assert [rect.label for rect in verdict.position_rects] == ["Code128"]  # type: ignore[union-attr]
     assert verdict.position_rects[0].y >= 260  # type: ignore[union-attr]
-    empty = {"x": 400, "y": 300, "width": 100, "height": 50}
-    missing = station.ng(label, "missing", "x=400, y=300, 100 x 50 px", region=empty)
+    empty = {"x": 300, "y": 100, "width": 100, "height": 50}
+    missing = station.ng(label, "missing", "x=300, y=100, 100 x 50 px", region=empty)
     assert missing.rects[0].to_dict().items() >= empty.items()  # type: ignore[union-attr]
 
 
@@ -258,7 +259,6 @@ def test_poor_codes_are_ng_if_so_asked(station: Station) -> None:
         ({"match": "exact", "expected_from": "many"}, "lists 2 contents, but max_codes is 1"),
         ({"field": "21"}, "syntax is none"),
         ({"field": "?", "syntax": "GS1"}, "no identifier"),
-        ({"field": "21", "syntax": "GS1"}, "match is none"),
         ({"allow_other_codes": True}, "allow_other_codes is on, but match is none"),
     ],
 )

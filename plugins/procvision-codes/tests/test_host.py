@@ -59,7 +59,7 @@ def test_a_missing_picture_is_never_ok(runner: Runner) -> None:
     """No picture is an error, a blank one NG."""
     with pytest.raises(CallFailedError) as raised:
         runner.execute(None, pid="A")
-    assert raised.value.code == "1002"
+    assert raised.value.error_code == "1002"
     for blank in (np.zeros((480, 640), np.uint8), np.full((480, 640, 3), 255, np.uint8), np.zeros((1, 1), np.uint8)):
         result = runner.execute(blank, pid="A")
         assert result.verdict == "NG"
@@ -75,4 +75,4 @@ def test_a_context_without_the_key_is_an_error(runner: Runner) -> None:
     for params in ({"symbology": "QR"}, {"region": {"x": 600, "y": 0, "width": 100, "height": 10}}):
         with pytest.raises(CallFailedError) as raised:
             runner.execute(picture, pid="A", user_params=params)
-        assert raised.value.code == "1006"
+        assert raised.value.error_code == "1006"

@@ -20,8 +20,9 @@ def read(picture: Gray, names: str = "any", **more: object) -> Found:
 
 @pytest.mark.parametrize("symbology", SAMPLES)
 def test_every_symbology_is_read_under_its_name(symbology: str) -> None:
-    """By "any" and by its own name, and where it stands."""
-    picture = placed(code(symbology), size=(1000, 800), at=((90, 70),))
+    """By "any" and by its own name, and where it stands; zxing-cpp finds a MaxiCode on a white ground alone."""
+    ground = 255 if symbology == "MaxiCode" else 220
+    picture = placed(code(symbology), size=(1000, 800), at=((90, 70),), ground=ground)
     for names in ("any", symbology):
         (found,) = read(picture, names).codes
         assert found.symbology == symbology
@@ -138,7 +139,7 @@ def test_twenty_megapixels_take_a_bounded_time() -> None:
     assert read(noise, effort=Effort.QUICK).attempts == ["reduced"]
     made = code("DataMatrix")
     noise[2000 : 2000 + made.shape[0], 4000 : 4000 + made.shape[1]] = made
-    found = read(noise, "DataMatrix", effort=Effort.NORMAL, at_least=2, at_most=2, time_limit_s=0.0)
+    found = read(noise, "DataMatrix", effort=Effort.THOROUGH, at_least=2, at_most=2, time_limit_s=0.0)
     assert [each.box[:2] for each in found.codes] == [(4020, 2020)] or abs(found.codes[0].box[0] - 4020) <= 4
     assert found.attempts == ["full"]
     assert found.cut_short is not None and "time limit of 0 s" in found.cut_short

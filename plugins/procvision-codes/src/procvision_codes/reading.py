@@ -1,9 +1,9 @@
 """Finds codes in a picture and reads them.
 
 One reading of the picture always takes place: at full size, or reduced where QUICK is asked for. Where fewer codes
-than wanted were read, further attempts follow, as the effort allows: stripes turned upright, the picture enlarged,
-smoothed, equalised, reduced. No attempt begins when the time is up. What was read by whichever attempt counts; of two
-readings at one place the first does.
+than wanted were read, further attempts follow, as the effort allows: the contrast stretched, bar codes inverted,
+stripes turned upright, the picture enlarged, smoothed, equalised, reduced. No attempt begins when the time is up. What
+was read by whichever attempt counts; of two readings at one place the first does.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ QUICK_PX = 2_000_000
 """What a picture is reduced to for QUICK."""
 MAX_ENLARGED_PX = 4_000_000
 """Larger pictures aren't enlarged: small modules in them are the lens' business."""
+FAINT_RANGE = 96
+"""Grey values between the darkest and the brightest pixel, of 255: zxing-cpp 3.1 finds no Data Matrix of 15."""
 MAX_CODES = 255
 """As many codes as zxing-cpp tells of at once."""
 
@@ -38,7 +40,7 @@ class Effort(StrEnum):
     QUICK = "quick"
     """The picture reduced to 2 megapixels, once."""
     NORMAL = "normal"
-    """At full size; stripes turned upright and the picture enlarged if codes are missing."""
+    """At full size; stretched, inverted, with stripes turned upright and enlarged if codes are missing."""
     THOROUGH = "thorough"
     """And smoothed, equalised and reduced, until as many codes as may be there are read."""
 
@@ -148,8 +150,14 @@ def _views(gray: Gray, names: tuple[str, ...], effort: Effort, stripes: list[Str
         yield _View("full" if small is gray else "reduced", small, _back(gray, small), names)
         return
     yield _View("full", gray, IDENTITY, names)
+    darkest, brightest, _, _ = cv2.minMaxLoc(gray)
+    if 0 < brightest - darkest <= FAINT_RANGE:
+        stretched = np.empty_like(gray)
+        yield _View("stretched", _gray(cv2.normalize(gray, stretched, 0, 255, cv2.NORM_MINMAX)), IDENTITY, names)
     striped = tuple(name for name in names if name in symbologies.LINEAR or name in symbologies.STACKED)
     if striped:
+        # zxing-cpp inverts matrix codes by itself.
+        yield _View("inverted", _gray(cv2.bitwise_not(gray)), IDENTITY, striped)
         stripes += find_stripes(gray)
         for patch in stripes:
             turned, back = upright(gray, patch)

@@ -55,7 +55,7 @@ def verify(found: Found, settings: Settings, searched: Box, elsewhere: Mapping[s
     judged = [
         (code, parsed) for code, parsed in zip(found.codes, elements, strict=True) if (code.box,) not in malformed
     ]
-    matching = [*_field(judged, settings), *_match(judged, settings, searched)]
+    matching = _match(judged, settings, searched)
     if settings.allow_other_codes and not matching and judged:
         problems = [problem for problem in problems if problem.label != "malformed"]
     problems += matching
@@ -132,9 +132,9 @@ def _fits(value: str, expected: str, match: Match) -> bool:
 
 
 def _match(judged: Sequence[tuple[Code, tuple[Element, ...]]], settings: Settings, searched: Box) -> list[Problem]:
+    problems = _field(judged, settings)
     if settings.match is Match.NONE:
-        return []
-    problems: list[Problem] = []
+        return problems
     missing = dict.fromkeys(settings.expected)
     wrong: list[Problem] = []
     for code, elements in judged:
@@ -147,7 +147,7 @@ def _match(judged: Sequence[tuple[Code, tuple[Element, ...]]], settings: Setting
             wrong.append(Problem("wrong", f"{name(code)}{part} is not {_asked(settings)}", (code.box,)))
     if not settings.allow_other_codes:
         problems += wrong
-    # With one expected content, a code that reads wrong says it already.
+    # With one expected content, a code that reads wrong or lacks the field says it already.
     if missing and not (problems and len(settings.expected) == 1) and judged:
         texts = ", ".join(map(shown, missing))
         problems.append(

@@ -43,11 +43,17 @@ def code(symbology: str, text: str | bytes | None = None, scale: int = 4, **more
 
 
 def placed(
-    *codes: Gray, size: tuple[int, int] = (640, 480), at: tuple[tuple[int, int], ...] = ((60, 60), (60, 260), (340, 60))
+    *codes: Gray,
+    size: tuple[int, int] = (640, 480),
+    at: tuple[tuple[int, int], ...] = ((60, 60), (60, 260), (340, 60)),
+    ground: int = 220,
 ) -> Gray:
-    """Codes on a grey picture of (width, height)."""
-    picture = np.full((size[1], size[0]), 220, np.uint8)
-    for each, (x, y) in zip(codes, at, strict=False):
+    """Codes on an even picture of (width, height), or of more where they need it."""
+    places = list(zip(codes, at, strict=False))
+    width = max([size[0], *(x + each.shape[1] + 20 for each, (x, _) in places)])
+    height = max([size[1], *(y + each.shape[0] + 20 for each, (_, y) in places)])
+    picture = np.full((height, width), ground, np.uint8)
+    for each, (x, y) in places:
         picture[y : y + each.shape[0], x : x + each.shape[1]] = each
     return picture
 
