@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from functools import partial
@@ -100,11 +101,15 @@ class Telling:
             isolation.run("procvision_around_call", finish, slow_fails=True, whole=began_well)
 
     def _tell_call(self, told: dict[str, Any], answer: AnyMessage, elapsed_ms: float) -> None:
+        # Taken here: the observers' threads may come to it late.
+        ended_at_ns = time.time_ns()
+
         def arguments() -> dict[str, Any]:
             return {
                 "call": msgspec.to_builtins(told),
                 "answer": msgspec.to_builtins(answer),
                 "elapsed_ms": elapsed_ms,
+                "ended_at_ns": ended_at_ns,
             }
 
         tell = self._hooks.tell
@@ -115,7 +120,11 @@ class Telling:
         if debug and len(debug) > 1:
             tell(
                 "procvision_diagnostics_published",
-                lambda: {"call": msgspec.to_builtins(told), "diagnostics": msgspec.to_builtins(debug)},
+                lambda: {
+                    "call": msgspec.to_builtins(told),
+                    "diagnostics": msgspec.to_builtins(debug),
+                    "ended_at_ns": ended_at_ns,
+                },
             )
 
 

@@ -1,4 +1,5 @@
-"""The hooks an integrator may hang into a host. A hook plugin imports this module and nothing else of ours.
+"""The hooks an integrator may hang into a host. A hook plugin imports this module, and
+of ours nothing else but what its hooks speak of: `procvision_sdk.records`, `.images`, `.session`, `.errors`.
 
 A plugin is a module, an object or a class under the entry point group `procvision.hooks`, with functions marked
 `@hookimpl` and named as the specifications below; of a class one object is made per host. An implementation may
@@ -163,11 +164,14 @@ def procvision_around_call(call: Mapping[str, Any]) -> Generator[None, Mapping[s
 
 
 @hookspec
-def procvision_call_finished(call: Mapping[str, Any], answer: Mapping[str, Any], elapsed_ms: float) -> None:
+def procvision_call_finished(
+    call: Mapping[str, Any], answer: Mapping[str, Any], elapsed_ms: float, ended_at_ns: int
+) -> None:
     """A call that had begun was answered, in whatever way.
 
     `call` holds `phase`, `step_index`, `pid`, `session_id`, `request_id`, `context` and `final`; `answer` the frame
-    as it went out, `result` and `error` alike; the time is the algorithm's, in milliseconds.
+    as it went out, `result` and `error` alike; the time is the algorithm's, in milliseconds. `ended_at_ns` is when the
+    answer had been written, in Unix nanoseconds. `procvision_sdk.records` makes one flat record of it.
 
     When: after the answer was written; for a call that timed out when the algorithm has returned.
     Thread: the plugin's own. May change: nothing. Failure: named in the log, counted, changes nothing.
@@ -175,7 +179,9 @@ def procvision_call_finished(call: Mapping[str, Any], answer: Mapping[str, Any],
 
 
 @hookspec
-def procvision_call_failed(call: Mapping[str, Any], answer: Mapping[str, Any], elapsed_ms: float) -> None:
+def procvision_call_failed(
+    call: Mapping[str, Any], answer: Mapping[str, Any], elapsed_ms: float, ended_at_ns: int
+) -> None:
     """The same for a call whose answer has the status ERROR: what an alarm listens to.
 
     When: right after `procvision_call_finished` of the same call. Thread: the plugin's own. May change: nothing.
@@ -184,7 +190,7 @@ def procvision_call_failed(call: Mapping[str, Any], answer: Mapping[str, Any], e
 
 
 @hookspec
-def procvision_diagnostics_published(call: Mapping[str, Any], diagnostics: Mapping[str, Any]) -> None:
+def procvision_diagnostics_published(call: Mapping[str, Any], diagnostics: Mapping[str, Any], ended_at_ns: int) -> None:
     """An answer's `data.debug`: what the algorithm published or returned there, and `latency_ms`.
 
     When: right after `procvision_call_finished`, for an answer that has more there than `latency_ms`.

@@ -1,0 +1,117 @@
+"""A file of JSON lines that several hosts write at once, put aside when it grows too large.
+
+The strategy: every line is one append under the file's lock (`flock`), which the kernel gives back if a host dies.
+Under that lock a host can see whether the line before its own is whole, take back a line of which only a part found
+room, and put the file aside for all. A host that finds that another has put the file aside opens the new one.
+What can't be written is counted, and the first line that can be again says how many are missing. The folder must be
+on a file system of this machine: `flock` over a network promises less.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from procvision_host.logs import HOST_LOGGER, timestamp_ms
+
+_log = logging.getLogger(HOST_LOGGER)
+_encoder = msgspec.json.Encoder(enc_hook=repr)
+
+
+class JsonLinesFile:
+    """One host's end of it. Never raises for what the file system does; used by one thread."""
+
+    def __init__(self, path: Path, max_bytes: int, max_files: int) -> None:
+        self._path = path.with_name(re.sub(r"[^\w.-]", "_", path.name))
+        self._max_bytes = max_bytes
+        self._max_files = max_files
+        self._descriptor = -1
+        self._missing = 0
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Appends one line, or counts it as missing."""
+        line = _encoder.encode(record) + b"\n"
+        if self._missing:
+            lost = {"kind": "missing", "timestamp_ms": timestamp_ms(), "process_id": os.getpid()}
+            line = _encoder.encode({**lost, "lines": self._missing}) + b"\n" + line
+        try:
+            self._append(line)
+        except OSError as error:
+            self._missing += 1
+            if self._missing & (self._missing - 1) == 0:  # the first, the second, the fourth …
+                _log.error(
+                    "%s can't be written, %d lines are missing: %s; hint: is there room, may this user write there?",
+                    self._path, self._missing, error.strerror or error,
+                )  # fmt: skip
+            return
+        if self._missing:
+            _log.warning("%s can be written again; %d lines are missing", self._path, self._missing)
+            self._missing = 0
+
+    def close(self) -> None:
+        """Gives the file back."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _append(self, line: bytes) -> None:
+        descriptor = self._locked()
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and size + len(line) > self._max_bytes:
+                self._put_aside()
+                descriptor, size = self._locked(), 0
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line  # its writer was killed in the middle of the line before
+            try:
+                written = os.write(descriptor, line)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+            if written < len(line):
+                os.ftruncate(descriptor, size)
+                raise OSError(0, f"only {written} of a line's {len(line)} bytes found room")
+        finally:
+            if self._descriptor >= 0:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _locked(self) -> int:
+        """The file that has the name now, locked."""
+        while True:
+            if self._descriptor < 0:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+                self._descriptor = os.open(self._path, flags, 0o644)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            if self._is_current():
+                return self._descriptor
+            self.close()
+
+    def _is_current(self) -> bool:
+        ours = os.fstat(self._descriptor)
+        try:
+            named = os.stat(self._path)  # noqa: PTH116 - beside fstat
+        except FileNotFoundError:
+            return False
+        return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
+
+    def _put_aside(self) -> None:
+        """NAME.jsonl becomes NAME.jsonl.1, what was .1 becomes .2, and so on; under the lock of the first."""
+        oldest = self._max_files - 1
+        if oldest == 0:
+            self._path.unlink()
+        for number in range(oldest, 0, -1):
+            source = self._numbered(number - 1)
+            if source.exists():
+                source.replace(self._numbered(number))
+        self.close()
+
+    def _numbered(self, number: int) -> Path:
+        return self._path if number == 0 else self._path.with_name(f"{self._path.name}.{number}")
