@@ -46,7 +46,7 @@ class HostEnds:
     uses: asking for it is the cheapest question that the kernel answers, and it is asked after every call.
     """
 
-    __slots__ = ("_sources", "control", "frames_in", "frames_out", "guardian", "logs", "notices", "wake")
+    __slots__ = ("_reopened", "_sources", "control", "frames_in", "frames_out", "guardian", "logs", "notices", "wake")
 
     _NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake")
     _FLAGS = (
@@ -61,15 +61,20 @@ class HostEnds:
     def __init__(self, guardian: int, descriptors: tuple[int, ...], sources: tuple[int, ...]) -> None:
         self.guardian = guardian
         self._sources = sources
+        self._reopened = False
         self.frames_in, self.frames_out, self.logs, self.notices, self.control, self.wake = descriptors
         for descriptor in descriptors:
             fcntl(descriptor, F_SETOWN, guardian)
 
     def verify(self) -> bool:
-        """True if the frames' descriptors are what they were; False if any had to be opened again."""
+        """True if the frames' descriptors are what they were at the last look; False if any was opened again."""
         guardian = self.guardian
         try:
-            if fcntl(self.frames_in, F_GETOWN) == guardian and fcntl(self.frames_out, F_GETOWN) == guardian:
+            if (
+                fcntl(self.frames_in, F_GETOWN) == guardian
+                and fcntl(self.frames_out, F_GETOWN) == guardian
+                and not self._reopened
+            ):
                 return True
         except OSError:
             pass
@@ -77,26 +82,30 @@ class HostEnds:
         return False
 
     def mend(self) -> bool:
-        """Looks at every descriptor; True if any had to be opened again."""
-        mended = False
+        """Looks at every descriptor; True if any had to be opened again since the last look, by whatever thread."""
+        self._reopen()
+        reopened, self._reopened = self._reopened, False
+        return reopened
+
+    def _reopen(self) -> None:
+        # Whoever watches the descriptors learns of it at the next `verify` or `mend`: a log line may be what finds out.
         for name, source, flags in zip(self._NAMES, self._sources, self._FLAGS, strict=True):
             if not self._is_ours(getattr(self, name)):
                 descriptor = os.open(f"/proc/{self.guardian}/fd/{source}", flags | os.O_CLOEXEC)
                 fcntl(descriptor, F_SETOWN, self.guardian)
                 setattr(self, name, descriptor)
-                mended = True
-        return mended
+                self._reopened = True
 
     def notify_guardian(self, notice: bytes) -> None:
         """Tells the guardian; never a vendor's file that got the descriptor's number."""
         if not self._is_ours(self.notices):
-            self.mend()
+            self._reopen()
         os.write(self.notices, notice)
 
     def wake_reader(self, request: bytes) -> None:
         """Wakes whoever reads the frames; `request` is DRAIN_REQUEST, or anything else for a mere look."""
         if not self._is_ours(self.wake):
-            self.mend()
+            self._reopen()
         try:
             os.write(self.wake, request)
         except BlockingIOError:
@@ -105,7 +114,7 @@ class HostEnds:
     def write_log(self, line: bytes) -> None:
         """Gives a line to the guardian. Raises OSError if the pipe is full or gone."""
         if not self._is_ours(self.logs):
-            self.mend()
+            self._reopen()
         os.write(self.logs, line)
 
     def _is_ours(self, descriptor: int) -> bool:
@@ -149,8 +158,8 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
     guardian = os.getpid()
     host_process_id = os.fork()
     if host_process_id:
-        for descriptor in (logs_write, out_write, err_write, notices_write, control_read):
-            os.close(descriptor)
+        # The pipes' other ends stay open here too: where the algorithm closes the host's, nothing that is in a pipe is
+        # lost, and none of them looks as if it had ended.
         # Its own 0, 1 and 2 would keep the runner's pipes open once more.
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):

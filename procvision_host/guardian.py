@@ -212,11 +212,8 @@ class Guardian:
             # The host sees the end of its stdin too; this is for one that can't look any more.
             self._poller.unregister(ends.stdin)
             self._begin_drain(now)
-        if ready.get(ends.notices):
-            if os.read(ends.notices, 64):
-                self._begin_drain(now)
-            else:
-                self._poller.unregister(ends.notices)
+        if ready.get(ends.notices) and os.read(ends.notices, 64):
+            self._begin_drain(now)
 
     def _patience_ms(self) -> float | None:
         deadlines = [stray.due for stray in self._strays.values()]
@@ -262,9 +259,7 @@ class Guardian:
         # The host holds a call on the board until what it wrote was read: looked up first, it can't be the next one.
         call = self._board.call
         data = os.read(descriptor, _CHUNK)
-        if not data:
-            self._poller.unregister(descriptor)
-        elif descriptor == self._ends.logs:
+        if descriptor == self._ends.logs:
             lines = (self._log_tail + data).split(b"\n")
             self._log_tail = lines.pop()
             for line in lines:

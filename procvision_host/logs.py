@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 import time
+import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -48,24 +49,29 @@ class JsonLinesHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Never raises and never blocks, whatever is in the record."""
         try:
-            line = self._line(record)
+            line = _encode(record_fields(record, self._algorithm, self._context))
         except Exception as error:  # noqa: BLE001 - a vendor's record must not take the host down
-            message = f"a log record can't be written: {error!r}"
-            line = _encode({"timestamp_ms": timestamp_ms(), "level": "error", "message": message})
+            line = _encode(self._unwritable(record, error))
         try:
             self._ends.write_log(line + b"\n")
         except OSError:
             self.dropped += 1
 
-    def _line(self, record: logging.LogRecord) -> bytes:
-        return _encode(record_fields(record, self._algorithm, self._context))
+    def _unwritable(self, record: logging.LogRecord, error: Exception) -> dict[str, Any]:
+        return {
+            "timestamp_ms": timestamp_ms(),
+            "level": "error",
+            "message": f"a log record can't be written: {type(error).__name__}; its text is {record.msg!r:.500}",
+            "algorithm": self._algorithm,
+            "logger": str(record.name),
+        }
 
 
 def record_fields(record: logging.LogRecord, algorithm: str, context: LogContext) -> dict[str, Any]:
     """A record as the object that its line is."""
     message = record.getMessage()
     if record.exc_info:
-        message += "\n" + logging.Formatter().formatException(record.exc_info)
+        message += "\n" + _traceback(record.exc_info)
     values: dict[str, Any] = {
         "timestamp_ms": int(record.created * 1000),
         "level": record.levelname.lower(),
@@ -79,6 +85,15 @@ def record_fields(record: logging.LogRecord, algorithm: str, context: LogContext
         for name, value in fields.items():
             values.setdefault(str(name), value)
     return values
+
+
+def _traceback(exc_info: Any) -> str:
+    # Not by `print_exception`, as logging does it: a vendor may have replaced `print`, and an exception may not let
+    # itself be shown.
+    try:
+        return "".join(traceback.format_exception(*exc_info)).rstrip("\n")
+    except Exception as error:  # noqa: BLE001
+        return f"(the traceback can't be shown: {type(error).__name__})"
 
 
 def install(ends: HostEnds, algorithm: str, context: LogContext, level: str) -> logging.Logger:

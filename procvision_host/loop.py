@@ -107,9 +107,12 @@ class Loop:
 
     def _descriptors_changed(self) -> None:
         _log.warning("the algorithm closed or reused the host's descriptors; they were opened again")
+        self._listen_for_signals()
+        self._watch()
+
+    def _listen_for_signals(self) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.set_wakeup_fd(self._ends.wake, warn_on_full_buffer=False)
-        self._watch()
 
     # --- the main thread ------------------------------------------------------------------------------------
 
@@ -228,6 +231,8 @@ class Loop:
             self._hand_back = True
         self._ends.wake_reader(b"\n")
         self._handed_back.acquire()
+        # The standby may have opened descriptors again, and only this thread may say where signals go.
+        self._listen_for_signals()
 
     def close(self, exit_status_if_clean: int = exits.CLEAN) -> int:
         """The last frame, after `teardown()`: returns the exit status."""
@@ -365,8 +370,13 @@ class Loop:
                     self._descriptors_changed()
                     return
                 self._take(data)
-            else:
+            elif descriptor == self._ends.control:
                 self._take_control()
+            else:
+                # It has another number since a log line or a notice found it closed.
+                self._ends.mend()
+                self._descriptors_changed()
+                return
 
     def _take(self, data: bytes) -> None:
         with self._lock:
@@ -508,3 +518,4 @@ class Loop:
             except OSError:
                 if not self._ends.mend():
                     raise
+                self._descriptors_changed()

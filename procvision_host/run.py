@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import faulthandler
 import gc
+import io
 import logging
 import os
 import signal
@@ -88,9 +89,9 @@ def _prepare_process(ends: HostEnds) -> None:
     faulthandler.enable(file=2)
     # Stacks of a hung process on SIGQUIT, written by C code that needs no interpreter lock.
     faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
-    # What an algorithm prints leaves at once, and no character of it can raise. The streams are made anew: the old
-    # ones remember what kind of file their descriptors were before.
-    sys.stdout, sys.stderr = _line_stream(1), _line_stream(2)
+    # What an algorithm prints leaves at once, also without a newline and before a crash, and no character of it can
+    # raise. The streams are made anew: the old ones remember what kind of file their descriptors were before.
+    sys.stdout, sys.stderr = _unbuffered_stream(1), _unbuffered_stream(2)
 
 
 def _became_copy(loop: Loop) -> None:
@@ -102,8 +103,9 @@ def _became_copy(loop: Loop) -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _line_stream(descriptor: int) -> TextIO:
-    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+def _unbuffered_stream(descriptor: int) -> TextIO:
+    raw = io.FileIO(descriptor, "wb", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
 class Host:

@@ -110,7 +110,9 @@ def hang_in_python(algorithm, **call):
 
 def hang_in_c(algorithm, **call):
     # The interpreter lock is free, but no Python code runs on this thread: no signal handler either.
-    ctypes.CDLL(None).sleep(3600)
+    mutex = ctypes.create_string_buffer(128)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)  # the second waits for ever, and no signal interrupts it
     return Ok()
 
 
