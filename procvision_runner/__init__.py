@@ -28,7 +28,8 @@ from procvision_runner.results import CallResult
 from procvision_runner.retry import RetryPolicy
 from procvision_runner.runner import Runner
 from procvision_runner.slots import Lease
-from procvision_runner.supervisor import Supervisor, SupervisorState
+from procvision_runner.standing import SupervisorState
+from procvision_runner.supervisor import Supervisor
 from procvision_runner.swap import GoldenPicture, SwapReport
 
 __all__ = [

@@ -12,11 +12,11 @@ import bisect
 import itertools
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from procvision_runner.affinity import Binding, Sessions
+from procvision_runner.errands import Errands
 from procvision_runner.errors import CallError, CallTimeoutError, SessionLostError
 
 if TYPE_CHECKING:
@@ -49,16 +49,16 @@ class Admission:
     def __init__(self, options: SupervisorOptions) -> None:
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
-        """Notified when a host gets idle, and when there is something for the dispatcher."""
+        """Notified when a host may have become idle."""
         self.current: Host | None = None
         self.sessions: Sessions[Host] = Sessions(options.session_ttl_s)
         self._outlive = options.sessions_outlive_host
         self._depth = options.depth
         self._queue_timeout_s = options.queue_timeout_s
         self._line: list[Ticket] = []
-        self._decided: deque[Ticket] = deque()
         self._refusal: Callable[[], CallError] | None = None
-        self._dispatcher: threading.Thread | None = None
+        self._dispatcher = Errands("procvision-dispatch", (self._look,))
+        """Calls the jobs of tickets that were decided on, and sees to those whose time in the line is over."""
         self._closed = False
 
     # --- coming ---------------------------------------------------------------------------------------------
@@ -104,25 +104,15 @@ class Admission:
             if self._admitted_at_once(ticket, now, delay_s):
                 return True
             self._stand_in_line(ticket, now, delay_s)
-            self._wake_dispatcher()
+            self._dispatcher.look()
             return False
 
     def hand_over(self, ticket: Ticket) -> None:
         """Has the dispatcher call the job of a ticket that was decided on."""
         assert ticket.job is not None
-        with self.lock:
-            if not self._closed:
-                self._decided.append(ticket)
-                self._wake_dispatcher()
-                return
-        # Nobody is left to do it, and after the close a job only learns that it was turned away.
-        ticket.job()
-
-    def _wake_dispatcher(self) -> None:
-        if self._dispatcher is None and not self._closed:
-            self._dispatcher = threading.Thread(target=self._dispatch, name="procvision-dispatch", daemon=True)
-            self._dispatcher.start()
-        self.changed.notify_all()
+        if not self._dispatcher.do(ticket.job):
+            # Nobody is left to do it, and after the close a job only learns that it was turned away.
+            ticket.job()
 
     def _admitted_at_once(self, ticket: Ticket, now: float, delay_s: float) -> bool:
         ticket.host = ticket.error = None
@@ -208,9 +198,8 @@ class Admission:
             if ticket.woken is not None:
                 ticket.woken.set()
             else:
-                self._decided.append(ticket)
-        if self._decided:
-            self.changed.notify_all()
+                assert ticket.job is not None
+                self._dispatcher.do(ticket.job)
 
     # --- going ----------------------------------------------------------------------------------------------
 
@@ -242,7 +231,8 @@ class Admission:
             before, self.current = self.current, host
             if host is not None:
                 host.ready = True
-                self._refusal = None
+                if not self._closed:
+                    self._refusal = None
             self._let_in(time.monotonic())
             return before
 
@@ -281,34 +271,27 @@ class Admission:
                 # Sessions also end by their time to live, of which nobody tells.
                 self.changed.wait(min(deadline - now, 0.5))
 
-    # --- the dispatcher -------------------------------------------------------------------------------------
-
-    def _dispatch(self) -> None:
-        while True:
-            with self.lock:
-                while not self._decided and not self._closed:
-                    self.changed.wait(self._patience())
-                    self._let_in(time.monotonic())
-                if not self._decided:
-                    return
-                ticket = self._decided.popleft()
-            assert ticket.job is not None
-            ticket.job()
-
-    def _patience(self) -> float | None:
-        now = time.monotonic()
-        instants = [t.not_before if t.not_before > now else t.expires_at for t in self._line if t.woken is None]
-        return max(0.0, min(instants) - now) + 0.001 if instants else None
+    def _look(self, now: float) -> float | None:
+        """The dispatcher's duty: nobody else waits for what was submitted."""
+        with self.lock:
+            self._let_in(now)
+            instants = [t.not_before if t.not_before > now else t.expires_at for t in self._line if t.woken is None]
+        return min(instants) - now + 0.001 if instants else None
 
     def close(self, make_error: Callable[[], CallError], timeout_s: float = 2.0) -> None:
-        """Turns everybody away, then ends the dispatcher."""
-        self.refuse(make_error)
+        """Turns everybody away, now and from now on, then ends the dispatcher."""
         with self.lock:
             self._closed = True
+            self._refusal = make_error
+            self._let_in(time.monotonic())
             self.changed.notify_all()
-            dispatcher = self._dispatcher
-        if dispatcher is not None and dispatcher is not threading.current_thread():
-            dispatcher.join(timeout_s)
+        self._dispatcher.stop(timeout_s)
+
+    @property
+    def in_host(self) -> int:
+        """How many calls are in the current host."""
+        current = self.current
+        return current.in_flight if current is not None else 0
 
     @property
     def waiting(self) -> int:
@@ -318,5 +301,4 @@ class Admission:
 
     def load(self) -> int:
         """For whoever spreads calls: how many are in the current host and in the line, as of about now."""
-        current = self.current
-        return (current.in_flight if current is not None else 0) + len(self._line)
+        return self.in_host + len(self._line)

@@ -195,9 +195,9 @@ class Attempts:
         self._host = host
         self._attempts += 1
         supervisor = self._supervisor
-        if supervisor.bus.heard:
+        if supervisor.journal.heard:
             phase = self._request.call.phase
-            supervisor.emit(Executing, host=host.number, phase=phase, session_id=self._ticket.session_id)
+            supervisor.journal.emit(Executing, host=host.number, phase=phase, session_id=self._ticket.session_id)
 
     def _judged(self, answer: Result, took_s: float) -> CallResult:
         try:
@@ -217,7 +217,7 @@ class Attempts:
         assert host is not None
         needs_new = needs_new_host(error)
         if needs_new:
-            supervisor.replace(host, str(error))
+            supervisor.succession.replace(host, str(error))
         if not error.sent:
             # The host went between the admission and the call: no attempt was made.
             self._attempts -= 1
@@ -229,9 +229,9 @@ class Attempts:
             self._fill_in(error)
             return None
         self._earlier.append(error)
-        supervisor.metrics.count("retries")
-        if supervisor.bus.heard:
-            supervisor.emit(
+        supervisor.journal.count("retries")
+        if supervisor.journal.heard:
+            supervisor.journal.emit(
                 CallRetried,
                 phase=self._request.call.phase,
                 session_id=self._ticket.session_id,
@@ -288,9 +288,9 @@ class Attempts:
     def _ended(self, outcome: str) -> None:
         supervisor = self._supervisor
         elapsed_ms = round((time.monotonic() - self._began) * 1000, 3)
-        supervisor.metrics.call_ended(self._request.call.phase, outcome, elapsed_ms)
-        if supervisor.bus.heard:
-            supervisor.emit(
+        supervisor.journal.metrics.call_ended(self._request.call.phase, outcome, elapsed_ms)
+        if supervisor.journal.heard:
+            supervisor.journal.emit(
                 CallEnded,
                 phase=self._request.call.phase,
                 session_id=self._ticket.session_id,

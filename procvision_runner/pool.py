@@ -23,7 +23,8 @@ from procvision_runner.launching import host_command
 from procvision_runner.options import SupervisorOptions
 from procvision_runner.requests import InspectingPhase, InspectionSession, new_session_id, prepare
 from procvision_runner.slots import Lease, SlotPool
-from procvision_runner.supervisor import Supervisor, SupervisorState
+from procvision_runner.standing import SupervisorState
+from procvision_runner.supervisor import Supervisor
 from procvision_runner.swap import GoldenPicture, SwapReport
 
 if TYPE_CHECKING:

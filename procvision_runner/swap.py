@@ -75,9 +75,9 @@ def swap(
     words = host_command(algorithm, command, supervisor.options.runner)
     new = algorithm or " ".join(words)
     began = time.monotonic()
-    with supervisor.swapping:
+    with supervisor.succession.swapping:
         try:
-            host = supervisor.launch(words)
+            host = supervisor.succession.launch(words)
         except RunnerError as error:
             raise _refused(supervisor, new, str(error), error.logs) from error
         ready_s = time.monotonic() - began
@@ -85,18 +85,18 @@ def swap(
             comparisons = tuple(_compared(supervisor, host, picture) for picture in golden)
         except RunnerError as error:
             logs = tuple(host.client.log.records)
-            supervisor.discard(host)
+            supervisor.succession.discard(host)
             raise _refused(supervisor, new, str(error), logs) from error
         except BaseException:
-            supervisor.discard(host)
+            supervisor.succession.discard(host)
             raise
         old_words = " ".join(supervisor.command)
-        before = supervisor.promote(host, words)
+        before = supervisor.succession.promote(host, words)
         old = (before.version or old_words) if before is not None else old_words
-        supervisor.metrics.count("swaps")
-        supervisor.emit(events.Swapped, host=host.number, old=old, new=host.version or new)
+        supervisor.journal.count("swaps")
+        supervisor.journal.emit(events.Swapped, host=host.number, old=old, new=host.version or new)
         switched = time.monotonic()
-        cut = supervisor.drain(before) if before is not None else 0
+        cut = supervisor.succession.drain(before) if before is not None else 0
         return SwapReport(
             old=old,
             new=host.version or new,
@@ -108,8 +108,8 @@ def swap(
 
 
 def _refused(supervisor: Supervisor, new: str, reason: str, logs: Sequence[Mapping[str, Any]]) -> SwapError:
-    supervisor.metrics.count("failed_swaps")
-    supervisor.emit(events.SwapFailed, new=new, reason=reason)
+    supervisor.journal.count("failed_swaps")
+    supervisor.journal.emit(events.SwapFailed, new=new, reason=reason)
     return SwapError(f"{new} was not switched to: {reason}", logs=logs)
 
 

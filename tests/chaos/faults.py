@@ -14,7 +14,8 @@ from collections.abc import Callable
 from procvision_runner.errors import SwapError
 from procvision_runner.events import Event, HostRestarted
 from procvision_runner.pool import Pool
-from procvision_runner.supervisor import Supervisor, SupervisorState
+from procvision_runner.standing import SupervisorState
+from procvision_runner.supervisor import Supervisor
 from procvision_runner.swap import GoldenPicture
 from tests.chaos.pictures import number, picture
 

@@ -32,7 +32,8 @@ from procvision_runner.errors import (
 )
 from procvision_runner.limits import ResourceLimits
 from procvision_runner.retry import RetryPolicy
-from procvision_runner.supervisor import Supervisor, SupervisorState
+from procvision_runner.standing import SupervisorState
+from procvision_runner.supervisor import Supervisor
 
 TIMEOUT_S = QUICK.runner.execute_timeout_s
 SLACK_S = 3.0

@@ -1,0 +1,65 @@
+"""What the current host and all that it started take, looked at regularly and held against its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from procvision_runner.causes import EndKind
+from procvision_runner.events import Measured
+from procvision_runner.metrics import usage_of
+
+if TYPE_CHECKING:
+    from procvision_runner.admission import Admission
+    from procvision_runner.hosts import Host
+    from procvision_runner.journal import Journal
+
+
+class Gauge:
+    """A duty of the keeper's. `put_down` ends a host."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        admission: Admission,
+        interval_s: float,
+        memory_bytes: int | None,
+        put_down: Callable[[Host, EndKind, str], None],
+    ) -> None:
+        self._journal = journal
+        self._admission = admission
+        self._interval_s = interval_s
+        self._memory_bytes = memory_bytes
+        self._put_down = put_down
+        self._host: Host | None = None
+        self._due_at = 0.0
+
+    def look(self, now: float) -> float | None:
+        """Measures if it is time to."""
+        host = self._admission.current
+        if host is None or not host.ready:
+            return None
+        if host is not self._host:
+            self._host = host
+            self._journal.metrics.new_host()
+        elif now < self._due_at:
+            return self._due_at - now
+        self._due_at = now + self._interval_s
+        self._measure(host)
+        return self._interval_s
+
+    def _measure(self, host: Host) -> None:
+        usage = usage_of(host.process.process_id)
+        if not usage.processes:
+            return
+        cpu_percent = self._journal.metrics.measured(usage)
+        self._journal.emit(
+            Measured,
+            host=host.number,
+            processes=usage.processes,
+            memory_bytes=usage.memory_bytes,
+            cpu_percent=round(cpu_percent, 1),
+        )
+        if self._memory_bytes is not None and usage.memory_bytes > self._memory_bytes:
+            text = f"and what it started took {usage.memory_bytes} bytes of memory, allowed are {self._memory_bytes}"
+            self._put_down(host, EndKind.OUT_OF_MEMORY, text)

@@ -1,0 +1,70 @@
+"""Calls whose time is over: each has a grace in which it may end by itself, then its host is ended for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from procvision_runner.causes import EndKind
+
+if TYPE_CHECKING:
+    from procvision_runner.admission import Admission
+    from procvision_runner.hosts import Host
+    from procvision_runner.pending import Pending
+
+LOOK_INTERVAL_S = 0.02
+"""How often a call that was cancelled is looked at."""
+
+
+@attrs.frozen(eq=False)
+class _Overdue:
+    host: Host
+    pending: Pending
+    grace_ends_at: float
+
+
+class OverdueCalls:
+    """A duty of the keeper's. `put_down` ends a host."""
+
+    def __init__(self, admission: Admission, grace_s: float, put_down: Callable[[Host, EndKind, str], None]) -> None:
+        self._admission = admission
+        self._grace_s = grace_s
+        self._put_down = put_down
+        self._lock = threading.Lock()
+        self._calls: list[_Overdue] = []
+
+    def add(self, host: Host, pending: Pending) -> None:
+        """A call was cancelled; until it has ended, its host gets no other."""
+        with self._admission.lock:
+            host.overdue += 1
+        with self._lock:
+            self._calls.append(_Overdue(host, pending, time.monotonic() + self._grace_s))
+
+    def forget(self, host: Host) -> None:
+        """It is gone, and its calls with it."""
+        with self._lock:
+            self._calls = [call for call in self._calls if call.host is not host]
+
+    def look(self, now: float) -> float | None:
+        """Lets hosts have calls again whose overdue ones have ended, and ends those whose grace is over."""
+        with self._lock:
+            ended = [call for call in self._calls if call.pending.freed]
+            over = [call for call in self._calls if not call.pending.freed and now >= call.grace_ends_at]
+            self._calls = [call for call in self._calls if call not in ended and call not in over]
+            left = len(self._calls)
+        for call in ended:
+            with self._admission.lock:
+                call.host.overdue -= 1
+            self._admission.look_again()
+        for call in over:
+            pending = call.pending
+            text = (
+                f"did not end {pending.call.phase} within its {pending.timeout_s:g} s, "
+                f"nor within {self._grace_s:g} s of its cancel"
+            )
+            self._put_down(call.host, EndKind.TIMEOUT, text)
+        return LOOK_INTERVAL_S if left else None

@@ -1,0 +1,80 @@
+"""The operator's live view of a supervised host: drawn anew on a terminal, lines of JSON anywhere else."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+from supervising import HOST_PROGRAM, QUICK, marked, nothing_left, wait_until
+
+from procvision_runner import Supervisor
+from procvision_runner.report.live import watching
+
+
+def station(mark: str, *arguments: str) -> Supervisor:
+    command = [sys.executable, "-S", HOST_PROGRAM, *arguments]
+    return Supervisor(command=command, options=marked(QUICK, mark), name="line 3")
+
+
+def on_screen(written: str) -> list[str]:
+    """What a terminal shows in the end: it knows the two movements that the view makes."""
+    lines = [""]
+    for part in re.split(r"(\x1b\[\d+F\x1b\[J|\n)", re.sub(r"\x1b\[[\d;]*m", "", written)):
+        if part == "\n":
+            lines.append("")
+        elif part.startswith("\x1b"):
+            up = int(part[2 : part.index("F")])
+            del lines[len(lines) - 1 - up :]
+            lines.append("")
+        else:
+            assert "\x1b" not in part
+            lines[-1] += part
+    return lines
+
+
+def test_terminal_shows_events_above_numbers_that_are_redrawn(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with nothing_left() as mark:
+        supervisor = station(mark, "crash", "--after", "2", "--once", str(tmp_path / "once"))
+        with watching(supervisor, stream, drawn=True, interval_s=0.05) as view, supervisor:
+            process_id = supervisor.process_id
+            for _ in range(2):
+                supervisor.execute(pid="A")
+            assert wait_until(lambda: "p99" in stream.getvalue())
+            future = supervisor.submit("execute", pid="A")
+            assert future.exception(10) is not None
+            assert wait_until(lambda: supervisor.process_id not in (None, process_id))
+            view.show("the inspection says so")
+    screen = on_screen(stream.getvalue())
+    text = "\n".join(screen)
+    for event in ("host starting", "host ready", "host ended  host 1, cause crashed", "host restarted", "stopped"):
+        assert event in text
+    assert "the inspection says so" in screen
+    assert "executing" not in text
+    # However often they were drawn, the numbers stand there once, last.
+    assert [line.startswith("line 3  stopped") for line in screen].count(True) == 1
+    assert "line 3  ready" not in text
+    assert "calls 3   calls OK 2   calls crashed 1" in text
+    assert re.search(r"^  execute  p50 [\d.]+ ms   p90 [\d.]+ ms   p99 [\d.]+ ms   max [\d.]+ ms", text, re.MULTILINE)
+    assert f"process {process_id}, " not in screen[-3]
+
+
+def test_pipe_gets_every_event_and_snapshots_as_lines_of_json() -> None:
+    stream = io.StringIO()
+    with nothing_left() as mark:
+        supervisor = station(mark)
+        with watching(supervisor, stream, interval_s=0.05), supervisor:
+            supervisor.execute(pid="A")
+            assert wait_until(lambda: '"calls": 1' in stream.getvalue())
+            assert wait_until(lambda: '"processes": 1' in stream.getvalue())
+    records = [json.loads(line) for line in stream.getvalue().splitlines()]
+    names = [record["event"] for record in records]
+    told = [name for name in names if name not in {"snapshot", "measured"}]
+    assert told == ["host_starting", "host_ready", "executing", "call_ended", "host_ended", "stopped"]
+    last = records[-1]
+    assert (last["event"], last["state"], last["counters"]["calls_OK"]) == ("snapshot", "stopped", 1)
+    assert set(last["latencies"]["execute"]) == {"calls", "p50_ms", "p90_ms", "p99_ms", "max_ms"}
+    assert any(record.get("memory_bytes") for record in records)
