@@ -17,6 +17,7 @@ from procvision_runner.report.extras import MissingExtraError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "conformance": "procvision_runner.cli.conformance:conformance",
         "demo": "procvision_runner.cli.demo:demo",
         "init": "procvision_runner.cli.init:init",
         "run": "procvision_runner.cli.run:run",

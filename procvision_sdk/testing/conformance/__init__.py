@@ -8,22 +8,28 @@ language behind real pipes.
     for row in load_rows(role="host", kind="process"):
         with ProcessTarget(["procvision-host", "--algo", "pcb-compare"], row.options) as target:
             run_row(row, target)            # raises ConformanceError
+
+`play` plays many rows, several at a time, and gives an `Outcome` for each, with the frames that show it.
 """
 
 from procvision_sdk.testing.conformance.interpreter import ConformanceError, run_row
 from procvision_sdk.testing.conformance.process import ProcessTarget
 from procvision_sdk.testing.conformance.rows import Row, TableError, load_rows, read_table, table_files
+from procvision_sdk.testing.conformance.scorecard import Outcome, by_paragraph, play
 from procvision_sdk.testing.conformance.targets import ConnectionTarget, Inspectable, Target
 
 __all__ = [
     "ConformanceError",
     "ConnectionTarget",
     "Inspectable",
+    "Outcome",
     "ProcessTarget",
     "Row",
     "TableError",
     "Target",
+    "by_paragraph",
     "load_rows",
+    "play",
     "read_table",
     "run_row",
     "table_files",

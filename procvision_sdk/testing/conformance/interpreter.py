@@ -6,6 +6,7 @@ over with the others: what a row says about frames and exit statuses stands with
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -18,18 +19,39 @@ from procvision_sdk.wire.greeting import PROTOCOL_VERSION
 
 DEFAULT_PATIENCE_S = 10.0
 """How long a frame, an end or an exit is waited for. A slow machine is not a fault of the protocol."""
+DEFAULT_DEADLINE_S = 60.0
+"""How long a row may take in all, however many frames it waits for."""
 
 HOST_HELLO = {"type": "hello", "sdk_version": PROTOCOL_VERSION, "capabilities": ["cancel", "info", "reset", "pending"]}
 RUNNER_HELLO = {"type": "hello", "runner_version": PROTOCOL_VERSION}
 
 
 class ConformanceError(AssertionError):
-    """The target did not do what the protocol says."""
+    """The target did not do what the protocol says.
+
+    ``step`` counts from 1, 0 is what leads to the row's start. ``evidence`` is what the target says of itself.
+    """
+
+    def __init__(
+        self, reason: str, *, row: Row | None = None, step: int = 0, role: str = "", evidence: str = ""
+    ) -> None:
+        self.reason, self.row, self.step, self.evidence = reason, row, step, evidence
+        super().__init__(
+            reason
+            if row is None
+            else f"{row.table}/{row.id} against a {role}, step {step}: {reason}\n"
+            f"  claim: {row.title}\n  reference: {row.paragraph}\n{evidence}"
+        )
 
 
-def run_row(row: Row, target: Target, *, patience_s: float = DEFAULT_PATIENCE_S) -> None:
-    """Raises ConformanceError naming the row, the step and the paragraph of the reference."""
-    player = _Player(target, patience_s)
+def run_row(
+    row: Row, target: Target, *, patience_s: float = DEFAULT_PATIENCE_S, deadline_s: float = DEFAULT_DEADLINE_S
+) -> None:
+    """Raises ConformanceError naming the row, the step and the paragraph of the reference.
+
+    ``patience_s`` bounds the wait for one frame, ``deadline_s`` that for the row as a whole.
+    """
+    player = _Player(target, patience_s, time.monotonic() + deadline_s)
     number = 0
     try:
         player.start(row.start)
@@ -38,8 +60,7 @@ def run_row(row: Row, target: Target, *, patience_s: float = DEFAULT_PATIENCE_S)
             player.play(step)
     except ConformanceError as failure:
         raise ConformanceError(
-            f"{row.table}/{row.id} against a {target.role}, step {number}: {failure}\n"
-            f"  claim: {row.title}\n  reference: {row.paragraph}\n{target.evidence()}"
+            failure.reason, row=row, step=number, role=str(target.role), evidence=target.evidence()
         ) from None
 
 
@@ -68,16 +89,22 @@ def bytes_to_send(what: Any) -> bytes:
 
 
 class _Player:
-    def __init__(self, target: Target, patience_s: float) -> None:
+    def __init__(self, target: Target, patience_s: float, deadline: float) -> None:
         self._target = target
-        self._patience_s = patience_s
+        self._longest_wait_s = patience_s
+        self._deadline = deadline
+
+    @property
+    def _patience_s(self) -> float:
+        """How long may be waited now."""
+        return max(0.0, min(self._longest_wait_s, self._deadline - time.monotonic()))
 
     def start(self, state: str) -> None:
         """Leads the target into the state in which the row begins."""
         if state == "starting":
             return
         if self._target.role == "host":
-            self._expect({"type": "hello", "sdk_version": {"$matches": r"^\d+\.\d+$"}})
+            self._expect({"type": "hello"})  # its form is the business of the rows about hello
             if state == "open":
                 self._target.write(bytes_to_send(RUNNER_HELLO))
         else:
@@ -123,11 +150,15 @@ class _Player:
     def _next(self) -> dict[str, Any] | None:
         return self._target.frame(self._patience_s)
 
+    def _silence(self) -> str:
+        return "no frame came, its output has ended" if self._target.ended(0) else "no frame came in time"
+
     def _expect(self, pattern: dict[str, Any], times: int = 1) -> None:
         for count in range(1, times + 1):
             found = self._next()
             if found is None:
-                raise ConformanceError(f"no frame came, expected {pattern} (number {count} of {times})")
+                number = f" (number {count} of {times})" if times > 1 else ""
+                raise ConformanceError(f"{self._silence()}, expected {pattern}{number}")
             problem = mismatch(pattern, found)
             if problem:
                 raise ConformanceError(f"{problem}\n  the whole frame: {str(found)[:1000]}")
@@ -137,7 +168,7 @@ class _Player:
         while missing:
             found = self._next()
             if found is None:
-                raise ConformanceError(f"no frame came, still expected (in any order) {missing}")
+                raise ConformanceError(f"{self._silence()}, still expected (in any order) {missing}")
             fitting = next((pattern for pattern in missing if mismatch(pattern, found) is None), None)
             if fitting is None:
                 raise ConformanceError(f"{str(found)[:1000]} is none of (in any order) {missing}")

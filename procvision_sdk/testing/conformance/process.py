@@ -117,11 +117,10 @@ class ProcessTarget:
         return f"  process: {'running' if status is None else f'exited {status}'}, stderr ends with\n{lines}"
 
     def close(self) -> None:
-        """Kills it, with what it started, and gives everything back."""
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        """Kills it, with what it started, and gives everything back. What has ended may have left children."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         self._to_write.put(None)
         for thread in self._threads:
             thread.join(5)

@@ -1,0 +1,180 @@
+"""`procvision conformance`: does a host, in whatever language, keep to the protocol?"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from procvision_runner.cli import exits
+
+if TYPE_CHECKING:
+    from procvision_sdk.testing.conformance import Outcome, ProcessTarget, Row
+
+DEFAULT_PATIENCE_S = 10.0
+DEFAULT_DEADLINE_S = 60.0
+_ARROWS = {"runner": "runner -> host  ", "host": "host -> runner  "}
+_COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
+
+
+@click.command(epilog=exits.EPILOG)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
+@click.option("--row", "ids", multiple=True, metavar="ID", help="Play this row alone; repeatable.")
+@click.option("--list", "list_only", is_flag=True, help="Show the rows and what each claims, and play none.")
+@click.option("--without-options", is_flag=True,
+              help="Skip the rows that start the host with an option, such as --handshake-timeout-s 0.5.")  # fmt: skip
+@click.option("--patience-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_PATIENCE_S,
+              show_default=True, help="How long one frame is waited for.")  # fmt: skip
+@click.option("--deadline-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_DEADLINE_S,
+              show_default=True, help="How long one row may take in all.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="So many hosts at a time.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def conformance(
+    command: tuple[str, ...],
+    ids: tuple[str, ...],
+    list_only: bool,
+    without_options: bool,
+    patience_s: float,
+    deadline_s: float,
+    jobs: int,
+    as_json: bool,
+) -> int:
+    """Hold a host program of any language against the protocol, and give a scorecard.
+
+    COMMAND starts the host, with an algorithm of your choice; each row of the tables starts one of its own. The rows
+    ask nothing of the algorithm but that it loads. For each row that fails stand the frames that show it, and the
+    paragraph of the reference that it breaks.
+
+    \b
+    Examples:
+      procvision conformance -- procvision-host --algo pcb-compare
+      procvision conformance --json --without-options -- ./my-host --config line3.toml
+      procvision conformance --row zero-length -- ./my-host
+    """
+    from procvision_runner.cli.errors import CommandError, usage_error
+    from procvision_sdk.testing.conformance import ProcessTarget, play
+
+    rows = _rows(ids)
+    if list_only:
+        for row in rows:
+            click.echo(f"{row.id}: {row.title}")
+        return exits.OK
+    if not command:
+        raise usage_error("no host is given", "procvision conformance -- procvision-host --algo NAME")
+    wanted = [row for row in rows if not (without_options and row.options)]
+
+    def launch(row: Row) -> ProcessTarget:
+        return ProcessTarget(command, row.options)
+
+    outcomes: list[Outcome] = []
+    try:
+        with click.progressbar(
+            play(wanted, launch, patience_s=patience_s, deadline_s=deadline_s, jobs=jobs),
+            length=len(wanted),
+            label="rows",
+            file=sys.stderr,
+            hidden=as_json or not sys.stderr.isatty(),
+        ) as played:
+            outcomes += played
+    except OSError as error:
+        raise CommandError(
+            f"{command[0]} can't be started: {error.strerror or error}", "the command is what stands behind --"
+        ) from error
+    outcomes += _left_out(rows, wanted)
+    if as_json:
+        click.echo(json.dumps(_report(command, outcomes), indent=2))
+    else:
+        _show(command, outcomes)
+    return exits.NG if any(outcome.level == "failed" for outcome in outcomes) else exits.OK
+
+
+def _rows(ids: Sequence[str]) -> list[Row]:
+    from procvision_runner.cli.errors import usage_error
+    from procvision_sdk.testing.conformance import load_rows
+
+    rows = load_rows(role="host", kind="process")
+    known = {row.id for row in rows}
+    for name in ids:
+        if name not in known:
+            raise usage_error(f"--row {name[:80]}: there is no such row", "procvision conformance --list shows them")
+    return [row for row in rows if not ids or row.id in ids]
+
+
+def _left_out(rows: Sequence[Row], wanted: Sequence[Row]) -> list[Outcome]:
+    from procvision_sdk.testing.conformance import Outcome
+
+    return [Outcome(row, "skipped", "--without-options") for row in rows if row not in wanted]
+
+
+def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    return {level: sum(outcome.level == level for outcome in outcomes) for level in _COLOURS}
+
+
+def _report(command: Sequence[str], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    from procvision_sdk.testing.conformance import by_paragraph
+
+    counts = _counts(outcomes)
+    return {
+        "ok": counts["failed"] == 0,
+        "command": list(command),
+        "counts": counts,
+        "paragraphs": {
+            name: {"held": held, "played": played} for name, (held, played) in by_paragraph(outcomes).items()
+        },
+        "rows": [
+            {
+                "table": outcome.row.table,
+                "id": outcome.row.id,
+                "claim": outcome.row.title,
+                "reference": outcome.reference,
+                "level": outcome.level,
+                "reason": outcome.reason,
+                "step": outcome.step,
+                "seconds": round(outcome.seconds, 3),
+                "frames": [attrs.asdict(exchanged) for exchanged in outcome.exchanged],
+                "evidence": outcome.evidence,
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+def _show(command: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+    from procvision_runner.report.text import printable
+    from procvision_sdk.testing.conformance import by_paragraph
+
+    for outcome in outcomes:
+        if outcome.level == "failed":
+            _show_failure(outcome)
+    click.secho(printable(shlex.join(command)), bold=True)
+    for name, (held, played) in by_paragraph(outcomes).items():
+        colour = "green" if held == played else "red"
+        click.echo(f"  {name:<20} {click.style(f'{held:>3} of {played}', fg=colour)}")
+    counts = _counts(outcomes)
+    told = [click.style(f"{count} {level}", fg=_COLOURS[level]) for level, count in counts.items() if count]
+    click.echo(", ".join(told))
+    reasons = sorted({outcome.reason for outcome in outcomes if outcome.level == "skipped"})
+    for reason in reasons:
+        click.echo(f"skipped: {reason}")
+
+
+def _show_failure(outcome: Outcome) -> None:
+    from procvision_runner.report.text import printable
+
+    row = outcome.row
+    click.echo(f"{click.style('FAILED', fg='red', bold=True)} {row.table}/{row.id}: {row.title}")
+    click.echo(f"  {outcome.reference}")
+    where = f"step {outcome.step}" if outcome.step else "on the way to its start"
+    first, *others = outcome.reason.splitlines()
+    click.echo(f"  {where}: {printable(first)}")
+    for line in (*others, *outcome.evidence.splitlines()):
+        click.echo(f"    {printable(line.strip())}")
+    for exchanged in outcome.exchanged:
+        times = f"  ({exchanged.times} times)" if exchanged.times > 1 else ""
+        click.echo(f"    {_ARROWS[exchanged.sender]}{printable(exchanged.text)}{times}")
+    click.echo()

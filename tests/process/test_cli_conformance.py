@@ -1,0 +1,206 @@
+"""`procvision conformance`: a scorecard for any host, good, bad, silent or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from procvision_sdk.testing.conformance import load_rows
+from procvision_sdk.testing.conformance.scorecard import anchor
+
+CONFORMANCE = (sys.executable, "-m", "procvision_runner.cli.main", "conformance")
+PEER = Path(__file__).parents[1] / "peers" / "host_program.py"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "protocol.md"
+FIELD_SDK = "procvision-algorithm-sdk==0.0.7"
+FIELD_ALGORITHM = """
+from procvision_algorithm_sdk.base import BaseAlgorithm
+
+class Algorithm(BaseAlgorithm):
+    def get_info(self):
+        return {}
+    def pre_execute(self, *_):
+        return {"status": "OK"}
+    def execute(self, *_):
+        return {"status": "OK", "data": {"result_status": "OK"}}
+"""
+
+
+def conformance(*arguments, timeout=60, **more):
+    return subprocess.run(
+        [*CONFORMANCE, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=timeout, **more,
+    )  # fmt: skip
+
+
+def rows_of(done):
+    return {row["id"]: row for row in json.loads(done.stdout)["rows"]}
+
+
+def test_a_failure_is_told_with_its_frames_and_its_paragraph():
+    """The peer takes a frame of no JSON for its end, and says so on stderr."""
+    arguments = ("--row", "not-json", "--row", "shutdown", "--row", "unknown-fields", "--", sys.executable, PEER)
+    done = conformance(*arguments)
+    assert done.returncode == 1
+    assert "FAILED frames/not-json: A payload that is not JSON is refused\n" in done.stdout
+    assert "docs/reference/protocol.md#refusals" in done.stdout
+    assert "its output has ended, expected {'type': 'error'" in done.stdout
+    assert "JSONDecodeError" in done.stdout
+    assert "    runner -> host  hello, world\n" in done.stdout
+    assert "1 failed" in done.stdout
+    row = rows_of(conformance("--json", *arguments))["not-json"]
+    assert (row["level"], row["step"]) == ("failed", 2)
+    assert row["frames"][-1] == {"sender": "runner", "text": "hello, world", "times": 1}
+
+
+def test_a_silent_host_is_asked_once_and_not_a_hundred_times():
+    done = conformance("--patience-s", 1, "--json", "--", sys.executable, PEER, "--silent")
+    assert done.returncode == 1
+    rows = rows_of(done)
+    assert len(rows) == len(load_rows(role="host", kind="process"))
+    assert {row["level"] for row in rows.values()} == {"failed", "skipped"}
+    assert rows["hello-first"]["level"] == "failed"
+    assert rows["shutdown"]["reason"].startswith("no hello came")
+
+
+def test_a_row_that_goes_on_for_ever_is_cut():
+    """Each frame comes in time, and the row doesn't."""
+    host = (
+        "import os, time\n"
+        'hello = b\'{"type":"hello","sdk_version":"1.0","capabilities":[]}\'\n'
+        "os.write(1, len(hello).to_bytes(4, 'big') + hello)\n"
+        "while True:\n"
+        "    time.sleep(0.3)\n"
+        '    error = b\'{"type":"error","status":"ERROR","error_code":"1000","message":"","data":'
+        '{"kind":"empty","retryable":false}}\'\n'
+        "    os.write(1, len(error).to_bytes(4, 'big') + error)\n"
+    )
+    done = conformance("--deadline-s", 2, "--json", "--row", "zero-length-many", "--", sys.executable, "-c", host)
+    row = rows_of(done)["zero-length-many"]
+    assert row["level"] == "failed"
+    assert row["seconds"] < 20
+    assert "no frame came in time" in row["reason"]
+
+
+def test_rows_with_options_can_be_left_out():
+    done = conformance("--without-options", "--json", "--row", "late-hello", "--row", "shutdown", "--",
+                       sys.executable, PEER)  # fmt: skip
+    rows = rows_of(done)
+    assert rows["late-hello"]["level"] == "skipped"
+    assert rows["shutdown"]["level"] == "ok"
+    assert done.returncode == 0
+
+
+def test_the_rows_can_be_listed():
+    done = conformance("--list")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == len(load_rows(role="host", kind="process"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ([], 64, ["no host is given", "hint: procvision conformance -- "]),
+        (["--row", "no-such", "--", "true"], 64, ["--row no-such: there is no such row", "hint: "]),
+        (["--patience-s", "0", "--", "true"], 64, ["--patience-s"]),
+        (["--jobs", "none", "--", "true"], 64, ["--jobs"]),
+        (["--", "/no/such/host"], 2, ["/no/such/host can't be started", "hint: "]),
+        (["--", str(PEER.parent)], 2, ["can't be started"]),
+    ],
+)
+def test_a_wrong_command_line_is_told(arguments, status, words):
+    done = conformance(*arguments)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert done.stdout == ""
+    for word in words:
+        assert word in done.stderr
+
+
+def test_what_is_no_host_at_all_fails_and_ends():
+    """A program that prints text, and one that leaves at once."""
+    for command in (["echo", "hello"], ["true"]):
+        done = conformance("--json", "--", *command)
+        assert done.returncode == 1
+        assert rows_of(done)["hello-first"]["level"] == "failed"
+
+
+def test_ctrl_c_leaves_no_host_behind(tmp_path):
+    """The hosts write their ids, and never say hello."""
+    seen = tmp_path / "seen"
+    host = f"import os, time; open({str(seen)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(600)"
+    with subprocess.Popen(
+        [*CONFORMANCE, "--patience-s", "60", "--", sys.executable, "-c", host], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as run:  # fmt: skip
+        deadline = time.monotonic() + 40
+        while not seen.exists() or not seen.read_text().endswith("\n"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(run.pid, signal.SIGINT)
+        _, err = run.communicate(timeout=40)
+    assert run.returncode == 130
+    assert err.strip() == "error: interrupted"
+    for process_id in seen.read_text().split():
+        assert not Path(f"/proc/{process_id}").exists()
+
+
+def test_every_link_leads_to_a_heading():
+    """The fragments are those that the site's table of contents makes."""
+    headings = {anchor(line.lstrip("# ").strip()) for line in REFERENCE.read_text().splitlines() if line[:1] == "#"}
+    assert {anchor(row.paragraph) for row in load_rows()} <= headings
+    assert anchor("ping and pong") == "ping-and-pong"
+    assert anchor("The host's") == "the-hosts"
+
+
+@pytest.fixture(scope="module")
+def field_host(tmp_path_factory):
+    """The host that is in the field: the other SDK's adapter, in an environment of its own."""
+    folder = tmp_path_factory.mktemp("field")
+    python = folder / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--no-compile", FIELD_SDK], capture_output=True, text=True,
+        timeout=110,
+    )  # fmt: skip
+    if done.returncode != 0:
+        pytest.skip(f"{FIELD_SDK} can't be had: {done.stderr.strip().splitlines()[-1]}")
+    (folder / "field_algorithm.py").write_text(FIELD_ALGORITHM)
+    return folder, [python, "-m", "procvision_algorithm_sdk.adapter", "--entry", "field_algorithm:Algorithm"]
+
+
+HELD_BY_THE_FIELD = {"shutdown", "unknown-fields", "depth-64-objects", "one-byte-at-a-time", "cancel-unknown"}
+BROKEN_BY_THE_FIELD = {
+    "not-json": "its output has ended",
+    "zero-length": "its output has ended",
+    "major-version": "no frame came in time",
+    "reset": "frame.phase is missing",
+    "no-session": "frame.type is 'result'",
+}
+"""It leaves at a frame that it can't read, talks to any version, and answers what it doesn't know with a verdict."""
+
+
+def test_the_field_s_sdk_gets_a_truthful_scorecard(field_host):
+    folder, command = field_host
+    ids = [word for name in ("hello-first", *HELD_BY_THE_FIELD, *BROKEN_BY_THE_FIELD) for word in ("--row", name)]
+    done = conformance(*ids, "--jobs", 4, "--json", "--", *command, cwd=folder, timeout=110)
+    assert done.returncode == 1, done.stderr
+    rows = rows_of(done)
+    assert {name for name, row in rows.items() if row["level"] == "ok"} == HELD_BY_THE_FIELD
+    assert "frame.sdk_version is '0.0.7'" in rows["hello-first"]["reason"]
+    for name, reason in BROKEN_BY_THE_FIELD.items():
+        assert reason in rows[name]["reason"]
+        assert len(rows[name]["frames"]) >= 2
+
+
+@pytest.mark.skipif("PROCVISION_FIELD_SCORECARD" not in os.environ, reason="a minute: set PROCVISION_FIELD_SCORECARD")
+def test_every_row_ends_with_the_field_s_sdk(field_host):
+    folder, command = field_host
+    done = conformance("--jobs", 8, "--patience-s", 5, "--json", "--", *command, cwd=folder, timeout=115)
+    assert done.returncode == 1
+    assert len(rows_of(done)) == len(load_rows(role="host", kind="process"))
