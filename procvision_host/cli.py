@@ -17,6 +17,7 @@ from procvision_host import exits
 from procvision_host.discovery import AlgorithmRow, UnknownAlgorithmError, discover, find, host_version
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.options import hook_choice, hook_options, run_options
+from procvision_host.sources import sources
 
 if TYPE_CHECKING:
     from procvision_host.hooks import HookRow
@@ -65,6 +66,8 @@ def list_command(as_json: bool) -> None:
     for row in rows:
         state = click.style("ok", fg="green") if row.error is None else click.style(f"broken: {row.error}", fg="red")
         click.echo(f"{row.name:<{width}}  {row.version or '?':<10}  {row.distribution or '?'}  {state}")
+    for source in sources():
+        click.echo(f"{source.scheme}:…  {source.distribution_version or '?'}  {source.distribution or '?'}  a source")
 
 
 @cli.command("show")
@@ -193,7 +196,7 @@ def _problem(row: AlgorithmRow) -> str | None:
 
     try:
         with _own_output():
-            algorithm = load(row)
+            algorithm = load(row).algorithm
             try:
                 algorithm.setup()
             finally:

@@ -1,21 +1,25 @@
 """What algorithms are installed: entry points to rows of name, manifest, distribution or error.
 
 Nothing of a plugin is imported. The manifest is found next to the module that the entry point names, or in a
-package above it; one broken plugin is a row with its reason and leaves the others usable.
+package above it; one broken plugin is a row with its reason and leaves the others usable. SCHEME:REST is asked of the
+source that is installed for the scheme, and becomes a row like any other.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 import attrs
 from importlib_metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
+from procvision_host.sources import SourceRow, sources
 from procvision_sdk.errors import ManifestError, ProcVisionError
 from procvision_sdk.manifest.model import MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import read_manifest
+from procvision_sdk.sources import Made
 
 ALGORITHM_GROUP = "procvision.algorithms"
 
@@ -35,6 +39,8 @@ class AlgorithmRow:
     manifest: Manifest | None
     package_folder: Path | None
     error: str | None
+    make: Callable[[], Made] | None = attrs.field(default=None, repr=False)
+    """How its source makes it; None where the entry point names its class."""
 
     @property
     def version(self) -> str | None:
@@ -49,7 +55,12 @@ def discover() -> list[AlgorithmRow]:
 
 
 def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmRow:
-    """The row that NAME or NAME==VERSION asks for. Raises UnknownAlgorithmError with what there is instead."""
+    """The row that NAME, NAME==VERSION or SCHEME:REST asks for.
+
+    Raises UnknownAlgorithmError with what there is instead.
+    """
+    if ":" in requirement:
+        return _sourced(requirement)
     name, _, version = requirement.partition("==")
     known = discover() if rows is None else rows
     named = [row for row in known if row.name == name]
@@ -67,6 +78,35 @@ def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmR
         if row.error is None:
             return row
     raise UnknownAlgorithmError(f"{name} is installed but broken: {fitting[0].error}")
+
+
+def _sourced(requirement: str) -> AlgorithmRow:
+    scheme, _, rest = requirement.partition(":")
+    known = sources()
+    row = next((_offered(source, requirement, rest) for source in known if source.scheme == scheme), None)
+    if row is None:
+        schemes = ", ".join(f"{source.scheme}:" for source in known) or "none"
+        raise UnknownAlgorithmError(
+            f"no source of algorithms is installed in {sys.prefix} for {scheme[:40]!r}; installed: {schemes}; "
+            "hint: pip install the plugin that provides it into the host's environment"
+        )
+    if row.error is not None:
+        raise UnknownAlgorithmError(f"{requirement} can't be used: {row.error}")
+    return row
+
+
+def _offered(source: SourceRow, requirement: str, rest: str) -> AlgorithmRow:
+    """What a source has under `rest`; whatever goes wrong there is the row's error."""
+    distribution = (source.distribution, source.distribution_version)
+    try:
+        offer = source.offer(rest)
+    except Exception as cause:  # noqa: BLE001 - foreign code: whatever it raises, it is a row
+        error = str(cause) if isinstance(cause, ProcVisionError) else f"{type(cause).__name__}: {cause}"
+        return AlgorithmRow(requirement, source.entry_point, *distribution, None, None, error)
+    manifest = offer.manifest
+    return AlgorithmRow(
+        manifest.name, manifest.entry_point, *distribution, manifest, offer.package_folder, None, offer.make
+    )
 
 
 def _row(entry_point: EntryPoint) -> AlgorithmRow:

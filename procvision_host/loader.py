@@ -10,6 +10,7 @@ from procvision_host.discovery import AlgorithmRow
 from procvision_sdk.algorithm import BaseAlgorithm
 from procvision_sdk.errors import ErrorCode, ProcVisionError
 from procvision_sdk.manifest.model import ANY_PID
+from procvision_sdk.sources import Made
 
 
 class LoadError(ProcVisionError):
@@ -20,10 +21,13 @@ class LoadError(ProcVisionError):
         self.code = code
 
 
-def load(row: AlgorithmRow) -> BaseAlgorithm:
+def load(row: AlgorithmRow) -> Made:
     """Imports the class, checks it and makes one. Raises LoadError, or whatever the vendor's code raises."""
     check_assets(row)
-    return made(_imported(row), row.entry_point)
+    if row.make is not None:
+        return row.make()
+    assert row.manifest is not None
+    return Made(made(_imported(row), row.entry_point), row.manifest)
 
 
 def made(target: Any, entry_point: str) -> BaseAlgorithm:

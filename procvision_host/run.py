@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from procvision_host.discovery import AlgorithmRow
     from procvision_host.hooks import Hooks
     from procvision_sdk.algorithm import BaseAlgorithm
+    from procvision_sdk.sources import Made
 
 _LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -184,9 +185,10 @@ class Host:
         self._closing.enter_context(bind_image_reader(images.read))
         process_id = os.getpid()
         hooks.tell("procvision_host_loaded", lambda: {"algorithm": name, "version": version, "process_id": process_id})
-        algorithm = self._set_up(row)
-        if algorithm is None:
+        made = self._set_up(row)
+        if made is None:
             return
+        algorithm, manifest = made
 
         from procvision_host.calls import CallChecker
         from procvision_host.worker import Worker
@@ -195,10 +197,10 @@ class Host:
         versions = {"algorithm": row.version, "host": host_version(), "python": sys.version.split()[0]}
         worker = Worker(
             algorithm,
-            row.manifest,
+            manifest,
             images,
             told.sessions,
-            CallChecker(row.manifest, self._options.max_pixels),
+            CallChecker(manifest, self._options.max_pixels),
             self._context,
             versions,
         )
@@ -211,11 +213,12 @@ class Host:
         hooks.tell("procvision_host_ready", lambda: {"algorithm": name, "version": version})
         loop.serve(told.around(worker.run), told.answered)
 
-    def _set_up(self, row: AlgorithmRow) -> BaseAlgorithm | None:
+    def _set_up(self, row: AlgorithmRow) -> Made | None:
         from procvision_host.loader import LoadError, load
 
         try:
-            self._algorithm = algorithm = load(row)
+            made = load(row)
+            self._algorithm = algorithm = made.algorithm
             self._loop.cancellation = algorithm.cancellation
             self._setup_began = True
             algorithm.setup()
@@ -230,7 +233,7 @@ class Host:
                 str(code), f"{stage}_failed", text, exits.ALGORITHM_FAILED, {"exception": type(error).__name__}
             )
             return None
-        return algorithm
+        return made
 
     def _draining(self, exit_status: int) -> None:
         assert self._hooks is not None

@@ -1,0 +1,1 @@
+"""Algorithms written against `procvision_algorithm_sdk`, the field's earlier SDK, in a ProcVision host."""

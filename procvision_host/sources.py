@@ -1,0 +1,43 @@
+"""Algorithms by scheme, `legacy:PATH`: the plugins that provide them, asked when one is asked for."""
+
+from __future__ import annotations
+
+import attrs
+from importlib_metadata import EntryPoint, entry_points
+
+from procvision_sdk.sources import SOURCE_GROUP, Offer
+
+
+@attrs.frozen
+class SourceRow:
+    """One installed source; nothing of it is imported until it is asked."""
+
+    scheme: str
+    entry_point: str
+    distribution: str | None
+    distribution_version: str | None
+    declared: EntryPoint = attrs.field(repr=False)
+
+    def offer(self, rest: str) -> Offer:
+        """What the source has under `rest`. Raises whatever foreign code may raise, TypeError for what is no offer."""
+        offer = self.declared.load()(rest)
+        if not isinstance(offer, Offer):
+            raise TypeError(
+                f"{self.entry_point} gave {type(offer).__name__}, a source gives procvision_sdk.sources.Offer"
+            )
+        return offer
+
+
+def sources() -> list[SourceRow]:
+    """The installed sources by scheme."""
+    rows = [
+        SourceRow(
+            declared.name,
+            declared.value,
+            declared.dist.metadata["Name"] if declared.dist is not None else None,
+            declared.dist.version if declared.dist is not None else None,
+            declared,
+        )
+        for declared in entry_points(group=SOURCE_GROUP)
+    ]
+    return sorted(rows, key=lambda row: row.scheme)
