@@ -2,6 +2,7 @@
 
     call_record    every answered call
     debug_record   what an algorithm published in it
+    Bounded        the values of a metric's label, so many and no more
 
 A hook plugin that keeps or sends results takes these, so that a consumer reads one form wherever it comes from.
 """
@@ -11,6 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from procvision_sdk.wire.messages import PHASES
+
+MAX_LABEL_VALUES = 64
+"""Manifests have a handful of steps and the protocol some dozens of kinds; more are a peer's nonsense."""
+OTHER = "other"
+"""The value of a label for whatever has no value of its own."""
 NO_VERDICT = "NONE"
 """The verdict of a call that has none: `pre`, `info`, `reset`, and whatever was answered with status ERROR."""
 
@@ -83,3 +90,28 @@ def _named(call: Mapping[str, Any], ended_at_ns: int) -> dict[str, Any]:
         "trace_id": trace_id(call),
         "final": bool(call.get("final")),
     }
+
+
+class Bounded:
+    """The values of one label: the first `MAX_LABEL_VALUES` as they are, `none` for null, `other` for the rest.
+
+    What a runner or an algorithm may choose freely (a step's number, an error code) must not make series without end.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def bounded(self, value: object) -> str:
+        """The label's value for it."""
+        text = "none" if value is None else str(value)[:80]
+        if text not in self._known:
+            if len(self._known) >= MAX_LABEL_VALUES:
+                return OTHER
+            self._known.add(text)
+        return text
+
+
+def bounded_phase(call: Mapping[str, Any]) -> str:
+    """The call's phase, `other` where it is none."""
+    phase = call.get("phase")
+    return phase if phase in PHASES else OTHER

@@ -15,8 +15,9 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from procvision_prometheus.metrics import MAX_VALUES, OTHER, HostMetrics
+from procvision_prometheus.metrics import HostMetrics
 from procvision_prometheus.page import open_page
+from procvision_sdk.records import MAX_LABEL_VALUES, OTHER
 from procvision_sdk.testing.hook_hosts import PATIENCE_S, HookHost
 
 
@@ -206,14 +207,14 @@ def test_a_scraper_that_hangs_holds_nobody_up(start: Start, tmp_path: Path) -> N
 def test_labels_are_bounded() -> None:
     """However many steps and kinds a peer thinks of."""
     metrics = HostMetrics("a", "1", 1)
-    for number in range(3 * MAX_VALUES):
+    for number in range(3 * MAX_LABEL_VALUES):
         call = {"phase": f"phase {number}", "step_index": number}
         answer = {"type": "error", "status": "ERROR", "error_code": "1006", "data": {"kind": f"kind {number}"}}
         metrics.call_finished(call, answer, 0.1)
     page = Scraped(open_page(metrics.registry, "127.0.0.1", 0, 1).target)
-    assert page("procvision_errors_total") == 3 * MAX_VALUES
+    assert page("procvision_errors_total") == 3 * MAX_LABEL_VALUES
     steps = {has["step"] for name, has, _ in page.samples if name == "procvision_errors_total"}
-    assert len(steps) == MAX_VALUES + 1
+    assert len(steps) == MAX_LABEL_VALUES + 1
     assert OTHER in steps
 
 

@@ -1,7 +1,6 @@
 """The metrics of one host, in a registry of their own.
 
-Labels are bounded: what a call or an algorithm may choose freely (a step's number, an error's code or kind) gets a
-series of its own only for the first `MAX_VALUES` values; further ones are counted under `other`.
+Labels are bounded, see `procvision_sdk.records.Bounded`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from procvision_sdk.records import NO_VERDICT, error_kind, verdict
-from procvision_sdk.wire.messages import PHASES
+from procvision_sdk.records import NO_VERDICT, Bounded, bounded_phase, error_kind, verdict
 
-OTHER = "other"
-MAX_VALUES = 64
-"""Manifests have a handful of steps and the protocol some dozens of kinds; more are a peer's nonsense."""
 MAX_SESSIONS = 1024
 """As many sessions as the host itself remembers as open; the oldest counts as ended."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -66,9 +61,8 @@ class HostMetrics:
 
     def call_finished(self, call: Mapping[str, Any], answer: Mapping[str, Any], seconds: float) -> None:
         """One call was answered."""
-        phase = call["phase"] if call["phase"] in PHASES else OTHER
         step = self._steps.bounded(call["step_index"])
-        named = (self._algorithm, phase, step)
+        named = (self._algorithm, bounded_phase(call), step)
         status = "OK" if answer.get("status") == "OK" else "ERROR"
         self._calls.labels(*named, status).inc()
         self._seconds.labels(*named).observe(seconds)
@@ -92,19 +86,3 @@ class HostMetrics:
         """A session ended."""
         self._open.pop(session_id, None)
         self._sessions.set(len(self._open))
-
-
-class Bounded:
-    """The values of one label: the first `MAX_VALUES` as they are, `none` for null, `other` for the rest."""
-
-    def __init__(self) -> None:
-        self._known: set[str] = set()
-
-    def bounded(self, value: object) -> str:
-        """The label's value for it."""
-        text = "none" if value is None else str(value)[:80]
-        if text not in self._known:
-            if len(self._known) >= MAX_VALUES:
-                return OTHER
-            self._known.add(text)
-        return text
