@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from procvision_sdk.session import Session
+    from procvision_sdk.testing.lent import LentPictures
     from procvision_sdk.testing.samples import SamplePictures
 
 
@@ -25,3 +27,14 @@ def inspection_session() -> Session:
     from procvision_sdk.session import Session
 
     return Session("test-session", {"product_code": "TEST"})
+
+
+@pytest.fixture
+def lent_pictures() -> Iterator[LentPictures]:
+    """Shared memory for `read_image_from_shared_memory`, for tests that call the algorithm's methods by hand."""
+    from procvision_sdk.images.reading import bind_image_reader
+    from procvision_sdk.testing.lent import LentPictures
+
+    lent = LentPictures()
+    with bind_image_reader(lent.read):
+        yield lent

@@ -16,6 +16,7 @@ from procvision_sdk import Failed, Ng, Ok, Prepared, Session
 from procvision_sdk.manifest.parameters import ParameterSchema
 from procvision_sdk.manifest.reading import parse_manifest
 from procvision_sdk.results import check_returned
+from procvision_sdk.testing.lent import LentPictures
 
 GS1_TEXT = "(01)09501101020917(17)271231(21)SN42"
 
@@ -23,14 +24,14 @@ GS1_TEXT = "(01)09501101020917(17)271231(21)SN42"
 class Station:
     """One algorithm and pictures for it."""
 
-    def __init__(self, memory: Any) -> None:
+    def __init__(self, pictures: LentPictures) -> None:
         self.algorithm = CodeReader()
         self.algorithm.setup()
-        self._memory = memory
+        self._pictures = pictures
 
     def execute(self, picture: Any, session: Session | None = None, step: int = 1, **params: Any) -> Any:
         session = session if session is not None else Session("s1")
-        returned = self.algorithm.execute(step, "P1", session, DEFAULTS | params, *self._memory.put(picture))
+        returned = self.algorithm.execute(step, "P1", session, DEFAULTS | params, *self._pictures.put(picture))
         check_returned(returned, "execute", (picture.shape[1], picture.shape[0]))
         return returned
 
@@ -44,8 +45,8 @@ class Station:
 
 
 @pytest.fixture
-def station(memory: Any) -> Station:
-    return Station(memory)
+def station(lent_pictures: LentPictures) -> Station:
+    return Station(lent_pictures)
 
 
 @pytest.fixture

@@ -5,17 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from procvision_sdk.images.reading import bind_image_reader
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "deeppcb.py"
 
@@ -51,31 +47,3 @@ def board() -> NDArray[np.uint8]:
     cv2.rectangle(picture, (430, 250), (590, 420), 25, 10)
     cv2.putText(picture, "PV 7", (460, 350), cv2.FONT_HERSHEY_SIMPLEX, 1.5, 25, 5)
     return picture
-
-
-class Memory:
-    """Stands in for shared memory: pictures by id."""
-
-    def __init__(self) -> None:
-        self._pictures: dict[str, NDArray[np.uint8]] = {}
-
-    def put(self, picture: NDArray[np.uint8]) -> tuple[str, dict[str, Any]]:
-        """An id and the image_meta for a picture, seen as the host gives it: read-only, MONO as a broadcast view."""
-        shared_mem_id = f"test:{len(self._pictures)}"
-        array = picture if picture.ndim == 3 else np.broadcast_to(picture[:, :, None], (*picture.shape, 3))
-        array = array.view()
-        array.flags.writeable = False
-        self._pictures[shared_mem_id] = array
-        return shared_mem_id, {"width": picture.shape[1], "height": picture.shape[0]}
-
-    def read(self, shared_mem_id: str, image_meta: Mapping[str, Any]) -> Any:
-        """The reader that is bound while the test runs."""
-        return self._pictures[shared_mem_id]
-
-
-@pytest.fixture
-def memory() -> Iterator[Memory]:
-    """Shared memory for `read_image_from_shared_memory`."""
-    held = Memory()
-    with bind_image_reader(held.read):
-        yield held

@@ -17,6 +17,7 @@ from procvision_sdk import Failed, Ng, Ok, Prepared, Session
 from procvision_sdk.manifest.reading import parse_manifest
 from procvision_sdk.results import check_returned
 from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
+from procvision_sdk.testing.lent import LentPictures
 
 Gray = NDArray[np.uint8]
 MANIFEST_BYTES = files("procvision_pcb").joinpath("manifest.json").read_bytes()
@@ -26,23 +27,23 @@ DEFAULTS: dict[str, Any] = {p["key"]: p["default"] for p in json.loads(MANIFEST_
 class Station:
     """One algorithm and pictures for it."""
 
-    def __init__(self, memory: Any) -> None:
+    def __init__(self, pictures: LentPictures) -> None:
         self.algorithm = PcbCompare()
         self.algorithm.setup()
-        self._memory = memory
+        self._pictures = pictures
 
     def pre(self, session: Session, picture: Gray, **params: Any) -> Any:
-        return self.algorithm.pre_execute(1, "P1", session, DEFAULTS | params, *self._memory.put(picture))
+        return self.algorithm.pre_execute(1, "P1", session, DEFAULTS | params, *self._pictures.put(picture))
 
     def execute(self, session: Session, picture: Gray, **params: Any) -> Any:
-        returned = self.algorithm.execute(1, "P1", session, DEFAULTS | params, *self._memory.put(picture))
+        returned = self.algorithm.execute(1, "P1", session, DEFAULTS | params, *self._pictures.put(picture))
         check_returned(returned, "execute", (picture.shape[1], picture.shape[0]))
         return returned
 
 
 @pytest.fixture
-def station(memory: Any) -> Station:
-    return Station(memory)
+def station(lent_pictures: LentPictures) -> Station:
+    return Station(lent_pictures)
 
 
 def damaged(board: Gray) -> Gray:
@@ -112,11 +113,13 @@ def test_a_reference_that_can_t_be_learnt_leaves_the_session_without_one(station
     assert station.execute(session, board).code == "1003"
 
 
-def test_after_a_restart_the_session_is_told_to_learn_again(station: Station, memory: Any, board: Gray) -> None:
+def test_after_a_restart_the_session_is_told_to_learn_again(
+    station: Station, lent_pictures: LentPictures, board: Gray
+) -> None:
     """Its state came back from a store, the learnt reference didn't."""
     session = Session("s1")
     station.pre(session, board)
-    answer = Station(memory).execute(session, board)
+    answer = Station(lent_pictures).execute(session, board)
     assert answer.code == "1003"
     assert "restarted" in answer.message
 

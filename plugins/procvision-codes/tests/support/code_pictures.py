@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -70,23 +69,3 @@ def turned(picture: Gray, degrees: float, ground: int = 255) -> Gray:
 
 MANIFEST: dict[str, Any] = json.loads(files("procvision_codes").joinpath("manifest.json").read_bytes())
 DEFAULTS: dict[str, Any] = {p["key"]: p["default"] for p in MANIFEST["steps"][0]["params"] if "default" in p}
-
-
-class Memory:
-    """Stands in for shared memory: pictures by id."""
-
-    def __init__(self) -> None:
-        self._pictures: dict[str, NDArray[np.uint8]] = {}
-
-    def put(self, picture: NDArray[np.uint8]) -> tuple[str, dict[str, Any]]:
-        """An id and the image_meta for a picture, seen as the host gives it: read-only, MONO as a broadcast view."""
-        shared_mem_id = f"test:{len(self._pictures)}"
-        array = picture if picture.ndim == 3 else np.broadcast_to(picture[:, :, None], (*picture.shape, 3))
-        array = array.view()
-        array.flags.writeable = False
-        self._pictures[shared_mem_id] = array
-        return shared_mem_id, {"width": picture.shape[1], "height": picture.shape[0]}
-
-    def read(self, shared_mem_id: str, image_meta: Mapping[str, Any]) -> Any:
-        """The reader that is bound while the test runs."""
-        return self._pictures[shared_mem_id]
