@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from procvision_runner.slots import Lease
     from procvision_runner.supervisor import Supervisor
     from procvision_sdk.wire.messages import Result
+
+_log = logging.getLogger("procvision.runner")
 
 
 class Hold:
@@ -168,11 +171,14 @@ class Attempts:
 
     def _conclude(self, result: CallResult | None = None, error: BaseException | None = None) -> None:
         self._let_go()
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            assert result is not None
-            self.future.set_result(result)
+        try:
+            if error is not None:
+                self.future.set_exception(error)
+            else:
+                assert result is not None
+                self.future.set_result(result)
+        except BaseException:  # noqa: BLE001 - a callback's SystemExit: this thread reads other calls' answers
+            _log.exception("a callback of a call's Future raised")
 
     # --- both -----------------------------------------------------------------------------------------------
 

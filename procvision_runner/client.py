@@ -175,6 +175,17 @@ class Client:
         Raises CallError. `on_freed` runs once, when the host can't touch the call's picture any more.
         """
         pending = self._begin(call, timeout_s, on_freed, None)
+        try:
+            self._wait_for(pending)
+        except BaseException:
+            self._orphan(pending)
+            raise
+        if pending.error is not None:
+            raise pending.error
+        assert pending.answer is not None
+        return pending.answer, pending.took_s
+
+    def _wait_for(self, pending: Pending) -> None:
         while not pending.ended:
             if self._try_to_lead(pending):
                 try:
@@ -186,10 +197,16 @@ class Client:
                 pending.woken.wait(max(0.0, pending.deadline - time.monotonic()))
             if not pending.ended and time.monotonic() >= pending.deadline:
                 self._give_up(pending)
-        if pending.error is not None:
-            raise pending.error
-        assert pending.answer is not None
-        return pending.answer, pending.took_s
+
+    def _orphan(self, pending: Pending) -> None:
+        """Its caller was interrupted: the call is cancelled, and the attendant sees to its end and its slot's."""
+        with self._lock:
+            if pending.ended:
+                return
+            pending.future = Future()
+            self._submitted += 1
+        self._send(Cancel(request_id=pending.call.request_id), time.monotonic() + 1.0)
+        self._wake_attendant()
 
     def submit(
         self, call: Call, timeout_s: float, on_freed: Callable[[], None] | None = None
@@ -234,7 +251,12 @@ class Client:
         except BaseException:
             pending.free()
             raise
-        if not self._write(frame, pending.deadline) and not self._stopping:
+        try:
+            written = self._write(frame, pending.deadline)
+        except BaseException:
+            self.kill(EndKind.STOPPED, "was written to by a thread that was interrupted")
+            raise
+        if not written and not self._stopping:
             # A torn frame can't be taken back: this host is of no use any more. Its end is what the call ends of.
             pending.deadline += _EXIT_PATIENCE_S
             self.kill(EndKind.NOT_READING, "did not read its stdin")
@@ -328,7 +350,12 @@ class Client:
         tick_at = self._connection.deadline
         until = deadline if tick_at is None or tick_at > deadline else tick_at
         if self._poller.poll(max(0.0, until - now) * 1000 + 0.5):
-            self._read_stdout()
+            try:
+                self._read_stdout()
+            except BaseException:
+                # What was read may be lost, so what follows can't be told apart any more.
+                self.kill(EndKind.STOPPED, "was read by a thread that was interrupted")
+                raise
         if tick_at is not None and time.monotonic() >= tick_at:
             self._tick()
 

@@ -262,7 +262,7 @@ class EventBus:
             for listener in self._listeners:
                 try:
                     listener(event)
-                except Exception:  # noqa: BLE001 - foreign code
+                except BaseException:  # noqa: BLE001 - foreign code: not even its SystemExit ends this thread
                     _log.exception("a listener raised at %s", event.NAME)
 
     def close(self, timeout_s: float = 2.0) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import select
 import threading
@@ -10,6 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
+
+_log = logging.getLogger("procvision.runner")
 
 MAX_LINE_BYTES = 64 * 1024
 """A line without an end is cut here: a host that floods stderr must not fill the runner's memory."""
@@ -55,7 +58,14 @@ class HostLog:
             self.records.extend(records)
         if self._on_record is not None:
             for record in records:
-                self._on_record(record)
+                self._tell(self._on_record, record)
+
+    @staticmethod
+    def _tell(on_record: Callable[[Mapping[str, Any]], None], record: Mapping[str, Any]) -> None:
+        try:
+            on_record(record)
+        except BaseException:  # noqa: BLE001 - foreign code, on the thread that also reads answers
+            _log.exception("what is told of a host's log raised")
 
     def settle(self, limit_s: float) -> None:
         """Reads to the end, for as long as that takes at the most: the last lines say why a host went."""

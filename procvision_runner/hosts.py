@@ -80,9 +80,10 @@ class Host(Watcher):
         if environment is None:
             environment = options.environment.environment(os.environ)
         self.process = HostProcess(command, environment)
-        options.limits.apply(self.process.process_id)
-        log = HostLog(self.process.stderr, options.runner.log_records, on_log)
-        self.client = Client(self.process, options.runner, log, self)
+        with self.process.ended_on_error():
+            options.limits.apply(self.process.process_id)
+            log = HostLog(self.process.stderr, options.runner.log_records, on_log)
+            self.client = Client(self.process, options.runner, log, self)
 
     def __repr__(self) -> str:
         return f"<Host {self.number} ({self.process.process_id})>"

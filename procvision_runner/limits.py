@@ -25,6 +25,9 @@ def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: int 
         raise ValueError(f"{type(instance).__name__}.{attribute.name} is {value}: it is not below 0, or None")
 
 
+_CPU_LAST_WORDS_S = 2
+
+
 @attrs.frozen(kw_only=True)
 class ResourceLimits:
     """None leaves a limit as the runner has it."""
@@ -45,8 +48,12 @@ class ResourceLimits:
             with contextlib.suppress(ProcessLookupError):
                 _, hard = resource.prlimit(process_id, number)
                 bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                # At the hard limit of CPU time comes SIGKILL, which tells nobody why; at the soft one SIGXCPU.
+                highest = bound + _CPU_LAST_WORDS_S if number == resource.RLIMIT_CPU else bound
+                if hard != resource.RLIM_INFINITY:
+                    highest = min(highest, hard)
                 with contextlib.suppress(PermissionError):
-                    resource.prlimit(process_id, number, (bound, bound))
+                    resource.prlimit(process_id, number, (bound, highest))
 
     def _values(self) -> list[tuple[int, int]]:
         wanted = [

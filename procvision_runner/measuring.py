@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from procvision_runner.admission import Admission
     from procvision_runner.hosts import Host
     from procvision_runner.journal import Journal
+
+_log = logging.getLogger("procvision.runner")
 
 
 class Gauge:
@@ -49,7 +52,11 @@ class Gauge:
         return self._interval_s
 
     def _measure(self, host: Host) -> None:
-        usage = usage_of(host.process.process_id)
+        try:
+            usage = usage_of(host.process.process_id)
+        except OSError as error:
+            _log.warning("host %s can't be measured: %s", host.number, error)
+            return
         if not usage.processes:
             return
         cpu_percent = self._journal.metrics.measured(usage)

@@ -7,12 +7,13 @@ so that everything it started can be found when it has to go.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from procvision_runner.errors import LaunchError
@@ -49,7 +50,19 @@ class HostProcess:
         os.set_blocking(self.stdin, False)
         self.process_id = self._popen.pid
         self._oom_kills_before = oom_kills()
-        self.pidfd = os.pidfd_open(self.process_id)
+        self.pidfd = -1
+        with self.ended_on_error():
+            self.pidfd = os.pidfd_open(self.process_id)
+
+    @contextlib.contextmanager
+    def ended_on_error(self) -> Iterator[None]:
+        """What goes wrong in the block, such as a lack of descriptors, leaves no process behind."""
+        try:
+            yield
+        except BaseException:
+            self.kill_tree()
+            self.release()
+            raise
 
     @property
     def exit_status(self) -> int | None:
@@ -59,6 +72,10 @@ class HostProcess:
     def wait(self, timeout_s: float) -> int | None:
         """Its exit status, or None if it still runs after the timeout."""
         if self._popen.poll() is None:
+            if self.pidfd < 0:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._popen.wait(timeout_s)
+                return self._popen.poll()
             poller = select.poll()
             poller.register(self.pidfd, select.POLLIN)
             poller.poll(max(0.0, timeout_s) * 1000)
@@ -84,17 +101,23 @@ class HostProcess:
 
     def kill_tree(self) -> None:
         """SIGKILL for the process and whatever it started, until nothing of it is left."""
-        doomed = tree(self.process_id)
         deadline = time.monotonic() + _KILL_PATIENCE_S
-        while True:
-            for process_id in doomed:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(process_id, signal.SIGKILL)
-            self.wait(0.05)
-            doomed = tree(self.process_id) or self._holders()
-            if not doomed or time.monotonic() > deadline:
-                return
-            time.sleep(0.005)
+        try:
+            doomed = tree(self.process_id)
+            while True:
+                for process_id in doomed:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(process_id, signal.SIGKILL)
+                self.wait(0.05)
+                doomed = tree(self.process_id) or self._holders()
+                if not doomed or time.monotonic() > deadline:
+                    return
+                time.sleep(0.005)
+        except OSError:
+            # No descriptor is left to read /proc with. The group is not the whole tree, but the host is in it.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process_id, signal.SIGKILL)
+            self.wait(_KILL_PATIENCE_S)
 
     def _holders(self) -> set[int]:
         """The processes that still hold the host's end of a pipe: its offspring, even where it left the tree.
@@ -117,7 +140,8 @@ class HostProcess:
         for stream in (self._popen.stdout, self._popen.stderr):
             assert stream is not None
             stream.close()
-        os.close(self.pidfd)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
 
 
 def oom_kills() -> int:
@@ -130,22 +154,27 @@ def oom_kills() -> int:
 def tree(leader: int) -> set[int]:
     """The living processes of a session and their descendants, those included that left the session.
 
-    `leader` is the session's first process, which need not live any more.
+    `leader` is the session's first process, which need not live any more. Raises OSError without a descriptor to read
+    /proc with: an empty set would say that nothing lives.
     """
     parents: dict[int, int] = {}
     members: set[int] = set()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
-        with contextlib.suppress(OSError, ValueError, IndexError):
+        try:
             # state, parent, process group, session, after the name in parentheses, which may hold anything.
             fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-            if fields[0] in "ZX":
-                continue
-            process_id = int(entry.name)
-            parents[process_id] = int(fields[1])
-            if int(fields[3]) == leader:
-                members.add(process_id)
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                raise
+            continue  # it has ended meanwhile
+        if len(fields) < 4 or fields[0] in "ZX":
+            continue
+        process_id = int(entry.name)
+        parents[process_id] = int(fields[1])
+        if int(fields[3]) == leader:
+            members.add(process_id)
     grown = True
     while grown:
         below = {child for child, parent in parents.items() if parent in members and child not in members}

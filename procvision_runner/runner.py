@@ -67,9 +67,10 @@ class Runner:
         if self._client is not None:
             raise RuntimeError("this Runner was started already: make a new one for a new host")
         process = HostProcess(self.command, self.options.environment)
-        log = HostLog(process.stderr, self.options.log_records, self._on_log)
-        self._client = client = Client(process, self.options, log)
-        self._slots = SlotPool(self.options.max_slots)
+        with process.ended_on_error():
+            log = HostLog(process.stderr, self.options.log_records, self._on_log)
+            self._client = client = Client(process, self.options, log)
+            self._slots = SlotPool(self.options.max_slots)
         try:
             self._info = get_ready(client, self.options)
         except BaseException:

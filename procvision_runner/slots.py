@@ -48,7 +48,10 @@ class Slot:
         pages = -(-capacity // mmap.PAGESIZE)
         self.capacity = pages * mmap.PAGESIZE
         size = PAYLOAD_OFFSET + self.capacity
-        self.name, self._descriptor = _made_and_locked()
+        try:
+            self.name, self._descriptor = _made_and_locked()
+        except OSError as error:
+            raise SlotsExhaustedError(f"no slot can be made in {SHM_FOLDER}: {error.strerror}") from error
         try:
             # Reserved now: running out of shared memory is an error here and a SIGBUS later.
             os.posix_fallocate(self._descriptor, 0, size)
@@ -193,7 +196,7 @@ class SlotPool:
         self._returned = threading.Condition(threading.Lock())
         self._closed = False
         # Runs at the interpreter's end too: nothing stays in shared memory because somebody forgot to close.
-        self._finalizer = weakref.finalize(self, _remove_all, self._all)
+        self._finalizer = weakref.finalize(self, _remove_all, self._all, os.getpid())
         remove_leftovers()
 
     def lease(self, picture: Picture | tuple[int, int, ColorSpace], timeout_s: float) -> Lease:
@@ -249,8 +252,9 @@ class SlotPool:
             return len(self._all) - len(self._free)
 
 
-def _remove_all(slots: list[Slot]) -> None:
-    while slots:
+def _remove_all(slots: list[Slot], owner: int) -> None:
+    # A fork of the runner's ends, too, and must not take the runner's pictures with it.
+    while slots and os.getpid() == owner:
         slots.pop().remove()
 
 

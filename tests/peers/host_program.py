@@ -1,9 +1,10 @@
 """A host that misbehaves as its arguments say: raw frames, the standard library only.
 
-    python host_program.py --crash-after 2 --never-pong
+    python host_program.py crash --after 2 --never-pong
 
 Without arguments it behaves. A call's answer echoes the call: `data.debug.echo` holds `user_params`, so that whoever
-called can tell its own answer from another's.
+called can tell its own answer from another's; `process_id` who answered; `next_waits` whether there was already more
+to read. `user_params` may ask for more: `takes` seconds, `tell` limits or environment, and `misbehave` with --asked.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
+import select
 import signal
 import subprocess
 import sys
@@ -88,6 +91,8 @@ class Peer:
             }
         )
         self.receive()
+        if options.first is not None and self.is_first(options.first):
+            options.setup_fails = None
         if options.setup_fails == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif options.setup_fails == "error":
@@ -120,26 +125,38 @@ class Peer:
 
     def answer(self, call: dict[str, Any]) -> None:
         options = self.options
-        misbehaves = self.calls > options.after and not self.spared()
+        params = call.get("user_params") or {}
+        misbehaves = self.calls > options.after and (not options.asked or params.get("misbehave")) and not self.spared()
         if misbehaves and options.misbehaviour is not None:
             getattr(self, "do_" + options.misbehaviour.replace("-", "_"))(call)
             return
-        time.sleep(options.takes)
+        time.sleep(params.get("takes", options.takes))
         self.send(self.result(call))
 
     def spared(self) -> bool:
         """With --once a file says that an earlier process has misbehaved already."""
-        marker = self.options.once
-        if marker is None:
-            return False
+        return self.options.once is not None and not self.is_first(self.options.once)
+
+    @staticmethod
+    def is_first(marker: str) -> bool:
+        """Whether no process has made the file yet."""
         try:
             os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
-            return True
-        return False
+            return False
+        return True
 
     def result(self, call: dict[str, Any], request_id: str | None = None) -> dict[str, Any]:
-        data: dict[str, Any] = {"debug": {"echo": call.get("user_params"), "process_id": os.getpid()}}
+        params = call.get("user_params") or {}
+        debug = {"echo": call.get("user_params"), "process_id": os.getpid(), "next_waits": next_waits()}
+        if params.get("tell") == "limits":
+            debug["told"] = {
+                name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[0]
+                for name in ("DATA", "CPU", "NOFILE", "NPROC", "CORE")
+            }
+        elif params.get("tell") == "environment":
+            debug["told"] = dict(os.environ)
+        data: dict[str, Any] = {"debug": debug}
         if call["phase"] == "execute":
             data["result_status"] = self.options.verdict
             if self.options.verdict == "NG":
@@ -220,6 +237,19 @@ class Peer:
     def do_gpu(self, call: dict[str, Any]) -> None:
         self.send(self.error(call, "gpu_out_of_memory", "1004", retryable=True))
 
+    def do_burn(self, _: dict[str, Any]) -> None:
+        while True:
+            pass
+
+    def do_open_files(self, _: dict[str, Any]) -> None:
+        """Until there are none left, which it says and dies of."""
+        try:
+            while True:
+                os.open("/dev/null", os.O_RDONLY)
+        except OSError as error:
+            os.write(2, f"{error.strerror}\n".encode())
+            os._exit(3)
+
     def do_grow(self, call: dict[str, Any]) -> None:
         kept = []
         try:
@@ -243,6 +273,11 @@ class Peer:
         }
 
 
+def next_waits() -> bool:
+    """Whether the next call is in the pipe already."""
+    return bool(select.select([IN], [], [], 0)[0])
+
+
 def hang() -> None:
     while True:
         time.sleep(3600)
@@ -263,6 +298,7 @@ def main() -> None:
     parser.add_argument("misbehaviour", nargs="?", choices=MISBEHAVIOURS, help="at a call")
     parser.add_argument("--after", type=int, default=0, help="behave for so many calls first")
     parser.add_argument("--once", metavar="FILE", help="misbehave only if FILE isn't there yet, and make it")
+    parser.add_argument("--asked", action="store_true", help="misbehave only at calls that ask for it")
     parser.add_argument("--takes", type=float, default=0.0, help="seconds that a call takes")
     parser.add_argument("--late", type=float, default=1.0, help="seconds until a late answer")
     parser.add_argument("--verdict", choices=["OK", "NG"], default="OK")
@@ -272,6 +308,7 @@ def main() -> None:
     parser.add_argument("--version", default="1.0", help="of the protocol")
     parser.add_argument("--garbage", choices=["start"])
     parser.add_argument("--setup-fails", choices=["crash", "error", "hang"])
+    parser.add_argument("--first", metavar="FILE", help="no failure of setup if FILE isn't there yet; makes it")
     parser.add_argument("--never-pong", action="store_true")
     parser.add_argument("--no-pong-after", type=int, default=0, help="no pong once so many calls came")
     parser.add_argument("--other-pong", action="store_true", help="pongs of another id")

@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 
 from procvision_runner.limits import EnvironmentPolicy
 from procvision_runner.options import RunnerOptions, SupervisorOptions
 from procvision_runner.restart import RestartPolicy
 from procvision_runner.retry import RetryPolicy
+from procvision_runner.standing import SupervisorState
 from procvision_runner.supervisor import Supervisor
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
+PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 HOST_PROGRAM = str(Path(__file__).with_name("host_program.py"))
 MARK = "PROCVISION_TEST_MARK"
 PATIENCE_S = 10.0
@@ -111,8 +114,27 @@ def wait_until(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -
 
 @contextlib.contextmanager
 def supervised(*arguments: str, options: SupervisorOptions = QUICK, **more: Any) -> Iterator[Supervisor]:
-    """A supervised host program; afterwards nothing of it is left."""
+    """A supervised host program; afterwards nothing of it is left, and every slot came back."""
     with nothing_left() as mark:
-        command = [sys.executable, "-S", HOST_PROGRAM, *arguments]
-        with Supervisor(command=command, options=marked(options, mark), name="peer", **more) as supervisor:
+        options = marked(options, mark)
+        with Supervisor(command=peer(*arguments), options=options, name="peer", **more) as supervisor:
+            slots = supervisor.slots
             yield supervisor
+            if not supervisor.stopping:
+                assert wait_until(lambda: slots.leased == 0), f"{slots.leased} slots are still on lease"
+
+
+def peer(*arguments: str) -> list[str]:
+    """The command of a host program; -S and no more, so that it starts in a moment."""
+    return [sys.executable, "-S", HOST_PROGRAM, *arguments]
+
+
+def ready_again(supervisor: Supervisor) -> bool:
+    return wait_until(lambda: supervisor.state is SupervisorState.READY)
+
+
+def echo(supervisor: Any, number: int, **more: Any) -> Any:
+    """A call's own number, as the answer repeats it."""
+    params = {"number": number, **more.pop("params", {})}
+    result = supervisor.execute(PICTURE, pid="A", user_params=params, timeout_s=5.0, **more)
+    return result.debug["echo"]["number"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from pathlib import Path
@@ -11,11 +10,14 @@ from typing import Any
 import attrs
 import pytest
 from supervising import (
-    HOST_PROGRAM,
+    PICTURE,
     QUICK,
     QUICK_HEARTBEAT,
+    echo,
     marked,
     nothing_left,
+    peer,
+    ready_again,
     supervised,
     wait_until,
     with_runner,
@@ -46,24 +48,16 @@ def failing(supervisor: Supervisor, kind: type[CallError], cause: str, **more: A
     ends: list[BaseException | None] = []
     began = time.monotonic()
     with pytest.raises(kind) as caught:
-        supervisor.execute(pid="A", **more)
+        supervisor.execute(PICTURE, pid="A", **more)
     assert time.monotonic() - began < TIMEOUT_S + QUICK.cancel_grace_s + SLACK_S
     assert caught.value.cause == cause
     assert caught.value.facts is not None
-    future = supervisor.submit("execute", pid="A", **more)
+    future = supervisor.submit("execute", PICTURE, pid="A", **more)
     future.add_done_callback(lambda done: ends.append(done.exception()))
     error = future.exception(timeout=TIMEOUT_S + QUICK.cancel_grace_s + 2 * SLACK_S)
     assert type(error) is kind
     assert wait_until(lambda: ends == [error])
     return caught.value
-
-
-def ready_again(supervisor: Supervisor) -> bool:
-    return wait_until(lambda: supervisor.state is SupervisorState.READY)
-
-
-def echo(supervisor: Supervisor, number: int) -> Any:
-    return supervisor.execute(pid="A", user_params={"number": number}, timeout_s=5.0).debug["echo"]["number"]
 
 
 # --- that never become ready ------------------------------------------------------------------------------------
@@ -88,7 +82,7 @@ def test_host_that_never_becomes_ready_is_not_started_twice(arguments: list[str]
     options = with_runner(QUICK, handshake_timeout_s=0.5, ready_timeout_s=0.5)
     with nothing_left() as mark:
         supervisor = Supervisor(
-            command=[sys.executable, "-S", HOST_PROGRAM, *arguments],
+            command=peer(*arguments),
             options=marked(options, mark),
             listeners=[events.append],
         )
@@ -98,7 +92,7 @@ def test_host_that_never_becomes_ready_is_not_started_twice(arguments: list[str]
         assert time.monotonic() - began < 1.0 + SLACK_S
         assert supervisor.state is SupervisorState.BROKEN
         with pytest.raises(RunnerStoppedError):
-            supervisor.execute(pid="A")
+            supervisor.execute(PICTURE, pid="A")
         assert supervisor.stop() is None
     assert [event.NAME for event in events].count("host_starting") == 1
 
@@ -151,7 +145,7 @@ def test_late_answer_is_recorded_and_not_taken_for_the_next_calls(tmp_path: Path
     with supervised("late", "--late", "1.2", "--once", str(tmp_path / "once"), options=options) as supervisor:
         before = supervisor.process_id
         with pytest.raises(CallTimeoutError):
-            supervisor.execute(pid="A")
+            supervisor.execute(PICTURE, pid="A")
         assert echo(supervisor, 7) == 7
         assert supervisor.process_id == before
         assert supervisor.unexpected_answers == 1
@@ -166,7 +160,7 @@ def test_host_without_pongs_is_replaced_also_during_a_call(arguments: list[str])
     with supervised("hang", *arguments, options=options) as supervisor:
         before = supervisor.process_id
         with pytest.raises(HostDiedError) as caught:
-            supervisor.execute(pid="A")
+            supervisor.execute(PICTURE, pid="A")
         assert caught.value.cause == "unresponsive"
         assert "did not answer 2 pings" in str(caught.value)
         assert ready_again(supervisor)
@@ -191,7 +185,7 @@ def test_crash_names_its_signal_and_the_next_call_finds_a_new_host(tmp_path: Pat
     with supervised("crash", "--after", "3", "--once", str(tmp_path / "once")) as supervisor:
         assert [echo(supervisor, number) for number in range(3)] == [0, 1, 2]
         with pytest.raises(HostDiedError, match="SIGSEGV") as caught:
-            supervisor.execute(pid="A")
+            supervisor.execute(PICTURE, pid="A")
         assert (caught.value.cause, caught.value.signal) == ("crashed", "SIGSEGV")
         assert echo(supervisor, 4) == 4
 
@@ -199,7 +193,7 @@ def test_crash_names_its_signal_and_the_next_call_finds_a_new_host(tmp_path: Pat
 def test_crash_is_retried_and_the_caller_notices_nothing(tmp_path: Path) -> None:
     with supervised("crash", "--once", str(tmp_path / "once"), options=RETRYING) as supervisor:
         assert echo(supervisor, 1) == 1
-        assert supervisor.submit("execute", pid="A", user_params={"number": 2}).result(10).debug["echo"] == {
+        assert supervisor.submit("execute", PICTURE, pid="A", user_params={"number": 2}).result(10).debug["echo"] == {
             "number": 2
         }
         assert supervisor.snapshot().counters["retries"] == 1
@@ -208,7 +202,7 @@ def test_crash_is_retried_and_the_caller_notices_nothing(tmp_path: Path) -> None
 def test_call_that_always_crashes_its_host_ends_after_three_attempts() -> None:
     with supervised("abort", options=RETRYING) as supervisor:
         with pytest.raises(HostDiedError) as caught:
-            supervisor.execute(pid="A")
+            supervisor.execute(PICTURE, pid="A")
         facts = caught.value.facts
         assert facts is not None
         assert (facts.attempts, facts.earlier_causes) == (3, ("crashed", "crashed"))
@@ -233,7 +227,7 @@ def test_host_that_grows_without_bound_is_out_of_memory() -> None:
     )
     with supervised("grow", options=options) as supervisor:
         with pytest.raises(HostDiedError) as caught:
-            supervisor.execute(pid="A")
+            supervisor.execute(PICTURE, pid="A")
         assert caught.value.cause == "out_of_memory"
         assert ready_again(supervisor)
 
@@ -254,8 +248,8 @@ def test_hang_is_a_timeout_and_costs_the_host(misbehaviour: str) -> None:
 def test_call_behind_a_hung_one_is_made_again_in_the_next_host(tmp_path: Path) -> None:
     """Its own time had not begun, and the host's end is no fault of its."""
     with supervised("hang-deaf", "--once", str(tmp_path / "once"), options=RETRYING) as supervisor:
-        hung = supervisor.submit("execute", pid="A")
-        behind = supervisor.submit("execute", pid="A", user_params={"number": 5})
+        hung = supervisor.submit("execute", PICTURE, pid="A")
+        behind = supervisor.submit("execute", PICTURE, pid="A", user_params={"number": 5})
         assert isinstance(hung.exception(10), CallTimeoutError)
         assert behind.result(10).debug["echo"] == {"number": 5}
 
@@ -272,7 +266,7 @@ def test_blocked_write_does_not_block_stop() -> None:
 
     def call(supervisor: Supervisor) -> None:
         try:
-            supervisor.execute(pid="A", user_params={"filling": "x" * 300_000})
+            supervisor.execute(PICTURE, pid="A", user_params={"filling": "x" * 300_000})
         except CallError as error:
             errors.append(error)
 
@@ -330,7 +324,7 @@ def test_only_what_is_retryable_is_tried_again(misbehaviour: str, attempts: int)
     with supervised(misbehaviour, options=RETRYING) as supervisor:
         before = supervisor.process_id
         with pytest.raises(CallFailedError) as caught:
-            supervisor.execute(pid="A")
+            supervisor.execute(PICTURE, pid="A")
         facts = caught.value.facts
         assert facts is not None
         assert facts.attempts == attempts
@@ -344,7 +338,7 @@ def test_only_what_is_retryable_is_tried_again(misbehaviour: str, attempts: int)
 def test_verdict_is_never_asked_for_twice() -> None:
     with supervised("--verdict", "NG", options=RETRYING) as supervisor:
         for _ in range(5):
-            assert supervisor.execute(pid="A").verdict == "NG"
+            assert supervisor.execute(PICTURE, pid="A").verdict == "NG"
         counters = supervisor.snapshot().counters
         assert counters["calls"] == counters["calls_NG"] == 5
         assert "retries" not in counters

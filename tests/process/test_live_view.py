@@ -5,18 +5,16 @@ from __future__ import annotations
 import io
 import json
 import re
-import sys
 from pathlib import Path
 
-from supervising import HOST_PROGRAM, QUICK, marked, nothing_left, wait_until
+from supervising import QUICK, marked, nothing_left, peer, wait_until
 
 from procvision_runner import Supervisor
 from procvision_runner.report.live import watching
 
 
 def station(mark: str, *arguments: str) -> Supervisor:
-    command = [sys.executable, "-S", HOST_PROGRAM, *arguments]
-    return Supervisor(command=command, options=marked(QUICK, mark), name="line 3")
+    return Supervisor(command=peer(*arguments), options=marked(QUICK, mark), name="line 3")
 
 
 def on_screen(written: str) -> list[str]:
