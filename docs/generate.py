@@ -117,6 +117,10 @@ KINDS: dict[str, tuple[str, str]] = {
     "bad_session": ("1006", "what the algorithm put into the session is not JSON"),
     "session_too_large": ("1006", "the session's state is over `--max-session-bytes`; what was saved before stays"),
     "session_store": ("9999", "the session store can't give or keep the state; retryable where the store says so"),
+    "session_in_use": (
+        "9999",
+        "another host changed or ended the session while the call ran; its state stays as that one left it; retryable",
+    ),
     "rect_outside": ("1007", "a rect of the answer reaches outside the picture, or has no area"),
     "bad_image_id": ("1002", "`shared_mem_id` is missing, of a wrong form or of an unknown backend"),
     "no_such_image": ("1002", "there is no such picture"),

@@ -16,7 +16,7 @@ import msgspec
 from procvision_host import exits
 from procvision_host.discovery import AlgorithmRow, UnknownAlgorithmError, discover, find, host_version
 from procvision_host.logs import HOST_LOGGER
-from procvision_host.options import hook_choice, hook_options, run_options
+from procvision_host.options import HostOptions, hook_options, run_options
 from procvision_host.sources import sources
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def hooks_command(as_json: bool, **choice: Any) -> None:
     logging.getLogger(HOST_LOGGER).addHandler(logging.NullHandler())  # the rows tell what the log would
     try:
         with _own_output():
-            rows = Hooks(hook_choice(os.environ, **choice)).rows
+            options = HostOptions(algo="", **choice)
+            rows = Hooks(options.hook_choice(options.read_config(os.environ), os.environ)).rows
     except HookPluginError as error:
         if as_json:
             click.echo(json.dumps({"error": str(error)}))

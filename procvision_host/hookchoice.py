@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-import msgspec
 
 from procvision_sdk.errors import ProcVisionError
-from procvision_sdk.hookspecs import HookOption
+from procvision_sdk.hookspecs import HookOption, HookOptionError
 
 CONFIG_VARIABLE = "PROCVISION_CONFIG"
 SELECTION_VARIABLE = "PROCVISION_HOOKS"
@@ -143,13 +142,7 @@ def _select(name: str, where: str, into: dict[str, str], out_of: dict[str, str])
 
 def _checked(option: HookOption, value: Any, where: str) -> Any:
     # Text from a command line or the environment stands for a number or a truth; a file's values are typed.
-    from_file = where.startswith("[")
     try:
-        value = msgspec.convert(value, option.kind, strict=from_file)
-    except msgspec.ValidationError as error:
-        raise HookPluginError(f"{where}: {error}") from None
-    if option.minimum is not None and value < option.minimum:
-        raise HookPluginError(f"{where} is {value}, it is at least {option.minimum:g}")
-    if option.choices and value not in option.choices:
-        raise HookPluginError(f"{where} is {value!r}, known are {', '.join(option.choices)}")
-    return value
+        return option.checked(value, where, from_text=not where.startswith("["))
+    except HookOptionError as error:
+        raise HookPluginError(str(error)) from None

@@ -24,6 +24,8 @@ from procvision_host.discovery import AlgorithmRow, host_version
 from procvision_host.images import Images
 from procvision_host.loader import LoadError, check_assets, made
 from procvision_host.logs import LogContext
+from procvision_host.options import DEFAULT_MAX_SESSION_BYTES
+from procvision_host.sessions import GuardedSessions
 from procvision_host.worker import Worker
 from procvision_sdk.algorithm import BaseAlgorithm
 from procvision_sdk.call_result import CallResult, checked
@@ -70,7 +72,8 @@ class InMemoryRunner:
         self._folder = _folder(algorithm)
         found = manifest if manifest is not None else self._folder / MANIFEST_FILE
         self.manifest = found if isinstance(found, Manifest) else read_manifest(found)
-        self._sessions: SessionStore = MemorySessionStore() if sessions is None else sessions
+        store = MemorySessionStore() if sessions is None else sessions
+        self._sessions = GuardedSessions(store, DEFAULT_MAX_SESSION_BYTES)
         self._pictures = _MemoryImages()
         self._images = Images({SCHEME: lambda: self._pictures})
         self._worker: Worker | None = None
@@ -173,6 +176,7 @@ class InMemoryRunner:
         with bind_image_reader(self._images.read):
             answer = self._worker.run(call).answer
         took_ms = round((time.perf_counter() - began) * 1000, 3)
+        self._worker.answered(call, answer, took_ms)
         self._pictures.clear()
         if isinstance(answer, Error):
             assert answer.data is not None

@@ -34,7 +34,7 @@ class HostOptions:
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     max_pending: int = DEFAULT_MAX_PENDING
     max_megapixels: float = MAX_PIXELS / MEGA
-    sessions: str = "memory"
+    sessions: str | None = None
     max_session_bytes: int = DEFAULT_MAX_SESSION_BYTES
     hooks: bool = True
     hook: tuple[str, ...] = ()
@@ -48,39 +48,37 @@ class HostOptions:
         """The pixel limit of a picture."""
         return int(self.max_megapixels * MEGA)
 
-    def hook_choice(self, environment: Mapping[str, str]) -> HookChoice:
-        """Which hook plugins are used. Raises HookPluginError, also for a file that can't be read."""
-        return hook_choice(environment, self.hooks, self.hook, self.no_hook, self.hook_option, self.config)
+    def read_config(self, environment: Mapping[str, str]) -> Mapping[str, Any]:
+        """The configuration file. Raises HookPluginError if it can't be read."""
+        return read_config(self.config, environment)
+
+    def hook_choice(self, config: Mapping[str, Any], environment: Mapping[str, str]) -> HookChoice:
+        """Which hook plugins are used. Raises HookPluginError."""
+        from procvision_host.hookchoice import choose
+
+        return choose(
+            installed=self.hooks,
+            hook=self.hook,
+            no_hook=self.no_hook,
+            hook_option=self.hook_option,
+            config=config,
+            environment=environment,
+        )
 
 
-def hook_choice(
-    environment: Mapping[str, str],
-    hooks: bool,
-    hook: tuple[str, ...],
-    no_hook: tuple[str, ...],
-    hook_option: tuple[str, ...],
-    config: Path | None,
-) -> HookChoice:
-    """What the options below and the environment choose. Raises HookPluginError."""
-    from procvision_host.hookchoice import CONFIG_VARIABLE, HookPluginError, choose
+def read_config(config: Path | None, environment: Mapping[str, str]) -> Mapping[str, Any]:
+    """What stands in the file that the option or the environment names, {} where none does. Raises HookPluginError."""
+    from procvision_host.hookchoice import CONFIG_VARIABLE, HookPluginError
 
     named = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
-    read: Mapping[str, Any] = {}
-    if named is not None:
-        import tomllib
+    if named is None:
+        return {}
+    import tomllib
 
-        try:
-            read = tomllib.loads(named.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise HookPluginError(f"the configuration file {named} can't be read: {error}") from None
-    return choose(
-        installed=hooks,
-        hook=hook,
-        no_hook=no_hook,
-        hook_option=hook_option,
-        config=read,
-        environment=environment,
-    )
+    try:
+        return tomllib.loads(named.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise HookPluginError(f"the configuration file {named} can't be read: {error}") from None
 
 
 _OPTIONS: list[Callable[[Any], Any]] = [
@@ -123,9 +121,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--sessions",
         metavar="SCHEME[:REST]",
-        default="memory",
-        show_default=True,
-        help="The session store; hook plugins may bring others.",
+        help="The session store, such as sqlite:PATH; hook plugins may bring others.  [default: memory]",
     ),
     click.option(
         "--max-session-bytes",
@@ -152,7 +148,7 @@ _HOOK_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="A TOML file with the tables [hooks.NAME].",
+        help="A TOML file with the tables [hooks.NAME] and sessions.",
     ),
 ]
 

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from procvision_host.hooks import Hooks
     from procvision_sdk.algorithm import BaseAlgorithm
     from procvision_sdk.sources import Made
+    from procvision_sdk.wire.messages import AnyMessage, Call
+
+    Answered = Callable[[Call, AnyMessage, float], None]
 
 _LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -117,6 +121,7 @@ class Host:
         self._loop = loop
         self._context = context
         self._hooks: Hooks | None = None
+        self._sessions = ""
         self._algorithm: BaseAlgorithm | None = None
         self._setup_began = False
         self._closing: contextlib.ExitStack = contextlib.ExitStack()
@@ -142,11 +147,14 @@ class Host:
         """Hooks and the algorithm's row; None if the configuration is wrong."""
         from procvision_host.discovery import find
         from procvision_host.hooks import Hooks
+        from procvision_host.sessions import chosen_store
         from procvision_host.telling import LOG_HOOK, LogTeller
         from procvision_sdk.errors import ManifestError
 
         try:
-            self._hooks = hooks = Hooks(self._options.hook_choice(os.environ))
+            config = self._options.read_config(os.environ)
+            self._sessions = chosen_store(self._options.sessions, config, os.environ)
+            self._hooks = hooks = Hooks(self._options.hook_choice(config, os.environ))
             if hooks.listening("procvision_host_draining"):
                 self._loop.told_of_drain = self._draining
             if hooks.listening(LOG_HOOK):
@@ -175,7 +183,7 @@ class Host:
         name, version = row.name, row.version
         try:
             images = Images(hooks.image_backends())
-            store = open_store(self._options.sessions, hooks.session_stores())
+            store = open_store(self._sessions, hooks.session_stores())
         except HookPluginError as error:
             self._misconfigured(ErrorCode.INVALID_PARAMS, error)
             return
@@ -211,7 +219,7 @@ class Host:
         loop.loaded()
         _log.info("%s %s is ready", row.name, row.version)
         hooks.tell("procvision_host_ready", lambda: {"algorithm": name, "version": version})
-        loop.serve(told.around(worker.run), told.answered)
+        loop.serve(told.around(worker.run), _in_turn(worker.answered, told.answered))
 
     def _set_up(self, row: AlgorithmRow) -> Made | None:
         from procvision_host.loader import LoadError, load
@@ -250,6 +258,17 @@ class Host:
             _log.error("teardown raised", exc_info=error)
             if self._loop.exit_status == exits.CLEAN:
                 self._loop.exit_status = exits.ALGORITHM_FAILED
+
+
+def _in_turn(first: Answered, then: Answered | None) -> Answered:
+    if then is None:
+        return first
+
+    def both(call: Call, answer: AnyMessage, elapsed_ms: float) -> None:
+        first(call, answer, elapsed_ms)
+        then(call, answer, elapsed_ms)
+
+    return both
 
 
 def _settle_memory() -> None:

@@ -17,8 +17,8 @@ from procvision_sdk.wire.messages import AnyMessage, Call
 
 if TYPE_CHECKING:
     from procvision_host.hooks import Hooks
+    from procvision_host.sessions import Sessions
     from procvision_host.worker import Executed
-    from procvision_sdk.session import SessionStore
 
 CALL_HOOKS = (
     "procvision_call_finished",
@@ -34,13 +34,13 @@ MAX_REMEMBERED_SESSIONS = 1024
 class Telling:
     """Stands around the calls of a host, as far as its hook plugins want to know of them."""
 
-    def __init__(self, hooks: Hooks, sessions: SessionStore) -> None:
+    def __init__(self, hooks: Hooks, sessions: Sessions) -> None:
         self._hooks = hooks
         self._wrappers = hooks.around_call()
         self._calls_heard = hooks.listening(*CALL_HOOKS)
         self._open: list[tuple[Isolation, Generator[None, Any, None], bool]] = []
         self._session_events: list[tuple[str, dict[str, Any]]] = []
-        self.sessions: SessionStore = sessions
+        self.sessions: Sessions = sessions
         """The store that the worker uses."""
         self.answered: Callable[[Call, AnyMessage, float], None] | None = None
         """What is to be told of each call that was answered; None where nobody listens."""
@@ -142,16 +142,16 @@ def _told_call(call: Call) -> dict[str, Any]:
 
 
 class ObservedSessions:
-    """A store whose openings, savings and ends are noted for observers."""
+    """Sessions whose openings, savings and ends are noted for observers."""
 
-    def __init__(self, store: SessionStore, note: Callable[[tuple[str, dict[str, Any]]], None]) -> None:
-        self._store = store
+    def __init__(self, sessions: Sessions, note: Callable[[tuple[str, dict[str, Any]]], None]) -> None:
+        self._sessions = sessions
         self._note = note
         self._met: OrderedDict[str, None] = OrderedDict()
 
     def load(self, session_id: str) -> bytes | None:
-        """As the store; the first time that a session is met is noted."""
-        state = self._store.load(session_id)
+        """As the sessions; the first time that a session is met is noted."""
+        state = self._sessions.load(session_id)
         if session_id not in self._met:
             self._met[session_id] = None
             if len(self._met) > MAX_REMEMBERED_SESSIONS:
@@ -160,19 +160,23 @@ class ObservedSessions:
         return state
 
     def save(self, session_id: str, state: bytes) -> None:
-        """As the store."""
-        self._store.save(session_id, state)
+        """As the sessions."""
+        self._sessions.save(session_id, state)
         self._note(("procvision_session_saved", {"session_id": session_id, "state": state}))
 
     def delete(self, session_id: str) -> None:
-        """As the store."""
-        self._store.delete(session_id)
+        """As the sessions."""
+        self._sessions.delete(session_id)
+        self._ended(session_id)
+
+    def end(self, session_id: str) -> None:
+        """As the sessions."""
+        self._sessions.end(session_id)
+        self._ended(session_id)
+
+    def _ended(self, session_id: str) -> None:
         self._met.pop(session_id, None)
         self._note(("procvision_session_ended", {"session_id": session_id}))
-
-    def close(self) -> None:
-        """As the store."""
-        self._store.close()
 
 
 class LogTeller(logging.Handler):

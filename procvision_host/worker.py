@@ -15,14 +15,15 @@ from typing import Any, NamedTuple
 from procvision_host.calls import CallChecker, CheckedCall
 from procvision_host.images import Images
 from procvision_host.logs import HOST_LOGGER, LogContext
+from procvision_host.sessions import Sessions
 from procvision_sdk.algorithm import BaseAlgorithm
 from procvision_sdk.errors import AlgorithmError, CallRefusedError, ErrorCode, FatalError
 from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.plain import PlainValueError, plain
 from procvision_sdk.results import Answer, check_returned
-from procvision_sdk.session import Session, SessionStore
+from procvision_sdk.session import Session
 from procvision_sdk.wire.codec import error_message
-from procvision_sdk.wire.messages import Call, Error, Result
+from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -42,7 +43,7 @@ class Worker:
         algorithm: BaseAlgorithm,
         manifest: Manifest,
         images: Images,
-        sessions: SessionStore,
+        sessions: Sessions,
         checker: CallChecker,
         context: LogContext,
         versions: Mapping[str, str],
@@ -78,6 +79,15 @@ class Worker:
             self._diagnostics.take()
             self._context.fields = {}
 
+    def answered(self, call: Call, answer: AnyMessage, _elapsed_ms: float) -> None:
+        """Ends a session whose final call was answered with a result.
+
+        Only now: had the host died before the answer was out, the call would be made again, and needs the state.
+        """
+        session = call.session
+        if session is not None and session.final and type(answer) is Result and call.phase != "info":
+            self._sessions.end(session.id)
+
     # --- the phases -----------------------------------------------------------------------------------------
 
     def _inspect(self, call: Call) -> Result | Error:
@@ -96,7 +106,8 @@ class Worker:
         if self._cancellation.requested:
             # The session stays as it was: what a cancelled call did is not part of the inspection.
             return cancelled_answer(call)
-        self._save(session, final=checked.session.final)
+        if not checked.session.final:
+            self._save(session)
         return Result(
             request_id=call.request_id,
             phase=call.phase,
@@ -159,7 +170,13 @@ class Worker:
 
     def _reset(self, call: Call) -> dict[str, Any]:
         reference = self._checker.check_session(call)
-        session = Session(reference.id, reference.context, self._sessions.load(reference.id))
+        try:
+            state = self._sessions.load(reference.id)
+        except CallRefusedError as refusal:
+            # Asked for by name: a reset is how a session that can't be read is got rid of.
+            _log.warning("the session to reset is taken for empty: %s", refusal)
+            state = None
+        session = Session(reference.id, reference.context, state)
         self._algorithm.reset(session)
         self._sessions.delete(reference.id)
         return {}
@@ -170,10 +187,7 @@ class Worker:
         reference = checked.session
         return Session(reference.id, reference.context, self._sessions.load(reference.id))
 
-    def _save(self, session: Session, *, final: bool) -> None:
-        if final:
-            self._sessions.delete(session.id)
-            return
+    def _save(self, session: Session) -> None:
         try:
             changed = session.changed_state()
         except PlainValueError as error:

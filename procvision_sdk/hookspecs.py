@@ -17,10 +17,14 @@ the plugin is switched off. What it is given is its own copy: changing it change
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
+import msgspec
 import pluggy
+
+from procvision_sdk.errors import ProcVisionError
 
 if TYPE_CHECKING:
     from procvision_sdk.images.backend import ImageBackend
@@ -36,6 +40,10 @@ Sort: TypeAlias = Literal["configuration", "backend", "observer", "wrapper"]
 
 REQUIRED: Any = ...
 """The default of an option that has none: the plugin is used only where a value is given."""
+
+
+class HookOptionError(ProcVisionError):
+    """A value that an option doesn't take; the text says where it stands, the bound and the value."""
 
 
 @attrs.frozen
@@ -56,6 +64,20 @@ class HookOption:
     def required(self) -> bool:
         """Whether the plugin can't be used without a value."""
         return self.default is REQUIRED
+
+    def checked(self, value: Any, where: str, *, from_text: bool) -> Any:
+        """`value` as this option takes it; from text, `"8"` stands for a number. Raises HookOptionError."""
+        try:
+            value = msgspec.convert(value, self.kind, strict=not from_text)
+        except msgspec.ValidationError as error:
+            raise HookOptionError(f"{where}: {error}") from None
+        if self.kind is float and not isfinite(value):
+            raise HookOptionError(f"{where} is {value}: it is a finite number")
+        if self.minimum is not None and value < self.minimum:
+            raise HookOptionError(f"{where} is {value}, it is at least {self.minimum:g}")
+        if self.choices and value not in self.choices:
+            raise HookOptionError(f"{where} is {value!r:.80}, known are {', '.join(self.choices)}")
+        return value
 
 
 # --- configuration ------------------------------------------------------------------------------------------
@@ -104,7 +126,7 @@ def procvision_session_stores() -> Mapping[str, Callable[[str], SessionStore]]: 
     When: once, at the start; the store that is chosen is made then, and used at every call with a session.
     Thread: main. May change: the state that a call sees; two plugins with one scheme are a wrong configuration.
     Failure: of the hook itself as with `procvision_configure`; of the factory the host exits 78; of the store fails
-    the call with `error` 9999 of kind `session_store`.
+    the call with `error` 9999 of kind `session_store`, or `session_in_use` where another host was faster.
     """
 
 
@@ -221,7 +243,7 @@ def procvision_session_saved(session_id: str, state: bytes) -> None:
 
 @hookspec
 def procvision_session_ended(session_id: str) -> None:
-    """The session's state was dropped, by a call with `final` or by a reset. One that expires says nothing.
+    """The session is over, by a reset or a call with `final` that has its result. One that expires says nothing.
 
     When: after the call's answer was written. Thread: the plugin's own. May change: nothing.
     Failure: named in the log, counted, changes nothing.

@@ -25,15 +25,33 @@ class SessionStoreError(ProcVisionError):
         self.retryable = retryable
 
 
+class SessionInUseError(SessionStoreError):
+    """A `save` that came too late: another host changed or ended the session since it was loaded here.
+
+    What that host left stays. The same call may be made again: it is then executed on what that host left.
+    """
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"another host changed or ended the session {session_id[:80]!r} while this call ran: its state stays as "
+            "that one left it; hint: let one host at a time work on a session",
+            retryable=True,
+        )
+
+
 @runtime_checkable
 class SessionStore(Protocol):
-    """Keeps the state of sessions between calls, as JSON bytes. A host calls it from one thread.
+    """Keeps the state of sessions between calls, as bytes of any value. A host calls it from one thread.
 
     A host calls `load` at the start of each call, then at most one of `save` and `delete` for the same id. A store
-    that several hosts share refuses a `save` if another host changed the session since that `load`, or ended it:
-    of two calls at once one counts, and the other is answered with an error that may be tried again.
-    An exception from any of these fails the call with its text (SessionStoreError, or whatever it is): a store that
-    can't answer is never taken for an empty session. `procvision_sdk.testing.check_session_store` checks all this.
+    that several hosts share refuses a `save` with SessionInUseError if another host changed the session since that
+    `load`, or ended it: of two calls at once one counts, and the other is answered with an error that may be tried
+    again. A session that isn't saved for the store's time to live is over, as if it had been deleted.
+
+    Any other exception fails the call with its text, best a SessionStoreError that says what and where: a store that
+    can't answer is never taken for an empty session. After a failure the next call is made as usual, so that a store
+    connects again by itself. Hosts seal what they give (`procvision_sdk.sealing`), so a store needs no checksum.
+    `procvision_sdk.testing.check_session_store` checks all this.
     """
 
     def load(self, session_id: str) -> bytes | None:

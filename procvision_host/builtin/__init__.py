@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 PLUGINS = {
-    "memory-sessions": "procvision_host.builtin.memory_sessions",
+    "memory-sessions": "procvision_host.builtin.memory_sessions:MemorySessions",
     "sqlite-sessions": "procvision_host.builtin.sqlite_sessions:SqliteSessions",
     "posix-images": "procvision_host.builtin.posix_images",
     "json-lines": "procvision_host.builtin.json_lines:JsonLines",

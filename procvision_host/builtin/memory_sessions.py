@@ -1,65 +1,136 @@
-"""Sessions in the host's own memory: bounded, least recently used out, with a time to live. The default store."""
+"""Sessions in the host's own memory: the default store, `--sessions memory`."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from procvision_sdk.hookspecs import hookimpl
-from procvision_sdk.session import SessionStore
+from procvision_sdk.hookspecs import HookOption, hookimpl
+from procvision_sdk.session import SessionStore, SessionStoreError
+from procvision_sdk.storetext import parse_store_text
 
 MAX_SESSIONS = 1024
 """A station inspects one product at a time; a thousand leaves room for many lanes and forgotten ends."""
-TIME_TO_LIVE_S = 3600.0
+MAX_MEGABYTES = 256
+"""A thousand sessions of some kilobytes take a few; this bounds a thousand of the largest."""
+TTL_S = 3600.0
 """An inspection that was not touched for an hour has ended without saying so."""
+REMEMBERED_PER_SESSION = 16
+"""So many ids are remembered as put out for each session that there may be."""
 
 
 class MemorySessionStore:
-    """Keeps states as bytes, so that nobody can change them behind the store's back."""
+    """Keeps states as bytes, so that nobody can change them behind the store's back.
+
+    Where there is no room the least recently used session is put out. Its next call is an error: a session that was
+    lost is not an empty one.
+    """
 
     def __init__(
         self,
+        *,
         max_sessions: int = MAX_SESSIONS,
-        time_to_live_s: float = TIME_TO_LIVE_S,
+        max_megabytes: float = MAX_MEGABYTES,
+        ttl_s: float = TTL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_sessions = max_sessions
-        self._time_to_live_s = time_to_live_s
+        self._max_bytes = max_megabytes * 1e6
+        self._ttl_s = ttl_s
         self._clock = clock
+        self._bytes = 0
         self._states: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._put_out: OrderedDict[str, float] = OrderedDict()
 
     def load(self, session_id: str) -> bytes | None:
-        """The state last saved, unless its time has passed."""
+        """The state last saved, unless its time has passed. Raises SessionStoreError for one that was put out."""
         found = self._states.get(session_id)
         if found is None:
+            self._refuse_if_put_out(session_id)
             return None
-        if self._clock() - found[0] > self._time_to_live_s:
-            del self._states[session_id]
+        if self._expired(found[0]):
+            self._drop(session_id)
             return None
+        self._states.move_to_end(session_id)
         return found[1]
 
     def save(self, session_id: str, state: bytes) -> None:
-        """Keeps the state as the most recently used; what has expired or is one too many goes."""
-        now = self._clock()
-        self._states[session_id] = (now, state)
-        self._states.move_to_end(session_id)
-        while self._states:
+        """Keeps the state as the most recently used; what has no room beside it is put out."""
+        self._drop(session_id)
+        self._put_out.pop(session_id, None)
+        self._states[session_id] = (self._clock(), state)
+        self._bytes += len(state)
+        while len(self._states) > self._max_sessions or (self._bytes > self._max_bytes and len(self._states) > 1):
             oldest, (saved_at, _) = next(iter(self._states.items()))
-            if len(self._states) <= self._max_sessions and now - saved_at <= self._time_to_live_s:
-                break
-            del self._states[oldest]
+            self._drop(oldest)
+            if not self._expired(saved_at):
+                self._remember(oldest, saved_at)
 
     def delete(self, session_id: str) -> None:
         """Forgets the id."""
-        self._states.pop(session_id, None)
+        self._drop(session_id)
+        self._put_out.pop(session_id, None)
 
     def close(self) -> None:
         """Forgets everything."""
         self._states.clear()
+        self._put_out.clear()
+        self._bytes = 0
+
+    def _expired(self, saved_at: float) -> bool:
+        return self._clock() - saved_at > self._ttl_s
+
+    def _drop(self, session_id: str) -> None:
+        found = self._states.pop(session_id, None)
+        if found is not None:
+            self._bytes -= len(found[1])
+
+    def _remember(self, session_id: str, saved_at: float) -> None:
+        self._put_out[session_id] = saved_at
+        if len(self._put_out) > REMEMBERED_PER_SESSION * self._max_sessions:
+            self._put_out.popitem(last=False)
+
+    def _refuse_if_put_out(self, session_id: str) -> None:
+        saved_at = self._put_out.get(session_id)
+        if saved_at is not None and not self._expired(saved_at):
+            raise SessionStoreError(
+                f"the session {session_id[:80]!r} was put out: the memory holds {self._max_sessions} sessions and "
+                f"{self._max_bytes / 1e6:g} MB; hint: end sessions with final, or raise max_sessions or max_megabytes"
+            )
 
 
-@hookimpl
-def procvision_session_stores() -> Mapping[str, Callable[[str], SessionStore]]:
-    """`--sessions memory`."""
-    return {"memory": lambda _: MemorySessionStore()}
+_OPTIONS = (
+    HookOption("max_sessions", int, MAX_SESSIONS, "so many sessions are kept", minimum=1),
+    HookOption("max_megabytes", float, float(MAX_MEGABYTES), "so much is kept of all together", minimum=0.001),
+    HookOption("ttl_s", float, TTL_S, "a session not saved for so many seconds is over", minimum=0.001),
+)
+
+
+class MemorySessions:
+    """Sessions in the host's own memory, the default: `--sessions memory[:?max_sessions=…&max_megabytes=…&ttl_s=…]`."""
+
+    def __init__(self) -> None:
+        self._configured: Mapping[str, Any] = {}
+
+    @hookimpl
+    def procvision_options(self) -> Sequence[HookOption]:
+        """What the text after `memory` doesn't say."""
+        return _OPTIONS
+
+    @hookimpl
+    def procvision_configure(self, values: Mapping[str, Any]) -> None:
+        """Kept for when the store is made."""
+        self._configured = values
+
+    @hookimpl
+    def procvision_session_stores(self) -> Mapping[str, Callable[[str], SessionStore]]:
+        """The scheme `memory`."""
+        return {"memory": self._open}
+
+    def _open(self, text: str) -> SessionStore:
+        place, values, others = parse_store_text(text, _OPTIONS, self._configured)
+        if others or place.rstrip(":") != "memory":
+            raise SessionStoreError(f"memory has the options {', '.join(values)} alone; hint: memory:?ttl_s=60")
+        return MemorySessionStore(**values)

@@ -4,27 +4,30 @@ The strategy: one row a session, written in one statement in WAL mode. With dura
 survives the death of the process and of all hosts; a power cut may take the last ones. `full` waits for the disk.
 Two hosts on one session: every row has a stamp, and a `save` counts only where the stamp is still the one that was
 loaded. The later of two calls at once is refused, and its caller may try again; no state is lost or mixed.
-What lies in the file is never guessed at: a row whose checksum is wrong, a file of another release, of another program
-or cut off is an error. A file is made whole under another name first, so that an empty one is damage and not a start.
+What lies in the file is never guessed at: a file of another release, of another program or cut off is an error. A file
+is made whole under another name first, so that an empty one is damage and not a start.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sqlite3
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from procvision_host.builtin.sqlite_sessions import SqliteOptions
-from procvision_sdk.session import SessionStoreError
+from procvision_host.builtin.descriptors import Descriptors, OwnDescriptors
+from procvision_sdk.session import SessionInUseError, SessionStoreError
 
 APPLICATION_ID = 0x50565353
 """`PVSS` in the file's header: these are ProcVision's sessions."""
 SCHEMA_VERSION = 1
 PURGE_EVERY = 256
-"""So many savings from one removal of what has expired to the next."""
+"""So many savings from one removal of what has expired to the next; the file is walked for it, since an index on the
+time would have to be written at every saving."""
 _MAX_CHECKED_BYTES = 64 * 1024 * 1024
 """A file up to this size is checked as a whole when it is opened: a tenth of a second."""
 _HEADER = b"SQLite format 3\0"
@@ -33,100 +36,138 @@ _SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 CREATE TABLE sessions (
-    id TEXT PRIMARY KEY, stamp INTEGER NOT NULL, saved_at_ms INTEGER NOT NULL,
-    checksum INTEGER NOT NULL, state BLOB NOT NULL
+    id TEXT PRIMARY KEY, stamp INTEGER NOT NULL, saved_at_ms INTEGER NOT NULL, state BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX sessions_by_time ON sessions (saved_at_ms);
 """
+_log = logging.getLogger(__name__)
+
+_LOAD = "SELECT stamp, saved_at_ms, state FROM sessions WHERE id = ?"
+_REPLACE = "UPDATE sessions SET stamp = ?, saved_at_ms = ?, state = ? WHERE id = ? AND stamp = ?"
+_BEGIN = (
+    "INSERT INTO sessions (stamp, saved_at_ms, state, id) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+    " stamp = excluded.stamp, saved_at_ms = excluded.saved_at_ms, state = excluded.state WHERE sessions.saved_at_ms < ?"
+)
+_DELETE = "DELETE FROM sessions WHERE id = ?"
+_PURGE = "DELETE FROM sessions WHERE saved_at_ms < ?"
 
 
 class SqliteSessionStore:
-    """A store on one file. Raises SessionStoreError for whatever keeps it from answering."""
+    """A store on one file. Raises SessionStoreError for whatever keeps it from answering.
+
+    After an error the file is opened, and so checked, anew at the next call. `watched` keeps an eye on its descriptors,
+    as a process needs that lets an algorithm in and has no other store on this file.
+    """
 
     def __init__(
-        self, path: Path, options: SqliteOptions | None = None, clock: Callable[[], float] = time.time
+        self,
+        path: Path,
+        *,
+        durability: str = "normal",
+        ttl_s: float = 86_400.0,
+        busy_ms: int = 2000,
+        watched: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._path = path
-        self._options = options = options or SqliteOptions()
+        self._path = path.absolute()  # an algorithm may change the working directory
+        self._durability = durability
+        self._ttl_ms = int(ttl_s * 1000)
+        self._busy_s = busy_ms / 1000
         self._clock = clock
-        self._process_id = os.getpid()
-        self._stamps: dict[str, int | None] = {}
+        self._loaded: tuple[str, int | None] = ("", None)
+        """The session that was loaded last, and its stamp."""
         self._savings = 0
-        if not path.exists():
-            _make(path)
-        try:
-            self._connection = self._opened(options)
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
+        self._watched = watched
+        self._descriptors: OwnDescriptors | None = None
+        if not self._path.exists():
+            _make(self._path)
+        self._connection: sqlite3.Connection | None = self._opened()
 
     # --- the protocol ---------------------------------------------------------------------------------------
 
     def load(self, session_id: str) -> bytes | None:
         """The state last saved by any host, unless its time has passed."""
-        rows = self._execute("SELECT stamp, saved_at_ms, checksum, state FROM sessions WHERE id = ?", session_id)
-        found = rows.fetchone()
-        if found is None or found[1] < self._expired_before_ms():
-            self._stamps = {session_id: None}
+        _, found = self._execute(_LOAD, (session_id,))
+        if found is None or found[1] < self._now_ms() - self._ttl_ms:
+            self._loaded = (session_id, None)
             return None
-        stamp, _, checksum, state = found
-        if not isinstance(state, bytes) or zlib.crc32(state) != checksum:
-            raise SessionStoreError(
-                f"the session {session_id[:80]!r} in {self._path} is damaged: its state doesn't match its checksum; "
-                "hint: begin the inspection again under another session id"
-            )
-        self._stamps = {session_id: stamp}
+        self._loaded = (session_id, found[0])
+        state: bytes = found[2]
         return state
 
     def save(self, session_id: str, state: bytes) -> None:
-        """Keeps the state, unless another host changed or ended the session since it was loaded here."""
-        known = self._stamps.get(session_id)
+        """Keeps the state. Raises SessionInUseError if another host changed or ended the session since `load`."""
+        now_ms = self._now_ms()
+        loaded, known = self._loaded
         stamp = int.from_bytes(os.urandom(7), "big")
-        row = (stamp, int(self._clock() * 1000), zlib.crc32(state), state)
-        if known is None:
-            done = self._execute(
-                "INSERT INTO sessions (stamp, saved_at_ms, checksum, state, id) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, saved_at_ms = excluded.saved_at_ms,"
-                " checksum = excluded.checksum, state = excluded.state WHERE sessions.saved_at_ms < ?",
-                *row,
-                session_id,
-                self._expired_before_ms(),
-            )
+        row = (stamp, now_ms, state, session_id)
+        if known is None or loaded != session_id:
+            changed, _ = self._execute(_BEGIN, (*row, now_ms - self._ttl_ms))
         else:
-            done = self._execute(
-                "UPDATE sessions SET stamp = ?, saved_at_ms = ?, checksum = ?, state = ? WHERE id = ? AND stamp = ?",
-                *row,
-                session_id,
-                known,
-            )
-        if done.rowcount != 1:
-            raise SessionStoreError(
-                f"another host changed or ended the session {session_id[:80]!r} while this call ran: "
-                "its state stays as that one left it; hint: let one host at a time work on a session",
-                retryable=True,
-            )
-        self._stamps = {session_id: stamp}
+            changed, _ = self._execute(_REPLACE, (*row, known))
+        if changed != 1:
+            raise SessionInUseError(session_id)
+        self._loaded = (session_id, stamp)
         self._savings += 1
         if self._savings % PURGE_EVERY == 1:
-            self._execute("DELETE FROM sessions WHERE saved_at_ms < ?", self._expired_before_ms())
+            self._execute(_PURGE, (now_ms - self._ttl_ms,))
 
     def delete(self, session_id: str) -> None:
         """Forgets the id, whoever knows it."""
-        self._execute("DELETE FROM sessions WHERE id = ?", session_id)
-        self._stamps = {}
+        self._execute(_DELETE, (session_id,))
+        self._loaded = (session_id, None)
 
     def close(self) -> None:
         """Closes the file."""
-        if os.getpid() == self._process_id:
-            self._connection.close()
+        connection, self._connection = self._connection, None
+        self._descriptors = None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
 
     # --- the file -------------------------------------------------------------------------------------------
 
-    def _opened(self, options: SqliteOptions) -> sqlite3.Connection:
-        size = self._path.stat().st_size
-        with self._path.open("rb") as file:
-            if file.read(len(_HEADER)) != _HEADER:
-                raise SessionStoreError(f"{self._path} is no SQLite file ({size} bytes): nothing is read from it")
-        connection = sqlite3.connect(self._path, timeout=options.busy_ms / 1000, isolation_level=None)
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            with self._path.open("rb") as file:
+                beginning = file.read(len(_HEADER))
+                size = os.fstat(file.fileno()).st_size
+        except OSError as error:
+            raise SessionStoreError(f"{self._path} can't be read: {error.strerror}") from error
+        if beginning != _HEADER:
+            raise SessionStoreError(f"{self._path} is no SQLite file ({size} bytes): nothing is read from it")
+        try:
+            # `rw`: a file that is gone in this moment is not made anew.
+            place = f"{self._path.as_uri()}?mode=rw"
+            connection = sqlite3.connect(place, timeout=self._busy_s, isolation_level=None, uri=True)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        try:
+            self._check(connection, size)
+            connection.execute(f"PRAGMA synchronous = {self._durability}")
+        except sqlite3.Error as error:
+            connection.close()
+            raise self._failed(error) from error
+        except SessionStoreError:
+            connection.close()
+            raise
+        if self._watched:
+            self._descriptors = OwnDescriptors(Path(f"{self._path}{suffix}") for suffix in ("", "-wal", "-shm"))
+        return connection
+
+    def _mend(self, descriptors: OwnDescriptors) -> None:
+        """Somebody in this process had hands on the descriptors: what is in the file is safe."""
+        try:
+            found = descriptors.restore()
+        except OSError as error:
+            raise SessionStoreError(f"{self._path} can't be opened again: {error.strerror}") from error
+        told = f"the descriptors of {self._path} {found.value}"
+        if found is not Descriptors.RESTORED:
+            raise SessionStoreError(f"{told}; hint: replace the host")
+        _log.warning("%s", told)
+        self.close()
+        self._connection = self._opened()
+
+    def _check(self, connection: sqlite3.Connection, size: int) -> None:
         application_id = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if application_id != APPLICATION_ID:
@@ -137,27 +178,32 @@ class SqliteSessionStore:
                 f"{self._path} is of {age} release (layout {version}, this one has {SCHEMA_VERSION}); "
                 "hint: finish its sessions with that release, or name another file"
             )
+        connection.execute("PRAGMA cell_size_check = ON")
         if size <= _MAX_CHECKED_BYTES:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise SessionStoreError(f"{self._path} is damaged: {verdict}")
-        connection.execute("PRAGMA cell_size_check = ON")
-        connection.execute(f"PRAGMA synchronous = {options.durability}")
-        return connection
 
-    def _expired_before_ms(self) -> int:
-        return int((self._clock() - self._options.ttl_s) * 1000)
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
 
-    def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
-        if os.getpid() != self._process_id:
-            raise SessionStoreError("a process that the algorithm forked can't use its parent's sessions")
+    def _execute(self, statement: str, values: tuple[object, ...]) -> tuple[int, Any]:
+        """How many rows were changed, and the first that was found."""
+        if self._connection is None:
+            self._connection = self._opened()
+        elif self._descriptors is not None and not self._descriptors.whole():
+            self._mend(self._descriptors)
         try:
-            return self._connection.execute(statement, values)
+            cursor = self._connection.execute(statement, values)
+            return cursor.rowcount, cursor.fetchone()
         except sqlite3.Error as error:
-            raise self._failed(error) from error
+            failure = self._failed(error)
+            if not failure.retryable:
+                self.close()
+            raise failure from error
 
     def _failed(self, error: sqlite3.Error) -> SessionStoreError:
-        busy = getattr(error, "sqlite_errorcode", None) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+        busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
         return SessionStoreError(f"{self._path}: {error}", retryable=busy)
 
 

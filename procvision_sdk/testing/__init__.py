@@ -16,6 +16,7 @@ from procvision_sdk.testing.findings import Finding
 from procvision_sdk.testing.runners import AlgorithmRunner, CallFailedError
 from procvision_sdk.testing.samples import SamplePictures, make_plate, with_marks
 from procvision_sdk.testing.snapshots import snapshot
+from procvision_sdk.testing.stores import check_session_store
 
 __all__ = [
     "AlgorithmRunner",
@@ -25,6 +26,7 @@ __all__ = [
     "PlacedDefect",
     "SamplePictures",
     "check_algorithm",
+    "check_session_store",
     "examine",
     "make_plate",
     "snapshot",

@@ -253,8 +253,12 @@ def test_image_backends(start: Callable[..., WireClient]) -> None:
 def test_session_stores(start: Callable[..., WireClient], at: str) -> None:
     """A store that fails fails the call: it is never taken for an empty session."""
     host = start({"bad": "peer_hooks.broken:BadStores"}, "steps", "--sessions", f"failing:{at}")
-    session = {"id": "one", "final": at == "delete"}
-    answer = host.call(user_params={}, session=session)
+    fields: dict[str, Any] = {"user_params": {}, "session": {"id": "one"}}
+    if at == "delete":
+        # The last answer is out when a session is dropped; what failed then is tried before the id is met again.
+        assert host.call(user_params={}, session={"id": "one", "final": True})["status"] == "OK"
+        host.log("the session 'one' is over, but")
+    answer = host.call(**fields)
     assert (answer["type"], answer["error_code"], answer["data"]["kind"]) == ("error", "9999", "session_store")
     assert f"{at} took too long" in answer["message"]
 
@@ -370,7 +374,7 @@ def test_hooks_lists_what_is_there(installed_hooks: Installed) -> None:
     """What is used, what each implements, what is broken and why."""
     found = rows(environment() | installed_hooks(WATCHING | BROKEN))
     assert found["memory-sessions"]["active"]
-    assert found["memory-sessions"]["implements"] == ["procvision_session_stores"]
+    assert found["memory-sessions"]["implements"][-1] == "procvision_session_stores"
     assert found["raises-always"]["distribution"] == "peer-hooks"
     assert "a_library_that_is_not_installed" in found["import-error"]["error"]
     assert "kall" in found["bad-signature"]["error"]

@@ -1,0 +1,67 @@
+"""The descriptors that SQLite has on its files, kept an eye on: an algorithm may close them or reuse their numbers.
+
+SQLite would then write its pages into whatever file has the number now, or wait ten seconds for locks that no
+descriptor holds. What was only closed is opened again under its number, so that SQLite can be closed in good order;
+a number that is somebody else's by now is left to them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+
+_OWN_DESCRIPTORS = Path("/proc/self/fd")
+
+
+class Descriptors(Enum):
+    """What became of them."""
+
+    RESTORED = "were closed and opened again"
+    REUSED = "were closed, and their numbers are other files' now"
+    REMOVED = "are of files that were removed: what is written to them nobody will find"
+
+
+class OwnDescriptors:
+    """Those of this process on some files, as they are now."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        wanted = {str(path.resolve()): path for path in paths}
+        self._files: list[tuple[int, Path, tuple[int, int, bool]]] = []
+        for entry in _OWN_DESCRIPTORS.iterdir():
+            try:
+                path = wanted.get(str(entry.readlink()))
+                if path is not None:
+                    self._files.append((int(entry.name), path, _identity(int(entry.name))))
+            except OSError:
+                continue  # the one that the folder itself was read with
+
+    def whole(self) -> bool:
+        """Whether each is still what it was; a microsecond."""
+        try:
+            return all(_identity(number) == identity for number, _, identity in self._files)
+        except OSError:
+            return False
+
+    def restore(self) -> Descriptors:
+        """Opens again what was closed, unless there is more to it. Raises OSError."""
+        closed: list[tuple[int, Path]] = []
+        for number, path, identity in self._files:
+            try:
+                now = _identity(number)
+                if now != identity:
+                    return Descriptors.REMOVED if now[:2] == identity[:2] else Descriptors.REUSED
+            except OSError:
+                closed.append((number, path))
+        for number, path in closed:
+            opened = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            if opened != number:
+                os.dup2(opened, number, inheritable=False)
+                os.close(opened)
+        return Descriptors.RESTORED
+
+
+def _identity(number: int) -> tuple[int, int, bool]:
+    status = os.fstat(number)
+    return status.st_dev, status.st_ino, status.st_nlink > 0
