@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -24,7 +24,9 @@ _COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
 
 @click.command(epilog=exits.EPILOG)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
-@click.option("--row", "ids", multiple=True, metavar="ID", help="Play this row alone; repeatable.")
+@click.option("--runner", "of_runner", is_flag=True,
+              help="COMMAND has a runner inspect once; hold that runner against hosts that misbehave.")  # fmt: skip
+@click.option("--row", "ids", multiple=True, metavar="ID", help="Play this row, or fault, alone; repeatable.")
 @click.option("--list", "list_only", is_flag=True, help="Show the rows and what each claims, and play none.")
 @click.option("--without-options", is_flag=True,
               help="Skip the rows that start the host with an option, such as --handshake-timeout-s 0.5.")  # fmt: skip
@@ -36,6 +38,7 @@ _COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def conformance(
     command: tuple[str, ...],
+    of_runner: bool,
     ids: tuple[str, ...],
     list_only: bool,
     without_options: bool,
@@ -44,48 +47,57 @@ def conformance(
     jobs: int,
     as_json: bool,
 ) -> int:
-    """Hold a host program of any language against the protocol, and give a scorecard.
+    """Hold a host, or a runner, of any language against the protocol, and give a scorecard.
 
     COMMAND starts the host, with an algorithm of your choice; each row of the tables starts one of its own. The rows
     ask nothing of the algorithm but that it loads. For each row that fails stand the frames that show it, and the
     paragraph of the reference that it breaks.
+
+    With --runner COMMAND is a program of yours. It is started with a host's command line as its last arguments, has
+    your runner launch that host and execute one call, prints OK, NG or ERROR as its last line, and ends. Each fault
+    starts it with a host that misbehaves in another way.
 
     \b
     Examples:
       procvision conformance -- procvision-host --algo pcb-compare
       procvision conformance --json --without-options -- ./my-host --config line3.toml
       procvision conformance --row zero-length -- ./my-host
+      procvision conformance --runner -- ./inspect-once
     """
     from procvision_runner.cli.errors import CommandError, usage_error
-    from procvision_sdk.testing.conformance import ProcessTarget, play
 
-    rows = _rows(ids)
+    rows = _chosen(_faults() if of_runner else _rows(), ids)
     if list_only:
-        for row in rows:
-            click.echo(f"{row.id}: {row.title}")
+        for name, row in rows.items():
+            click.echo(f"{name}: {row.title}")
         return exits.OK
     if not command:
-        raise usage_error("no host is given", "procvision conformance -- procvision-host --algo NAME")
-    wanted = [row for row in rows if not (without_options and row.options)]
+        raise usage_error("no command is given", "procvision conformance -- procvision-host --algo NAME")
+    wanted = [row for row in rows.values() if not (without_options and row.options)]
+    played: Iterator[Outcome]
+    if of_runner:
+        from procvision_sdk.testing.conformance.faults import FAULTS, play_faults
 
-    def launch(row: Row) -> ProcessTarget:
-        return ProcessTarget(command, row.options)
+        faults = [fault for fault in FAULTS if fault.id in rows]
+        played = play_faults(command, faults, deadline_s=deadline_s, jobs=jobs)
+    else:
+        from procvision_sdk.testing.conformance import ProcessTarget, play
 
+        def launch(row: Row) -> ProcessTarget:
+            return ProcessTarget(command, row.options)
+
+        played = play(wanted, launch, patience_s=patience_s, deadline_s=deadline_s, jobs=jobs)
     outcomes: list[Outcome] = []
     try:
         with click.progressbar(
-            play(wanted, launch, patience_s=patience_s, deadline_s=deadline_s, jobs=jobs),
-            length=len(wanted),
-            label="rows",
-            file=sys.stderr,
-            hidden=as_json or not sys.stderr.isatty(),
-        ) as played:
-            outcomes += played
+            played, length=len(wanted), label="rows", file=sys.stderr, hidden=as_json or not sys.stderr.isatty()
+        ) as shown:
+            outcomes += shown
     except OSError as error:
         raise CommandError(
             f"{command[0]} can't be started: {error.strerror or error}", "the command is what stands behind --"
         ) from error
-    outcomes += _left_out(rows, wanted)
+    outcomes += _left_out(rows.values(), wanted)
     if as_json:
         click.echo(json.dumps(_report(command, outcomes), indent=2))
     else:
@@ -93,19 +105,28 @@ def conformance(
     return exits.NG if any(outcome.level == "failed" for outcome in outcomes) else exits.OK
 
 
-def _rows(ids: Sequence[str]) -> list[Row]:
-    from procvision_runner.cli.errors import usage_error
+def _rows() -> dict[str, Row]:
     from procvision_sdk.testing.conformance import load_rows
 
-    rows = load_rows(role="host", kind="process")
-    known = {row.id for row in rows}
+    return {row.id: row for row in load_rows(role="host", kind="process")}
+
+
+def _faults() -> dict[str, Row]:
+    from procvision_sdk.testing.conformance.faults import FAULTS
+
+    return {fault.id: fault.row for fault in FAULTS}
+
+
+def _chosen(rows: dict[str, Row], ids: Sequence[str]) -> dict[str, Row]:
+    from procvision_runner.cli.errors import usage_error
+
     for name in ids:
-        if name not in known:
+        if name not in rows:
             raise usage_error(f"--row {name[:80]}: there is no such row", "procvision conformance --list shows them")
-    return [row for row in rows if not ids or row.id in ids]
+    return {name: row for name, row in rows.items() if not ids or name in ids}
 
 
-def _left_out(rows: Sequence[Row], wanted: Sequence[Row]) -> list[Outcome]:
+def _left_out(rows: Iterable[Row], wanted: Sequence[Row]) -> list[Outcome]:
     from procvision_sdk.testing.conformance import Outcome
 
     return [Outcome(row, "skipped", "--without-options") for row in rows if row not in wanted]
@@ -169,9 +190,9 @@ def _show_failure(outcome: Outcome) -> None:
     row = outcome.row
     click.echo(f"{click.style('FAILED', fg='red', bold=True)} {row.table}/{row.id}: {row.title}")
     click.echo(f"  {outcome.reference}")
-    where = f"step {outcome.step}" if outcome.step else "on the way to its start"
+    where = f"step {outcome.step}: " if outcome.step else "on the way to its start: " if row.steps else ""
     first, *others = outcome.reason.splitlines()
-    click.echo(f"  {where}: {printable(first)}")
+    click.echo(f"  {where}{printable(first)}")
     for line in (*others, *outcome.evidence.splitlines()):
         click.echo(f"    {printable(line.strip())}")
     for exchanged in outcome.exchanged:

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+import procvision_sdk.testing
 from procvision_runner.limits import EnvironmentPolicy
 from procvision_runner.options import RunnerOptions, SupervisorOptions
 from procvision_runner.restart import RestartPolicy
@@ -24,7 +25,7 @@ from procvision_runner.supervisor import Supervisor
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-HOST_PROGRAM = str(Path(__file__).with_name("host_program.py"))
+HOST_PROGRAM = str(Path(procvision_sdk.testing.__file__).with_name("misbehaving_host.py"))
 MARK = "PROCVISION_TEST_MARK"
 PATIENCE_S = 10.0
 

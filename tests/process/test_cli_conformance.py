@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+import procvision_sdk.testing
 from procvision_sdk.testing.conformance import load_rows
+from procvision_sdk.testing.conformance.faults import FAULTS
 from procvision_sdk.testing.conformance.scorecard import anchor
+from procvision_sdk.testing.misbehaving_host import option_parser
 
 CONFORMANCE = (sys.executable, "-m", "procvision_runner.cli.main", "conformance")
-PEER = Path(__file__).parents[1] / "peers" / "host_program.py"
+PEER = Path(procvision_sdk.testing.__file__).with_name("misbehaving_host.py")
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "protocol.md"
 FIELD_SDK = "procvision-algorithm-sdk==0.0.7"
 FIELD_ALGORITHM = """
@@ -106,12 +110,14 @@ def test_the_rows_can_be_listed():
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        ([], 64, ["no host is given", "hint: procvision conformance -- "]),
+        ([], 64, ["no command is given", "hint: procvision conformance -- "]),
         (["--row", "no-such", "--", "true"], 64, ["--row no-such: there is no such row", "hint: "]),
+        (["--runner", "--row", "no-such", "--", "true"], 64, ["--row no-such: there is no such row"]),
+        (["--runner", "--", "/no/such/runner"], 2, ["/no/such/runner can't be started", "hint: "]),
         (["--patience-s", "0", "--", "true"], 64, ["--patience-s"]),
         (["--jobs", "none", "--", "true"], 64, ["--jobs"]),
         (["--", "/no/such/host"], 2, ["/no/such/host can't be started", "hint: "]),
-        (["--", str(PEER.parent)], 2, ["can't be started"]),
+        (["--", "/tmp"], 2, ["can't be started"]),
     ],
 )
 def test_a_wrong_command_line_is_told(arguments, status, words):
@@ -148,6 +154,76 @@ def test_ctrl_c_leaves_no_host_behind(tmp_path):
     assert err.strip() == "error: interrupted"
     for process_id in seen.read_text().split():
         assert not Path(f"/proc/{process_id}").exists()
+
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "test-your-host.md"
+GULLIBLE_RUNNER = """
+import json, subprocess, sys
+pipe = subprocess.PIPE
+host = subprocess.Popen(sys.argv[1:], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, bufsize=0)
+def receive():
+    return json.loads(host.stdout.read(int.from_bytes(host.stdout.read(4), "big")))
+def send(message):
+    payload = json.dumps(message).encode()
+    host.stdin.write(len(payload).to_bytes(4, "big") + payload)
+receive()
+send({"type": "hello", "runner_version": "1.0"} if "double" not in sys.argv else {"type": "hello"})
+send({"type": "call", "request_id": "c", "phase": "execute", "step_index": 1, "pid": "A", "session": {"id": "s"}})
+print(str(receive().get("data", {}).get("result_status", "OK")).upper(), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def inspect_once(tmp_path_factory):
+    """The how-to's own program."""
+    path = tmp_path_factory.mktemp("runner") / "inspect_once.py"
+    code = re.search(r'```python title="inspect_once.py"\n(.*?)```', HOW_TO.read_text(), re.DOTALL)
+    assert code is not None
+    path.write_text(code[1])
+    return path
+
+
+def test_our_runner_gets_full_marks(inspect_once):
+    done = conformance("--runner", "--deadline-s", 40, "--jobs", 4, "--json", "--", sys.executable, inspect_once,
+                       timeout=115)  # fmt: skip
+    report = json.loads(done.stdout)
+    assert [row for row in report["rows"] if row["level"] != "ok"] == []
+    assert report["counts"] == {"ok": len(FAULTS), "failed": 0, "skipped": 0}
+    assert done.returncode == 0
+
+
+def test_a_gullible_runner_is_found_out():
+    """It believes whatever comes first, waits for ever, and leaves its host behind."""
+    names = ("behaves", "no-verdict", "lower-case-verdict", "hang", "double", "ignores-sigterm")
+    rows = [word for name in names for word in ("--row", name)]
+    done = conformance("--runner", *rows, "--deadline-s", 6, "--jobs", 6, "--json", "--", sys.executable, "-c",
+                       GULLIBLE_RUNNER)  # fmt: skip
+    assert done.returncode == 1
+    found = rows_of(done)
+    assert found["behaves"]["level"] == "ok", found["behaves"]
+    assert found["no-verdict"]["reason"] == "its verdict is OK, expected ERROR"
+    assert found["lower-case-verdict"]["reason"] == "its verdict is OK, expected ERROR"
+    assert found["hang"]["reason"] == "it did not end within 6 s"
+    assert found["double"]["reason"].startswith("the host has to refuse what it heard: bad_field")
+    assert found["ignores-sigterm"]["reason"] == "1 of the host's processes were left running"
+    assert found["hang"]["reference"] == "docs/reference/protocol.md#heartbeat"
+    assert [frame["sender"] for frame in found["no-verdict"]["frames"]] == ["host", "runner", "runner", "host"]
+
+
+def test_a_program_that_says_no_verdict_fails():
+    done = conformance("--runner", "--row", "behaves", "--", "echo")
+    assert done.returncode == 1
+    assert "it printed no line that is OK, NG or ERROR" in done.stdout
+    assert "misbehaving_host.py" in done.stdout
+
+
+def test_every_fault_names_a_heading_and_something_the_host_can_do():
+    """A host that doesn't start would look like most faults."""
+    headings = {line.lstrip("# ").strip() for line in REFERENCE.read_text().splitlines() if line[:1] == "#"}
+    for fault in FAULTS:
+        assert fault.paragraph in headings
+        assert option_parser().parse_args(fault.arguments)
+    assert len({fault.id for fault in FAULTS}) == len(FAULTS)
 
 
 def test_every_link_leads_to_a_heading():

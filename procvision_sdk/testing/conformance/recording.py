@@ -28,6 +28,41 @@ class Exchanged:
     times: int = 1
 
 
+class Recording:
+    """The last frames of both sides, in order."""
+
+    def __init__(self) -> None:
+        self._exchanged: deque[Exchanged] = deque(maxlen=FRAMES_KEPT)
+
+    @property
+    def exchanged(self) -> tuple[Exchanged, ...]:
+        """What was kept."""
+        return tuple(self._exchanged)
+
+    def stream(self, sender: str, data: bytes) -> None:
+        """Cut bytes into frames, as a reader would; what is left over is no whole frame."""
+        while data:
+            end = HEADER_BYTES + int.from_bytes(data[:HEADER_BYTES], "big")
+            if len(data) < HEADER_BYTES or len(data) < end:
+                self.remark(sender, f"(no whole frame) {data[:MAX_SHOWN_CHARS]!r}")
+                return
+            self.payload(sender, data[HEADER_BYTES:end])
+            data = data[end:]
+
+    def payload(self, sender: str, payload: bytes) -> None:
+        """Keep one frame's payload, whatever it is."""
+        self.remark(sender, _shown(payload))
+
+    def remark(self, sender: str, text: str) -> None:
+        """Keep a text."""
+        text = text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}... ({len(text)} characters)"
+        last = self._exchanged[-1] if self._exchanged else None
+        if last is not None and (last.sender, last.text) == (sender, text):
+            self._exchanged[-1] = Exchanged(sender, text, last.times + 1)
+        else:
+            self._exchanged.append(Exchanged(sender, text))
+
+
 class RecordedTarget:
     """A target that keeps what is said to it and what it says."""
 
@@ -35,14 +70,14 @@ class RecordedTarget:
         self._target = target
         self.role = target.role
         self._peer = str(Role.RUNNER if target.role is Role.HOST else Role.HOST)
-        self._exchanged: deque[Exchanged] = deque(maxlen=FRAMES_KEPT)
+        self._recording = Recording()
         self._written = bytearray()
 
     @property
     def exchanged(self) -> tuple[Exchanged, ...]:
         """The last frames of both sides, in order."""
         self._keep_written()
-        return tuple(self._exchanged)
+        return self._recording.exchanged
 
     def write(self, data: bytes) -> None:
         """Give it bytes to read."""
@@ -52,7 +87,7 @@ class RecordedTarget:
     def end(self) -> None:
         """End the stream that it reads."""
         self._keep_written()
-        self._keep(self._peer, "(end of the stream)")
+        self._recording.remark(self._peer, "(end of the stream)")
         self._target.end()
 
     def wait(self, seconds: float) -> None:
@@ -64,7 +99,7 @@ class RecordedTarget:
         self._keep_written()
         found = self._target.frame(patience_s)
         if found is not None:
-            self._keep(str(self.role), msgspec.json.encode(found).decode())
+            self._recording.payload(str(self.role), msgspec.json.encode(found))
         return found
 
     def ended(self, patience_s: float) -> bool:
@@ -80,23 +115,9 @@ class RecordedTarget:
         return self._target.evidence()
 
     def _keep_written(self) -> None:
-        """Cut what was written into frames, as a reader would; what is left over is no whole frame."""
+        """What was written in pieces is cut only when something else happens."""
         data, self._written = bytes(self._written), bytearray()
-        while data:
-            end = HEADER_BYTES + int.from_bytes(data[:HEADER_BYTES], "big")
-            if len(data) < HEADER_BYTES or len(data) < end:
-                self._keep(self._peer, f"(no whole frame) {data[:MAX_SHOWN_CHARS]!r}")
-                return
-            payload, data = data[HEADER_BYTES:end], data[end:]
-            self._keep(self._peer, _shown(payload))
-
-    def _keep(self, sender: str, text: str) -> None:
-        text = text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}... ({len(text)} characters)"
-        last = self._exchanged[-1] if self._exchanged else None
-        if last is not None and (last.sender, last.text) == (sender, text):
-            self._exchanged[-1] = Exchanged(sender, text, last.times + 1)
-        else:
-            self._exchanged.append(Exchanged(sender, text))
+        self._recording.stream(self._peer, data)
 
 
 def _shown(payload: bytes) -> str:

@@ -1,10 +1,12 @@
 """A host that misbehaves as its arguments say: raw frames, the standard library only.
 
-    python host_program.py crash --after 2 --never-pong
+    python -m procvision_sdk.testing.misbehaving_host crash --after 2 --never-pong
 
-Without arguments it behaves. A call's answer echoes the call: `data.debug.echo` holds `user_params`, so that whoever
-called can tell its own answer from another's; `process_id` who answered; `next_waits` whether there was already more
-to read. `user_params` may ask for more: `takes` seconds, `tell` limits or environment, and `misbehave` with --asked.
+It is what runners are tested with, in any language. Without arguments it behaves. A call's answer echoes the call:
+`data.debug.echo` holds `user_params`, so that whoever called can tell its own answer from another's; `process_id` who
+answered; `next_waits` whether there was already more to read. `user_params` may ask for more: `takes` seconds, `tell`
+limits or environment, and `misbehave` with --asked. With `--trace` it writes down what it heard and said, a JSON object
+a line.
 """
 
 from __future__ import annotations
@@ -27,25 +29,42 @@ IN, OUT = 0, 1
 
 
 def frame(message: dict[str, Any]) -> bytes:
+    """Give a message as it goes over the pipe."""
     payload = json.dumps(message).encode()
     return len(payload).to_bytes(4, "big") + payload
 
 
 class Peer:
+    """A host that does as its options say."""
+
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.calls = 0
         self.lock = threading.Lock()
 
     def send(self, message: dict[str, Any]) -> None:
+        """Write a frame."""
         self.write(frame(message))
 
     def write(self, data: bytes) -> None:
+        """Write bytes that need be no frame."""
+        self.note("sent", data)
         with self.lock:
             while data:
                 data = data[os.write(OUT, data) :]
 
+    def note(self, what: str, data: bytes) -> None:
+        """Keep what was heard or said for whoever started this."""
+        if self.options.trace is None:
+            return
+        fields = {"process_id": os.getpid(), "at_ms": time.monotonic_ns() // 1_000_000, what: data.hex()}
+        line = json.dumps(fields).encode() + b"\n"
+        descriptor = os.open(self.options.trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(descriptor, line)
+        os.close(descriptor)
+
     def read_exactly(self, count: int) -> bytes:
+        """Read bytes; leave at the end of the stream."""
         data = b""
         while len(data) < count:
             piece = os.read(IN, count - len(data))
@@ -55,10 +74,14 @@ class Peer:
         return data
 
     def receive(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(self.read_exactly(int.from_bytes(self.read_exactly(4), "big")))
+        """Read a frame; it must be one."""
+        payload = self.read_exactly(int.from_bytes(self.read_exactly(4), "big"))
+        self.note("heard", payload)
+        message: dict[str, Any] = json.loads(payload)
         return message
 
     def leave(self, status: int) -> None:
+        """End, or with --ignore-end don't."""
         if self.options.ignore_end:
             hang()
         os._exit(status)
@@ -66,6 +89,7 @@ class Peer:
     # --- life -----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
+        """Live until the end, in whatever way."""
         options = self.options
         if options.log:
             os.write(2, (json.dumps({"level": "info", "message": options.log}) + "\n").encode())
@@ -74,7 +98,9 @@ class Peer:
                 signal.signal(number, signal.SIG_IGN)
         if options.fork_child:
             # Holds the pipes, in a session of its own, for as long as nobody kills it.
-            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+            subprocess.Popen(
+                [sys.executable, "-c", "import time; time.sleep(600)", str(options.trace)], start_new_session=True
+            )
         if options.flood_stderr:
             threading.Thread(target=flood, daemon=True).start()
         if options.silent:
@@ -104,6 +130,7 @@ class Peer:
             self.handle(self.receive())
 
     def handle(self, message: dict[str, Any]) -> None:
+        """Do what a message asks for."""
         options = self.options
         kind = message["type"]
         if kind == "ping":
@@ -124,6 +151,7 @@ class Peer:
             self.answer(message)
 
     def answer(self, call: dict[str, Any]) -> None:
+        """Answer a call, or misbehave instead."""
         options = self.options
         params = call.get("user_params") or {}
         misbehaves = self.calls > options.after and (not options.asked or params.get("misbehave")) and not self.spared()
@@ -134,12 +162,12 @@ class Peer:
         self.send(self.result(call))
 
     def spared(self) -> bool:
-        """With --once a file says that an earlier process has misbehaved already."""
+        """Tell whether it is not this one's turn: with --once a file says that an earlier process has misbehaved."""
         return self.options.once is not None and not self.is_first(self.options.once)
 
     @staticmethod
     def is_first(marker: str) -> bool:
-        """Whether no process has made the file yet."""
+        """Tell whether no process has made the file yet."""
         try:
             os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
@@ -147,6 +175,7 @@ class Peer:
         return True
 
     def result(self, call: dict[str, Any], request_id: str | None = None) -> dict[str, Any]:
+        """Give the right answer to a call."""
         params = call.get("user_params") or {}
         debug = {"echo": call.get("user_params"), "process_id": os.getpid(), "next_waits": next_waits()}
         if params.get("tell") == "limits":
@@ -172,6 +201,7 @@ class Peer:
 
     # --- ways to misbehave at a call ------------------------------------------------------------------------
 
+    # ruff: noqa: D102 - the names say it, and a table of `conformance.faults` says it for people
     def do_garbage(self, _: dict[str, Any]) -> None:
         self.write(b"Segmentation of 12 regions done in 3.1 ms\n")
         hang()
@@ -199,9 +229,36 @@ class Peer:
         hang()
 
     def do_malformed(self, call: dict[str, Any]) -> None:
+        self.send(self.result(call) | {"data": {"result_status": "MAYBE"}})
+
+    def do_lower_case_verdict(self, call: dict[str, Any]) -> None:
+        self.send(self.result(call) | {"data": {"result_status": "ok"}})
+
+    def do_no_verdict(self, call: dict[str, Any]) -> None:
+        self.send(self.result(call) | {"data": {}})
+
+    def do_no_data(self, call: dict[str, Any]) -> None:
+        self.send({key: value for key, value in self.result(call).items() if key != "data"})
+
+    def do_verdict_outside_data(self, call: dict[str, Any]) -> None:
+        self.send(self.result(call) | {"data": {}, "result_status": "OK"})
+
+    def do_no_status(self, call: dict[str, Any]) -> None:
+        self.send({key: value for key, value in self.result(call).items() if key != "status"})
+
+    def do_error_with_verdict(self, call: dict[str, Any]) -> None:
+        self.send(self.result(call) | {"status": "ERROR", "error_code": "1003", "message": "no weights"})
+
+    def do_ng_without_reason(self, call: dict[str, Any]) -> None:
+        self.send(self.result(call) | {"data": {"result_status": "NG"}})
+
+    def do_no_number(self, call: dict[str, Any]) -> None:
         answer = self.result(call)
-        answer["data"] = {"result_status": "MAYBE"}
+        answer["data"]["debug"]["score"] = float("nan")
         self.send(answer)
+
+    def do_not_utf8(self, call: dict[str, Any]) -> None:
+        self.write(frame(self.result(call)).replace(b"process_id", b"process\xff\xfe\xfd"))
 
     def do_crash(self, _: dict[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -215,7 +272,7 @@ class Peer:
         os._exit(70)
 
     def do_hang(self, _: dict[str, Any]) -> None:
-        """Answers pings, hears cancel, never answers the call."""
+        """Answer pings, hear cancel, never answer the call."""
 
     def do_hang_deaf(self, _: dict[str, Any]) -> None:
         hang()
@@ -250,7 +307,7 @@ class Peer:
             os.write(2, f"{error.strerror}\n".encode())
             os._exit(3)
 
-    def do_grow(self, call: dict[str, Any]) -> None:
+    def do_grow(self, _: dict[str, Any]) -> None:
         kept = []
         try:
             while True:
@@ -263,6 +320,7 @@ class Peer:
 
     @staticmethod
     def error(call: dict[str, Any], kind: str, code: str, *, retryable: bool) -> dict[str, Any]:
+        """Give an error frame that answers a call."""
         return {
             "type": "error",
             "request_id": call["request_id"],
@@ -279,11 +337,13 @@ def next_waits() -> bool:
 
 
 def hang() -> None:
+    """Do nothing for ever."""
     while True:
         time.sleep(3600)
 
 
 def flood() -> None:
+    """Log for ever."""
     line = json.dumps({"level": "info", "message": "x" * 200}).encode() + b"\n"
     with contextlib.suppress(OSError):
         while True:
@@ -293,7 +353,8 @@ def flood() -> None:
 MISBEHAVIOURS = sorted(name[3:].replace("_", "-") for name in vars(Peer) if name.startswith("do_"))
 
 
-def main() -> None:
+def option_parser() -> argparse.ArgumentParser:
+    """Everything that it can be told to do."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("misbehaviour", nargs="?", choices=MISBEHAVIOURS, help="at a call")
     parser.add_argument("--after", type=int, default=0, help="behave for so many calls first")
@@ -318,7 +379,13 @@ def main() -> None:
     parser.add_argument("--ignore-end", action="store_true", help="lives on when its stdin has ended")
     parser.add_argument("--fork-child", action="store_true", help="leaves a child that holds the pipes")
     parser.add_argument("--flood-stderr", action="store_true")
-    Peer(parser.parse_args()).run()
+    parser.add_argument("--trace", metavar="FILE", help="write down what is heard and said")
+    return parser
+
+
+def main() -> None:
+    """Read the options and live."""
+    Peer(option_parser().parse_args()).run()
 
 
 if __name__ == "__main__":
