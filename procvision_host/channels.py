@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import time
-from fcntl import F_GETOWN, F_SETOWN, fcntl, ioctl
+from _thread import allocate_lock
+from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETOWN, F_SETOWN, fcntl, ioctl
 from termios import FIONREAD
 
 TYPE_CHECKING = False
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 STRAY_PATIENCE_S = 0.05
 """A guardian that doesn't get to read for so long must not hold up the answer."""
 _NO_BYTES = bytes(4)
+_OUT_OF_THE_WAY = 200
+"""Where the frames' descriptors begin: above what code closes that makes itself a daemon with a small table in mind,
+and never 0, 1 or 2. Below 1024, which `select` needs."""
+_MENDING_ATTEMPTS = 10
+"""Code that closes descriptors in one thread may close those that another has just opened."""
 
 
 class GuardianEnds:
@@ -46,7 +52,18 @@ class HostEnds:
     uses: asking for it is the cheapest question that the kernel answers, and it is asked after every call.
     """
 
-    __slots__ = ("_reopened", "_sources", "control", "frames_in", "frames_out", "guardian", "logs", "notices", "wake")
+    __slots__ = (
+        "_mending",
+        "_reopened",
+        "_sources",
+        "control",
+        "frames_in",
+        "frames_out",
+        "guardian",
+        "logs",
+        "notices",
+        "wake",
+    )
 
     _NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake")
     _FLAGS = (
@@ -62,6 +79,7 @@ class HostEnds:
         self.guardian = guardian
         self._sources = sources
         self._reopened = False
+        self._mending = allocate_lock()
         self.frames_in, self.frames_out, self.logs, self.notices, self.control, self.wake = descriptors
         for descriptor in descriptors:
             fcntl(descriptor, F_SETOWN, guardian)
@@ -89,12 +107,51 @@ class HostEnds:
 
     def _reopen(self) -> None:
         # Whoever watches the descriptors learns of it at the next `verify` or `mend`: a log line may be what finds out.
-        for name, source, flags in zip(self._NAMES, self._sources, self._FLAGS, strict=True):
-            if not self._is_ours(getattr(self, name)):
-                descriptor = os.open(f"/proc/{self.guardian}/fd/{source}", flags | os.O_CLOEXEC)
-                fcntl(descriptor, F_SETOWN, self.guardian)
-                setattr(self, name, descriptor)
+        with self._mending:
+            for _ in range(_MENDING_ATTEMPTS):
+                lost = self._lost()
+                if not lost:
+                    return
                 self._reopened = True
+                for place in lost:
+                    try:
+                        setattr(self, self._NAMES[place], self._opened(place))
+                    except OSError:
+                        continue  # Closed between two lines of ours: once more.
+
+    def _lost(self) -> list[int]:
+        """The places of the descriptors that are closed, a vendor's file, or another of ours."""
+        lost: list[int] = []
+        met: set[int] = set()
+        for place, name in enumerate(self._NAMES):
+            descriptor: int = getattr(self, name)
+            if descriptor in met or not self._is(descriptor, place):
+                lost.append(place)
+            met.add(descriptor)
+        return lost
+
+    def _is(self, descriptor: int, place: int) -> bool:
+        """Whether a descriptor leads to where this one of ours does; the owner alone could be another one's."""
+        try:
+            if fcntl(descriptor, F_GETOWN) != self.guardian:
+                return False
+            there, here = os.stat(self._path(place)), os.fstat(descriptor)  # noqa: PTH116 - no pathlib before the hello
+            mode = fcntl(descriptor, F_GETFL) & os.O_ACCMODE
+        except OSError:
+            return False
+        same_file = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+        # What the runner gave may be open both ways; of our own pipes the two ends are to be told apart.
+        return same_file and mode in (self._FLAGS[place] & os.O_ACCMODE, os.O_RDWR)
+
+    def _opened(self, place: int) -> int:
+        low = os.open(self._path(place), self._FLAGS[place] | os.O_CLOEXEC)
+        descriptor = out_of_the_way(low)
+        os.close(low)
+        fcntl(descriptor, F_SETOWN, self.guardian)
+        return descriptor
+
+    def _path(self, place: int) -> str:
+        return f"/proc/{self.guardian}/fd/{self._sources[place]}"
 
     def notify_guardian(self, notice: bytes) -> None:
         """Tells the guardian; never a vendor's file that got the descriptor's number."""
@@ -124,6 +181,14 @@ class HostEnds:
             return False
 
 
+def out_of_the_way(descriptor: int) -> int:
+    """A duplicate with a high number, where the process's limit allows it."""
+    try:
+        return fcntl(descriptor, F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+    except OSError:
+        return fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+
+
 def wait_for_stray_output() -> None:
     """Waits until the guardian has read what this process wrote to stdout, so that it knows the call it belongs to.
 
@@ -149,7 +214,7 @@ DRAIN_REQUEST = b"T"
 
 def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
     """Forks. Returns in the host; in the guardian, `run_guardian(host's process id, ends)` runs and never returns."""
-    stdin, stdout, stderr = os.dup(0), os.dup(1), os.dup(2)
+    stdin, stdout, stderr = out_of_the_way(0), out_of_the_way(1), out_of_the_way(2)
     logs_read, logs_write = os.pipe()
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -158,14 +223,17 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
     guardian = os.getpid()
     host_process_id = os.fork()
     if host_process_id:
-        # The pipes' other ends stay open here too: where the algorithm closes the host's, nothing that is in a pipe is
-        # lost, and none of them looks as if it had ended.
         # Its own 0, 1 and 2 would keep the runner's pipes open once more.
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         os.close(null)
+        # The end of this pipe, for as long as it is needed, tells that there is no host any more.
+        os.close(notices_write)
         os.read(notices_read, 1)
+        # Otherwise the pipes' other ends are open here too: where the algorithm closes the host's, nothing that is in a
+        # pipe is lost, and none of them looks as if it had ended.
+        os.open(f"/proc/self/fd/{notices_read}", os.O_WRONLY | os.O_CLOEXEC)
         run_guardian(
             host_process_id,
             GuardianEnds((stdin, stdout, stderr), (logs_read, out_read, err_read), notices_read, control_write),

@@ -149,7 +149,7 @@ class WireClient:
         deadline = time.monotonic() + timeout_s
         while (message := self._taken()) is None:
             if self._ended:
-                raise EOFError("the host's stdout ended")
+                raise EOFError(f"the host's stdout ended; log: {self.logs[-5:]}")
             ready, _, _ = select.select([self._stdout], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise HostSilentError(f"no frame within {timeout_s:g} s; log: {self.logs[-5:]}")
