@@ -8,6 +8,7 @@ with Runner("pcb-compare") as runner:
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -58,7 +59,7 @@ class Runner:
         self._client: Client | None = None
         self._slots: SlotPool | None = None
         self._info: dict[str, Any] | None = None
-        self._entered = False
+        self._owner = os.getpid()
 
     # --- life -----------------------------------------------------------------------------------------------
 
@@ -81,7 +82,8 @@ class Runner:
     def stop(self) -> int | None:
         """Shutdown, then SIGTERM, then SIGKILL for the whole tree; returns the exit status. A second call is free."""
         client, slots = self._client, self._slots
-        if client is None or slots is None:
+        if client is None or slots is None or os.getpid() != self._owner:
+            # A fork of this process has copies of all this, and the host is not the fork's to end.
             return None
         self._slots = None
         try:
@@ -194,6 +196,8 @@ class Runner:
     def _pool(self) -> SlotPool:
         if self._slots is None:
             raise RunnerStoppedError("this Runner doesn't run: use it in a with block, or call start()")
+        if os.getpid() != self._owner:
+            raise RunnerStoppedError("this process is a fork of the one that has the host: only that may call")
         return self._slots
 
     def _running(self) -> Client:

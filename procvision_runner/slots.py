@@ -264,7 +264,10 @@ def remove_leftovers(folder: Path = SHM_FOLDER) -> list[str]:
     A living runner holds a lock on each of its segments, wherever it runs, so nothing of anyone else's is touched.
     """
     removed: list[str] = []
-    for path in folder.glob(f"{PREFIX}*"):
+    paths: list[Path] = []
+    with contextlib.suppress(OSError):  # no descriptor to look with: the next runner will
+        paths = list(folder.glob(f"{PREFIX}*"))
+    for path in paths:
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
