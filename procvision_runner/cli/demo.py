@@ -126,7 +126,7 @@ def _inspect_both(scene: Scene) -> tuple[Inspection, Inspection]:
         with launched(ALGORITHM) as station:
             first = (scene.good, inspect(station, _request(scene, scene.good)))
             second = (scene.bad, inspect(attrs.evolve(station, start_ms=None), _request(scene, scene.bad)))
-        logs = station.runner.logs
+        logs = station.logs
     except RunnerError as error:
         message, hint = split_hint(str(error))
         if isinstance(error, LaunchError) and error.exit_status == HOST_CONFIGURATION:

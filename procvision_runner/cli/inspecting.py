@@ -1,11 +1,12 @@
-"""One inspection through a real host: launch, `pre` with the reference, `execute` with the product."""
+"""One inspection through a real host: for each step `pre` with the reference, `execute` with the product."""
 
 from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,7 +15,7 @@ from attrs import frozen
 
 from procvision_runner import Picture, Runner, RunnerError
 from procvision_runner.cli.errors import split_hint, usage_error
-from procvision_runner.cli.params import parse_params
+from procvision_runner.cli.params import parse_step_params
 from procvision_runner.cli.picture_files import PictureFile, PictureFileError, load
 from procvision_runner.cli.program import program
 from procvision_runner.report.inspection import Inspection, LogLine
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from procvision_runner import CallResult, InspectionSession
+    from procvision_runner.pool import Pool
     from procvision_sdk.errors import ProcVisionError
+    from procvision_sdk.manifest.model import Step
 
 UNNAMED_PRODUCT = "unnamed"
 """The product id that is sent when none is given and the algorithm takes all."""
@@ -38,7 +41,8 @@ class Request:
     image: Path
     reference: Path | None = None
     pid: str | None = None
-    step_index: int = 1
+    step_index: int | None = None
+    """None is the whole inspection: all steps in the manifest's order, in one session."""
     params: tuple[str, ...] = ()
     """``key=value``, as they were given."""
 
@@ -50,7 +54,7 @@ class Request:
         words += ["--image", str(self.image)]
         if self.pid is not None:
             words += ["--pid", self.pid]
-        if self.step_index != 1:
+        if self.step_index is not None:
             words += ["--step", str(self.step_index)]
         for pair in self.params:
             words += ["--param", pair]
@@ -59,12 +63,17 @@ class Request:
 
 @frozen
 class Station:
-    """A host that is ready, and what its algorithm declares."""
+    """A host that is ready, or several, and what the algorithm declares."""
 
-    runner: Runner
+    runner: Runner | Pool
     manifest: Manifest
-    start_ms: float | None
-    """How long that took; None once it was told."""
+    start_ms: float | None = None
+    """How long the start took; None once it was told."""
+
+    @property
+    def logs(self) -> Sequence[Mapping[str, Any]]:
+        """The last log records of a single host."""
+        return self.runner.logs if isinstance(self.runner, Runner) else ()
 
 
 @contextmanager
@@ -76,12 +85,17 @@ def launched(algorithm: str) -> Iterator[Station]:
         yield Station(runner, manifest, _since(started))
 
 
-@frozen
+@frozen(kw_only=True)
 class Outcome:
-    """An inspection, and the session in which it took place ("" where it came to none)."""
+    """An inspection, and what a report on it doesn't show."""
 
     inspection: Inspection
     session_id: str = ""
+    """The session in which it took place; "" where it came to none."""
+    failure: str = ""
+    """What kind of ERROR it is, in a word, with the error code."""
+    debug: Mapping[str, Any] = MappingProxyType({})
+    """What the algorithm published with its last answer."""
 
     def with_logs(self, records: Sequence[Mapping[str, Any]]) -> Inspection:
         """Give the inspection with what was logged in its session, and outside of any."""
@@ -96,30 +110,32 @@ class Outcome:
 def inspect_alone(request: Request) -> Inspection:
     """Launch a host for one inspection. What goes wrong beyond the command line is an inspection too: ERROR.
 
-    Raises CommandError (exit status 64) for a file that can't be read, a wrong parameter, step or product id.
+    Raises CommandError (exit status 64) for a wrong parameter, step or product id.
     """
     outcome = None
     try:
         files = _Files.of(request)
         with launched(request.algorithm) as station:
             outcome = _inspect(station, request, files)
-        return outcome.with_logs(station.runner.logs)
+        return outcome.with_logs(station.logs)
     except (RunnerError, PictureFileError) as error:
         if outcome is None:
-            outcome = Outcome(_failed(request, error))
+            outcome = _failed(request, error)
         return outcome.with_logs(getattr(error, "logs", ()))
 
 
-def inspect(station: Station, request: Request) -> Outcome:
-    """Inspect one product in a session of its own; a call that fails gives an inspection with ERROR.
+def inspect(
+    station: Station, request: Request, session: InspectionSession | None = None, *, final: bool = True
+) -> Outcome:
+    """Inspect one product, in a session of its own or in one that goes on; a call that fails gives an ERROR.
 
     Raises CommandError (exit status 64) as `inspect_alone` does.
     """
     try:
         files = _Files.of(request)
     except PictureFileError as error:
-        return Outcome(_failed(request, error))
-    return _inspect(station, request, files)
+        return _failed(request, error)
+    return _inspect(station, request, files, session, final=final)
 
 
 @frozen
@@ -132,73 +148,101 @@ class _Files:
         return cls(load(request.image), None if request.reference is None else load(request.reference))
 
 
-def _inspect(station: Station, request: Request, files: _Files) -> Outcome:
+def _inspect(
+    station: Station, request: Request, files: _Files, session: InspectionSession | None = None, *, final: bool = True
+) -> Outcome:
     call = _Call(station, request, (files.image.width, files.image.height))
     session_id = ""
     try:
-        session = station.runner.session(context={"title": request.image.name})
+        session = session or station.runner.session(context={"title": request.image.name})
         session_id = session.id
-        if files.reference is not None:
-            prepared = call.timed("pre", files.reference, session)
-            if prepared.status != "OK":
-                return Outcome(call.ended(prepared), session_id)
-        return Outcome(call.ended(call.timed("execute", files.image, session)), session_id)
+        for step in call.steps:
+            if files.reference is not None and not call.made("pre", step, files.reference, session):
+                break
+            last = final and step is call.steps[-1]
+            if not call.made("execute", step, files.image, session, final=last):
+                break
+        return attrs.evolve(call.ended(), session_id=session_id)
     except (RunnerError, PictureFileError) as error:
-        return Outcome(call.failed(error), session_id)
+        return attrs.evolve(call.failed(error), session_id=session_id)
 
 
 class _Call:
-    """The calls of one inspection, timed, with what they have in common."""
+    """The calls of one inspection, timed, with what they have in common and what they gave."""
 
     def __init__(self, station: Station, request: Request, size: tuple[int, int]) -> None:
         self._runner, self._request = station.runner, request
         manifest = station.manifest
+        self.steps = _steps(manifest, request.step_index)
         self._pid = _pid(manifest, request.pid)
-        self._params = parse_params(manifest, request.step_index, request.params, size)
+        self._params = parse_step_params(manifest, [step.index for step in self.steps], request.params, size)
         self._version = manifest.version
-        self._defaults = {
-            parameter.key: msgspec.to_builtins(parameter.default)
-            for parameter in _parameters(manifest, request.step_index)
-            if parameter.default is not msgspec.UNSET
-        }
         self._times = {} if station.start_ms is None else {"start": station.start_ms}
         self._phase = ""
+        self._answers: list[tuple[Step, CallResult]] = []
 
-    def timed(self, phase: str, file: PictureFile, session: InspectionSession) -> CallResult:
-        """Make one call. Raises RunnerError, and PictureFileError for a size that no picture has."""
+    def made(
+        self, phase: str, step: Step, file: PictureFile, session: InspectionSession, *, final: bool = False
+    ) -> bool:
+        """Make one call; False where its answer ends the inspection.
+
+        Raises RunnerError, and PictureFileError for a size that no picture has.
+        """
         self._phase = phase
         try:
             picture = Picture.encoded(file.data, file.width, file.height, file.color_space, encoding=file.encoding)
         except ValueError as error:
             raise PictureFileError(f"{file.path}: {error}") from error
-        facts: dict[str, Any] = {"pid": self._pid, "step_index": self._request.step_index, "session": session}
+        facts: dict[str, Any] = {
+            "pid": self._pid,
+            "step_index": step.index,
+            "session": session,
+            "user_params": self._params[step.index],
+        }
         started = time.perf_counter()
         try:
             if phase == "pre":
-                return self._runner.pre_execute(picture, user_params=self._params, **facts)
-            return self._runner.execute(picture, user_params=self._params, final=True, **facts)
+                result = self._runner.pre_execute(picture, **facts)
+            else:
+                result = self._runner.execute(picture, final=final, **facts)
         finally:
-            self._times[phase] = _since(started)
+            self._times[phase if len(self.steps) == 1 else f"{phase} {step.index}"] = _since(started)
+        self._answers.append((step, result))
+        return result.status == "OK"
 
-    def ended(self, result: CallResult) -> Inspection:
-        """Give the inspection that a result ends."""
-        message, hint = split_hint(result.message)
-        if result.status != "OK":
-            message = self._of_reference(message)
+    def ended(self) -> Outcome:
+        """Give the inspection that the answers make: its verdict is the worst of the steps'."""
+        last = self._answers[-1][1]
+        executed = [(step, result) for step, result in self._answers if result.phase == "execute"]
+        debug = executed[-1][1].debug if executed else {}
+        message, hint = split_hint(last.message)
+        if last.status != "OK":
             hint = hint if self._request.reference is not None else "--reference PICTURE is what `pre` learns from"
-        return self._inspection(
-            verdict=result.verdict or "ERROR",
-            message=message,
+            code = last.error_code or ""
+            inspection = self._inspection(
+                verdict="ERROR", message=self._of_reference(message), hint=hint, error_code=code
+            )
+            return Outcome(inspection=inspection, failure=f"answered ERROR {code}".rstrip(), debug=debug)
+        inspection = self._inspection(
+            verdict="NG" if any(result.verdict == "NG" for _, result in executed) else last.verdict or "ERROR",
+            message=self._told((step, split_hint(result.message)[0]) for step, result in executed),
             hint=hint,
-            ng_reason=result.ng_reason or "",
-            error_code=result.error_code or "",
-            defects=tuple(result.defects),
+            ng_reason=self._told((step, result.ng_reason or "") for step, result in executed),
+            defects=tuple(defect for _, result in executed for defect in result.defects),
         )
+        return Outcome(inspection=inspection, debug=debug)
 
-    def failed(self, error: ProcVisionError) -> Inspection:
+    def _told(self, words: Iterable[tuple[Step, str]]) -> str:
+        """What the steps said, each under its name where there are several."""
+        if len(self.steps) == 1:
+            return "".join(text for _, text in words)
+        return "\n".join(f"{step.name}: {text}" for step, text in words if text)
+
+    def failed(self, error: ProcVisionError) -> Outcome:
         """Give the inspection that an error ends."""
-        inspection = _failed(self._request, error, **self._facts())
-        return attrs.evolve(inspection, message=self._of_reference(inspection.message))
+        outcome = _failed(self._request, error, **self._facts())
+        message = self._of_reference(outcome.inspection.message)
+        return attrs.evolve(outcome, inspection=attrs.evolve(outcome.inspection, message=message))
 
     def _of_reference(self, message: str) -> str:
         """Say with a message that it is about the reference, where it is."""
@@ -217,14 +261,28 @@ class _Call:
         return {
             "version": self._version,
             "pid": self._pid,
-            "params": self._defaults | self._params,
+            "params": self._all_params(),
             "times_ms": dict(self._times),
         }
 
+    def _all_params(self) -> dict[str, Any]:
+        """Those that were given and the defaults, under the step's name where there are several steps."""
+        found: dict[str, Any] = {}
+        for step in self.steps:
+            defaults = {
+                parameter.key: msgspec.to_builtins(parameter.default)
+                for parameter in step.params
+                if parameter.default is not msgspec.UNSET
+            }
+            named = "" if len(self.steps) == 1 else f"{step.name}: "
+            found |= {f"{named}{key}": value for key, value in (defaults | self._params[step.index]).items()}
+        return found
 
-def _failed(request: Request, error: ProcVisionError, **facts: Any) -> Inspection:
+
+def _failed(request: Request, error: ProcVisionError, **facts: Any) -> Outcome:
     message, hint = split_hint(str(error))
-    return Inspection(
+    code = str(getattr(error, "error_code", None) or "")
+    inspection = Inspection(
         **{
             "title": request.image.name,
             "algorithm": request.algorithm,
@@ -233,16 +291,28 @@ def _failed(request: Request, error: ProcVisionError, **facts: Any) -> Inspectio
             "verdict": "ERROR",
             "message": message,
             "hint": hint,
-            "error_code": str(getattr(error, "error_code", None) or ""),
+            "error_code": code,
             "command": request.command(),
             **facts,
         }
     )
+    return Outcome(inspection=inspection, failure=f"{_kind(error)} {code}".rstrip())
 
 
-def _parameters(manifest: Manifest, step_index: int) -> Sequence[Any]:
+def _kind(error: ProcVisionError) -> str:
+    if isinstance(error, PictureFileError):
+        return "unreadable picture"
+    return str(getattr(error, "cause", "") or type(error).__name__).replace("_", " ")
+
+
+def _steps(manifest: Manifest, step_index: int | None) -> Sequence[Step]:
+    if step_index is None:
+        return sorted(manifest.steps, key=lambda step: step.index)
     step = manifest.step(step_index)
-    return step.params if step is not None else ()
+    if step is None:
+        known = ", ".join(str(step.index) for step in manifest.steps)
+        raise usage_error(f"{manifest.name} has no step {step_index}", f"it has {known}")
+    return [step]
 
 
 def _pid(manifest: Manifest, given: str | None) -> str:

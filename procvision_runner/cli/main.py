@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "conformance": "procvision_runner.cli.conformance:conformance",
         "demo": "procvision_runner.cli.demo:demo",
+        "evaluate": "procvision_runner.cli.evaluate:evaluate",
         "init": "procvision_runner.cli.init:init",
         "run": "procvision_runner.cli.run:run",
         "validate": "procvision_runner.cli.validate:validate",

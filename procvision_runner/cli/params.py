@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,30 @@ def parse_params(manifest: Manifest, step_index: int, pairs: Iterable[str], size
             raise usage_error(f"--param {key} {problem}", parameter.description)
         params[key] = value
     return params
+
+
+def parse_step_params(
+    manifest: Manifest, steps: Sequence[int], pairs: Iterable[str], size: tuple[int, int]
+) -> dict[int, dict[str, Any]]:
+    """Give user_params for each of several steps: a parameter goes to every step that has it.
+
+    Raises CommandError (exit status 64) as `parse_params` does, and where no step has it.
+    """
+    if len(steps) == 1:
+        return {steps[0]: parse_params(manifest, steps[0], pairs, size)}
+    keys = {step.index: {parameter.key for parameter in step.params} for step in manifest.steps if step.index in steps}
+    pairs = tuple(pairs)
+    for pair in pairs:
+        key, equals, _ = pair.partition("=")
+        if equals and not any(key in of_step for of_step in keys.values()):
+            there = ", ".join(dict.fromkeys(key for of_step in keys.values() for key in sorted(of_step)))
+            raise usage_error(f"--param {key}: {manifest.name} has no such parameter", f"it has {there or 'none'}")
+    return {
+        index: parse_params(
+            manifest, index, [pair for pair in pairs if "=" not in pair or pair.partition("=")[0] in keys[index]], size
+        )
+        for index in steps
+    }
 
 
 def _int(text: str) -> Any:

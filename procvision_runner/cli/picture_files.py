@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from procvision_runner.cli.errors import usage_error
 from procvision_sdk.errors import ErrorCode, ProcVisionError
 from procvision_sdk.images.meta import ColorSpace, Encoding
 
@@ -47,13 +46,12 @@ class PictureFile:
 def load(path: Path) -> PictureFile:
     """Read a JPEG or PNG file and its header.
 
-    Raises CommandError (exit status 64) where it can't be read, PictureFileError where it has no whole header of
-    either kind.
+    Raises PictureFileError where it can't be read or has no whole header of either kind.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise usage_error(f"{path} can't be read: {error.strerror or error}") from error
+        raise PictureFileError(f"{path} can't be read: {error.strerror or error}") from error
     encoding: Encoding
     if data.startswith(_PNG_SIGNATURE):
         found, encoding = _png_header(data), "png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -24,3 +25,8 @@ def program(name: str = NAME) -> str:
     beside = started.with_name(name)
     near = os.path.relpath(beside)
     return str(beside) if near.startswith("..") else near
+
+
+def command_line() -> str:
+    """Give the whole command line by which this program was started."""
+    return shlex.join([program(), *sys.argv[1:]])

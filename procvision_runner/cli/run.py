@@ -32,8 +32,8 @@ def _check_out(context: click.Context, parameter: click.Parameter, path: Path | 
     "--reference", type=_FILE, is_eager=True, help="A picture that `pre` learns from, such as a defect-free product."
 )
 @click.option("--pid", help="The product's id; where the algorithm knows only one, it is taken.")
-@click.option("--step", "step_index", type=click.IntRange(min=1), default=1, show_default=True,
-              help="The step of the inspection.")  # fmt: skip
+@click.option("--step", "step_index", type=click.IntRange(min=1),
+              help="Only this step; by default the whole inspection, all steps in one session.")  # fmt: skip
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the step; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 @click.option("--overlay", type=_OUT, callback=_check_out, metavar="FILE.png", help="Write the picture with its boxes.")
@@ -50,7 +50,7 @@ def run(
     image: Path,
     reference: Path | None,
     pid: str | None,
-    step_index: int,
+    step_index: int | None,
     params: tuple[str, ...],
     as_json: bool,
     overlay: Path | None,

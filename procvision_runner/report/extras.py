@@ -7,14 +7,14 @@ from types import ModuleType
 
 
 class MissingExtraError(ImportError):
-    """A library of the extra `cli` is not installed. The text says which, for what, and how to get it."""
+    """A library of an extra is not installed. The text says which, for what, and how to get it."""
 
 
-def need(module: str, distribution: str, purpose: str) -> ModuleType:
-    """Import ``module``; raise `MissingExtraError` where its distribution is not installed."""
+def need(module: str, distribution: str, purpose: str, extra: str = "cli") -> ModuleType:
+    """Import ``module``; raise `MissingExtraError`, which names the ``extra``, where its distribution is missing."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"{purpose} needs {distribution}, which is not installed\nhint: pip install 'procvision[cli]'"
+            f"{purpose} needs {distribution}, which is not installed\nhint: pip install 'procvision[{extra}]'"
         ) from error

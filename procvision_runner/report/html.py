@@ -76,7 +76,7 @@ def render(inspections: Sequence[Inspection], *, title: str = "Inspection", next
     panels = [_panel(number, inspection) for number, inspection in enumerate(inspections, 1)]
     counts = {verdict: sum(i.verdict == verdict for i in inspections) for verdict in VERDICTS}
     marks = max((len(panel.marks) for panel in panels), default=0)
-    text: str = _template().render(
+    text: str = template(TEMPLATE).render(
         title=title, panels=panels, counts=counts, next_steps=next_steps, most_marks=range(1, marks + 1)
     )
     return text
@@ -89,18 +89,25 @@ def write(path: Path, inspections: Sequence[Inspection], *, title: str = "Inspec
     path.write_text(page, encoding="utf-8", errors="replace")
 
 
+def _harmless(value: Any) -> Any:
+    """Show control characters; what a macro made is markup already, of values that came through here."""
+    return printable(value, keep="\n\t") if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
 @cache
-def _template() -> Any:
+def template(name: str) -> Any:
+    """Give a template of the reports, which escapes what it is given. Raises `MissingExtraError` without Jinja2."""
     jinja2 = need("jinja2", "Jinja2", "an HTML page")
-    source = resources.files("procvision_runner.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    home = resources.files("procvision_runner.report")
     environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda file: home.joinpath(file).read_text(encoding="utf-8")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: printable(value, keep="\n\t") if isinstance(value, str) else value,
+        finalize=_harmless,
     )
-    return environment.from_string(source)
+    return environment.get_template(name)
 
 
 def _panel(number: int, inspection: Inspection) -> Panel:
@@ -149,7 +156,7 @@ def _marks(defects: Sequence[Defect], width: int, height: int, font_px: float) -
             size=f"{defect.width:g} x {defect.height:g}",
             box=box,
             tag=tag,
-            detail=_detail(defect, width, height),
+            detail=detail_of(defect, width, height),
             colour=colour_of(defect.label),
             ink=text_on(colour_of(defect.label)),
         )
@@ -157,9 +164,10 @@ def _marks(defects: Sequence[Defect], width: int, height: int, font_px: float) -
     )
 
 
-def _detail(defect: Defect, width: int, height: int) -> Frame:
-    side = max(DETAIL_PX, 1.6 * max(defect.width, defect.height))
-    x, y = defect.x + defect.width / 2 - side / 2, defect.y + defect.height / 2 - side / 2
+def detail_of(box: Defect | Frame, width: int, height: int) -> Frame:
+    """Give what a close-up of a box shows of a picture of that size, square where there is room."""
+    side = max(DETAIL_PX, 1.6 * max(box.width, box.height))
+    x, y = box.x + box.width / 2 - side / 2, box.y + box.height / 2 - side / 2
     return Frame(_clamped(x, side, width), _clamped(y, side, height), min(side, width), min(side, height))
 
 

@@ -43,13 +43,18 @@ def render(inspection: Inspection) -> str:
 
 
 def show(inspection: Inspection, stream: TextIO | None = None) -> None:
-    """Print a verdict, in colour only on a terminal (and never where NO_COLOR is set).
+    """Print a verdict."""
+    echo(render(inspection), stream)
+
+
+def echo(styled: str, stream: TextIO | None = None) -> None:
+    """Print text, in colour only on a terminal (and never where NO_COLOR is set).
 
     Characters that the stream can't encode are written as escapes.
     """
     out = sys.stdout if stream is None else stream
     encoding = getattr(out, "encoding", None) or "utf-8"
-    text = render(inspection).encode(encoding, "backslashreplace").decode(encoding)
+    text = styled.encode(encoding, "backslashreplace").decode(encoding)
     click.echo(text, file=out, color=False if os.environ.get("NO_COLOR") else None)
 
 

@@ -1,4 +1,4 @@
-"""The page as a browser shows it: its boxes lie where the defects are."""
+"""The pages as a browser shows them: boxes lie where the defects are, and nothing is complained of."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import pytest
 pytest.importorskip("PIL", reason="Pillow encodes the pictures")
 pytest.importorskip("jinja2", reason="jinja2 makes the page")
 
-from procvision_runner.report import html
+from procvision_runner.datasets import Dataset, Sample, Truth
+from procvision_runner.evaluation.evaluated import Evaluation
+from procvision_runner.evaluation.observations import Observation, Rules
+from procvision_runner.evaluation.sweeps import measure
+from procvision_runner.report import evaluation_html, html
 from procvision_runner.report.inspection import Inspection
 from procvision_runner.report.palette import COLOURS
-from procvision_runner.report.pictures import read_picture
+from procvision_runner.report.pictures import read_picture, write_png
 from procvision_sdk.results import Defect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -70,6 +74,63 @@ def test_boxes_lie_where_the_defects_are(tmp_path):
         outside = (box - wanted) * [-1, -1, 1, 1]
         assert (outside > 0).all()
         assert (outside < 7).all()
+
+
+def test_an_evaluations_boxes_lie_where_findings_and_truths_are(tmp_path):
+    page, missed, found = evaluation_page(tmp_path)
+    only = (
+        "<style>main > :not(.inspection), .verdict, .crops, .mark .plate, .mark text { display: none }</style></head>"
+    )
+    page.write_text(page.read_text().replace("</head>", only))
+    shot = screenshot(tmp_path, page.as_uri())
+    left, top, right, _ = extent(shot, PAINT)
+    scale = (right - left) / 400
+    assert scale > 0.9
+    for truth, colour in ((missed, (0x00, 0x72, 0xB2)), (found, (0x00, 0x9E, 0x73))):
+        box = (extent(shot, colour) - [left, top, left, top]) / scale
+        wanted = [truth.x, truth.y, truth.x + truth.width, truth.y + truth.height]
+        assert np.abs(box - wanted).max() < 3
+
+
+def evaluation_page(folder):
+    """A page with one picture, a truth that is missed in it and one that is found; and every chart there is."""
+    picture = np.empty((300, 400, 3), np.uint8)
+    picture[:] = PAINT
+    write_png(folder / "p.png", picture)
+    missed, found = Truth(60, 150, 80, 40, "open"), Truth(260, 90, 30, 120, "copper")
+    bad = Sample(name="p</script>", image=folder / "p.png", truths=(missed, found), group="g1", defective=True)
+    good = Sample(name="good", image=folder / "p.png", group="g2", defective=False)
+    observations = (
+        Observation(sample=bad, verdict="NG", findings=(Defect(260, 90, 30, 120, "copper", 0.8),)),
+        Observation(sample=good, verdict="OK", times_ms={"execute": 2.0}),
+        Observation(sample=good, verdict="OK", times_ms={"execute": 3.0}),
+    )
+    swept = {value: (observations, Rules(threshold=float(value))) for value in ("0.1", "0.9")}
+    dataset = Dataset(layout="coco", folder=folder, samples=(bad, good, good), notes=("<b>note</b>",))
+    html_page = folder / "evaluation.html"
+    evaluation_html.write(html_page, Evaluation(
+        algorithm="x", version="1", dataset=dataset, rules=Rules(), observations=observations, params={"<i>": "</i>"},
+        sweep=measure("threshold", swept, dataset.groups), baseline="old.json", earlier={"": {"recall": 0.1}},
+    ))  # fmt: skip
+    return html_page, missed, found
+
+
+def test_an_evaluations_page_has_its_charts_and_complains_of_nothing(tmp_path):
+    page, _, _ = evaluation_page(tmp_path)
+    done = chromium(tmp_path, "--enable-logging=stderr", "--v=0", "--dump-dom", page.as_uri())
+    assert done.returncode == 0, done.stderr
+    assert "CONSOLE" not in done.stderr
+    for heading in (
+        "Precision over recall",
+        "Over threshold",
+        "Scores of pictures",
+        "Held out",
+        "What was called what",
+    ):
+        assert f"<h2>{heading}</h2>" in done.stdout
+    assert done.stdout.count('class="chart"') == 3
+    assert "<b>note" not in done.stdout
+    assert "&lt;svg" not in done.stdout
 
 
 def test_the_page_asks_for_nothing_and_complains_of_nothing(tmp_path):

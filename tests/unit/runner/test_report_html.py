@@ -162,7 +162,7 @@ def test_close_ups_lie_inside_the_picture():
 
 @pytest.mark.parametrize(("module", "name"), [("jinja2", "Jinja2"), ("PIL.Image", "Pillow")])
 def test_what_is_not_installed_is_named_with_a_hint(module, name, monkeypatch):
-    html._template.cache_clear()
+    html.template.cache_clear()
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"{name}.*\nhint: pip install 'procvision\[cli\]'"):
         html.render([inspection()])

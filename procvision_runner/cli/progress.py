@@ -1,0 +1,19 @@
+"""A bar on a terminal's stderr; nothing anywhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+
+@contextmanager
+def bar(count: int, label: str) -> Iterator[Callable[[], object]]:
+    """Give what is to be called after each of ``count`` things."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    with click.progressbar(length=count, label=label, file=sys.stderr, show_pos=True) as shown:
+        yield lambda: shown.update(1)
