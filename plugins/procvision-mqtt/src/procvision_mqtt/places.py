@@ -1,0 +1,60 @@
+"""Which number a host has among those of its algorithm on this machine: the lowest that is free.
+
+A number is a locked file in the spool's folder. The kernel gives the lock back when a host dies, however it dies, so
+that the next one has the same number, the same topics, and what its predecessor did not get rid of.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+MAX_PLACES = 256
+
+
+class Place:
+    """A number that this process holds."""
+
+    def __init__(self, folder: Path, number: int, lock: int) -> None:
+        self.number = number
+        self.database = folder / f"{number}.db"
+        self._lock = lock
+
+    def leave(self) -> None:
+        """Gives the number back."""
+        os.close(self._lock)
+
+
+def take(folder: Path) -> Place:
+    """The lowest free number. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(MAX_PLACES):
+        place = _taken(folder, number)
+        if place is not None:
+            return place
+    raise OSError(f"all of {MAX_PLACES} places in {folder} are taken by hosts that run")
+
+
+def left_behind(folder: Path) -> Iterator[Place]:
+    """The places with a spool that no host holds any more, each held until the next is asked for."""
+    for path in sorted(folder.glob("*.db"), key=lambda path: path.name.zfill(8)):
+        if not path.stem.isdecimal():
+            continue
+        place = _taken(folder, int(path.stem))
+        if place is not None:
+            try:
+                yield place
+            finally:
+                place.leave()
+
+
+def _taken(folder: Path, number: int) -> Place | None:
+    lock = os.open(folder / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return Place(folder, number, lock)
