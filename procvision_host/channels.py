@@ -168,11 +168,11 @@ class HostEnds:
         except BlockingIOError:
             return  # A full pipe wakes its reader anyway.
 
-    def write_log(self, line: bytes) -> None:
-        """Gives a line to the guardian. Raises OSError if the pipe is full or gone."""
+    def write_log(self, data: bytes) -> int:
+        """Gives as much of a line to the guardian as there is room for. Raises OSError if there is none."""
         if not self._is_ours(self.logs):
             self._reopen()
-        os.write(self.logs, line)
+        return os.write(self.logs, data)
 
     def _is_ours(self, descriptor: int) -> bool:
         try:

@@ -1,13 +1,14 @@
 """Everything that a host says, as one JSON object a line.
 
 The standard library's logging, warnings and uncaught exceptions all end here; the lines go through a pipe to the
-guardian, which also brings foreign text into the same form. The pipe is never waited for: a line that finds it
-full is dropped and counted.
+guardian, which also brings foreign text into the same form. A line that finds the pipe full is dropped and counted;
+only for the end of a line that has begun is there a wait, and a short one: the guardian always reads.
 """
 
 from __future__ import annotations
 
 import logging
+import select
 import sys
 import threading
 import time
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 HOST_LOGGER = "procvision.host"
 MAX_MESSAGE_CHARACTERS = 8192
 """A longer message is cut: a log line is for reading."""
+
+MAX_LINE_BYTES = 64 * 1024
+"""A longer line goes without the fields that a vendor put on it. A message alone can't be so long."""
+LINE_PATIENCE_S = 0.2
+"""How long the end of a long line waits for room in the pipe."""
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
@@ -44,18 +50,38 @@ class JsonLinesHandler(logging.Handler):
         self._ends = ends
         self._algorithm = algorithm
         self._context = context
+        self._torn = False
         self.dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never raises and never blocks, whatever is in the record."""
         try:
-            line = _encode(record_fields(record, self._algorithm, self._context))
+            line = self._line(record)
         except Exception as error:  # noqa: BLE001 - a vendor's record must not take the host down
             line = _encode(self._unwritable(record, error))
         try:
-            self._ends.write_log(line + b"\n")
+            self._write(line + b"\n")
         except OSError:
             self.dropped += 1
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        line = _encode(record_fields(record, self._algorithm, self._context))
+        if len(line) > MAX_LINE_BYTES:
+            fields = record_fields(record, self._algorithm, self._context, foreign=False)
+            line = _encode({**fields, "left_out_bytes": len(line)})
+        return line
+
+    def _write(self, line: bytes) -> None:
+        """A whole line, or nothing of it: one that was torn nevertheless is ended before the next."""
+        data = b"\n" + line if self._torn else line
+        written = self._ends.write_log(data)
+        self._torn = False
+        deadline = time.monotonic() + LINE_PATIENCE_S
+        while written < len(data):
+            self._torn = True
+            select.select((), (self._ends.logs,), (), max(0.0, deadline - time.monotonic()))
+            written += self._ends.write_log(data[written:])
+        self._torn = False
 
     def _unwritable(self, record: logging.LogRecord, error: Exception) -> dict[str, Any]:
         return {
@@ -67,8 +93,10 @@ class JsonLinesHandler(logging.Handler):
         }
 
 
-def record_fields(record: logging.LogRecord, algorithm: str, context: LogContext) -> dict[str, Any]:
-    """A record as the object that its line is."""
+def record_fields(
+    record: logging.LogRecord, algorithm: str, context: LogContext, *, foreign: bool = True
+) -> dict[str, Any]:
+    """A record as the object that its line is; `foreign` says whether with the fields that a vendor named."""
     message = record.getMessage()
     if record.exc_info:
         message += "\n" + _traceback(record.exc_info)
@@ -81,7 +109,7 @@ def record_fields(record: logging.LogRecord, algorithm: str, context: LogContext
         **context.fields,
     }
     fields = getattr(record, "fields", None)
-    if isinstance(fields, dict):
+    if foreign and isinstance(fields, dict):
         for name, value in fields.items():
             values.setdefault(str(name), value)
     return values

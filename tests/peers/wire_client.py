@@ -238,7 +238,7 @@ class WireClient:
         try:
             return dict(eventually(found, f"a record with {text!r} and {fields}"))
         except HostSilentError as error:
-            raise HostSilentError(f"{error}; there are {self.logs}") from None
+            raise HostSilentError(f"{error}; there are {[r['message'][:200] for r in self.logs[-20:]]}") from None
 
     def whole_log(self) -> list[dict[str, Any]]:
         """The log of a host that has ended."""

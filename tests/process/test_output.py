@@ -152,6 +152,18 @@ def test_closed_stderr_is_no_obstacle(launch: Launch) -> None:
     assert host.shut_down() == 0
 
 
+def test_long_log_lines_stay_whole(lasting_host: WireClient) -> None:
+    """Longer than a pipe takes at once: each is one JSON object, and what is too long for a line is left out of it."""
+    call = lasting_host.send_call("log-large", params={"text": "blob", "count": 12})
+    lasting_host.answer(call)
+    lasting_host.log("blob 11: ", request_id=call)
+    records = [r for r in lasting_host.logs if r.get("request_id") == call and r["message"].startswith("blob ")]
+    assert [r["message"].split()[1].rstrip(":") for r in records] == [str(n) for n in range(12) for _ in range(2)]
+    assert [len(r["blob"]) for r in records[::2] if "blob" in r] == [n * 7500 for n in range(9)]
+    assert all(r["left_out_bytes"] > 64 * 1024 for r in records[18::2])
+    assert max(len(r["message"]) for r in records) == 8192
+
+
 def test_flood_is_cut_and_counted(lasting_host: WireClient) -> None:
     """One record of bounded length for a mebibyte of output."""
     call = lasting_host.send_call("flood", params={"count": 1})

@@ -75,6 +75,14 @@ def flood(algorithm, count, **call):
     return Ok()
 
 
+def log_large(algorithm, text, count, **call):
+    """Records of ever more bytes, some by a field and some by their message."""
+    for number in range(count):
+        algorithm.logger.info(f"{text} {number}", blob="x" * (number * 7500))
+        algorithm.logger.info(f"{text} {number}: " + "\u00e4" * (number * 900))
+    return Ok()
+
+
 def log_everywhere(algorithm, text, **call):
     algorithm.logger.info("structured", lamp=3, level="mine")
     logging.getLogger("vendor").warning("plain %s", text)
