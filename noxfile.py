@@ -69,6 +69,17 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def kill(session: nox.Session) -> None:
+    """A host is killed in each of 500 sessions, on every session store that outlives it."""
+    install_all(session)
+    tests = ["tests/process/test_sessions.py", *(f"plugins/procvision-{name}/tests" for name in ("redis", "postgres"))]
+    session.run(
+        "pytest", "-k", "lost_to_a_kill", "-s", "--timeout=1800", *(session.posargs or tests),
+        env={"PROCVISION_KILLS": "500"},
+    )  # fmt: skip
+
+
+@nox.session
 def chaos(session: nox.Session) -> None:
     """Three minutes of everything going wrong at once."""
     install_all(session)

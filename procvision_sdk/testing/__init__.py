@@ -13,6 +13,7 @@ pytest finds the fixtures by itself once ProcVision is installed:
 from procvision_sdk.testing._defects import PlacedDefect
 from procvision_sdk.testing.checking import ContractBrokenError, check_algorithm, examine
 from procvision_sdk.testing.findings import Finding
+from procvision_sdk.testing.kills import Kills, check_survives_kills
 from procvision_sdk.testing.runners import AlgorithmRunner, CallFailedError
 from procvision_sdk.testing.samples import SamplePictures, make_plate, with_marks
 from procvision_sdk.testing.snapshots import snapshot
@@ -23,10 +24,12 @@ __all__ = [
     "CallFailedError",
     "ContractBrokenError",
     "Finding",
+    "Kills",
     "PlacedDefect",
     "SamplePictures",
     "check_algorithm",
     "check_session_store",
+    "check_survives_kills",
     "examine",
     "make_plate",
     "snapshot",

@@ -112,6 +112,13 @@ class HookHost:
         os.kill(self.process_id, signal.SIGKILL)
         self.wait()
 
+    def rest(self) -> list[dict[str, Any]]:
+        """What a host that has ended had written and nobody has received."""
+        messages = []
+        while (message := self._target.frame(PATIENCE_S)) is not None:
+            messages.append(message)
+        return messages
+
     def log(self) -> str:
         """The last lines of its stderr."""
         return self._target.evidence()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,7 +17,10 @@ from procvision_postgres import PostgresSessions
 from procvision_postgres.schema import LAYOUT, STEPS
 from procvision_postgres.store import PURGE_EVERY, PostgresSessionStore
 from procvision_sdk.session import SessionStoreError
-from procvision_sdk.testing import check_session_store
+from procvision_sdk.testing import check_session_store, check_survives_kills
+
+KILLS = int(os.environ.get("PROCVISION_KILLS", "20"))
+"""`nox -s kill` takes 500."""
 
 Execute = Callable[..., list[Any]]
 
@@ -197,3 +202,11 @@ def test_options_stand_in_the_url(server: PostgresServer) -> None:
     with closing(store):
         assert store._ttl_s == 60
         assert store._connected().execute("SHOW work_mem").fetchone() == ("77MB",)
+
+
+@pytest.mark.slow
+def test_no_answered_state_is_lost_to_a_kill(server: PostgresServer, tmp_path: Path) -> None:
+    """Of the host, at random moments, with two hosts on one database."""
+    kills = check_survives_kills(tmp_path, "--sessions", server.url, sessions=KILLS)
+    print(kills)
+    assert kills.sessions == KILLS

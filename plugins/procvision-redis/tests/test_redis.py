@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,10 @@ from redis_server import RedisServer, free_port
 from procvision_redis import RedisSessions
 from procvision_redis.store import RedisSessionStore
 from procvision_sdk.session import SessionStoreError
-from procvision_sdk.testing import check_session_store
+from procvision_sdk.testing import check_session_store, check_survives_kills
+
+KILLS = int(os.environ.get("PROCVISION_KILLS", "20"))
+"""`nox -s kill` takes 500."""
 
 
 @pytest.fixture
@@ -141,3 +145,11 @@ def test_options_stand_in_the_url(server: RedisServer, client: redis.Redis) -> N
         store.save("s", b"{}")
         assert "station" in {one["name"] for one in client.client_list()}
     assert 0 < client.pttl("line-4:s") <= 60_000
+
+
+@pytest.mark.slow
+def test_no_answered_state_is_lost_to_a_kill(server: RedisServer, tmp_path: Path) -> None:
+    """Of the host, at random moments, with two hosts on one Redis."""
+    kills = check_survives_kills(tmp_path, "--sessions", server.url, sessions=KILLS)
+    print(kills)
+    assert kills.sessions == KILLS

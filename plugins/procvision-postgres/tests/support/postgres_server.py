@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -30,6 +32,14 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
+
+
+def _runs(process_id: str) -> bool:
+    try:
+        fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] not in "ZX"
 
 
 class PostgresServer:
@@ -67,15 +77,22 @@ class PostgresServer:
                 return
 
     def kill(self) -> None:
-        """As a crash does: the first process is gone at once, and its children leave when they see that."""
+        """As a crash does: all of its processes at once. Its children would answer for a while without their parent."""
         assert self._process is not None
+        process_id = self._process.pid
+        children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
         self._process.kill()
         self._process.wait()
+        for child in map(int, children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        while any(map(_runs, children)):
+            time.sleep(0.005)
 
     def stop(self) -> None:
         """In good order, without waiting for clients."""
         assert self._process is not None
-        self._process.send_signal(2)
+        self._process.send_signal(signal.SIGINT)
         self._process.wait(PATIENCE_S)
 
     def _user(self) -> str | None:

@@ -10,7 +10,7 @@ class Steps(BaseAlgorithm):
         return {"model": "line-finder 7"}
 
     def reset(self, session):
-        self.logger.info("reset %s", session.id)
+        self.logger.info(f"reset {session.id}")
 
     def pre_execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
         session.set("reference", {"step": step_index, "pid": pid})

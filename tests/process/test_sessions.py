@@ -1,0 +1,235 @@
+"""Sessions in real hosts: which store is used, what a killed host leaves, and several hosts on one file."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launching import Launch
+from peer_plugins import environment, install, install_algorithm
+from wire_client import WireClient
+
+from procvision_sdk.testing import check_survives_kills
+
+KILLS = int(os.environ.get("PROCVISION_KILLS", "30"))
+"""`nox -s kill` takes 500."""
+
+
+def call(host: WireClient, session: str = "s", **fields: Any) -> dict[str, Any]:
+    """A call of `steps`."""
+    final = fields.pop("final", False)
+    return host.call(user_params={}, session={"id": session, "final": final}, **fields)
+
+
+def counted(answer: dict[str, Any]) -> int:
+    """How many calls of the session this one was."""
+    assert answer["status"] == "OK", answer
+    number = answer["data"]["debug"]["counted"]
+    assert isinstance(number, int)
+    return number
+
+
+# --- which store --------------------------------------------------------------------------------------------
+
+
+def used(folder: Path) -> set[str]:
+    """The files in which there are sessions."""
+    return {path.name for path in folder.glob("*.db")}
+
+
+def test_the_command_line_is_stronger_than_the_file_and_that_than_the_environment(
+    launch: Launch, tmp_path: Path
+) -> None:
+    """For the session store as for everything else."""
+    config = tmp_path / "procvision.toml"
+    config.write_text(f'sessions = "sqlite:{tmp_path}/file.db"\n')
+    variable = {"PROCVISION_SESSIONS": f"sqlite:{tmp_path}/variable.db"}
+    wanted = set()
+    for name, options in (
+        ("variable", []),
+        ("file", ["--config", str(config)]),
+        ("option", ["--config", str(config), "--sessions", f"sqlite:{tmp_path}/option.db"]),
+    ):
+        assert counted(call(launch("steps", *options, environment=variable))) == 1
+        wanted.add(f"{name}.db")
+        assert used(tmp_path) == wanted
+
+
+@pytest.mark.parametrize(
+    ("sessions", "text"),
+    [
+        ("sqlite:/nowhere/s.db", "/nowhere/s.db"),
+        ("memory:?ttl_s=never", "ttl_s"),
+        ("floppy:a", "known are memory"),
+        ("redis://:secret@127.0.0.1:1/0", "127.0.0.1:1"),
+    ],
+)
+def test_a_store_that_cannot_be_used_stops_the_host(launch: Launch, sessions: str, text: str) -> None:
+    """With 78 and the reason, and without the password."""
+    host = launch("steps", "--sessions", sessions)
+    message = host.receive()["message"]
+    assert text in message
+    assert "secret" not in message
+    assert host.wait() == 78
+
+
+def test_a_file_that_says_no_text_is_a_wrong_configuration(launch: Launch, tmp_path: Path) -> None:
+    """With the value."""
+    config = tmp_path / "procvision.toml"
+    config.write_text("sessions = 7\n")
+    assert "is 7: it is a text" in launch("steps", "--config", str(config)).receive()["message"]
+
+
+# --- what a killed host leaves ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start_dying(launch: Launch, tmp_path: Path) -> Callable[[str], WireClient]:
+    """Starts hosts on one file; the first that comes to the moment is killed there."""
+    folder = install(tmp_path / "hooks", "dying", {"procvision.hooks": {"dying": "peer_hooks.dying:Dying"}})
+    found = environment(folder)["PYTHONPATH"] + ":" + launch.environment["PYTHONPATH"]
+
+    def begin(moment: str) -> WireClient:
+        return launch("steps", "--sessions", f"dying:{moment}:{tmp_path}/s.db", environment={"PYTHONPATH": found})
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ("moment", "answered", "next_found"),
+    [
+        ("before-load", 2, 2),
+        ("after-load", 2, 2),
+        ("before-save", 2, 2),
+        ("after-save", 2, 3),  # carried out, and the answer died with the host
+    ],
+)
+def test_the_next_host_finds_the_last_answered_call(
+    start_dying: Callable[[str], WireClient], tmp_path: Path, moment: str, answered: int, next_found: int
+) -> None:
+    """Whatever the host was just about to do."""
+    (tmp_path / "s.db.died").touch()
+    host = start_dying(moment)
+    for number in range(answered):
+        assert counted(call(host)) == number + 1
+    (tmp_path / "s.db.died").unlink()
+    with pytest.raises(EOFError):
+        call(host)
+    assert counted(call(start_dying(moment))) == next_found + 1
+
+
+@pytest.mark.parametrize("moment", ["after-load", "before-delete", "after-delete"])
+def test_a_final_call_ends_its_session_only_when_it_is_answered(
+    start_dying: Callable[[str], WireClient], tmp_path: Path, moment: str
+) -> None:
+    """One whose answer died with the host is made again on the whole session."""
+    host = start_dying(moment)
+    (tmp_path / "s.db.died").touch()
+    assert counted(call(host)) == 1
+    (tmp_path / "s.db.died").unlink()
+    if moment == "after-load":
+        with pytest.raises(EOFError):
+            call(host, final=True)
+        assert counted(call(start_dying(moment), final=True)) == 2
+    else:
+        assert counted(call(host, final=True)) == 2
+        host.wait()
+        left = {"before-delete": 1, "after-delete": 0}[moment]
+        assert counted(call(start_dying(moment))) == left + 1
+
+
+@pytest.mark.slow
+def test_no_answered_state_is_lost_to_a_kill(tmp_path: Path) -> None:
+    """At random moments, with two hosts on one file."""
+    kills = check_survives_kills(tmp_path, "--sessions", f"sqlite:{tmp_path}/s.db", sessions=KILLS)
+    print(kills)
+    assert kills.sessions == KILLS
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+# --- several hosts ------------------------------------------------------------------------------------------
+
+
+def test_several_hosts_on_one_session_lose_nothing(launch: Launch, tmp_path: Path) -> None:
+    """Each call is either counted or refused, and then made again."""
+    hosts = [launch("steps", "--sessions", f"sqlite:{tmp_path}/s.db?busy_ms=30000") for _ in range(3)]
+    calls_each = 30
+
+    def work(host: WireClient) -> tuple[list[int], int]:
+        numbers: list[int] = []
+        refused = 0
+        while len(numbers) < calls_each:
+            answer = call(host)
+            if answer["type"] == "error":
+                assert answer["data"]["kind"] == "session_in_use", answer
+                assert answer["data"]["retryable"]
+                refused += 1
+            else:
+                numbers.append(counted(answer))
+        return numbers, refused
+
+    with ThreadPoolExecutor(3) as threads:
+        done = list(threads.map(work, hosts))
+    assert sorted(number for numbers, _ in done for number in numbers) == list(range(1, 3 * calls_each + 1))
+
+
+def test_a_host_finds_what_another_left(launch: Launch, tmp_path: Path) -> None:
+    """One after the other, call by call."""
+    one, other = (launch("steps", "--sessions", f"sqlite:{tmp_path}/s.db") for _ in range(2))
+    assert [counted(call(host)) for host in (one, other, other, one)] == [1, 2, 3, 4]
+    assert counted(call(one, final=True)) == 5
+    assert counted(call(other)) == 1
+
+
+# --- what goes wrong in a session ---------------------------------------------------------------------------
+
+
+def test_a_spoilt_state_fails_the_call_and_a_reset_clears_it(launch: Launch, tmp_path: Path) -> None:
+    """It is never taken for an empty session."""
+    host = launch("steps", "--sessions", f"sqlite:{tmp_path}/s.db")
+    assert counted(call(host)) == 1
+    with closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE sessions SET state = CAST(replace(state, '1}', '7}') AS BLOB)")
+    answer = call(host)
+    assert (answer["type"], answer["data"]["kind"]) == ("error", "session_store")
+    assert "damaged" in answer["message"]
+    reset = call(host, phase="reset")
+    assert reset["status"] == "OK", reset
+    assert counted(call(host)) == 1
+
+
+FORKING = """
+import os
+
+from procvision_sdk import BaseAlgorithm, Ok
+
+
+class Vendor(BaseAlgorithm):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        session.set("counted", session.get("counted", 0) + 1)
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)  # it is over before the host goes on
+        else:
+            session.set("by", "the child")
+        self.diagnostics.publish("counted", session.get("counted"))
+        return Ok()
+"""
+
+
+def test_a_child_that_the_algorithm_forked_does_not_touch_the_session(launch: Launch, tmp_path: Path) -> None:
+    """Even one that comes back from the vendor's code as if it were the host."""
+    folder = install_algorithm(tmp_path / "forking", "forking", FORKING)
+    path = f"{folder}:{launch.environment['PYTHONPATH']}"
+    host = launch("forking", "--sessions", f"sqlite:{tmp_path}/s.db", environment={"PYTHONPATH": path})
+    assert [counted(call(host)) for _ in range(3)] == [1, 2, 3]
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
+        ((state,),) = connection.execute("SELECT state FROM sessions").fetchall()
+    assert state.endswith(b'\n{"counted":3}')
