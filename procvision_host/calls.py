@@ -23,6 +23,8 @@ class CheckedCall(msgspec.Struct, frozen=True, gc=False):
     session: SessionRef
     user_params: dict[str, Any]
     meta: ImageMeta | None
+    size: tuple[int, int] | None
+    """The picture's width and height."""
 
 
 class CallChecker:
@@ -42,16 +44,20 @@ class CallChecker:
         step_index, pid = call.step_index, call.pid
         if pid is None or (not self._any_pid and pid not in self._pids):
             raise CallRefusedError(ErrorCode.INVALID_PID, "invalid_pid", self._pid_problem(pid))
-        session = self.check_session(call)
+        session = call.session
+        if session is None or not 0 < len(session.id) <= MAX_SESSION_ID_LENGTH:
+            session = self.check_session(call)
         schema = self._schemas.get(step_index) if step_index is not None else None
         if schema is None or step_index is None:
             known = ", ".join(str(index) for index in self._schemas)
             raise _refused("step_index", f"step_index is {step_index}, the manifest has the steps {known}")
         if call.timeout_ms is not None and call.timeout_ms <= 0:
             raise _refused("timeout_ms", f"timeout_ms is {call.timeout_ms}: it is above 0, or left out")
-        meta = self._check_picture(call)
-        params = schema.completed(call.user_params or {}, None if meta is None else (meta.width, meta.height))
-        return CheckedCall(step_index, pid, session, params, meta)
+        meta = size = None
+        if call.shared_mem_id is not None or call.image_meta is not None:
+            meta = self._check_picture(call)
+            size = (meta.width, meta.height)
+        return CheckedCall(step_index, pid, session, schema.completed(call.user_params, size), meta, size)
 
     @staticmethod
     def check_session(call: Call) -> SessionRef:
@@ -73,15 +79,11 @@ class CallChecker:
                 ErrorCode.PROTOCOL, "unknown_phase", f"phase is {call.phase!r:.60}, known are {', '.join(PHASES)}"
             )
 
-    def _check_picture(self, call: Call) -> ImageMeta | None:
+    def _check_picture(self, call: Call) -> ImageMeta:
         if call.shared_mem_id is None:
-            if call.image_meta is not None:
-                raise CallRefusedError(
-                    ErrorCode.IMAGE_LOAD_FAILED,
-                    "bad_image_id",
-                    "image_meta describes a picture, shared_mem_id is missing",
-                )
-            return None
+            raise CallRefusedError(
+                ErrorCode.IMAGE_LOAD_FAILED, "bad_image_id", "image_meta describes a picture, shared_mem_id is missing"
+            )
         if call.image_meta is None:
             raise _refused("image_meta", "shared_mem_id names a picture, image_meta is missing")
         return check_meta(call.image_meta, self._max_pixels)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import allocate_lock
-from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETOWN, F_SETOWN, fcntl, ioctl
+from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETSIG, F_SETSIG, fcntl, ioctl
 from termios import FIONREAD
 
 TYPE_CHECKING = False
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 STRAY_PATIENCE_S = 0.05
 """A guardian that doesn't get to read for so long must not hold up the answer."""
 _NO_BYTES = bytes(4)
+_MARK = 57
+"""A real-time signal in the middle of those that nobody names."""
 _OUT_OF_THE_WAY = 200
 """Where the frames' descriptors begin: above what code closes that makes itself a daemon with a small table in mind,
 and never 0, 1 or 2. Below 1024, which `select` needs."""
@@ -48,8 +50,9 @@ class HostEnds:
     guardian's entry in /proc; nothing was lost, since pipes keep their bytes. `control` brings the guardian's
     requests and is also what wakes the host's own reader (`wake` is its other end); `notices` takes the host's.
 
-    What tells our descriptors from others that got their numbers is their owner (F_SETOWN), which nothing else here
-    uses: asking for it is the cheapest question that the kernel answers, and it is asked after every call.
+    What tells our descriptors from others that got their numbers is the signal that is set for them (F_SETSIG), which
+    is never sent and which nothing else here uses: asking for it is the cheapest question that the kernel answers, and
+    it is asked after every call.
     """
 
     __slots__ = (
@@ -82,15 +85,14 @@ class HostEnds:
         self._mending = allocate_lock()
         self.frames_in, self.frames_out, self.logs, self.notices, self.control, self.wake = descriptors
         for descriptor in descriptors:
-            fcntl(descriptor, F_SETOWN, guardian)
+            fcntl(descriptor, F_SETSIG, _MARK)
 
     def verify(self) -> bool:
         """True if the frames' descriptors are what they were at the last look; False if any was opened again."""
-        guardian = self.guardian
         try:
             if (
-                fcntl(self.frames_in, F_GETOWN) == guardian
-                and fcntl(self.frames_out, F_GETOWN) == guardian
+                fcntl(self.frames_in, F_GETSIG) == _MARK
+                and fcntl(self.frames_out, F_GETSIG) == _MARK
                 and not self._reopened
             ):
                 return True
@@ -131,9 +133,9 @@ class HostEnds:
         return lost
 
     def _is(self, descriptor: int, place: int) -> bool:
-        """Whether a descriptor leads to where this one of ours does; the owner alone could be another one's."""
+        """Whether a descriptor leads to where this one of ours does; the mark alone could be another one's."""
         try:
-            if fcntl(descriptor, F_GETOWN) != self.guardian:
+            if fcntl(descriptor, F_GETSIG) != _MARK:
                 return False
             there, here = os.stat(self._path(place)), os.fstat(descriptor)  # noqa: PTH116 - no pathlib before the hello
             mode = fcntl(descriptor, F_GETFL) & os.O_ACCMODE
@@ -147,7 +149,7 @@ class HostEnds:
         low = os.open(self._path(place), self._FLAGS[place] | os.O_CLOEXEC)
         descriptor = out_of_the_way(low)
         os.close(low)
-        fcntl(descriptor, F_SETOWN, self.guardian)
+        fcntl(descriptor, F_SETSIG, _MARK)
         return descriptor
 
     def _path(self, place: int) -> str:
@@ -176,7 +178,7 @@ class HostEnds:
 
     def _is_ours(self, descriptor: int) -> bool:
         try:
-            return fcntl(descriptor, F_GETOWN) == self.guardian
+            return fcntl(descriptor, F_GETSIG) == _MARK
         except OSError:
             return False
 
@@ -194,12 +196,15 @@ def wait_for_stray_output() -> None:
 
     Costs one question where nothing was written, which is the rule.
     """
+    waiting = bytearray(4)
     try:
-        if ioctl(1, FIONREAD, _NO_BYTES) == _NO_BYTES:
+        ioctl(1, FIONREAD, waiting)
+        if waiting == _NO_BYTES:
             return
         deadline = time.monotonic() + STRAY_PATIENCE_S
-        while ioctl(1, FIONREAD, _NO_BYTES) != _NO_BYTES and time.monotonic() < deadline:
+        while waiting != _NO_BYTES and time.monotonic() < deadline:
             time.sleep(0.0001)
+            ioctl(1, FIONREAD, waiting)
     except OSError:
         return  # Its fd 1 is the algorithm's own doing.
 

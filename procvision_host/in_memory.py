@@ -174,7 +174,7 @@ class InMemoryRunner:
             raise RuntimeError("this InMemoryRunner doesn't run; hint: use it in a with block")
         began = time.perf_counter()
         with bind_image_reader(self._images.read):
-            answer = self._worker.run(call).answer
+            answer = self._worker.run(call)
         took_ms = round((time.perf_counter() - began) * 1000, 3)
         self._worker.answered(call, answer, took_ms)
         self._pictures.clear()

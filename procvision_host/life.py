@@ -135,7 +135,8 @@ class Host:
         loop.loaded()
         _log.info("%s %s is ready", row.name, row.version)
         hooks.tell("procvision_host_ready", lambda: {"algorithm": name, "version": version})
-        loop.serve(told.around(worker.run), _in_turn(worker.answered, told.answered))
+        answered = _in_turn(worker.answered, told.answered)
+        loop.serve(told.around(worker.run), answered, lambda: worker.wants_replacing)
 
     def _set_up(self, row: AlgorithmRow) -> Made | None:
         from procvision_host.loader import LoadError, load

@@ -20,6 +20,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from procvision_host.channels import HostEnds
+    from procvision_sdk.wire.messages import Call
 
 HOST_LOGGER = "procvision.host"
 MAX_MESSAGE_CHARACTERS = 8192
@@ -34,12 +35,26 @@ _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
 class LogContext:
-    """What is known of the call being executed, put onto every line written meanwhile."""
+    """The call being executed, told on every line written meanwhile."""
 
-    __slots__ = ("fields",)
+    __slots__ = ("call",)
 
     def __init__(self) -> None:
-        self.fields: dict[str, Any] = {}
+        self.call: Call | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a line says of it."""
+        call = self.call
+        if call is None:
+            return {}
+        fields: dict[str, Any] = {"request_id": call.request_id, "step_index": call.step_index}
+        if call.session is not None:
+            fields["session_id"] = call.session.id
+            trace_id = call.session.context.get("trace_id")
+            if trace_id is not None:
+                fields["trace_id"] = trace_id
+        return fields
 
 
 class JsonLinesHandler(logging.Handler):

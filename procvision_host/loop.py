@@ -24,7 +24,7 @@ from procvision_host.board import Board
 from procvision_host.channels import DRAIN_NOTICE, DRAIN_REQUEST, HostEnds, wait_for_stray_output
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.status import StatusMachine
-from procvision_host.worker import Executed, cancelled_answer
+from procvision_host.worker import cancelled_answer
 from procvision_sdk.cancellation import Cancellation
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import error_message
@@ -149,14 +149,20 @@ class Loop:
             self.status.on("loaded")
 
     def serve(
-        self, execute: Callable[[Call], Executed], answered: Callable[[Call, AnyMessage, float], None] | None
+        self,
+        execute: Callable[[Call], Result | Error],
+        answered: Callable[[Call, AnyMessage, float], None] | None,
+        wants_replacing: Callable[[], bool],
     ) -> None:
-        """Executes calls until the drain; `answered` is told of each after its answer was written."""
+        """Executes calls until the drain; `answered` is told of each after its answer was written.
+
+        `wants_replacing` is asked after an `error`: whether a new process has to take this one's place.
+        """
         while True:
             if self._queue:
                 call = self._next_call()
                 if call is not None:
-                    self._execute(call, execute, answered)
+                    self._execute(call, execute, answered, wants_replacing)
             elif self._draining:
                 # The host still answers pings while teardown() runs.
                 self._standby_reads = True
@@ -186,16 +192,17 @@ class Loop:
     def _execute(
         self,
         call: Call,
-        execute: Callable[[Call], Executed],
+        execute: Callable[[Call], Result | Error],
         answered: Callable[[Call, AnyMessage, float], None] | None,
+        wants_replacing: Callable[[], bool],
     ) -> None:
-        executed = execute(call)
+        answer = execute(call)
+        replace = type(answer) is Error and wants_replacing()
         self.end_copy()
         wait_for_stray_output()
         # The algorithm has had its hands on the process: the frames' descriptors may not be what they were.
         if not self._ends.verify():
             self._descriptors_changed()
-        answer: Result | Error = executed.answer
         with self._lock:
             elapsed_ms = (time.monotonic() - self._running_since) * 1000
             self._running = None
@@ -209,7 +216,7 @@ class Loop:
             answer = self._answer_instead
         if answered is not None:
             answered(call, answer, elapsed_ms)
-        if executed.replace:
+        if replace:
             self._drain(exits.ALGORITHM_FAILED, acknowledged=True)
 
     def _write_answer(self, answer: Result | Error) -> Result | Error:

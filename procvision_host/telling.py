@@ -13,12 +13,11 @@ import msgspec
 
 from procvision_host.isolation import Isolation, on_observers_thread
 from procvision_host.logs import HOST_LOGGER, LogContext, record_fields
-from procvision_sdk.wire.messages import AnyMessage, Call
+from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result
 
 if TYPE_CHECKING:
     from procvision_host.hooks import Hooks
     from procvision_host.sessions import Sessions
-    from procvision_host.worker import Executed
 
 CALL_HOOKS = (
     "procvision_call_finished",
@@ -50,12 +49,12 @@ class Telling:
         if self._wrappers or self._calls_heard or sessions_heard:
             self.answered = self._answered
 
-    def around(self, run: Callable[[Call], Executed]) -> Callable[[Call], Executed]:
+    def around(self, run: Callable[[Call], Result | Error]) -> Callable[[Call], Result | Error]:
         """The execution of calls with the wrappers' first parts before it; as it was where there are none."""
         if not self._wrappers:
             return run
 
-        def run_wrapped(call: Call) -> Executed:
+        def run_wrapped(call: Call) -> Result | Error:
             for isolation, function in self._wrappers:
                 if not isolation.off:
                     self._enter(isolation, function, call)

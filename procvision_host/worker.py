@@ -8,31 +8,24 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
-from procvision_host.calls import CallChecker, CheckedCall
+from procvision_host.calls import CallChecker
 from procvision_host.images import Images
 from procvision_host.logs import HOST_LOGGER, LogContext
 from procvision_host.sessions import Sessions
-from procvision_sdk.algorithm import BaseAlgorithm
+from procvision_sdk.algorithm import BaseAlgorithm, Returned
 from procvision_sdk.errors import AlgorithmError, CallRefusedError, ErrorCode, FatalError
 from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.plain import PlainValueError, plain
-from procvision_sdk.results import Answer, check_returned
+from procvision_sdk.results import check_returned
 from procvision_sdk.session import Session
 from procvision_sdk.wire.codec import error_message
 from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result
 
 _log = logging.getLogger(HOST_LOGGER)
-
-
-class Executed(NamedTuple):
-    """A call's one answer; `replace` asks for a new process."""
-
-    answer: Result | Error
-    replace: bool = False
 
 
 class Worker:
@@ -58,26 +51,28 @@ class Worker:
         # Kept here: an algorithm may overwrite its own attributes.
         self._diagnostics = algorithm.diagnostics
         self._cancellation = algorithm.cancellation
+        self.wants_replacing = False
+        """Whether the last call that raised asked for a new process."""
 
-    def run(self, call: Call) -> Executed:
-        """The call's answer. Never raises."""
-        self._context.fields = fields = {"request_id": call.request_id, "step_index": call.step_index}
-        if call.session is not None:
-            fields["session_id"] = call.session.id
-            trace_id = call.session.context.get("trace_id")
-            if trace_id is not None:
-                fields["trace_id"] = trace_id
+    def run(self, call: Call) -> Result | Error:
+        """The call's one answer. Never raises."""
+        self._context.call = call
+        phase = call.phase
         try:
-            inspects = call.phase == "execute" or call.phase == "pre"  # noqa: PLR1714 - no tuple on the hot path
-            return Executed(self._inspect(call) if inspects else self._other(call))
+            if phase == "execute":
+                return self._inspect(call, phase, self._algorithm.execute)
+            if phase == "pre":
+                return self._inspect(call, phase, self._algorithm.pre_execute)
+            return self._other(call)
         except CallRefusedError as refusal:
-            return Executed(self._refusal(call, refusal))
+            return self._refusal(call, refusal)
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt included: the protocol says so
-            return Executed(self._raised(call, error), isinstance(error, FatalError))
+            self.wants_replacing = isinstance(error, FatalError)
+            return self._raised(call, error)
         finally:
             self._images.release()
             self._diagnostics.take()
-            self._context.fields = {}
+            self._context.call = None
 
     def answered(self, call: Call, answer: AnyMessage, _elapsed_ms: float) -> None:
         """Ends a session whose final call was answered with a result.
@@ -90,65 +85,49 @@ class Worker:
 
     # --- the phases -----------------------------------------------------------------------------------------
 
-    def _inspect(self, call: Call) -> Result | Error:
+    def _inspect(self, call: Call, phase: str, method: Callable[..., Returned]) -> Result | Error:
         checked = self._checker.check(call)
         image = None
+        image_id, image_meta = call.shared_mem_id, call.image_meta
         if checked.meta is not None:
-            assert call.shared_mem_id is not None
-            assert call.image_meta is not None
-            image = self._images.open(call.shared_mem_id, call.image_meta, checked.meta)
-        session = self._session(checked)
-        answer = self._execute(call, checked, session)
+            assert image_id is not None
+            assert image_meta is not None
+            image = self._images.open(image_id, image_meta, checked.meta)
+        reference = checked.session
+        session = Session(reference.id, reference.context, self._sessions.load(reference.id))
+        algorithm, step_index = self._algorithm, checked.step_index
+        began = perf_counter()
+        algorithm.on_step_start(step_index, session, session.context)
+        returned = method(step_index, checked.pid, session, checked.user_params, image_id or "", image_meta or {})
+        answer = check_returned(returned, phase, checked.size)
+        if answer.truncated is not None:
+            _log.warning("%d defect_rects were returned, the best-scored 20 are kept", answer.truncated)
+        data, status = answer.data, answer.status
+        debug = data.get("debug")
+        if type(debug) is dict:
+            debug |= self._diagnostics.take()
+        else:
+            data["debug"] = debug = self._diagnostics.take()
+        debug["latency_ms"] = int((perf_counter() - began) * 1e6) / 1e3
+        algorithm.on_step_finish(step_index, session, {"status": status, "message": answer.message, "data": data})
         if image is not None:
             image.still_valid()
-        if self._images.failed_read is not None and answer.status == "OK":
+        if self._images.failed_read is not None and status == "OK":
             raise self._images.failed_read
         if self._cancellation.requested:
             # The session stays as it was: what a cancelled call did is not part of the inspection.
             return cancelled_answer(call)
-        if not checked.session.final:
+        if not reference.final:
             self._save(session)
         return Result(
             request_id=call.request_id,
-            phase=call.phase,
-            step_index=call.step_index,
-            status=answer.status,
+            phase=phase,
+            step_index=step_index,
+            status=status,
             message=answer.message,
             error_code=answer.error_code,
-            data=answer.data,
+            data=data,
         )
-
-    def _execute(self, call: Call, checked: CheckedCall, session: Session) -> Answer:
-        algorithm = self._algorithm
-        method = algorithm.execute if call.phase == "execute" else algorithm.pre_execute
-        began = perf_counter()
-        algorithm.on_step_start(checked.step_index, session, session.context)
-        returned = method(
-            checked.step_index,
-            checked.pid,
-            session,
-            checked.user_params,
-            call.shared_mem_id or "",
-            call.image_meta or {},
-        )
-        meta = checked.meta
-        answer = check_returned(returned, call.phase, None if meta is None else (meta.width, meta.height))
-        if answer.truncated is not None:
-            _log.warning("%d defect_rects were returned, the best-scored 20 are kept", answer.truncated)
-        self._add_debug(answer, began)
-        algorithm.on_step_finish(
-            checked.step_index, session, {"status": answer.status, "message": answer.message, "data": answer.data}
-        )
-        return answer
-
-    def _add_debug(self, answer: Answer, began: float) -> None:
-        debug = answer.data.get("debug")
-        published = self._diagnostics.take()
-        if debug is None or not isinstance(debug, dict):
-            answer.data["debug"] = debug = published
-        elif published:
-            debug |= published
-        debug["latency_ms"] = round((perf_counter() - began) * 1000, 3)
 
     def _other(self, call: Call) -> Result:
         self._checker.check_phase(call)
@@ -182,10 +161,6 @@ class Worker:
         return {}
 
     # --- sessions -------------------------------------------------------------------------------------------
-
-    def _session(self, checked: CheckedCall) -> Session:
-        reference = checked.session
-        return Session(reference.id, reference.context, self._sessions.load(reference.id))
 
     def _save(self, session: Session) -> None:
         try:

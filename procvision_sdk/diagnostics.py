@@ -26,7 +26,5 @@ class Diagnostics:
 
     def take(self) -> dict[str, Any]:
         """What was published since the last take."""
-        if not self._values:
-            return {}
         values, self._values = self._values, {}
         return values

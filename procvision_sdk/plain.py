@@ -8,6 +8,7 @@ conversion is how a wrong verdict gets out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -19,56 +20,96 @@ MAX_DEPTH = 64
 MAX_VALUE_DEPTH = MAX_DEPTH - 4
 """The bound on one value; the most that stands around it are three objects, as in `data.debug.mean`."""
 
+MAX_PLACE_CHARACTERS = 200
+"""A place is for reading; that of a value which contains itself would be long."""
+
 _ATOMS = frozenset((str, bool, int, type(None)))
 
 
 class PlainValueError(ProcVisionError, ValueError):
     """A value that JSON can't carry; the text says where it stands."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.steps: list[str] = []
+        """Keys and indexes from the value to the place, the innermost first."""
 
-def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
+
+def plain(value: Any, where: str = "value") -> Any:
     """`value` rebuilt from dict, list, str, int, float, bool and None.
 
     Raises PlainValueError naming the place, such as `data.debug.mean`, for anything else.
     """
+    try:
+        return _rebuilt(value, 0)
+    except PlainValueError as problem:
+        raise PlainValueError(f"{_place(where, problem)} {problem}") from None
+
+
+def _rebuilt(value: Any, depth: int) -> Any:
+    """What `plain` gives. The place of what it refuses is gathered on the way out: an answer is refused rarely."""
     kind = type(value)
     if kind in _ATOMS:
         return value
     if kind is float:
         if not isfinite(value):
-            raise PlainValueError(f"{where} is {value}: numbers are finite on the wire")
+            raise PlainValueError(f"is {value}: numbers are finite on the wire")
         return value
     if kind is dict or isinstance(value, dict):
-        if depth >= MAX_VALUE_DEPTH:
-            raise PlainValueError(f"{where[:200]} nests deeper than {MAX_VALUE_DEPTH} levels, or contains itself")
-        out: dict[str, Any] = {}
-        for key, item in value.items():
-            if type(key) is not str:
-                raise PlainValueError(f"{where} has the key {key!r:.80}: keys are strings")
-            item_kind = type(item)
-            out[key] = item if item_kind in _ATOMS else plain(item, f"{where}.{key}", depth + 1)
-        return out
+        return _rebuilt_dict(value, depth)
     if kind is list or kind is tuple or isinstance(value, (list, tuple)):
-        if depth >= MAX_VALUE_DEPTH:
-            raise PlainValueError(f"{where[:200]} nests deeper than {MAX_VALUE_DEPTH} levels, or contains itself")
-        return [plain(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
-    return _converted(value, where)
+        return _rebuilt_list(value, depth)
+    return _converted(value)
 
 
-def _converted(value: Any, where: str) -> Any:
+def _rebuilt_dict(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    if depth >= MAX_VALUE_DEPTH:
+        raise _too_deep()
+    out: dict[str, Any] = {}
+    for key, item in value.items():
+        if type(key) is not str:
+            raise PlainValueError(f"has the key {key!r:.80}: keys are strings")
+        try:
+            out[key] = item if type(item) in _ATOMS else _rebuilt(item, depth + 1)
+        except PlainValueError as problem:
+            problem.steps.append(f".{key}")
+            raise
+    return out
+
+
+def _rebuilt_list(value: Iterable[Any], depth: int) -> list[Any]:
+    if depth >= MAX_VALUE_DEPTH:
+        raise _too_deep()
+    out: list[Any] = []
+    for item in value:
+        try:
+            out.append(_rebuilt(item, depth + 1))
+        except PlainValueError as problem:
+            problem.steps.append(f"[{len(out)}]")
+            raise
+    return out
+
+
+def _too_deep() -> PlainValueError:
+    return PlainValueError(f"nests deeper than {MAX_VALUE_DEPTH} levels, or contains itself")
+
+
+def _place(where: str, problem: PlainValueError) -> str:
+    return (where + "".join(reversed(problem.steps)))[:MAX_PLACE_CHARACTERS]
+
+
+def _converted(value: Any) -> Any:
     # Subclasses of builtins (enums, numpy.float64) are what they are built on, whatever they call themselves.
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return plain(float(value), where)
+        return _rebuilt(float(value), 0)
     # A NumPy scalar; an array is refused, whatever its size, one without dimensions included.
     kind = type(value)
     if kind.__module__ == "numpy" and kind.__name__ != "ndarray" and hasattr(value, "item"):
         item = value.item()
         if type(item) in _ATOMS or type(item) is float:
-            return plain(item, where)
-    raise PlainValueError(
-        f"{where} is a {type(value).__qualname__}: JSON carries dict, list, str, int, float, bool and None"
-    )
+            return _rebuilt(item, 0)
+    raise PlainValueError(f"is a {type(value).__qualname__}: JSON carries dict, list, str, int, float, bool and None")

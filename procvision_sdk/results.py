@@ -157,7 +157,7 @@ def check_returned(value: Any, phase: str, size: tuple[int, int] | None) -> Answ
     `size` is the picture's (width, height), None where the call had none. Raises CallRefusedError: 1006 for the
     form, 1007 for coordinates.
     """
-    if isinstance(value, Outcome):
+    if type(value) is not dict and isinstance(value, Outcome):
         value = value.to_dict()
     if not isinstance(value, dict):
         raise _form(f"it returned {_shown(value)}; hint: return Ok(), Ng(reason, rects), Failed(code, text) or a dict")
@@ -193,7 +193,7 @@ def check_answer(
         return Answer("ERROR", message, error_code or str(ErrorCode.UNKNOWN), data)
     if status != "OK":
         raise _form(f"status is {_shown(status)}: it is 'OK' or 'ERROR'")
-    if not isinstance(data.get("debug", {}), dict):
+    if "debug" in data and not isinstance(data["debug"], dict):
         raise _form(f"data.debug is {_shown(data['debug'])}: it is a dict")
     answer = Answer("OK", message, None, data)
     if phase == "execute":

@@ -148,22 +148,23 @@ class ParameterSchema:
         self._defaults = {p.key: p.default for p in parameters if p.default is not UNSET}
         self._required = tuple(p.key for p in parameters if p.required and p.default is UNSET)
 
-    def completed(self, given: Mapping[str, Any], size: Size) -> dict[str, Any]:
-        """`given` with the defaults filled in.
+    def completed(self, given: Mapping[str, Any] | None, size: Size) -> dict[str, Any]:
+        """`given`, None for nothing, with the defaults filled in.
 
         Raises CallRefusedError (1006, kind `bad_parameter`) naming the parameter, the bound and the value.
         """
-        completed = dict(self._defaults)
-        for key, value in given.items():
-            parameter = self._by_key.get(key)
-            if parameter is None:
-                raise self._refused(
-                    key, f"is not a parameter of this step; known are {', '.join(self._by_key) or 'none'}"
-                )
-            problem = parameter.problem(value, size)
-            if problem is not None:
-                raise self._refused(key, problem)
-            completed[key] = value
+        completed = self._defaults.copy()
+        if given:
+            for key, value in given.items():
+                parameter = self._by_key.get(key)
+                if parameter is None:
+                    raise self._refused(
+                        key, f"is not a parameter of this step; known are {', '.join(self._by_key) or 'none'}"
+                    )
+                problem = parameter.problem(value, size)
+                if problem is not None:
+                    raise self._refused(key, problem)
+                completed[key] = value
         for key in self._required:
             if key not in completed:
                 raise self._refused(key, "is required and missing")

@@ -74,7 +74,7 @@ class Codec:
         except (ValueError, RecursionError) as error:
             # msgspec's errors and UnicodeDecodeError are all ValueErrors.
             raise _diagnosis(raw, error) from None
-        return message.flattened() if type(message) is Call else message
+        return message.flattened() if type(message) is Call and message.data is not None else message
 
     def encode(self, message: AnyMessage, *, checked: bool = False) -> bytes:
         """The payload of a message; `checked` says that its values have been through `plain` already.

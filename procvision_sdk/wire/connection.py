@@ -9,7 +9,7 @@ Warning: not thread-safe; whoever shares a Connection between threads holds a lo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import attrs
 
@@ -30,7 +30,7 @@ from procvision_sdk.wire.messages import (
     Result,
     RunnerHello,
 )
-from procvision_sdk.wire.tables import TRANSITIONS, Act, ConnectionState, Role
+from procvision_sdk.wire.tables import TRANSITIONS, Act, ConnectionState, Direction, Role
 
 DEFAULT_HANDSHAKE_TIMEOUT_S = 2.0
 """The seed's bound: the runner answers the host's hello within 2 s."""
@@ -91,6 +91,21 @@ class PongMissed:
 
 _BEFORE_OPEN = (ConnectionState.STARTING, ConnectionState.HANDSHAKING)
 
+_Legal: TypeAlias = Mapping[type[AnyMessage], ConnectionState]
+
+
+def _by_class(acts: Mapping[Act, ConnectionState], direction: Direction) -> _Legal:
+    """One direction of a state's table by message class: what a frame is looked up in."""
+    return {kind: acts[direction, kind.TYPE] for kind in get_args(AnyMessage) if (direction, kind.TYPE) in acts}
+
+
+_SENDABLE: Mapping[Role, Mapping[ConnectionState, _Legal]] = {
+    role: {state: _by_class(acts, "send") for state, acts in table.items()} for role, table in TRANSITIONS.items()
+}
+_RECEIVABLE: Mapping[Role, Mapping[ConnectionState, _Legal]] = {
+    role: {state: _by_class(acts, "receive") for state, acts in table.items()} for role, table in TRANSITIONS.items()
+}
+
 Event: TypeAlias = AnyMessage | Violation | UnexpectedAnswer | PeerClosed | HandshakeExpired | PingDue | PongMissed
 
 
@@ -127,6 +142,8 @@ class Connection:
     ) -> None:
         self.role = role
         self.state = ConnectionState.STARTING
+        self._sendable = _SENDABLE[role][self.state]
+        self._receivable = _RECEIVABLE[role][self.state]
         self.max_frame_bytes = max_frame_bytes
         self.max_pending = max_pending
         self.handshake_timeout_s = handshake_timeout_s
@@ -153,7 +170,7 @@ class Connection:
 
         Raises LocalProtocolError, with nothing changed, where the tables, the frame limit or JSON forbid it.
         """
-        target = self._table[self.state].get(("send", message.TYPE))
+        target = self._sendable.get(type(message))
         if target is None:
             raise LocalProtocolError(
                 f"a {self.role} may not send {message.TYPE} while its connection is {self.state}; "
@@ -174,19 +191,25 @@ class Connection:
             self._heartbeat.sent(message.request_id, now)
         elif message.TYPE == "hello" and target is ConnectionState.OPEN:
             self._opened(now)
-        self.state = target
+        if target is not self.state:
+            self._enter(target)
         return frame(payload)
+
+    def _enter(self, state: ConnectionState) -> None:
+        self.state = state
+        self._sendable = _SENDABLE[self.role][state]
+        self._receivable = _RECEIVABLE[self.role][state]
 
     def hello_was_written(self) -> None:
         """The host's hello went out by `greeting`, before this object could be made."""
         target = self._table[self.state].get(("send", "hello"))
         if target is None:
             raise LocalProtocolError(f"a {self.role} may not send hello while its connection is {self.state}")
-        self.state = target
+        self._enter(target)
 
     def drain(self) -> None:
         """A host's own decision to leave: from now on it takes no new call."""
-        self.state = self._table[self.state].get(("local", "drain"), self.state)
+        self._enter(self._table[self.state].get(("local", "drain"), self.state))
 
     def _own_call_id(self, call: Call) -> str:
         if call.request_id is None:
@@ -230,30 +253,34 @@ class Connection:
         """The peer's stream ended."""
         if self._splitter.inside_frame and ("receive", "garbage") in self._table[self.state]:
             return [self._fatal("cut_frame", "the stream ended inside a frame")]
-        self.state = self._table[self.state].get(("receive", "end"), self.state)
+        self._enter(self._table[self.state].get(("receive", "end"), self.state))
         return [PeerClosed()]
 
     def _event(self, payload: bytes, now: float) -> Event:
         try:
             message = self._codec.decode(payload)
-            target = self._table[self.state].get(("receive", message.TYPE))
+            target = self._receivable.get(type(message))
             if target is None:
                 raise self._illegal(message)
-            event = self._accepted(message, now)
+            # Calls and results come in their thousands.
+            event: Event
+            if type(message) is Result:
+                event = self._taken_answer(message)
+            elif type(message) is Call:
+                self._take_call(message)
+                event = message
+            else:
+                event = self._accepted(message, now)
         except RemoteProtocolError as violation:
             if violation.fatal:
                 return self._fatal(violation.kind, str(violation))
             return self._refused(violation)
-        self.state = target
+        if target is not self.state:
+            self._enter(target)
         return event
 
     def _accepted(self, message: AnyMessage, now: float) -> Event:
-        # The order is the traffic's: calls and results come in their thousands.
-        if isinstance(message, Call):
-            self._take_call(message)
-        elif isinstance(message, Result):
-            return self._taken_answer(message)
-        elif isinstance(message, Error):
+        if isinstance(message, Error):
             if message.request_id is not None and self.role is Role.RUNNER:
                 return self._taken_answer(message)
         elif isinstance(message, Pong):
@@ -270,24 +297,23 @@ class Connection:
         return answer
 
     def _take_call(self, call: Call) -> None:
-        if call.request_id in self._pending:
+        request_id, pending = call.request_id, self._pending
+        if request_id in pending:
             raise RemoteProtocolError(
-                "duplicate_request_id",
-                f"a call with request_id {call.request_id!r} waits already",
-                request_id=call.request_id,
+                "duplicate_request_id", f"a call with request_id {request_id!r} waits already", request_id=request_id
             )
-        if self.pending >= self.max_pending:
+        if len(pending) + self._anonymous >= self.max_pending:
             raise RemoteProtocolError(
                 "busy",
                 f"{self.pending} calls wait already, at most {self.max_pending} may; "
                 "hint: send the next when an answer has come",
-                request_id=call.request_id,
+                request_id=request_id,
                 retryable=True,
             )
-        if call.request_id is None:
+        if request_id is None:
             self._anonymous += 1
         else:
-            self._pending.add(call.request_id)
+            pending.add(request_id)
 
     def _take_hello(self, hello: HostHello | RunnerHello, now: float) -> None:
         version = hello.sdk_version if isinstance(hello, HostHello) else hello.runner_version
@@ -377,6 +403,6 @@ class Connection:
     def _fatal(self, kind: str, text: str) -> Violation:
         violation = RemoteProtocolError(kind, text, fatal=True)
         reply = self._reply(violation)
-        self.state = self._table[self.state].get(("receive", "garbage"), ConnectionState.FAILED)
+        self._enter(self._table[self.state].get(("receive", "garbage"), ConnectionState.FAILED))
         self._splitter.close()
         return Violation(kind, text, fatal=True, reply=reply)
