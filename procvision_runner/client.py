@@ -45,6 +45,7 @@ from procvision_sdk.wire.connection import (
     UnexpectedAnswer,
     Violation,
 )
+from procvision_sdk.wire.dialect import Dialect
 from procvision_sdk.wire.errors import LocalProtocolError
 from procvision_sdk.wire.greeting import PROTOCOL_VERSION
 from procvision_sdk.wire.messages import (
@@ -77,7 +78,12 @@ class Client:
     """One connection to one running host."""
 
     def __init__(
-        self, process: HostProcess, options: RunnerOptions, log: HostLog, watcher: Watcher | None = None
+        self,
+        process: HostProcess,
+        options: RunnerOptions,
+        log: HostLog,
+        watcher: Watcher | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         self.process = process
         self.log = log
@@ -100,6 +106,7 @@ class Client:
             max_frame_bytes=options.max_frame_bytes,
             handshake_timeout_s=options.handshake_timeout_s,
             heartbeat=options.heartbeat,
+            dialect=dialect,
         )
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)

@@ -87,18 +87,23 @@ def prepare(
     except BaseException:
         lease.release()
         raise
+    call.image_meta = image_meta(lease, camera_id, timestamp_ms)
+    return Request(call, (lease.width, lease.height), timeout_s, lease)
+
+
+def image_meta(image: Lease | Picture, camera_id: str | None, timestamp_ms: int | None) -> dict[str, Any]:
+    """What a call says of its picture; the time is now where none is given."""
     meta: dict[str, Any] = {
-        "width": lease.width,
-        "height": lease.height,
+        "width": image.width,
+        "height": image.height,
         "timestamp_ms": time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms,
-        "color_space": lease.color_space,
+        "color_space": image.color_space,
     }
-    if lease.encoding != "raw":
-        meta["encoding"] = lease.encoding
+    if image.encoding != "raw":
+        meta["encoding"] = image.encoding
     if camera_id is not None:
         meta["camera_id"] = camera_id
-    call.image_meta = meta
-    return Request(call, (lease.width, lease.height), timeout_s, lease)
+    return meta
 
 
 def _filled(slots: SlotPool, options: RunnerOptions, image: Pixels | Picture) -> Lease:

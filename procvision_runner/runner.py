@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from procvision_runner.client import Client
 from procvision_runner.errors import RunnerStoppedError
+from procvision_runner.field.calls import FieldCalls, FieldRequest
+from procvision_runner.field.dialect import FieldDialect
+from procvision_runner.field.pictures import field_folder
 from procvision_runner.hostlog import HostLog
 from procvision_runner.launching import get_ready, host_command
 from procvision_runner.options import RunnerOptions
@@ -24,6 +27,7 @@ from procvision_runner.process import HostProcess
 from procvision_runner.requests import (
     InspectingPhase,
     InspectionSession,
+    Request,
     held_to_the_protocol,
     new_session_id,
     prepare,
@@ -41,7 +45,8 @@ if TYPE_CHECKING:
 class Runner:
     """Launches one host and speaks to it. A context manager; any thread may call.
 
-    `algorithm` is the name of an installed one, NAME or NAME==VERSION. `command` launches any other host instead.
+    `algorithm` is the name of an installed one, NAME or NAME==VERSION. `command` launches any other host instead, the
+    field's `python -m procvision_algorithm_sdk.adapter` included.
     `on_log` is given each log record of the host, on a thread of the runner's.
     """
 
@@ -55,11 +60,13 @@ class Runner:
     ) -> None:
         self.options = options if options is not None else RunnerOptions()
         self.command = host_command(algorithm, command, self.options)
+        self._foreign = command is not None
         self._on_log = on_log
         self._client: Client | None = None
         self._slots: SlotPool | None = None
         self._info: dict[str, Any] | None = None
         self._owner = os.getpid()
+        self._field: FieldCalls | None = None
 
     # --- life -----------------------------------------------------------------------------------------------
 
@@ -67,13 +74,19 @@ class Runner:
         """Launches the host and waits until the algorithm is set up. Raises LaunchError."""
         if self._client is not None:
             raise RuntimeError("this Runner was started already: make a new one for a new host")
-        process = HostProcess(self.command, self.options.environment)
+        environment, field = self.options.environment, None
+        if self._foreign:
+            field = FieldDialect()
+            folder, environment = field_folder(environment)
+        process = HostProcess(self.command, environment)
         with process.ended_on_error():
             log = HostLog(process.stderr, self.options.log_records, self._on_log)
-            self._client = client = Client(process, self.options, log)
+            self._client = client = Client(process, self.options, log, dialect=field)
             self._slots = SlotPool(self.options.max_slots)
         try:
             self._info = get_ready(client, self.options)
+            if field is not None and field.spoken:
+                self._field = FieldCalls(field, folder)
         except BaseException:
             self.stop()
             raise
@@ -90,6 +103,8 @@ class Runner:
             return client.stop()
         finally:
             slots.close()
+            if self._field is not None:
+                self._field.close()
 
     def __enter__(self) -> Runner:
         return self.start()
@@ -168,15 +183,19 @@ class Runner:
 
         Returns when the picture is in its slot and the call is written. asyncio users `asyncio.wrap_future` it.
         """
-        call, size, timeout_s, lease = prepare(self._pool(), self.options, phase, image, pid, **more)
+        request = self._prepared(phase, image, pid, more)
         outer: Future[CallResult] = Future()
         outer.set_running_or_notify_cancel()
-        inner = self._running().submit(call, timeout_s, lease.release if lease is not None else None)
+        kept = self._kept(request)
+        if kept is not None:
+            outer.set_result(kept)
+            return outer
+        inner = self._running().submit(request.call, request.timeout_s, _release_of(request))
 
         def finish(done: Future[tuple[Result, float]]) -> None:
             try:
                 result, took_s = done.result()
-                outer.set_result(held_to_the_protocol(result, phase, size, took_s))
+                outer.set_result(self._judged(request, result, took_s))
             except BaseException as error:  # noqa: BLE001 - the Future carries whatever it is
                 outer.set_exception(error)
 
@@ -185,13 +204,39 @@ class Runner:
 
     def reset(self, session: InspectionSession | str) -> None:
         """Has the algorithm forget a session. Raises CallError."""
+        if self._field is not None:
+            self._field.forget(session_ref(session, final=False).id)
+            return
         call = Call(phase="reset", session=session_ref(session, final=False))
         self._running().call(call, self.options.pre_timeout_s)
 
     def _call(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> CallResult:
-        call, size, timeout_s, lease = prepare(self._pool(), self.options, phase, image, pid, **more)
-        result, took_s = self._running().call(call, timeout_s, lease.release if lease is not None else None)
-        return held_to_the_protocol(result, phase, size, took_s)
+        request = self._prepared(phase, image, pid, more)
+        kept = self._kept(request)
+        if kept is not None:
+            return kept
+        result, took_s = self._running().call(request.call, request.timeout_s, _release_of(request))
+        return self._judged(request, result, took_s)
+
+    def _prepared(
+        self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]
+    ) -> Request | FieldRequest:
+        pool = self._pool()
+        if self._field is not None:
+            return self._field.prepare(pool, self.options, phase, image, pid, **more)
+        return prepare(pool, self.options, phase, image, pid, **more)
+
+    def _kept(self, request: Request | FieldRequest) -> CallResult | None:
+        """The answer of a call that isn't sent: the field's hosts have no `pre` for a guide picture."""
+        if self._field is None or isinstance(request, Request):
+            return None
+        return self._field.kept_guide(request)
+
+    def _judged(self, request: Request | FieldRequest, result: Result, took_s: float) -> CallResult:
+        answer = held_to_the_protocol(result, request.call.phase, request.size, took_s)
+        if self._field is None or isinstance(request, Request):
+            return answer
+        return self._field.check(request, answer)
 
     def _pool(self) -> SlotPool:
         if self._slots is None:
@@ -204,3 +249,7 @@ class Runner:
         self._pool()
         assert self._client is not None
         return self._client
+
+
+def _release_of(request: Request | FieldRequest) -> Callable[[], None] | None:
+    return request.lease.release if request.lease is not None else None

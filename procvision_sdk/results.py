@@ -151,6 +151,16 @@ class Answer(msgspec.Struct):
     """How many defect rects there were, where they had to be cut."""
 
 
+def completed_rects(rects: Any) -> Any:
+    """Defects of an algorithm of the field's SDK, where label and score may be left out: "" and 1.0.
+
+    What is no list of rects stays as it is, to be refused.
+    """
+    if not isinstance(rects, (list, tuple)):
+        return rects
+    return [{"label": "", "score": 1.0, **rect} if isinstance(rect, Mapping) else rect for rect in rects]
+
+
 def check_returned(value: Any, phase: str, size: tuple[int, int] | None) -> Answer:
     """What an algorithm returned from `pre_execute` or `execute`, checked and made plain.
 

@@ -6,8 +6,9 @@ the host refuses what is missing or wrong in them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from procvision_sdk.results import completed_rects
 
 
 def answer(returned: Any) -> Any:
@@ -19,16 +20,11 @@ def answer(returned: Any) -> Any:
     data = result.get("data")
     if isinstance(data, dict):
         data = result["data"] = dict(data)
-        rects = data.get("defect_rects")
-        if data.get("result_status") == "NG" and isinstance(rects, (list, tuple)):
-            data["defect_rects"] = [_rect(rect) for rect in rects]
+        if data.get("result_status") == "NG":
+            data["defect_rects"] = completed_rects(data.get("defect_rects"))
     if isinstance(debug, dict):
         if data is None:
             data = result["data"] = {}
         if isinstance(data, dict):
             data.setdefault("debug", debug)
     return result
-
-
-def _rect(rect: Any) -> Any:
-    return {"label": "", "score": 1.0, **rect} if isinstance(rect, Mapping) else rect

@@ -1,0 +1,261 @@
+"""The field's adapters, from the package index and as they are, driven by our runner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from procvision_runner import (
+    CallFailedError,
+    CallTimeoutError,
+    HostDiedError,
+    LaunchError,
+    Picture,
+    ProtocolViolationError,
+    Runner,
+    RunnerOptions,
+    Supervisor,
+)
+
+BRIGHT = np.full((24, 32, 3), 200, np.uint8)
+DARK = np.full((24, 32, 3), (10, 20, 30), np.uint8)
+
+
+def adapter(python: Path, package: Path, **environment: str) -> Runner:
+    """A runner of `python -m procvision_algorithm_sdk.adapter`, told its package as the field's runners do."""
+    told = {**os.environ, "PROC_ALGO_ROOT": str(package), "PYTHONPATH": str(package), **environment}
+    return Runner(
+        command=[str(python), "-m", "procvision_algorithm_sdk.adapter"],
+        options=RunnerOptions(environment=told, execute_timeout_s=20),
+    )
+
+
+@pytest.fixture(scope="module")
+def stepwise(stepwise_python: Path, stepwise_package: Path) -> Iterator[Runner]:
+    """The adapter of SDK 0.0.7."""
+    with adapter(stepwise_python, stepwise_package) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guided(guided_python: Path, guided_package: Path) -> Iterator[Runner]:
+    """The adapter of SDK 0.3.2."""
+    with adapter(guided_python, guided_package) as running:
+        yield running
+
+
+def test_0_0_x_inspects_the_picture_that_it_was_given(stepwise: Runner) -> None:
+    """RGB, BGR, grey, a lent slot, an encoded one: each arrives as it would in our host."""
+    assert stepwise.info()["info"]["name"] == "Field Stepwise"
+    for image in (DARK, Picture.of(DARK[..., ::-1].copy(), "BGR")):
+        answer = stepwise.execute(image, pid="p001", user_params={"threshold": 0.9})
+        assert (answer.verdict, answer.debug["first"]) == ("NG", [10, 20, 30])
+    grey = stepwise.execute(BRIGHT[..., 0].copy(), pid="p001")
+    assert (grey.verdict, grey.debug["first"], grey.step_index) == ("OK", [200] * 3, 1)
+    lease = stepwise.lend(8, 6)
+    lease.array[...] = 250
+    assert stepwise.execute(lease, pid="p001").debug["shape"] == [6, 8, 3]
+    import simplejpeg
+
+    jpeg = Picture.encoded(simplejpeg.encode_jpeg(BRIGHT), 32, 24)
+    assert stepwise.execute(jpeg, pid="p001").debug["first"] == [200] * 3
+
+
+def test_0_0_x_gets_what_else_a_call_has(stepwise: Runner) -> None:
+    """Phase, product, step, session and parameters stand where it looks for them."""
+    session = stepwise.session({"operator": "dev"})
+    prepared = stepwise.pre_execute(BRIGHT, pid="p002", session=session)
+    assert (prepared.status, prepared.message) == ("OK", "ready")
+    refused = stepwise.pre_execute(BRIGHT, pid="p009", session=session)
+    assert (refused.status, refused.message) == ("ERROR", "unknown product p009")
+    done = stepwise.submit("execute", BRIGHT, pid="p002", session=session, step_index=3).result()
+    assert (done.verdict, done.debug["step"], done.debug["context"]) == ("OK", 3, {"operator": "dev"})
+    stepwise.reset(session)
+
+
+def test_0_3_x_gets_both_pictures(guided: Runner) -> None:
+    """The guide by `pre`, as in our host."""
+    session = guided.session()
+    assert guided.pre_execute(DARK, pid="any", session=session).status == "OK"
+    bad = guided.execute(
+        BRIGHT,
+        pid="any",
+        session=session,
+        step_index=2,
+        user_params={"step_desc": "tighten", "guide_info": '[{"label": "screw"}]'},
+    )
+    assert (bad.verdict, bad.ng_reason) == ("NG", "unlike the guide")
+    debug = bad.debug
+    assert (debug["step"], debug["desc"], debug["labels"]) == (2, "tighten", ["screw"])
+    assert (debug["current"], debug["guide"]) == ([[24, 32, 3], 200.0], [[24, 32, 3], 20.0])
+    assert guided.execute(DARK, pid="any", session=session, final=True).verdict == "OK"
+    with pytest.raises(CallFailedError, match="no guide picture"):
+        guided.execute(DARK, pid="any", session=session)
+
+
+@pytest.mark.parametrize("which", ["stepwise", "guided"])
+def test_a_call_without_a_picture_is_not_sent(which: str, request: pytest.FixtureRequest) -> None:
+    """The adapter would make a black one of it, and an OK of that."""
+    runner: Runner = request.getfixturevalue(which)
+    session = runner.session()
+    runner.pre_execute(DARK, pid="p001", session=session)
+    for call in (runner.execute, runner.pre_execute):
+        with pytest.raises(CallFailedError) as raised:
+            call(None, pid="p001", session=session)
+        assert (raised.value.error_code, raised.value.kind) == ("1002", "no_picture")
+
+
+def test_a_damaged_or_16_bit_picture_is_not_sent(stepwise: Runner) -> None:
+    """The adapter would make a black one of the first and wrap the second."""
+    import simplejpeg
+
+    damaged = Picture.encoded(simplejpeg.encode_jpeg(BRIGHT)[:-40], 32, 24)
+    with pytest.raises(CallFailedError) as raised:
+        stepwise.execute(damaged, pid="p001")
+    assert (raised.value.error_code, raised.value.kind) == ("1002", "image_damaged")
+    with pytest.raises(TypeError, match="uint16"):
+        stepwise.execute(BRIGHT.astype(np.uint16), pid="p001")
+
+
+def test_an_ok_of_a_picture_that_got_lost_is_an_error(stepwise: Runner) -> None:
+    """Whoever cleans the folder up: here the algorithm itself."""
+    with pytest.raises(CallFailedError, match="black picture") as raised:
+        stepwise.execute(BRIGHT, pid="p001", user_params={"act": "lose_pictures"})
+    assert raised.value.kind == "picture_lost"
+    assert stepwise.execute(BRIGHT, pid="p001").verdict == "OK"
+
+
+@pytest.mark.parametrize(
+    ("act", "error"),
+    [
+        ("no_verdict", ProtocolViolationError),
+        ("ok_with_defects", ProtocolViolationError),
+        ("ng_without_reason", ProtocolViolationError),
+        ("outside", ProtocolViolationError),
+        ("not_a_dict", CallFailedError),
+        ("raise", CallFailedError),
+    ],
+)
+def test_what_their_adapter_lets_through_is_an_error_here(stepwise: Runner, act: str, error: type[Exception]) -> None:
+    """Nothing malformed is read as a verdict, and the next call is answered."""
+    with pytest.raises(error):
+        stepwise.execute(BRIGHT, pid="p001", user_params={"act": act})
+    assert stepwise.execute(BRIGHT, pid="p001").verdict == "OK"
+
+
+def test_a_verdict_missing_from_0_3_x_is_an_error(guided: Runner) -> None:
+    """Its adapter makes the missing status an OK; the verdict is looked for."""
+    session = guided.session()
+    guided.pre_execute(DARK, pid="any", session=session)
+    with pytest.raises(ProtocolViolationError, match="result_status"):
+        guided.execute(DARK, pid="any", session=session, user_params={"step_desc": "no verdict"})
+
+
+def test_its_prints_are_never_read_as_an_answer(stepwise_python: Path, stepwise_package: Path) -> None:
+    """The adapter of 0.0.7 lets them into its frames: the call fails, the host is of no use any more."""
+    with adapter(stepwise_python, stepwise_package) as runner:
+        with pytest.raises((ProtocolViolationError, HostDiedError)):
+            runner.execute(BRIGHT, pid="p001", user_params={"act": "print"})
+        assert not runner.alive
+
+
+def test_its_end_is_a_call_that_failed(stepwise_python: Path, stepwise_package: Path) -> None:
+    """SystemExit takes the adapter away, with exit status 3."""
+    with adapter(stepwise_python, stepwise_package) as runner, pytest.raises(HostDiedError) as raised:
+        runner.execute(BRIGHT, pid="p001", user_params={"act": "exit"})
+    assert raised.value.exit_status == 3
+
+
+def test_a_long_call_is_not_taken_for_a_hang(stepwise_python: Path, stepwise_package: Path, tmp_path: Path) -> None:
+    """Its pongs wait for the call: it isn't pinged. A time-out ends a call, and its late answer harms no other."""
+    package = tmp_path / "slow"
+    (package / "slow").mkdir(parents=True)
+    (package / "manifest.json").write_text('{"name": "slow", "version": "1", "entry_point": "slow.main:Slow"}')
+    (package / "slow" / "main.py").write_text(
+        "import time\n"
+        "class Slow:\n"
+        "    def setup(self): pass\n"
+        "    def teardown(self): pass\n"
+        "    def get_info(self): return {}\n"
+        "    def on_step_start(self, *told): pass\n"
+        "    on_step_finish = on_step_start\n"
+        "    def execute(self, step, pid, session, params, id, meta):\n"
+        "        time.sleep(params.get('s', 0))\n"
+        "        return {'status': 'OK', 'data': {'result_status': 'OK'}}\n"
+    )
+    from procvision_sdk.wire.heartbeat import HeartbeatPolicy
+
+    runner = adapter(stepwise_python, package)
+    runner = Runner(
+        command=runner.command,
+        options=RunnerOptions(
+            environment=runner.options.environment, heartbeat=HeartbeatPolicy(interval_s=0.1, grace_s=0.1)
+        ),
+    )
+    with runner:
+        assert runner.execute(BRIGHT, pid="p", user_params={"s": 1.0}).verdict == "OK"
+        with pytest.raises(CallTimeoutError):
+            runner.execute(BRIGHT, pid="p", user_params={"s": 1.0}, timeout_s=0.2)
+        assert runner.execute(BRIGHT, pid="p", timeout_s=20).verdict == "OK"
+        assert runner.unexpected_answers == 1
+
+
+def test_an_entry_point_that_is_not_there_fails_the_first_call(guided_python: Path, tmp_path: Path) -> None:
+    """With what the adapter says: it says hello first, and nothing when it is ready."""
+    with adapter(guided_python, tmp_path) as runner:
+        session = runner.session()
+        runner.pre_execute(DARK, pid="any", session=session)
+        with pytest.raises(HostDiedError, match="entry_point not found"):
+            runner.execute(DARK, pid="any", session=session)
+
+
+def test_nothing_is_left_in_shared_memory(stepwise_python: Path, stepwise_package: Path) -> None:
+    """Each picture goes with its answer, the folder with the runner."""
+    with adapter(stepwise_python, stepwise_package) as runner:
+        runner.execute(BRIGHT, pid="p001")
+        answer = runner.execute(BRIGHT, pid="p001")
+        assert len(answer.debug["files"]) == 1
+        assert runner._field is not None
+        folder = runner._field._folder.path
+        assert list(folder.iterdir()) == []
+        assert folder.parent == Path("/dev/shm")
+    assert not folder.exists()
+
+
+def test_a_folder_that_the_environment_names_is_used_and_kept(
+    stepwise_python: Path, stepwise_package: Path, tmp_path: Path
+) -> None:
+    """It may be shared with others."""
+    folder = tmp_path / "shm"
+    with adapter(stepwise_python, stepwise_package, PROC_SHM_DIR=str(folder)) as runner:
+        assert runner.execute(BRIGHT, pid="p001").verdict == "OK"
+    assert list(folder.iterdir()) == []
+
+
+def test_a_supervisor_refuses_them(stepwise_python: Path, stepwise_package: Path) -> None:
+    """It would send slots, of which the adapter makes black pictures."""
+    command = [str(stepwise_python), "-m", "procvision_algorithm_sdk.adapter"]
+    with pytest.raises(LaunchError, match=r"speaks protocol '0\.0\.7'"), Supervisor(command=command):
+        pass
+
+
+@pytest.mark.parametrize("which", ["stepwise", "guided"])
+def test_an_adapter_and_our_host_say_the_same(which: str, request: pytest.FixtureRequest) -> None:
+    """The same package, the same pictures, the same verdicts and places."""
+    theirs: Runner = request.getfixturevalue(which)
+    package: Path = request.getfixturevalue(f"{which}_package")
+    with Runner(f"legacy:{package}") as ours:
+        for picture in (DARK, BRIGHT, np.zeros((5, 7, 3), np.uint8)):
+            answers = []
+            for runner in (theirs, ours):
+                session = runner.session()
+                runner.pre_execute(DARK, pid="p001", session=session)
+                answers.append(runner.execute(picture, pid="p001", session=session))
+            first, second = answers
+            assert first.verdict == second.verdict
+            assert first.ng_reason == second.ng_reason
+            assert [defect.x for defect in first.defects] == [defect.x for defect in second.defects]
