@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "demo": "procvision_runner.cli.demo:demo",
         "evaluate": "procvision_runner.cli.evaluate:evaluate",
         "init": "procvision_runner.cli.init:init",
+        "package": "procvision_runner.cli.package:package",
         "run": "procvision_runner.cli.run:run",
         "validate": "procvision_runner.cli.validate:validate",
     }

@@ -33,14 +33,16 @@ _MARKS = {
               help="How long the setup, and each call, may take.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: bool) -> int:
-    """Check a project's folder, a wheel or an installed algorithm: manifest, code and answers.
+    """Check a project's folder, a wheel, a bundle or an installed algorithm: manifest, code and answers.
 
-    Nothing is installed. Its code runs in processes of its own, through the real host, on sample pictures.
+    Its code runs in processes of its own, through the real host, on sample pictures. A bundle is installed into an
+    environment of its own, from its own wheels; nothing is left behind.
 
     \b
     Examples:
       procvision validate
       procvision validate dist/weld_check-0.1.0-py3-none-any.whl
+      procvision validate weld-check-0.1.0-cp311-manylinux_2_28_x86_64.zip
       procvision validate pcb-compare --image board.png --json
     """
     from procvision_runner.cli.errors import split_hint, usage_error
@@ -55,7 +57,7 @@ def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: 
             for name in opened_subject.names:
                 from procvision_runner.validation.checklist import checklist
 
-                rows = checklist(name, opened_subject.environment, pictures, timeout_s)
+                rows = checklist(name, opened_subject.environment, pictures, timeout_s, opened_subject.python)
                 reports.append(_report(name, _chained(opened_subject.findings, rows), as_json))
     except NoSubjectError as error:
         raise usage_error(*split_hint(str(error))) from error

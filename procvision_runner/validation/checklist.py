@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,14 @@ def checklist(
     environment: Mapping[str, str],
     pictures: Mapping[str, NDArray[np.uint8]] | None = None,
     timeout_s: float = 120.0,
+    python: str = sys.executable,
 ) -> Iterator[Finding]:
-    """Give the findings, one after the other. ``timeout_s`` bounds the setup and each call."""
+    """Give the findings, one after the other. ``timeout_s`` bounds the setup and each call.
+
+    ``python`` is the interpreter in whose environment the host runs.
+    """
     try:
-        rows = ask(["list"], environment, LIST_TIMEOUT_S)
+        rows = ask(["list"], environment, LIST_TIMEOUT_S, python)
     except HostSilentError as error:
         yield Finding("a host finds it", "failed", str(error))
         return
@@ -46,12 +51,12 @@ def checklist(
         return
     manifest = msgspec.convert(row["manifest"], Manifest)
     yield from manifest_findings(manifest)
-    loaded = _loaded(name, environment, timeout_s)
+    loaded = _loaded(name, environment, timeout_s, python)
     yield from loaded
     if loaded[-1].level == "failed":
         yield Finding("get_info() and the phases", "skipped", "it can't be loaded")
         return
-    yield from _answers(name, environment, pictures, timeout_s)
+    yield from _answers(name, environment, pictures, timeout_s, python)
 
 
 def manifest_findings(manifest: Manifest) -> Iterator[Finding]:
@@ -68,7 +73,8 @@ def manifest_findings(manifest: Manifest) -> Iterator[Finding]:
     else:
         yield Finding("product ids", detail="any" if pids == [ANY_PID] else ", ".join(pids))
     params = [(step.index, parameter) for step in manifest.steps for parameter in step.params]
-    detail = f"{len(manifest.steps)} steps, {len(params)} parameters, every default within its bounds"
+    counted = f"{_counted(len(manifest.steps), 'step')}, {_counted(len(params), 'parameter')}"
+    detail = f"{counted}, every default within its bounds"
     silent = [f"step {index}: {parameter.key}" for index, parameter in params if not parameter.description]
     if silent:
         hint = "an operator reads the description beside the field"
@@ -79,11 +85,15 @@ def manifest_findings(manifest: Manifest) -> Iterator[Finding]:
         yield Finding("description", "warning", "the manifest has none", "one sentence: what it inspects")
 
 
-def _loaded(name: str, environment: Mapping[str, str], timeout_s: float) -> list[Finding]:
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _loaded(name: str, environment: Mapping[str, str], timeout_s: float, python: str) -> list[Finding]:
     """Assets, and import, construction, setup() and teardown() in a process of its own."""
     title = "imported, set up and torn down in a process of its own"
     try:
-        answer: dict[str, Any] = ask(["check", name], environment, timeout_s)
+        answer: dict[str, Any] = ask(["check", name], environment, timeout_s, python)
     except HostSilentError as error:
         return [Finding(title, "failed", str(error), "an algorithm raises, it doesn't end the process")]
     if answer["ok"]:
@@ -95,13 +105,17 @@ def _loaded(name: str, environment: Mapping[str, str], timeout_s: float) -> list
 
 
 def _answers(
-    name: str, environment: Mapping[str, str], pictures: Mapping[str, NDArray[np.uint8]] | None, timeout_s: float
+    name: str,
+    environment: Mapping[str, str],
+    pictures: Mapping[str, NDArray[np.uint8]] | None,
+    timeout_s: float,
+    python: str,
 ) -> Iterator[Finding]:
     options = RunnerOptions(
         environment=environment, ready_timeout_s=timeout_s, pre_timeout_s=timeout_s, execute_timeout_s=timeout_s
     )
     try:
-        with Runner(name, options=options) as runner:
+        with Runner(command=[python, "-m", "procvision_host", "--algo", name], options=options) as runner:
             for finding in examine(runner, pictures=pictures):
                 yield finding
                 if not runner.alive:

@@ -15,9 +15,9 @@ class HostSilentError(ProcVisionError):
     """The program gave no answer that could be read."""
 
 
-def ask(arguments: list[str], environment: Mapping[str, str], timeout_s: float) -> Any:
+def ask(arguments: list[str], environment: Mapping[str, str], timeout_s: float, python: str = sys.executable) -> Any:
     """Run `procvision-host ARGUMENTS --json` and give its answer. Raises HostSilentError."""
-    command = [sys.executable, "-m", "procvision_host", *arguments, "--json"]
+    command = [python, "-m", "procvision_host", *arguments, "--json"]
     try:
         done = subprocess.run(
             command,

@@ -1,13 +1,15 @@
-"""What is validated: a project's folder, a wheel or something installed, each made findable for a host.
+"""What is validated: a project's folder, a wheel, a bundle or something installed, each made findable for a host.
 
 A host finds algorithms by the metadata of distributions. A folder that isn't installed gets metadata in a temporary
-folder, made from its pyproject.toml; a wheel is unpacked. Nothing is built, installed or left behind.
+folder, made from its pyproject.toml; a wheel is unpacked; a bundle is installed into an environment of its own, which
+is what it is for. Nothing is built, and nothing is left behind.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import tomllib
 import zipfile
@@ -18,6 +20,8 @@ from typing import Any
 
 from attrs import frozen
 
+from procvision_runner.cli.errors import split_hint
+from procvision_runner.report.extras import need
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.testing import Finding
 
@@ -38,6 +42,8 @@ class Subject:
     names: tuple[str, ...]
     environment: Mapping[str, str]
     findings: tuple[Finding, ...] = ()
+    python: str = sys.executable
+    """The interpreter of that environment."""
 
 
 @contextmanager
@@ -47,10 +53,14 @@ def opened(what: str) -> Iterator[Subject]:
     with tempfile.TemporaryDirectory(prefix="procvision-") as folder:
         if path.is_dir():
             yield _project(path, Path(folder))
+        elif path.is_file() and _is_bundle(path):
+            yield _bundle(path, Path(folder))
         elif path.is_file():
             yield _wheel(path, Path(folder))
         elif os.sep in what or what.endswith((".whl", ".zip")):
-            raise NoSubjectError(f"{what} is not there; hint: a project's folder, a wheel, or an installed name")
+            raise NoSubjectError(
+                f"{what} is not there; hint: a project's folder, a wheel, a bundle, or an installed name"
+            )
         else:
             yield Subject((what,), os.environ)
 
@@ -82,6 +92,44 @@ def _project(folder: Path, site: Path) -> Subject:
     _write_metadata(site, project["name"], version, points)
     roots = {root for point in points.values() if (root := _source_root(folder, str(point))) is not None}
     return Subject(tuple(sorted(points)), _environment([site, *sorted(roots)]), tuple(findings))
+
+
+def _is_bundle(path: Path) -> bool:
+    """What says so by its name is one, too, so that a damaged one is called by its name."""
+    if path.suffix == ".whl":
+        return False
+    need("packaging.tags", "packaging", "a bundle")
+    from procvision_runner.bundling.bundle import is_bundle
+
+    return path.suffix == ".zip" or is_bundle(path)
+
+
+def _bundle(path: Path, folder: Path) -> Subject:
+    from procvision_runner.bundling.bundle import unpack
+    from procvision_runner.bundling.errors import BundleError
+    from procvision_runner.bundling.installing import clean_environment, install
+    from procvision_runner.bundling.target import Target
+
+    findings: list[Finding] = []
+    title = "the bundle is whole, and as it was made"
+    try:
+        bundle = unpack(path, folder / "bundle")
+        findings.append(Finding(title, detail=f"{len(bundle.index.files)} files, every hash is right"))
+        detail = f"{len(bundle.wheels)} wheels for {bundle.target}"
+        findings.append(Finding("everything that it needs on its target is in it", detail=detail))
+        title = "it can be installed without a network"
+        if not bundle.target.is_here:
+            detail = f"it is for {bundle.target}; this is {Target.of()}"
+            findings.append(Finding(title, "skipped", detail, "validate it on such a machine, too"))
+            return Subject((), os.environ, tuple(findings))
+        python = install(bundle, folder / "environment")
+        findings.append(Finding(title, detail="into an environment of its own, from its wheels alone"))
+    except BundleError as error:
+        message, hint = split_hint(str(error))
+        findings.append(Finding(title, "failed", f"[{error.code}] {message}", hint))
+        return Subject((), os.environ, tuple(findings))
+    names = tuple(algorithm.name for algorithm in bundle.index.algorithms)
+    return Subject(names, clean_environment(), tuple(findings), str(python))
 
 
 def _wheel(path: Path, site: Path) -> Subject:
