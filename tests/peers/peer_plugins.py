@@ -20,6 +20,7 @@ ALGORITHMS: Mapping[str, str] = {
     "raise-in-setup": "algorithms.raise_in_setup:Raising",
     "fork-in-setup": "algorithms.fork_in_setup:Forking",
     "close-in-setup": "algorithms.close_in_setup:Closing",
+    "hang-in-import": "algorithms.hang_in_import:Hanging",
     "slow-setup": "algorithms.slow_setup:Slow",
     "hang-in-setup": "algorithms.hang_in_setup:Hanging",
     "hang-in-teardown": "algorithms.hang_in_teardown:Hanging",

@@ -9,8 +9,11 @@ from procvision_sdk import BaseAlgorithm, Ok
 
 class Hanging(BaseAlgorithm):
     def setup(self):
+        print("in setup")
         # The interpreter lock is held: no thread of Python's can run meanwhile.
-        ctypes.PyDLL(None).sleep(3600)
+        mutex = ctypes.create_string_buffer(128)
+        for _ in range(2):
+            ctypes.PyDLL(None).pthread_mutex_lock(mutex)
 
     def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
         return Ok()

@@ -110,15 +110,17 @@ def hang_in_python(algorithm, **call):
 
 def hang_in_c(algorithm, **call):
     # The interpreter lock is free, but no Python code runs on this thread: no signal handler either.
-    mutex = ctypes.create_string_buffer(128)
-    for _ in range(2):
-        ctypes.CDLL(None).pthread_mutex_lock(mutex)  # the second waits for ever, and no signal interrupts it
-    return Ok()
+    _wait_for_ever_in(ctypes.CDLL(None))
 
 
 def hang_with_lock(algorithm, **call):
-    ctypes.PyDLL(None).sleep(3600)
-    return Ok()
+    _wait_for_ever_in(ctypes.PyDLL(None))
+
+
+def _wait_for_ever_in(library):
+    mutex = ctypes.create_string_buffer(128)
+    for _ in range(2):
+        library.pthread_mutex_lock(mutex)  # the second waits for ever, and no signal interrupts it
 
 
 def hang_uninterruptibly(algorithm, **call):

@@ -11,6 +11,7 @@ from procvision_sdk import BaseAlgorithm, Ok
 
 class Slow(BaseAlgorithm):
     def setup(self):
+        print("in setup")
         while not Path(os.environ["PEER_GATE"]).exists():
             time.sleep(0.01)
 
