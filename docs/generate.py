@@ -64,6 +64,7 @@ FIELDS: dict[str, str] = {
     "ImageMeta.camera_id": "which camera took it",
     "ImageMeta.color_space": "the order of the samples in memory",
     "ImageMeta.encoding": "how they lie in memory",
+    "ImageMeta.bits": "used bits of a sample, 8 to 16; left out: 8 where it is raw, else what the file says",
     "Pong.state": "the host's status: `starting`, `ready`, `executing` or `draining`",
     "Pong.executing": "the call in flight, while there is one",
     "Pong.algorithm": "name and version, once: with the first pong in state `ready`",

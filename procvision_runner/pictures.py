@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from procvision_sdk.images.meta import MAX_PIXELS, ColorSpace, Encoding
+from procvision_sdk.images.meta import MAX_BITS, MAX_PIXELS, ColorSpace, Encoding, raw_bytes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Pixels: TypeAlias = NDArray[np.uint8]
+    Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Picture:
-    """Exactly one of `pixels` (H x W x 3 or H x W, uint8) and `data` (an encoded file) is set."""
+    """Exactly one of `pixels` (H x W x 3 or H x W, uint8 or uint16) and `data` (an encoded file) is set."""
 
     width: int
     height: int
@@ -25,17 +25,24 @@ class Picture:
     encoding: Encoding = "raw"
     pixels: Pixels | None = None
     data: bytes | None = None
+    bits: int | None = None
+    """Of a sample; None for 8, and for a file."""
 
     @classmethod
-    def of(cls, pixels: Pixels, color_space: ColorSpace | None = None) -> Picture:
+    def of(cls, pixels: Pixels, color_space: ColorSpace | None = None, bits: int = 8) -> Picture:
         """Pixels as they lie in an array: H x W x 3 uint8 (RGB, or BGR if so said), or H x W uint8 (MONO).
 
+        With `bits`, 9 to 16, they are uint16, of which so many bits are used: the algorithm sees the 8 highest of them.
         Raises TypeError or ValueError for any other: 16 bits wrapped to 8 would be another picture.
         """
-        if getattr(pixels, "dtype", None) != "uint8":
+        if not 8 <= bits <= MAX_BITS:
+            raise ValueError(f"a sample has 8 to {MAX_BITS} bits, this is {bits}")
+        expected = "uint8" if bits == 8 else "uint16"
+        if getattr(pixels, "dtype", None) != expected:
             kind = getattr(pixels, "dtype", type(pixels).__name__)
             raise TypeError(
-                f"a picture is an array of uint8, this is {kind}; hint: scale it, (picture >> 8) for 16 bits"
+                f"a picture of {bits} bits is an array of {expected}, this is {kind}; hint: "
+                "Picture.of(picture, bits=12) says how many bits of a uint16 the camera uses"
             )
         mono = pixels.ndim == 2
         if not mono and (pixels.ndim != 3 or pixels.shape[2] != 3):
@@ -46,7 +53,7 @@ class Picture:
             raise ValueError(f"color_space {color_space} doesn't fit an array of shape {pixels.shape}")
         height, width = pixels.shape[:2]
         _check_size(width, height)
-        return cls(width=width, height=height, color_space=color_space, pixels=pixels)
+        return cls(width=width, height=height, color_space=color_space, pixels=pixels, bits=bits if bits > 8 else None)
 
     @classmethod
     def encoded(
@@ -65,7 +72,7 @@ class Picture:
         """How much of a slot it takes."""
         if self.data is not None:
             return len(self.data)
-        return self.width * self.height * (1 if self.color_space == "MONO" else 3)
+        return raw_bytes(self.width, self.height, self.color_space, self.bits)
 
 
 def _check_size(width: int, height: int) -> None:

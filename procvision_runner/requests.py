@@ -101,6 +101,8 @@ def image_meta(image: Lease | Picture, camera_id: str | None, timestamp_ms: int 
     }
     if image.encoding != "raw":
         meta["encoding"] = image.encoding
+    if image.bits is not None:
+        meta["bits"] = image.bits
     if camera_id is not None:
         meta["camera_id"] = camera_id
     return meta

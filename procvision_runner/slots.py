@@ -64,16 +64,17 @@ class Slot:
                 "hint: enlarge it, or lower max_slots (in a container: --shm-size)"
             ) from error
         self.generation = 0
-        self._views: dict[tuple[int, int, str], Any] = {}
+        self._views: dict[tuple[int, int, str, int | None], Any] = {}
 
-    def view(self, width: int, height: int, color_space: ColorSpace) -> Pixels:
-        """The payload as a writable array, H x W x 3 or, for MONO, H x W."""
-        key = (width, height, color_space)
+    def view(self, width: int, height: int, color_space: ColorSpace, bits: int | None = None) -> Pixels:
+        """The payload as a writable array, H x W x 3 or, for MONO, H x W; uint16 for more than 8 bits."""
+        key = (width, height, color_space, bits)
         found = self._views.get(key)
         if found is None:
             import numpy as np
 
-            flat = np.frombuffer(self.memory, np.uint8, width * height * CHANNELS[color_space], PAYLOAD_OFFSET)
+            samples = width * height * CHANNELS[color_space]
+            flat = np.frombuffer(self.memory, "<u2" if bits else np.uint8, samples, PAYLOAD_OFFSET)
             shape = (height, width) if color_space == "MONO" else (height, width, 3)
             found = self._views[key] = flat.reshape(shape)
         array: Pixels = found
@@ -110,7 +111,18 @@ class Lease:
     `array` may be written until the call is made; after that the slot belongs to the host until the call has ended.
     """
 
-    __slots__ = ("_array", "_pool", "_released", "_slot", "color_space", "encoding", "height", "payload_bytes", "width")
+    __slots__ = (
+        "_array",
+        "_pool",
+        "_released",
+        "_slot",
+        "bits",
+        "color_space",
+        "encoding",
+        "height",
+        "payload_bytes",
+        "width",
+    )
 
     def __init__(self, pool: SlotPool, slot: Slot, picture: Picture | tuple[int, int, ColorSpace]) -> None:
         self._pool = pool
@@ -122,21 +134,26 @@ class Lease:
             self.color_space: ColorSpace = picture.color_space
             self.encoding: Encoding = picture.encoding
             self.payload_bytes = picture.payload_bytes
+            self.bits = picture.bits
         else:
             self.width, self.height, self.color_space = picture
             self.encoding = "raw"
             self.payload_bytes = self.width * self.height * CHANNELS[self.color_space]
+            self.bits = None
         # Odd: being written. An id of this generation can't exist yet, one of the last is stale from here on.
         slot.generation += 1
         write_generation(slot.memory, slot.generation)
 
     @property
     def array(self) -> Pixels:
-        """The slot's own memory, H x W x 3 uint8 or, for MONO, H x W: a camera may write straight into it."""
+        """The slot's own memory, H x W x 3 uint8 or, for MONO, H x W: a camera may write straight into it.
+
+        A lease made with a Picture of more than 8 bits has uint16 here.
+        """
         if self._released:
             raise ValueError("this lease was given back: its slot may hold another picture")
         if self._array is None:
-            self._array = self._slot.view(self.width, self.height, self.color_space)
+            self._array = self._slot.view(self.width, self.height, self.color_space, self.bits)
         return self._array
 
     def fill(self, picture: Picture) -> None:
@@ -166,6 +183,7 @@ class Lease:
                 self.encoding,
                 self.payload_bytes,
                 crc,
+                bits=self.bits or 0,
             ),
         )
         return slot_id(slot.name, slot.generation)

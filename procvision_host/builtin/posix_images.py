@@ -96,9 +96,16 @@ class PosixImages:
             mapping = self._map(segment)
         header = read_header(mapping.memory, mapping.length)
         check_header(header, generation, meta)
-        if header.encoding == "raw":
-            return PosixImage(mapping, header, None)
-        return PosixImage(mapping, header, self._decoded(mapping, header, meta))
+        if header.encoding != "raw":
+            return PosixImage(mapping, header, self._decoded(mapping, header, meta))
+        if header.bits > 8:
+            from procvision_sdk.images.view import deep_rgb
+
+            memory, offset = memoryview(mapping.memory), header.payload_offset
+            return PosixImage(
+                mapping, header, deep_rgb(memory, meta.width, meta.height, meta.color_space, header.bits, offset)
+            )
+        return PosixImage(mapping, header, None)
 
     def close(self) -> None:
         """Forgets the mappings; one that an algorithm still has a view of goes with that view."""

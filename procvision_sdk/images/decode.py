@@ -1,7 +1,8 @@
 """JPEG and PNG to RGB, strictly: a cut or damaged picture is an error, never a partly grey one.
 
 The rules: the encoded header must agree with `image_meta` before anything is decoded; alpha is dropped; 16 bits a
-sample become 8 by taking the high byte; CMYK becomes RGB as R = C * K / 255 of the inverted inks that Adobe's
+sample become 8 by taking the high byte, or of a grey PNG, where `image_meta.bits` says that fewer are used, the 8
+highest of those; CMYK becomes RGB as R = C * K / 255 of the inverted inks that Adobe's
 encoders store (ink values that are not inverted are inverted first); EXIF orientation is ignored, since the pixels
 are what the camera saw; grey becomes three equal channels.
 JPEG goes through libjpeg-turbo by simplejpeg in its strict mode, because other decoders paint what is missing grey
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from procvision_sdk.errors import CallRefusedError, ErrorCode
+from procvision_sdk.images.view import high_bits
 
 if TYPE_CHECKING:
     from procvision_sdk.images.meta import ImageMeta
@@ -45,6 +47,7 @@ def _decode_jpeg(data: bytes | memoryview, meta: ImageMeta) -> RgbArray:
     try:
         height, width, color, _ = simplejpeg.decode_jpeg_header(raw, strict=True)
         _check_size(width, height, meta)
+        _check_bits(meta, 8)
         if color in ("CMYK", "YCCK"):
             return _cmyk_to_rgb(simplejpeg.decode_jpeg(raw, "CMYK", strict=True), inverted=b"Adobe" in raw[:4096])
         decoded: RgbArray = simplejpeg.decode_jpeg(raw, "RGB", strict=True)
@@ -63,8 +66,10 @@ def _cmyk_to_rgb(cmyk: np.ndarray, *, inverted: bool) -> RgbArray:
 
 
 def _decode_png(raw: bytes, meta: ImageMeta) -> RgbArray:
-    width, height = _check_png_chunks(raw)
+    width, height, depth, grey = _check_png_chunks(raw)
     _check_size(width, height, meta)
+    if not (depth == 16 and grey):
+        _check_bits(meta, max(depth, 8))
     try:
         from io import BytesIO
 
@@ -75,7 +80,7 @@ def _decode_png(raw: bytes, meta: ImageMeta) -> RgbArray:
     try:
         with Image.open(BytesIO(raw), formats=("PNG",)) as picture:
             if picture.mode.startswith("I"):
-                high = (np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8)
+                high = high_bits(np.asarray(picture).astype(np.uint16), meta.bits or 16)
                 return np.repeat(high[:, :, np.newaxis], 3, axis=2)
             # A palette's or a grey picture's transparency goes with its alpha.
             return np.array(picture.convert("RGBA").convert("RGB") if picture.mode == "P" else picture.convert("RGB"))
@@ -83,12 +88,12 @@ def _decode_png(raw: bytes, meta: ImageMeta) -> RgbArray:
         raise _damaged("PNG", error) from None
 
 
-def _check_png_chunks(raw: bytes) -> tuple[int, int]:
-    """Width and height from the header, once every chunk is whole and its CRC right."""
+def _check_png_chunks(raw: bytes) -> tuple[int, int, int, bool]:
+    """Width, height, bits a sample and whether it is plain grey, once every chunk is whole and its CRC right."""
     if not raw.startswith(_PNG_SIGNATURE):
         raise _damaged("PNG", "the signature is missing")
     at = len(_PNG_SIGNATURE)
-    size: tuple[int, int] | None = None
+    header: tuple[int, int, int, bool] | None = None
     while True:
         if at + 12 > len(raw):
             raise _damaged("PNG", f"it is cut off at byte {len(raw)}")
@@ -98,13 +103,13 @@ def _check_png_chunks(raw: bytes) -> tuple[int, int]:
             raise _damaged("PNG", f"it is cut off inside the chunk {name!r}")
         if zlib.crc32(memoryview(raw)[at + 4 : end]) != int.from_bytes(raw[end : end + 4], "big"):
             raise _damaged("PNG", f"the chunk {name!r} at byte {at} doesn't match its CRC")
-        if size is None:
+        if header is None:
             if name != b"IHDR" or length != 13:
                 raise _damaged("PNG", "it doesn't begin with its header")
-            width, height = struct.unpack_from(">II", raw, at + 8)
-            size = (width, height)
+            width, height, depth, color_type = struct.unpack_from(">IIBB", raw, at + 8)
+            header = (width, height, depth, color_type == 0)
         if name == b"IEND":
-            return size
+            return header
         at = end + 4
 
 
@@ -114,6 +119,16 @@ def _check_size(width: int, height: int, meta: ImageMeta) -> None:
             ErrorCode.IMAGE_LOAD_FAILED,
             "image_mismatch",
             f"the encoded picture is {width} x {height}, image_meta says {meta.width} x {meta.height}: not decoded",
+        )
+
+
+def _check_bits(meta: ImageMeta, bits: int) -> None:
+    if meta.bits not in (None, bits):
+        raise CallRefusedError(
+            ErrorCode.IMAGE_LOAD_FAILED,
+            "image_mismatch",
+            f"the encoded picture has {bits} bits a sample, image_meta says {meta.bits}; "
+            "fewer than there are may be used of a grey PNG with 16",
         )
 
 

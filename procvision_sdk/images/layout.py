@@ -11,11 +11,12 @@
     28      4      height in pixels
     32      8      payload's length in bytes
     40      4      CRC-32 of the payload, 0 where it wasn't computed
-    44      20     zero
+    44      1      bits of a sample that are used, 9 to 16 where a sample takes two bytes; 0 for 8, and for files
+    45      19     zero
 
-All numbers are little endian. The payload begins on a page of its own. Raw pixels lie row by row without padding,
-8 bits a sample. The id is `shm:SEGMENT:GENERATION`: it carries the generation, so that an id that is one picture
-late can't be taken for the picture that lies there now.
+All numbers are little endian. The payload begins on a page of its own. Raw pixels lie row by row without padding, one
+byte a sample, or two, little endian, where more than 8 bits are used. The id is `shm:SEGMENT:GENERATION`: it carries
+the generation, so that an id that is one picture late can't be taken for the picture that lies there now.
 Warning: the header is the peer's claim. Nothing of it is used before it was held against the segment's real size.
 """
 
@@ -50,7 +51,7 @@ _ENCODINGS: Mapping[int, Encoding] = {1: "raw", 2: "jpeg", 3: "png"}
 ReadableBuffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
 WritableBuffer: TypeAlias = bytearray | memoryview | mmap.mmap
 
-_HEADER = struct.Struct("<8sHBBIQIIQI20x")
+_HEADER = struct.Struct("<8sHBBIQIIQIB19x")
 _GENERATION = struct.Struct("<Q")
 _GENERATION_OFFSET = 16
 
@@ -66,6 +67,8 @@ class SlotHeader(msgspec.Struct, frozen=True, gc=False):
     payload_bytes: int
     payload_crc32: int = 0
     payload_offset: int = PAYLOAD_OFFSET
+    bits: int = 0
+    """Of a raw sample, 9 to 16; 0 for 8."""
 
 
 def slot_id(segment: str, generation: int) -> str:
@@ -111,6 +114,7 @@ def write_header(buffer: WritableBuffer, header: SlotHeader) -> None:
         header.height,
         header.payload_bytes,
         header.payload_crc32,
+        header.bits,
     )
 
 
@@ -132,7 +136,8 @@ def read_header(buffer: ReadableBuffer, segment_bytes: int) -> SlotHeader:
     """
     if segment_bytes < HEADER_BYTES:
         raise _bad("bad_slot", f"the segment holds {segment_bytes} bytes, a slot's header alone takes {HEADER_BYTES}")
-    magic, version, color, encoding, offset, generation, width, height, length, crc = _HEADER.unpack_from(buffer, 0)
+    unpacked = _HEADER.unpack_from(buffer, 0)
+    magic, version, color, encoding, offset, generation, width, height, length, crc, bits = unpacked
     if magic != MAGIC:
         raise _bad("bad_slot", "the segment doesn't begin with a slot's magic: it isn't a slot")
     if version != LAYOUT_VERSION:
@@ -144,7 +149,7 @@ def read_header(buffer: ReadableBuffer, segment_bytes: int) -> SlotHeader:
             "slot_overrun",
             f"the slot's header claims {length} bytes from {offset} on, the segment holds {segment_bytes}",
         )
-    return SlotHeader(generation, width, height, _COLORS[color], _ENCODINGS[encoding], length, crc, offset)
+    return SlotHeader(generation, width, height, _COLORS[color], _ENCODINGS[encoding], length, crc, offset, bits)
 
 
 def check_header(header: SlotHeader, generation: int, meta: ImageMeta) -> None:
@@ -165,7 +170,12 @@ def check_header(header: SlotHeader, generation: int, meta: ImageMeta) -> None:
             f"the slot holds {header.width} x {header.height} {header.color_space} {header.encoding}, "
             f"image_meta says {meta.width} x {meta.height} {meta.color_space} {meta.encoding}",
         )
-    if header.encoding == "raw" and header.payload_bytes != meta.raw_bytes:
+    if header.encoding != "raw":
+        return
+    bits, said = header.bits or 8, meta.bits or 8
+    if bits != said:
+        raise _bad("image_mismatch", f"the slot's samples have {bits} bits, image_meta says {said}")
+    if header.payload_bytes != meta.raw_bytes:
         raise _bad(
             "slot_overrun",
             f"{meta.width} x {meta.height} {meta.color_space} takes {meta.raw_bytes} bytes, "

@@ -16,6 +16,12 @@ MAX_PIXELS = 200_000_000
 """The protocol's default pixel limit: 200 megapixels."""
 
 CHANNELS: Mapping[str, int] = {"RGB": 3, "BGR": 3, "MONO": 1}
+MAX_BITS = 16
+
+
+def raw_bytes(width: int, height: int, color_space: ColorSpace, bits: int | None = None) -> int:
+    """How many bytes a picture takes when it isn't encoded: a sample of more than 8 bits takes two."""
+    return width * height * CHANNELS[color_space] * (2 if bits is not None and bits > 8 else 1)
 
 
 class ImageMeta(msgspec.Struct, kw_only=True, frozen=True):
@@ -27,6 +33,8 @@ class ImageMeta(msgspec.Struct, kw_only=True, frozen=True):
     camera_id: str | None = None
     color_space: ColorSpace = "RGB"
     encoding: Encoding = "raw"
+    bits: int | None = None
+    """How many bits of a sample are used, 8 to 16. None: 8 where it is raw, else what the file says."""
 
     @property
     def channels(self) -> int:
@@ -36,7 +44,7 @@ class ImageMeta(msgspec.Struct, kw_only=True, frozen=True):
     @property
     def raw_bytes(self) -> int:
         """How many bytes the picture takes when it isn't encoded."""
-        return self.width * self.height * CHANNELS[self.color_space]
+        return raw_bytes(self.width, self.height, self.color_space, self.bits)
 
 
 def check_meta(value: Mapping[str, Any], max_pixels: int = MAX_PIXELS) -> ImageMeta:
@@ -50,6 +58,8 @@ def check_meta(value: Mapping[str, Any], max_pixels: int = MAX_PIXELS) -> ImageM
         raise _refused(str(error)) from None
     if meta.width < 1 or meta.height < 1:
         raise _refused(f"width and height are at least 1 pixel, these are {meta.width} x {meta.height}")
+    if meta.bits is not None and not 8 <= meta.bits <= MAX_BITS:
+        raise _refused(f"bits is {meta.bits}: a sample has 8 to {MAX_BITS}")
     if meta.width * meta.height > max_pixels:
         raise _refused(
             f"{meta.width} x {meta.height} pixels are more than the limit of {max_pixels}; "

@@ -43,7 +43,7 @@ class SharedPicture:
             "encoding": encoding,
         }
         packed = struct.pack(
-            "<8sHBBIQIIQI20x",
+            "<8sHBBIQIIQIB19x",
             header.get("magic", b"PVSLOT\r\n"),
             header.get("layout", 1),
             header.get("color_code", COLORS[color_space]),
@@ -54,6 +54,7 @@ class SharedPicture:
             header.get("header_height", height),
             header.get("payload_bytes", len(payload)),
             header.get("crc32", 0 if encoding == "raw" else zlib.crc32(payload)),
+            header.get("bits", 0),
         )
         self.path.write_bytes(packed.ljust(PAYLOAD_OFFSET, b"\0") + payload)
 

@@ -21,8 +21,8 @@ _ROWS, _COLUMNS = np.mgrid[0:HEIGHT, 0:WIDTH]
 SMOOTH = np.stack([_COLUMNS * 2, _ROWS * 3, 255 - _COLUMNS * 2], axis=2).astype(np.uint8)
 
 
-def meta(encoding: str, width: int = WIDTH, height: int = HEIGHT) -> ImageMeta:
-    return ImageMeta(width=width, height=height, encoding=encoding)
+def meta(encoding: str, width: int = WIDTH, height: int = HEIGHT, bits: int | None = None) -> ImageMeta:
+    return ImageMeta(width=width, height=height, encoding=encoding, bits=bits)
 
 
 def encoded(picture, form: str, **options) -> bytes:
@@ -85,6 +85,26 @@ def test_sixteen_bits_become_their_high_byte():
     deep = (np.arange(HEIGHT * WIDTH, dtype=np.uint32) * 11 % 65536).astype(np.uint16).reshape(HEIGHT, WIDTH)
     array = decode(encoded(Image.fromarray(deep), "PNG"), meta("png"))
     np.testing.assert_array_equal(array[:, :, 1], (deep >> 8).astype(np.uint8))
+
+
+def test_of_a_grey_png_fewer_bits_may_be_used():
+    """As a camera of 12 bits writes it; the 8 highest of those are seen, and what has more is refused."""
+    deep = (np.arange(HEIGHT * WIDTH, dtype=np.uint32) * 11 % 4096).astype(np.uint16).reshape(HEIGHT, WIDTH)
+    seen = decode(encoded(Image.fromarray(deep), "PNG"), meta("png", bits=12))
+    np.testing.assert_array_equal(seen[:, :, 1], (deep >> 4).astype(np.uint8))
+    deep[3, 4] = 4096
+    with pytest.raises(CallRefusedError, match="a sample is 4096, with 12 bits it is at most 4095") as raised:
+        decode(encoded(Image.fromarray(deep), "PNG"), meta("png", bits=12))
+    assert raised.value.kind == "image_mismatch"
+
+
+@pytest.mark.parametrize(("encoding", "bits"), [("jpeg", 12), ("png", 16), ("png", 9)])
+def test_bits_that_the_file_does_not_have_are_refused(encoding: str, bits: int):
+    """A file of 8 bits is no picture of more."""
+    data = encoded(Image.fromarray(SMOOTH), "JPEG" if encoding == "jpeg" else "PNG")
+    assert decode(data, meta(encoding, bits=8)).shape == (HEIGHT, WIDTH, 3)
+    with pytest.raises(CallRefusedError, match="has 8 bits a sample"):
+        decode(data, meta(encoding, bits=bits))
 
 
 def rgb16_png(pixels: np.ndarray) -> bytes:

@@ -42,6 +42,8 @@ def test_header_lies_where_the_reference_says():
     """Built by hand from the documented offsets, not by the code under test."""
     expected = b"PVSLOT\r\n" + struct.pack("<HBBIQIIQI", 1, 2, 1, 4096, 24, 6, 4, 72, 0) + bytes(20)
     assert bytes(segment()[:64]) == expected
+    deep = SlotHeader(24, 6, 4, "BGR", "raw", 144, 0, bits=12)
+    assert bytes(segment(deep)[40:64]) == bytes(4) + b"\x0c" + bytes(19)
 
 
 def test_what_was_written_is_read():
@@ -96,6 +98,9 @@ def test_segment_too_small_for_a_header_is_refused():
         (SlotHeader(24, 6, 4, "RGB", "raw", 72), 24, "image_mismatch"),
         (SlotHeader(24, 6, 4, "BGR", "jpeg", 72), 24, "image_mismatch"),
         (SlotHeader(24, 6, 4, "BGR", "raw", 71), 24, "slot_overrun"),
+        (SlotHeader(24, 6, 4, "BGR", "raw", 144), 24, "slot_overrun"),
+        (SlotHeader(24, 6, 4, "BGR", "raw", 144, bits=12), 24, "image_mismatch"),
+        (SlotHeader(24, 6, 4, "BGR", "raw", 72, bits=255), 24, "image_mismatch"),
         (SlotHeader(24, 6, 4, "BGR", "raw", 73), 24, "slot_overrun"),
     ],
 )

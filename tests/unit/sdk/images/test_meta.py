@@ -12,6 +12,7 @@ def test_width_and_height_are_enough():
     """Everything else has a default."""
     meta = check_meta({"width": 4, "height": 3})
     assert (meta.color_space, meta.encoding, meta.raw_bytes) == ("RGB", "raw", 36)
+    assert [check_meta({"width": 4, "height": 3, "bits": bits}).raw_bytes for bits in (8, 9, 16)] == [36, 72, 72]
 
 
 def test_unknown_fields_are_ignored():
@@ -34,6 +35,9 @@ def test_unknown_fields_are_ignored():
         ({"width": 4, "height": 3, "color_space": "RGBA"}, "color_space"),
         ({"width": 4, "height": 3, "encoding": "bmp"}, "encoding"),
         ({"width": 4, "height": 3, "timestamp_ms": "now"}, "timestamp_ms"),
+        ({"width": 4, "height": 3, "bits": 7}, "bits is 7"),
+        ({"width": 4, "height": 3, "bits": 17}, "bits is 17"),
+        ({"width": 4, "height": 3, "bits": 12.0}, "bits"),
     ],
 )
 def test_wrong_meta_is_refused(value, words):

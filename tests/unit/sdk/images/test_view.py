@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from procvision_sdk.images.view import rgb_view
+from procvision_sdk.errors import CallRefusedError
+from procvision_sdk.images.view import deep_rgb, rgb_view
 
 WIDTH, HEIGHT = 5, 3
 RGB = np.arange(HEIGHT * WIDTH * 3, dtype=np.uint8).reshape(HEIGHT, WIDTH, 3)
@@ -43,3 +44,25 @@ def test_view_of_too_little_memory_is_refused():
     """It never reads outside."""
     with pytest.raises(ValueError, match="smaller than requested"):
         rgb_view(bytes(HEIGHT * WIDTH * 3 - 1), WIDTH, HEIGHT, "RGB")
+
+
+@pytest.mark.parametrize("bits", range(9, 17))
+@pytest.mark.parametrize(("color_space", "channels"), [("RGB", 3), ("BGR", 3), ("MONO", 1)])
+def test_of_deep_samples_the_highest_eight_of_the_used_bits_are_seen(bits, color_space, channels):
+    """Dark stays dark, the brightest is 255, nothing wraps, and the order of channels is right."""
+    top = 2**bits - 1
+    deep = np.linspace(0, top, HEIGHT * WIDTH * channels).round().astype("<u2").reshape(HEIGHT, WIDTH, channels)
+    seen = deep_rgb(b"x" * 3 + deep.tobytes(), WIDTH, HEIGHT, color_space, bits, 3)
+    expected = np.array([[[int(v) * 256 // (top + 1) for v in pixel] for pixel in row] for row in deep], np.uint8)
+    expected = expected[:, :, ::-1] if color_space == "BGR" else np.broadcast_to(expected, (HEIGHT, WIDTH, 3))
+    np.testing.assert_array_equal(seen, expected)
+    assert (seen.min(), seen.max()) == (0, 255)
+    assert not seen.flags.writeable
+
+
+@pytest.mark.parametrize("bits", range(9, 16))
+def test_a_sample_with_more_bits_than_are_used_is_refused(bits):
+    """It is the picture of another camera, or none."""
+    deep = np.full(HEIGHT * WIDTH, 2**bits, "<u2")
+    with pytest.raises(CallRefusedError, match=f"a sample is {2**bits}, with {bits} bits it is at most {2**bits - 1}"):
+        deep_rgb(deep.tobytes(), WIDTH, HEIGHT, "MONO", bits)

@@ -1,0 +1,65 @@
+"""Pictures of more than 8 bits, from a runner through a slot to an algorithm in a real host."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shared_picture import shared_picture
+
+from procvision_runner import CallFailedError, Picture, Runner, RunnerOptions
+from procvision_sdk.testing.hook_hosts import HookHost, host_environment, install_plugged
+
+READ = {"does": "read"}
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    """A host whose algorithm tells what it saw."""
+    environment = host_environment(install_plugged(tmp_path_factory.mktemp("plugged"), {}))
+    with Runner("plugged", options=RunnerOptions(environment=environment)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 14, 16])
+@pytest.mark.parametrize("shape", [(31, 17), (31, 17, 3)])
+def test_the_algorithm_sees_the_eight_highest_bits(runner: Runner, bits: int, shape: tuple[int, ...]) -> None:
+    """In the array's own order, whatever lay in the slot before."""
+    deep = np.random.default_rng(bits).integers(0, 2**bits, shape).astype(np.uint16)
+    seen = runner.execute(Picture.of(deep, bits=bits), pid="A", user_params=READ).debug
+    expected = (deep >> (bits - 8)).astype(np.uint8)
+    if len(shape) == 2:
+        expected = np.repeat(expected[:, :, None], 3, axis=2)
+    assert seen["shape"] == [31, 17, 3]
+    assert seen["crc32"] == zlib.crc32(expected.tobytes())
+
+
+def test_a_sample_that_no_such_camera_can_deliver_is_an_error(runner: Runner) -> None:
+    """Never another picture."""
+    deep = np.zeros((4, 4), np.uint16)
+    deep[2, 2] = 1024
+    with pytest.raises(CallFailedError, match="a sample is 1024, with 10 bits") as raised:
+        runner.execute(Picture.of(deep, bits=10), pid="A", user_params=READ)
+    assert (raised.value.error_code, raised.value.kind) == ("1002", "image_mismatch")
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("uint16", 8), ("uint8", 12), ("int16", 12), ("float32", 8)])
+def test_how_many_bits_are_used_is_never_guessed(kind: str, bits: int) -> None:
+    """An array says only how large its samples may be."""
+    with pytest.raises(TypeError, match="bits="):
+        Picture.of(np.zeros((4, 4), kind), bits=bits)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="8 to 16"):
+        Picture.of(np.zeros((4, 4), np.uint16), bits=17)
+
+
+def test_a_slot_that_contradicts_its_call_is_refused(tmp_path: Path) -> None:
+    """The header's bits are held against image_meta's, both ways."""
+    deep = shared_picture(bytes(32), 4, 4, color_space="MONO", bits=12)
+    with HookHost(tmp_path) as host, deep as picture:
+        assert host.call("read", shared_mem_id=picture.id, image_meta=picture.meta | {"bits": 12})["status"] == "OK"
+        for said in ({}, {"bits": 8}, {"bits": 10}, {"bits": 16}):
+            answer = host.call("read", shared_mem_id=picture.id, image_meta=picture.meta | said)
+            assert answer["data"]["kind"] == "image_mismatch"
