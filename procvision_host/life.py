@@ -72,7 +72,7 @@ class Host:
             self._sessions = chosen_store(self._options.sessions, config, os.environ)
             self._hooks = hooks = Hooks(self._options.hook_choice(config, os.environ))
             if hooks.listening("procvision_host_draining"):
-                self._loop.told_of_drain = self._draining
+                self._loop.tell_of_drain(self._draining)
             if hooks.listening(LOG_HOOK):
                 LogTeller(hooks, self._options.algo, self._context).install()
             return find(self._options.algo)
@@ -129,10 +129,9 @@ class Host:
             versions,
         )
         loop = self._loop
-        loop.cancellation = algorithm.cancellation
-        loop.versions = (AlgorithmName(name=row.name, version=row.version), versions["host"])
+        loop.made(algorithm.cancellation)  # setup() may have made it anew
         settle_memory()
-        loop.loaded()
+        loop.loaded(AlgorithmName(name=row.name, version=row.version), versions["host"])
         _log.info("%s %s is ready", row.name, row.version)
         hooks.tell("procvision_host_ready", lambda: {"algorithm": name, "version": version})
         answered = _in_turn(worker.answered, told.answered)
@@ -144,7 +143,7 @@ class Host:
         try:
             made = load(row)
             self._algorithm = algorithm = made.algorithm
-            self._loop.cancellation = algorithm.cancellation
+            self._loop.made(algorithm.cancellation)
             self._setup_began = True
             algorithm.setup()
             self._loop.end_copy()
