@@ -281,7 +281,12 @@ def remove_leftovers(folder: Path = SHM_FOLDER) -> list[str]:
 
     A living runner holds a lock on each of its segments, wherever it runs, so nothing of anyone else's is touched.
     """
-    removed: list[str] = []
+    return [name for name, _ in leftovers(folder, remove=True)]
+
+
+def leftovers(folder: Path = SHM_FOLDER, *, remove: bool = False) -> list[tuple[str, int]]:
+    """The segments of runners that are gone, as name and bytes; with `remove` they are gone, too."""
+    found: list[tuple[str, int]] = []
     paths: list[Path] = []
     with contextlib.suppress(OSError):  # no descriptor to look with: the next runner will
         paths = list(folder.glob(f"{PREFIX}*"))
@@ -290,8 +295,9 @@ def remove_leftovers(folder: Path = SHM_FOLDER) -> list[str]:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-                removed.append(path.name)
+                if remove:
+                    path.unlink()
+                found.append((path.name, os.fstat(descriptor).st_size))
             finally:
                 os.close(descriptor)
-    return removed
+    return found

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "conformance": "procvision_runner.cli.conformance:conformance",
         "demo": "procvision_runner.cli.demo:demo",
+        "doctor": "procvision_runner.cli.doctor:doctor",
         "evaluate": "procvision_runner.cli.evaluate:evaluate",
         "init": "procvision_runner.cli.init:init",
         "package": "procvision_runner.cli.package:package",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,10 +95,11 @@ def _make(
     from procvision_runner.bundling.errors import BundleError
     from procvision_runner.bundling.gathering import build, gather
     from procvision_runner.bundling.refusing import refusals
+    from procvision_runner.scratch import scratch_folder
     from procvision_sdk.errors import ErrorCode
 
-    with tempfile.TemporaryDirectory(prefix="procvision-") as folder:
-        wheel = build(project, Path(folder), sources)
+    with scratch_folder() as folder:
+        wheel = build(project, folder, sources)
         manifests_in(wheel)
         refused = list(refusals(wheel.path, max_file_mb, allowed))
         if refused:
@@ -109,7 +109,7 @@ def _make(
                 "\n".join([f"{wheel.path.name} has files that don't belong into it", *refused])
                 + f"\nhint: leave them out of the wheel, or {flags}",
             )
-        wheels = gather(wheel, Path(folder), target, sources)
+        wheels = gather(wheel, folder, target, sources)
         name = f"{wheel.name}-{wheel.version}-{target.abi}-{target.platform}.zip"
         path = out if out is not None else Path("dist") / name
         path.parent.mkdir(parents=True, exist_ok=True)

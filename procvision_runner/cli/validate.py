@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
 from procvision_runner.cli import exits
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 DEFAULT_TIMEOUT_S = 120.0
-_MARKS = {
-    "ok": ("ok", "green"),
-    "warning": ("warning", "yellow"),
-    "failed": ("FAILED", "red"),
-    "skipped": ("skipped", "cyan"),
-}
-"""A finding's level -> the word and its colour."""
 
 
 @click.command(epilog=exits.EPILOG)
@@ -46,6 +38,7 @@ def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: 
       procvision validate pcb-compare --image board.png --json
     """
     from procvision_runner.cli.errors import split_hint, usage_error
+    from procvision_runner.cli.findings_output import tell
     from procvision_runner.validation.subject import NoSubjectError, opened
 
     pictures = dict(_pictures(images))
@@ -53,12 +46,12 @@ def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: 
     try:
         with opened(subject) as opened_subject:
             if not opened_subject.names:
-                reports.append(_report(subject, opened_subject.findings, as_json))
+                reports.append(tell(subject, opened_subject.findings, as_json))
             for name in opened_subject.names:
                 from procvision_runner.validation.checklist import checklist
 
                 rows = checklist(name, opened_subject.environment, pictures, timeout_s, opened_subject.python)
-                reports.append(_report(name, _chained(opened_subject.findings, rows), as_json))
+                reports.append(tell(name, _chained(opened_subject.findings, rows), as_json))
     except NoSubjectError as error:
         raise usage_error(*split_hint(str(error))) from error
     good = all(report["ok"] for report in reports)
@@ -81,29 +74,3 @@ def _pictures(paths: Iterable[Path]) -> Iterator[tuple[str, Any]]:
             yield path.name, read_picture(path)
         except OSError as error:
             raise usage_error(f"--image {path} is no picture that can be read: {error}") from error
-
-
-def _report(name: str, findings: Iterable[Finding], as_json: bool) -> dict[str, Any]:
-    """Take the findings as they come, printed one by one for a person."""
-    from procvision_runner.report.text import printable
-
-    if not as_json:
-        click.secho(printable(name), bold=True)
-    rows = []
-    for finding in findings:
-        rows.append(attrs.asdict(finding))
-        if as_json:
-            continue
-        word, colour = _MARKS[finding.level]
-        first, *others = [printable(line) for line in finding.detail.splitlines()] or [""]
-        mark = click.style(f"{word:>8}", fg=colour, bold=finding.level == "failed")
-        click.echo(f"{mark}  {printable(finding.title)}{': ' if first else ''}{first}")
-        for line in others:
-            click.echo(f"            {line.strip()}")
-        for number, line in enumerate(finding.hint.splitlines()):
-            click.echo(f"          {'' if number else 'hint: '}{printable(line)}")
-    counts = {level: sum(row["level"] == level for row in rows) for level in _MARKS}
-    if not as_json:
-        told = ", ".join(f"{count} {_MARKS[level][0]}" for level, count in counts.items() if count)
-        click.echo(f"{told}\n")
-    return {"name": name, "ok": counts["failed"] == 0, "counts": counts, "findings": rows}

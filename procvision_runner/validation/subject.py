@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from attrs import frozen
 
 from procvision_runner.cli.errors import split_hint
 from procvision_runner.report.extras import need
+from procvision_runner.scratch import scratch_folder
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.testing import Finding
 
@@ -50,13 +50,13 @@ class Subject:
 def opened(what: str) -> Iterator[Subject]:
     """The subject that a path or a name means. Raises NoSubjectError."""
     path = Path(what)
-    with tempfile.TemporaryDirectory(prefix="procvision-") as folder:
+    with scratch_folder() as folder:
         if path.is_dir():
-            yield _project(path, Path(folder))
+            yield _project(path, folder)
         elif path.is_file() and _is_bundle(path):
-            yield _bundle(path, Path(folder))
+            yield _bundle(path, folder)
         elif path.is_file():
-            yield _wheel(path, Path(folder))
+            yield _wheel(path, folder)
         elif os.sep in what or what.endswith((".whl", ".zip")):
             raise NoSubjectError(
                 f"{what} is not there; hint: a project's folder, a wheel, a bundle, or an installed name"

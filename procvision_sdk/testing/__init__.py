@@ -10,14 +10,38 @@ pytest finds the fixtures by itself once ProcVision is installed:
 | `inspection_session` | a `Session`, for tests that call the algorithm's methods by hand |
 """
 
-from procvision_sdk.testing._defects import PlacedDefect
-from procvision_sdk.testing.checking import ContractBrokenError, check_algorithm, examine
-from procvision_sdk.testing.findings import Finding
-from procvision_sdk.testing.kills import Kills, check_survives_kills
-from procvision_sdk.testing.runners import AlgorithmRunner, CallFailedError
-from procvision_sdk.testing.samples import SamplePictures, make_plate, with_marks
-from procvision_sdk.testing.snapshots import snapshot
-from procvision_sdk.testing.stores import check_session_store
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from procvision_sdk.testing._defects import PlacedDefect
+    from procvision_sdk.testing.checking import ContractBrokenError, check_algorithm, examine
+    from procvision_sdk.testing.findings import Finding
+    from procvision_sdk.testing.kills import Kills, check_survives_kills
+    from procvision_sdk.testing.runners import AlgorithmRunner, CallFailedError
+    from procvision_sdk.testing.samples import SamplePictures, make_plate, with_marks
+    from procvision_sdk.testing.snapshots import snapshot
+    from procvision_sdk.testing.stores import check_session_store
+
+_HOMES = {
+    "AlgorithmRunner": "runners",
+    "CallFailedError": "runners",
+    "ContractBrokenError": "checking",
+    "Finding": "findings",
+    "Kills": "kills",
+    "PlacedDefect": "_defects",
+    "SamplePictures": "samples",
+    "check_algorithm": "checking",
+    "check_session_store": "stores",
+    "check_survives_kills": "kills",
+    "examine": "checking",
+    "make_plate": "samples",
+    "snapshot": "snapshots",
+    "with_marks": "samples",
+}
+"""Imported when they are used (PEP 562): a test run that needs no pictures needs no numpy."""
 
 __all__ = [
     "AlgorithmRunner",
@@ -35,3 +59,16 @@ __all__ = [
     "snapshot",
     "with_marks",
 ]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -112,7 +112,7 @@ def play_faults(
 
     Whatever happens, nothing of it is left running. Raises OSError where the command can't be started.
     """
-    with tempfile.TemporaryDirectory(prefix="procvision-") as folder, ThreadPoolExecutor(jobs) as executor:
+    with tempfile.TemporaryDirectory(prefix="pv-conformance-") as folder, ThreadPoolExecutor(jobs) as executor:
         player = _Player(command, Path(folder), deadline_s)
         try:
             yield from executor.map(player.play, faults)

@@ -1,0 +1,32 @@
+"""`procvision doctor`: what on this machine would trouble a line?"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from procvision_runner.cli import exits
+
+
+@click.command(epilog=exits.EPILOG)
+@click.option("--clean", is_flag=True, help="Remove what dead runners and commands left; never a living one's.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def doctor(clean: bool, as_json: bool) -> int:
+    """Look at this machine: shared memory, limits, versions, decoders, leftovers of dead runners.
+
+    The exit status is 1 when something would keep hosts from running; a warning alone leaves it 0.
+
+    \b
+    Examples:
+      procvision doctor
+      procvision doctor --clean
+      procvision doctor --json
+    """
+    from procvision_runner.cli.findings_output import tell
+    from procvision_runner.doctoring import examine_machine
+
+    report = tell("this machine", examine_machine(clean=clean), as_json)
+    if as_json:
+        click.echo(json.dumps({key: value for key, value in report.items() if key != "name"}, indent=2))
+    return exits.OK if report["ok"] else exits.NG
