@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
-from launching import Gate, Launch
+import pytest
+from launching import Launch
 from peer_plugins import host_command
 from wire_client import WireClient, eventually, frame, gone, lives
 
@@ -21,12 +24,18 @@ open(sys.argv[1] + ".launched", "w").write(str(host.pid))
 os.rename(sys.argv[1] + ".launched", sys.argv[1] + ".process")
 for frame in os.environ["FRAMES"].split():
     host.stdin.write(bytes.fromhex(frame))
-host.stdin.flush()
+    host.stdin.flush()
+    seen = b""
+    while b'"call"' in bytes.fromhex(frame) and b'"info"' in bytes.fromhex(frame) and b'"result"' not in seen:
+        seen += os.read(host.stdout.fileno(), 65536)
 time.sleep(3600)
 """
 """A runner that launches a host, says what it is told to say, and then does nothing until it is killed."""
 
 HELLO = frame({"type": "hello", "runner_version": "1.0"})
+INFO = frame({"type": "call", "request_id": "i", "phase": "info"})
+"""Whose answer the runner waits for: the algorithm is set up then."""
+SHUTDOWN = frame({"type": "shutdown"})
 
 
 def call(does: str) -> bytes:
@@ -47,21 +56,17 @@ def call(does: str) -> bytes:
 STATES: dict[str, tuple[str, list[bytes]]] = {
     "before-its-hello-is-answered": ("misbehaving", []),
     "import": ("hang-in-import", [HELLO]),
-    "setup": ("hang-in-setup", [HELLO]),
-    "ready": ("misbehaving", [HELLO]),
-    "execute": ("misbehaving", [HELLO, call("hang")]),
-    "execute-in-c": ("misbehaving", [HELLO, call("hang-in-c")]),
-    "teardown": ("slow-teardown", [HELLO, frame({"type": "shutdown"})]),
-}
-STUBBORN = {
+    "setup": ("slow-setup", [HELLO]),
     "setup-with-the-lock": ("hang-in-setup", [HELLO]),
-    "import": ("hang-in-import", [HELLO]),
-    "execute": ("misbehaving", [HELLO, call("hang-uninterruptibly")]),
-    "execute-with-the-lock": ("misbehaving", [HELLO, call("hang-with-lock")]),
-    "teardown": ("hang-in-teardown", [HELLO, frame({"type": "shutdown"})]),
-    "exit-handler": ("misbehaving", [HELLO, call("register-hanging-exit")]),
+    "ready": ("misbehaving", [HELLO, INFO]),
+    "execute": ("misbehaving", [HELLO, INFO, call("hang")]),
+    "execute-in-c": ("misbehaving", [HELLO, INFO, call("hang-in-c")]),
+    "execute-with-the-lock": ("misbehaving", [HELLO, INFO, call("hang-with-lock")]),
+    "execute-deaf": ("misbehaving", [HELLO, INFO, call("hang-uninterruptibly")]),
+    "teardown": ("hang-in-teardown", [HELLO, INFO, SHUTDOWN]),
+    "teardown-that-waits": ("slow-teardown", [HELLO, INFO, SHUTDOWN]),
+    "exit-handler": ("misbehaving", [HELLO, INFO, call("register-hanging-exit")]),
 }
-"""Where nothing but the watchdog ends a host."""
 
 
 class KilledRunner:
@@ -92,30 +97,87 @@ class KilledRunner:
         self.process.wait()
 
 
-def test_killed_runner_leaves_no_host_in_any_state(
-    peer_environment: dict[str, str], tmp_path: Path, gate: Gate
-) -> None:
-    """Before its hello is answered, in import, setup, execute and teardown: at the latest the watchdog ends it.
+ENDS: dict[str, Callable[[WireClient], object]] = {
+    "shutdown": lambda host: host.send({"type": "shutdown"}),
+    "stdin": lambda host: host.close_stdin(),
+    "SIGTERM": lambda host: host.process.terminate(),
+    "SIGINT": lambda host: host.process.send_signal(signal.SIGINT),
+}
+ENDLESS = [
+    ("hang-in-teardown", None, "shutdown"),
+    ("hang-in-teardown", None, "stdin"),
+    ("hang-in-setup", None, "SIGTERM"),
+    ("hang-in-setup", None, "SIGINT"),
+    ("misbehaving", "hang-with-lock", "SIGTERM"),  # a host that is stuck so can't read a shutdown
+    ("misbehaving", "hang-with-lock", "stdin"),
+    ("misbehaving", "hang-uninterruptibly", "SIGTERM"),
+    ("misbehaving", "register-hanging-exit", "shutdown"),
+]
 
-    All at once, since some of them take the watchdog's ten seconds.
-    """
-    cases = {**STATES, **{f"stubborn-{state}": case for state, case in STUBBORN.items()}}
-    environment = {**peer_environment, "PEER_GATE": str(gate)}
-    runners = {
-        state: KilledRunner(tmp_path / state, environment, name, frames) for state, (name, frames) in cases.items()
-    }
-    try:
+
+class Leaving(NamedTuple):
+    """What the watchdog has to end; begun all at once, since each takes its ten seconds."""
+
+    killed: dict[str, list[int]]
+    """The host's processes by the state in which its runner was killed."""
+    asked: dict[tuple[str, str | None, str], WireClient]
+
+
+@pytest.fixture(scope="module")
+def leaving(peer_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaving]:
+    """Hosts that were asked to leave, or whose runner was killed, and that go on by themselves."""
+    folder = tmp_path_factory.mktemp("runners")
+    environment = {**peer_environment, "PEER_GATE": str(folder / "never")}
+    with ExitStack() as stack:
+        runners = {
+            state: KilledRunner(folder / state, environment, name, frames) for state, (name, frames) in STATES.items()
+        }
+        for runner in runners.values():
+            stack.callback(runner.kill)
+        launch = Launch(stack, environment)
+        asked = {case: endless(launch, *case[:2]) for case in ENDLESS}
         hosts = {state: runner.hosts() for state, runner in runners.items()}
-        busy = {"execute", "execute-in-c", "stubborn-execute", "stubborn-execute-with-the-lock"}
-        time.sleep(1.0)  # into the state; a host that is not there yet has to leave as well
-        assert all(lives(process_id) for state in busy for process_id in hosts[state])
-    finally:
+        for (_, _, end), host in asked.items():
+            ENDS[end](host)
         for runner in runners.values():
             runner.kill()
-    for state in STATES:
-        if state not in {"import", "setup", "execute-in-c", "teardown", "execute"}:
-            gone(*hosts[state])
-    gone(*(process_id for state in hosts for process_id in hosts[state]))
+        yield Leaving(hosts, asked)
+
+
+def endless(launch: Launch, name: str, deed: str | None) -> WireClient:
+    """A host that is where it doesn't end."""
+    host = launch(name)
+    if name == "hang-in-setup":
+        host.log("in setup")
+        return host
+    host.until_state("ready")
+    if deed == "register-hanging-exit":
+        host.call(deed)
+    elif deed is not None:
+        host.send_call(deed)
+        if deed == "hang-with-lock":
+            time.sleep(0.3)  # nothing can tell that it has begun: no thread of the host's runs any more
+        else:
+            host.until_state("executing")
+    return host
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_killed_runner_leaves_no_host(leaving: Leaving, state: str) -> None:
+    """In whatever state it was: by itself, or at the latest by its watchdog."""
+    gone(*leaving.killed[state])
+
+
+@pytest.mark.parametrize("case", ENDLESS, ids=str)
+def test_watchdog_ends_what_does_not_end(leaving: Leaving, case: tuple[str, str | None, str]) -> None:
+    """Ten seconds after the drain began, whatever asked for it: stacks in the log, status 70."""
+    host = leaving.asked[case]
+    assert host.wait() == 70
+    gone(host.host)
+    log = [record["message"] for record in host.whole_log()]
+    assert any("still ran 10 s after it began to drain" in message for message in log)
+    if case[1] != "hang-uninterruptibly":  # which ignores the signal that asks for them
+        assert any("most recent call first" in message for message in log)
 
 
 def test_runner_killed_at_the_very_start_leaves_no_host(peer_environment: dict[str, str], tmp_path: Path) -> None:
@@ -145,53 +207,6 @@ def orphans(environment: Mapping[str, str]) -> list[int]:
             if b"procvision_host" in command and mark in surroundings and parent == 1:
                 found.append(int(entry.name))
     return found
-
-
-ENDS: dict[str, Callable[[WireClient], object]] = {
-    "shutdown": lambda host: host.send({"type": "shutdown"}),
-    "stdin": lambda host: host.close_stdin(),
-    "SIGTERM": lambda host: host.process.terminate(),
-    "SIGINT": lambda host: host.process.send_signal(signal.SIGINT),
-}
-
-
-def test_watchdog_ends_what_does_not_end(launch: Launch) -> None:
-    """Ten seconds after the drain began, whatever asked for it; the stacks are in the log, the status is 70."""
-    cases = [
-        ("hang-in-teardown", None, "shutdown"),
-        ("hang-in-teardown", None, "stdin"),
-        ("hang-in-setup", None, "SIGTERM"),
-        ("hang-in-setup", None, "SIGINT"),
-        ("misbehaving", "hang-with-lock", "shutdown"),
-        ("misbehaving", "hang-uninterruptibly", "SIGTERM"),
-        ("misbehaving", "register-hanging-exit", "shutdown"),
-    ]
-    hosts = []
-    for name, deed, end in cases:
-        host = launch(name)
-        if name == "hang-in-setup":
-            host.log("in setup")
-        elif deed is None:
-            host.until_state("ready")
-        elif deed == "hang-with-lock":
-            host.until_state("ready")
-            host.send_call(deed)
-            time.sleep(0.3)  # nothing can tell that it has begun: no thread of the host's runs any more
-        elif deed == "register-hanging-exit":
-            host.call(deed)
-        else:
-            host.send_call(deed)
-            host.until_state("executing")
-        ENDS[end](host)
-        hosts.append(host)
-    began = time.monotonic()
-    for (name, deed, end), host in zip(cases, hosts, strict=True):
-        assert host.wait() == 70, (name, deed, end)
-        gone(host.host)
-        log = host.whole_log()
-        assert any("still ran 10 s after it began to drain" in record["message"] for record in log), (name, deed, end)
-        assert any("most recent call first" in record["message"] for record in log), (name, deed, end)
-    assert time.monotonic() - began < 30
 
 
 def test_watchdog_takes_what_was_started_along(launch: Launch) -> None:
