@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -13,10 +14,10 @@ import attrs
 import msgspec
 from attrs import frozen
 
-from procvision_runner import Picture, Runner, RunnerError
+from procvision_runner import RetryPolicy, Runner, RunnerError, Supervisor, SupervisorOptions
 from procvision_runner.cli.errors import split_hint, usage_error
 from procvision_runner.cli.params import parse_step_params
-from procvision_runner.cli.picture_files import PictureFile, PictureFileError, load
+from procvision_runner.cli.picture_files import Frame, PictureFile, PictureFileError, load
 from procvision_runner.cli.program import program
 from procvision_runner.report.inspection import Inspection, LogLine
 from procvision_sdk.manifest.model import ANY_PID, Manifest
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from procvision_sdk.errors import ProcVisionError
     from procvision_sdk.manifest.model import Step
 
+KEPT_LOGS = 5000
+"""Of many inspections, so many of the last log records are kept."""
 UNNAMED_PRODUCT = "unnamed"
 """The product id that is sent when none is given and the algorithm takes all."""
 
@@ -38,7 +41,7 @@ class Request:
     """What to inspect, and how."""
 
     algorithm: str
-    image: Path
+    image: Path | Frame
     reference: Path | None = None
     pid: str | None = None
     step_index: int | None = None
@@ -47,7 +50,9 @@ class Request:
     """``key=value``, as they were given."""
 
     def command(self) -> str:
-        """Give the command line that repeats it."""
+        """Give the command line that repeats it; "" for a picture that no file holds."""
+        if isinstance(self.image, Frame):
+            return ""
         words = [program(), "run", self.algorithm]
         if self.reference is not None:
             words += ["--reference", str(self.reference)]
@@ -65,15 +70,17 @@ class Request:
 class Station:
     """A host that is ready, or several, and what the algorithm declares."""
 
-    runner: Runner | Pool
+    runner: Runner | Supervisor | Pool
     manifest: Manifest
     start_ms: float | None = None
     """How long the start took; None once it was told."""
+    kept_logs: Sequence[Mapping[str, Any]] = ()
+    """Where the log records of a host that may be replaced gather."""
 
     @property
     def logs(self) -> Sequence[Mapping[str, Any]]:
-        """The last log records of a single host."""
-        return self.runner.logs if isinstance(self.runner, Runner) else ()
+        """The last log records."""
+        return self.runner.logs if isinstance(self.runner, Runner) else tuple(self.kept_logs)
 
 
 @contextmanager
@@ -83,6 +90,19 @@ def launched(algorithm: str) -> Iterator[Station]:
     with Runner(algorithm) as runner:
         manifest = msgspec.convert(runner.info()["manifest"], Manifest)
         yield Station(runner, manifest, _since(started))
+
+
+@contextmanager
+def kept_alive(algorithm: str) -> Iterator[Station]:
+    """Launch a host that is replaced when it dies: the next picture has one again. Raises RunnerError.
+
+    A call is made once: a picture that kills the host is an ERROR, not tried until it goes well.
+    """
+    logs: deque[Mapping[str, Any]] = deque(maxlen=KEPT_LOGS)
+    options = SupervisorOptions(retry=RetryPolicy(retries=0))
+    with Supervisor(algorithm, options=options, on_log=logs.append) as supervisor:
+        manifest = msgspec.convert(supervisor.info()["manifest"], Manifest)
+        yield Station(supervisor, manifest, kept_logs=logs)
 
 
 @frozen(kw_only=True)
@@ -97,12 +117,13 @@ class Outcome:
     debug: Mapping[str, Any] = MappingProxyType({})
     """What the algorithm published with its last answer."""
 
-    def with_logs(self, records: Sequence[Mapping[str, Any]]) -> Inspection:
-        """Give the inspection with what was logged in its session, and outside of any."""
+    def with_logs(self, records: Sequence[Mapping[str, Any]], *, alone: bool = True) -> Inspection:
+        """Give the inspection with what was logged in its session and, where it was ``alone``, outside of any."""
+        sessions = (None, "", self.session_id) if alone else (self.session_id,)
         lines = tuple(
             LogLine(str(record.get("level", "?")), str(record.get("message", "")))
             for record in records
-            if record.get("session_id") in (None, "", self.session_id)
+            if record.get("session_id") in sessions
         )
         return attrs.evolve(self.inspection, logs=lines)
 
@@ -140,12 +161,13 @@ def inspect(
 
 @frozen
 class _Files:
-    image: PictureFile
+    image: PictureFile | Frame
     reference: PictureFile | None
 
     @classmethod
     def of(cls, request: Request) -> _Files:
-        return cls(load(request.image), None if request.reference is None else load(request.reference))
+        image = request.image if isinstance(request.image, Frame) else load(request.image)
+        return cls(image, None if request.reference is None else load(request.reference))
 
 
 def _inspect(
@@ -182,17 +204,14 @@ class _Call:
         self._answers: list[tuple[Step, CallResult]] = []
 
     def made(
-        self, phase: str, step: Step, file: PictureFile, session: InspectionSession, *, final: bool = False
+        self, phase: str, step: Step, file: PictureFile | Frame, session: InspectionSession, *, final: bool = False
     ) -> bool:
         """Make one call; False where its answer ends the inspection.
 
         Raises RunnerError, and PictureFileError for a size that no picture has.
         """
         self._phase = phase
-        try:
-            picture = Picture.encoded(file.data, file.width, file.height, file.color_space, encoding=file.encoding)
-        except ValueError as error:
-            raise PictureFileError(f"{file.path}: {error}") from error
+        picture = file.picture()
         facts: dict[str, Any] = {
             "pid": self._pid,
             "step_index": step.index,

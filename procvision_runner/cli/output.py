@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import click
 
 from procvision_runner.cli.errors import CommandError
+from procvision_runner.cli.picture_files import Frame
 from procvision_runner.report.extras import need
 from procvision_runner.report.inspection import Inspection
 
@@ -28,36 +28,19 @@ def check_extras(*, overlay: bool, page: bool) -> None:
         need("jinja2", "Jinja2", "an HTML page")
 
 
-def with_pictures(inspection: Inspection, image: Path, reference: Path | None) -> Inspection:
+def with_pictures(inspection: Inspection, image: Path | Frame, reference: Path | None) -> Inspection:
     """Add the pictures, read from their files; one that can't be read is left out."""
+    picture = image.pixels if isinstance(image, Frame) else _read(image)
+    return attrs.evolve(inspection, picture=picture, reference=_read(reference))
+
+
+def _read(path: Path | None) -> Picture | None:
     from procvision_runner.report.pictures import read_picture
 
-    pictures: dict[str, Any] = {}
-    for name, path in (("picture", image), ("reference", reference)):
-        if path is not None:
-            try:
-                pictures[name] = read_picture(path)
-            except OSError:
-                continue
-    return attrs.evolve(inspection, **pictures)
-
-
-def write_files(
-    inspection: Inspection, image: Path, reference: Path | None, overlay: Path | None, page: Path | None
-) -> list[Path]:
-    """Write the picture with its boxes, and the page; give what was written.
-
-    There is no overlay where the picture can't be read: the inspection says so itself. Raises CommandError.
-    """
-    written = []
-    whole = with_pictures(inspection, image, reference)
-    if overlay is not None and whole.picture is not None:
-        write_overlay(overlay, whole.picture, whole.defects)
-        written.append(overlay)
-    if page is not None:
-        write_page(page, [whole], f"{whole.algorithm}: {whole.title}")
-        written.append(page)
-    return written
+    try:
+        return None if path is None else read_picture(path)
+    except OSError:
+        return None
 
 
 def write_overlay(path: Path, picture: Picture, defects: Sequence[Defect]) -> None:
@@ -70,16 +53,22 @@ def write_overlay(path: Path, picture: Picture, defects: Sequence[Defect]) -> No
         raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
 
 
-def write_page(path: Path, inspections: Sequence[Inspection], title: str, next_steps: Sequence[NextStep] = ()) -> None:
-    """Write the page. Raises CommandError where it can't be written."""
+def write_page(
+    path: Path,
+    inspections: Sequence[Inspection],
+    title: str,
+    next_steps: Sequence[NextStep] = (),
+    counts: Mapping[str, int] | None = None,
+) -> None:
+    """Write the page, ``counts`` being of more than it shows. Raises CommandError where it can't be written."""
     from procvision_runner.report import html
 
     try:
-        html.write(path, inspections, title=title, next_steps=next_steps)
+        html.write(path, inspections, title=title, next_steps=next_steps, counts=counts)
     except OSError as error:
         raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
 
 
-def print_json(inspection: Inspection) -> None:
-    """Print an inspection's record as one JSON object."""
-    click.echo(json.dumps(inspection.as_record(), indent=2, default=str))
+def json_of(record: Mapping[str, Any], *, indent: int | None = 2) -> str:
+    """Give a record as JSON; without an indent in one line."""
+    return json.dumps(record, indent=indent, default=str)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import field, frozen
 
+from procvision_runner.pictures import Picture
 from procvision_sdk.errors import ErrorCode, ProcVisionError
 from procvision_sdk.images.meta import ColorSpace, Encoding
+
+if TYPE_CHECKING:
+    from procvision_runner.pictures import Pixels
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MONO = (0, 4)
@@ -41,6 +45,36 @@ class PictureFile:
     height: int
     color_space: ColorSpace
     encoding: Encoding
+
+    def picture(self) -> Picture:
+        """Give it as a call takes it. Raises PictureFileError for a size that no picture has."""
+        try:
+            return Picture.encoded(self.data, self.width, self.height, self.color_space, encoding=self.encoding)
+        except ValueError as error:
+            raise PictureFileError(f"{self.path}: {error}") from error
+
+
+@frozen(eq=False)
+class Frame:
+    """A picture that no file holds, a camera's."""
+
+    name: str
+    pixels: Pixels = field(repr=False)
+    """H x W or H x W x 3 RGB, uint8."""
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return int(self.pixels.shape[1])
+
+    def picture(self) -> Picture:
+        """Give it as a call takes it."""
+        return Picture.of(self.pixels)
 
 
 def load(path: Path) -> PictureFile:

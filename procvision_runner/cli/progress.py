@@ -9,10 +9,15 @@ from contextlib import contextmanager
 import click
 
 
+def on_terminal() -> bool:
+    """Whether a bar would be shown."""
+    return sys.stderr.isatty()
+
+
 @contextmanager
 def bar(count: int, label: str) -> Iterator[Callable[[], object]]:
     """Give what is to be called after each of ``count`` things."""
-    if not sys.stderr.isatty():
+    if not on_terminal():
         yield lambda: None
         return
     with click.progressbar(length=count, label=label, file=sys.stderr, show_pos=True) as shown:

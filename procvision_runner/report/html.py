@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -68,25 +69,34 @@ class Panel:
     times: tuple[tuple[str, str, float], ...]
 
 
-def render(inspections: Sequence[Inspection], *, title: str = "Inspection", next_steps: Sequence[NextStep] = ()) -> str:
-    """Give the page, ``next_steps`` at its end.
+def render(
+    inspections: Sequence[Inspection],
+    *,
+    title: str = "Inspection",
+    next_steps: Sequence[NextStep] = (),
+    counts: Mapping[str, int] | None = None,
+) -> str:
+    """Give the page, ``next_steps`` at its end; ``counts`` by verdict, where there were more than are shown.
 
     All text is escaped. Raises `MissingExtraError` where jinja2 or Pillow is not installed.
     """
     panels = [_panel(number, inspection) for number, inspection in enumerate(inspections, 1)]
-    counts = {verdict: sum(i.verdict == verdict for i in inspections) for verdict in VERDICTS}
+    if counts is None:
+        counts = Counter(inspection.verdict for inspection in inspections)
     marks = max((len(panel.marks) for panel in panels), default=0)
     text: str = template(TEMPLATE).render(
-        title=title, panels=panels, counts=counts, next_steps=next_steps, most_marks=range(1, marks + 1)
+        title=title,
+        panels=panels,
+        counts={verdict: counts.get(verdict, 0) for verdict in VERDICTS},
+        next_steps=next_steps,
+        most_marks=range(1, marks + 1),
     )
     return text
 
 
-def write(path: Path, inspections: Sequence[Inspection], *, title: str = "Inspection",
-          next_steps: Sequence[NextStep] = ()) -> None:  # fmt: skip
-    """Write the page as UTF-8. Raises OSError, and `MissingExtraError` as `render` does."""
-    page = render(inspections, title=title, next_steps=next_steps)
-    path.write_text(page, encoding="utf-8", errors="replace")
+def write(path: Path, inspections: Sequence[Inspection], **more: Any) -> None:
+    """Write the page as UTF-8; takes what `render` takes. Raises OSError, and `MissingExtraError` as `render` does."""
+    path.write_text(render(inspections, **more), encoding="utf-8", errors="replace")
 
 
 def _harmless(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import TextIO
 
 import click
@@ -40,6 +41,23 @@ def render(inspection: Inspection) -> str:
     if inspection.hint:
         lines += ["", *(f"hint: {printable(line)}" for line in inspection.hint.splitlines())]
     return "\n".join(lines)
+
+
+def line(inspection: Inspection) -> str:
+    """Give an inspection in one line: verdict, what was inspected, why, how long."""
+    back, fore = BADGES[inspection.verdict]
+    badge = click.style(inspection.verdict.center(7), bg=back, fg=fore, bold=True)
+    code = f" [{printable(inspection.error_code)}]" if inspection.verdict == "ERROR" and inspection.error_code else ""
+    reason = printable((inspection.reason.splitlines() or [""])[0]) + code
+    took_ms = sum(ms for name, ms in inspection.times_ms.items() if name.startswith("execute"))
+    return f"{badge}  {printable(inspection.title)}  {reason}  {_faint(f'{took_ms:.1f} ms')}"
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """Give how many of which verdict there were."""
+    total = sum(counts.values())
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in BADGES if counts.get(verdict))
+    return f"{total} inspection{'' if total == 1 else 's'}{': ' if told else ''}{told}"
 
 
 def show(inspection: Inspection, stream: TextIO | None = None) -> None:

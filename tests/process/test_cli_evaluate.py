@@ -7,27 +7,21 @@ import os
 import pty
 import signal
 import subprocess
-import sys
-import textwrap
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_program import PROCVISION, descendants, procvision, shared_memory_of, wait_until_gone
+from peer_plugins import environment, install_algorithm
+
+from procvision_runner.cli.main import status_of
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow writes the pictures")
 
-PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
-MANIFEST = {
-    "name": "bright-spots",
-    "version": "1.0",
-    "entry_point": "bright_spots:Check",
-    "supported_pids": ["*"],
-    "steps": [{"index": 1, "name": "only", "params": [
-        {"type": "int", "key": "level", "default": 100, "min": 1, "max": 255},
-        {"type": "enum", "key": "scored", "choices": ["yes", "no", "badly"], "default": "yes"},
-    ]}],
-}  # fmt: skip
+PARAMS = [
+    {"type": "int", "key": "level", "default": 100, "min": 1, "max": 255},
+    {"type": "enum", "key": "scored", "choices": ["yes", "no", "badly"], "default": "yes"},
+]
 ALGORITHM = '''
 """Finds the one spot brighter than `level`; a corner pixel says how else to behave."""
 import json, os, time
@@ -35,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, Prepared, read_image_from_shared_memory
 
-class Check(BaseAlgorithm):
+class Vendor(BaseAlgorithm):
     def setup(self): pass
     def teardown(self): pass
     def get_info(self): return json.loads(Path(__file__).with_name("manifest.json").read_text())
@@ -61,16 +55,9 @@ class Check(BaseAlgorithm):
 @pytest.fixture(scope="module")
 def spots_env(tmp_path_factory):
     """Give the environment in which the algorithm is installed."""
-    site = tmp_path_factory.mktemp("site")
-    package, metadata = site / "bright_spots", site / "bright_spots-1.0.dist-info"
-    package.mkdir()
-    metadata.mkdir()
-    (package / "__init__.py").write_text(textwrap.dedent(ALGORITHM))
-    (package / "manifest.json").write_text(json.dumps(MANIFEST))
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bright-spots\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[procvision.algorithms]\nbright-spots = bright_spots:Check\n")
-    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    folder = tmp_path_factory.mktemp("installed")
+    steps = [{"index": 1, "name": "only", "params": PARAMS}]
+    return environment(install_algorithm(folder, "bright-spots", ALGORITHM, steps=steps, supported_pids=["*"]))
 
 
 def spot(path, level=0, place=(20, 10), corner=0):
@@ -109,11 +96,8 @@ def spots(tmp_path_factory):
     return folder
 
 
-def evaluate(*arguments, env, folder=None, timeout=100):
-    return subprocess.run(
-        [*PROCVISION, "evaluate", *map(str, arguments)], cwd=folder, env=env, capture_output=True, text=True,
-        timeout=timeout,
-    )  # fmt: skip
+def evaluate(*arguments, env, folder=None):
+    return procvision("evaluate", *arguments, env=env, folder=folder)
 
 
 def record_of(*arguments, env, folder=None):
@@ -122,12 +106,7 @@ def record_of(*arguments, env, folder=None):
     return done.returncode, json.loads(done.stdout)
 
 
-def shared_memory():
-    return set(Path("/dev/shm").iterdir())
-
-
 def test_the_figures_are_those_worked_out_by_hand(spots, spots_env):
-    before = shared_memory()
     status, record = record_of("bright-spots", spots, "--jobs", 2, env=spots_env)
     assert status == 0
     figures = record["figures"]
@@ -148,7 +127,6 @@ def test_the_figures_are_those_worked_out_by_hand(spots, spots_env):
         {"is": "spot", "called": "spot", "count": 2},
     ]  # fmt: skip
     assert record["params"] == {"level": 100, "scored": "yes"}
-    assert shared_memory() <= before
 
 
 def test_a_parameter_a_threshold_and_a_score_of_the_algorithms_change_what_they_should(spots, spots_env):
@@ -240,13 +218,17 @@ def test_a_later_run_is_compared_with_an_earlier_one(spots, spots_env, tmp_path)
         (["no-such-check", "."], 2, ["no algorithm 'no-such-check'", "hint: pip install"]),
     ],
 )
-def test_what_is_wrong_is_said_on_stderr_with_its_status(arguments, status, words, spots, spots_env):
+def test_what_is_wrong_is_said_on_stderr_with_its_status(
+    arguments, status, words, spots, spots_env, monkeypatch, capsys
+):
     (spots / "empty").mkdir(exist_ok=True)
-    done = evaluate(*arguments, env=spots_env, folder=spots)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert done.stdout == ""
+    monkeypatch.chdir(spots)
+    monkeypatch.setenv("PYTHONPATH", spots_env["PYTHONPATH"])
+    assert status_of(["evaluate", *arguments]) == status
+    captured = capsys.readouterr()
+    assert captured.out == ""
     for word in words:
-        assert word in done.stderr
+        assert word in captured.err
 
 
 def test_the_bar_is_shown_on_a_terminal_alone(spots, spots_env):
@@ -265,12 +247,11 @@ def test_the_bar_is_shown_on_a_terminal_alone(spots, spots_env):
 def test_ctrl_c_leaves_nothing_behind(spots_env, tmp_path):
     spot(tmp_path / "a hangs.png", corner=4)
     annotated(tmp_path, {"a hangs.png": False})
-    before = shared_memory()
     command = [*PROCVISION, "evaluate", "bright-spots", str(tmp_path), "--jobs", "2"]
     with subprocess.Popen(command, env=spots_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         try:
             deadline = time.monotonic() + 60
-            while not (shared_memory() - before):
+            while not shared_memory_of(run.pid):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             children = descendants(run.pid)
@@ -279,16 +260,5 @@ def test_ctrl_c_leaves_nothing_behind(spots_env, tmp_path):
             assert run.wait(60) == 130
         finally:
             run.kill()
-    deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{child}").exists() for child in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert shared_memory() <= before
-
-
-def descendants(process_id):
-    found = []
-    for task in Path(f"/proc/{process_id}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *descendants(int(child))]
-    return found
+    wait_until_gone(children)
+    assert not shared_memory_of(run.pid)

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
-import textwrap
 import time
-from pathlib import Path
 
 import pytest
+from cli_program import PROCVISION, descendants, procvision, shared_memory_of, wait_until_gone
+from peer_plugins import environment, install_algorithm
 
 pytest.importorskip("procvision_pcb", reason="plugins/procvision-pcb is not installed")
 Image = pytest.importorskip("PIL.Image", reason="Pillow writes the pictures")
 
 from procvision_sdk.testing.boards import make_board, photograph, with_defects  # noqa: E402
 
-PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
-
-MANIFEST = {
-    "name": "fake-check",
-    "version": "1.0",
-    "entry_point": "fake_check:Check",
-    "supported_pids": ["A", "B"],
-    "steps": [{"index": 1, "name": "only", "params": [
-        {"type": "enum", "key": "mood", "choices": ["ok", "ng", "raise", "fail", "exit", "hang"], "default": "ok"},
-    ]}],
-}  # fmt: skip
+MOODS = {"type": "enum", "key": "mood", "choices": ["ok", "ng", "raise", "fail", "exit", "hang"], "default": "ok"}
 ALGORITHM = """
 import json, os, time
 from pathlib import Path
 from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, Prepared, RecoverableError
 
-class Check(BaseAlgorithm):
+class Vendor(BaseAlgorithm):
     def setup(self): pass
     def teardown(self): pass
     def get_info(self): return json.loads(Path(__file__).with_name("manifest.json").read_text())
@@ -56,16 +44,9 @@ class Check(BaseAlgorithm):
 @pytest.fixture(scope="module")
 def fake_check(tmp_path_factory):
     """Give the environment in which an algorithm is installed that does as it is told."""
-    site = tmp_path_factory.mktemp("site")
-    package, metadata = site / "fake_check", site / "fake_check-1.0.dist-info"
-    package.mkdir()
-    metadata.mkdir()
-    (package / "__init__.py").write_text(textwrap.dedent(ALGORITHM))
-    (package / "manifest.json").write_text(json.dumps(MANIFEST))
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-check\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[procvision.algorithms]\nfake-check = fake_check:Check\n")
-    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    folder = tmp_path_factory.mktemp("installed")
+    steps = [{"index": 1, "name": "only", "params": [MOODS]}]
+    return environment(install_algorithm(folder, "fake-check", ALGORITHM, steps=steps, supported_pids=["A", "B"]))
 
 
 @pytest.fixture(scope="module")
@@ -82,16 +63,6 @@ def boards(tmp_path_factory):
     return folder, placed
 
 
-def procvision(*arguments, folder=None, env=None, timeout=60):
-    return subprocess.run(
-        [*PROCVISION, *map(str, arguments)], cwd=folder, env=env, capture_output=True, text=True, timeout=timeout
-    )
-
-
-def shared_memory():
-    return set(Path("/dev/shm").iterdir())
-
-
 def test_a_good_board_is_ok_with_status_0(boards):
     folder, _ = boards
     done = procvision("run", "pcb-compare", "--reference", "reference.jpg", "--image", "good one.png", folder=folder)
@@ -103,7 +74,6 @@ def test_a_good_board_is_ok_with_status_0(boards):
 
 def test_a_bad_board_is_ng_with_status_1_a_table_a_picture_and_a_page(boards, tmp_path):
     folder, placed = boards
-    before = shared_memory()
     done = procvision(
         "run", "pcb-compare", "--reference", "reference.jpg", "--image", "bad.jpg",
         "--overlay", tmp_path / "o.png", "--html", tmp_path / "p.html", folder=folder,
@@ -120,7 +90,6 @@ def test_a_bad_board_is_ng_with_status_1_a_table_a_picture_and_a_page(boards, tm
     assert page.count('class="edge"') == len(placed)
     assert "procvision run pcb-compare --reference reference.jpg --image bad.jpg" in page
     assert "reference learnt" in page
-    assert shared_memory() <= before
 
 
 def test_json_is_one_object_with_everything_in_it(boards):
@@ -247,34 +216,21 @@ def test_a_product_must_be_named_where_there_are_several(fake_check, boards):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_nothing_behind(number, status, fake_check, boards):
     folder, _ = boards
-    before = shared_memory()
     command = [*PROCVISION, "run", "fake-check", "--image", "bad.jpg", "--pid", "A", "--param", "mood=hang"]
     with subprocess.Popen(
         command, cwd=folder, env=fake_check, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as run:
         try:
             deadline = time.monotonic() + 20
-            while not (shared_memory() - before):
+            while not shared_memory_of(run.pid):
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             time.sleep(0.5)
-            children = _children(run.pid)
+            children = descendants(run.pid)
             assert children
             run.send_signal(number)
             assert run.wait(30) == status
         finally:
             run.kill()
-    deadline = time.monotonic() + 5
-    while left := [child for child in children if Path(f"/proc/{child}").exists()]:
-        assert time.monotonic() < deadline, [Path(f"/proc/{child}/status").read_text() for child in left]
-        time.sleep(0.02)
-    assert shared_memory() <= before
-
-
-def _children(process_id):
-    """Give the ids of a process' descendants."""
-    found = []
-    for task in Path(f"/proc/{process_id}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *_children(int(child))]
-    return found
+    wait_until_gone(children)
+    assert not shared_memory_of(run.pid)

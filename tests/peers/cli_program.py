@@ -1,0 +1,49 @@
+"""The command `procvision` as a process, and what it may leave behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
+
+
+def procvision(
+    *arguments: object, folder: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 100
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end, which leaves nothing in shared memory."""
+    with subprocess.Popen(
+        [*PROCVISION, *map(str, arguments)], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=timeout)
+        finally:
+            process.kill()
+    assert not shared_memory_of(process.pid)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def shared_memory_of(process_id: int) -> set[Path]:
+    """What a runner of this process id has in shared memory: its pictures."""
+    return set(Path("/dev/shm").glob(f"pv-{process_id}-*"))
+
+
+def descendants(process_id: int) -> list[int]:
+    """The ids of a process' children, their children and so on."""
+    found: list[int] = []
+    for task in Path(f"/proc/{process_id}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+def wait_until_gone(process_ids: Collection[int], timeout_s: float = 20) -> None:
+    """Wait until processes have ended."""
+    deadline = time.monotonic() + timeout_s
+    while left := [each for each in process_ids if Path(f"/proc/{each}").exists()]:
+        assert time.monotonic() < deadline, [Path(f"/proc/{each}/status").read_text() for each in left]
+        time.sleep(0.02)

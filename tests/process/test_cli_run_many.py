@@ -1,0 +1,261 @@
+"""`procvision run` on several pictures, a product of several steps, a camera, a folder, code that changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import threading
+from contextlib import contextmanager
+
+import pytest
+from cli_program import PROCVISION, descendants, procvision, shared_memory_of, wait_until_gone
+from peer_plugins import environment, install_algorithm
+
+from procvision_runner.cli.main import status_of
+
+Image = pytest.importorskip("PIL.Image", reason="Pillow writes the pictures")
+
+ALGORITHM = '''
+"""NG above `level`, dies of black; the second step refuses what the first didn't see."""
+import os
+from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, read_image_from_shared_memory
+
+WORD = "bright"
+
+class Vendor(BaseAlgorithm):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        grey = int(read_image_from_shared_memory(shared_mem_id, image_meta).mean())
+        self.logger.info(f"step {step_index} saw {grey}")
+        if grey == 0:
+            os._exit(3)
+        if step_index == 1:
+            session.set("first", grey)
+        elif session.get("first") is None:
+            return Failed("4713", "the first step saw nothing")
+        if grey > user_params["level"]:
+            return Ng(f"{WORD}, first {session.get('first')}", [Defect(1, 2, 8, 6, "spot", 0.5)])
+        return Ok()
+'''
+LEVEL = {"type": "int", "key": "level", "default": 100, "min": 1, "max": 255}
+STEPS = [{"index": 1, "name": "front", "params": [LEVEL]}, {"index": 2, "name": "back", "params": [LEVEL]}]
+
+
+@pytest.fixture(scope="module")
+def two_sides(tmp_path_factory):
+    """The environment in which an algorithm of two steps is installed."""
+    folder = install_algorithm(tmp_path_factory.mktemp("installed"), "two-sides", ALGORITHM, steps=STEPS)
+    return environment(folder)
+
+
+def grey(path, level):
+    Image.new("L", (40, 30), level).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    grey(folder / "a good.png", 50)
+    grey(folder / "b bright.png", 200)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_a_folder_is_inspected_and_the_worst_verdict_is_the_status(pictures, two_sides, tmp_path):
+    done = procvision(
+        "run", "two-sides", pictures, "--html", tmp_path / "p.html", "--overlay", tmp_path / "boxes", env=two_sides
+    )
+    assert done.returncode == 1, done.stderr
+    first, second, summary = done.stdout.splitlines()
+    assert first.split()[:3] == ["OK", "a", "good.png"]
+    assert second.split()[:3] == ["NG", "b", "bright.png"]
+    assert "front: bright, first 200" in second
+    assert summary == "2 inspections: 1 OK, 1 NG"
+    page = (tmp_path / "p.html").read_text()
+    # Both steps saw the bright one, and both marked it.
+    assert page.count('class="edge"') == 2
+    assert "step 2 saw 200" in page
+    assert {path.name for path in (tmp_path / "boxes").iterdir()} == {"a good.png", "b bright.png"}
+
+
+def test_a_picture_that_kills_the_host_is_an_error_and_the_next_has_a_host(pictures, two_sides, tmp_path):
+    black = grey(tmp_path / "black.png", 0)
+    done = procvision("run", "two-sides", black, pictures / "a good.png", "--json", env=two_sides)
+    assert done.returncode == 2, done.stderr
+    record = json.loads(done.stdout)
+    assert record["counts"] == {"ERROR": 1, "OK": 1}
+    assert [(told["title"], told["verdict"]) for told in record["inspections"]] == [
+        ("black.png", "ERROR"), ("a good.png", "OK"),
+    ]  # fmt: skip
+    assert set(record["inspections"][1]["times_ms"]) == {"execute 1", "execute 2"}
+
+
+def test_one_step_alone_and_a_parameter_of_every_step(pictures, two_sides):
+    first = procvision("run", "two-sides", pictures / "b bright.png", "--step", 1, "--json", env=two_sides)
+    assert json.loads(first.stdout)["ng_reason"] == "bright, first 200"
+    second = procvision("run", "two-sides", pictures / "b bright.png", "--step", 2, env=two_sides)
+    assert second.returncode == 2
+    assert "the first step saw nothing" in second.stdout
+    high = procvision("run", "two-sides", pictures / "b bright.png", "--param", "level=250", "--json", env=two_sides)
+    assert high.returncode == 0, high.stdout
+    assert json.loads(high.stdout)["params"] == {"front: level": 250, "back: level": 250}
+
+
+def test_one_product_has_a_picture_for_each_step_in_one_session(pictures, two_sides):
+    front, back = pictures / "a good.png", pictures / "b bright.png"
+    done = procvision("run", "two-sides", "--one-product", front, back, "--json", env=two_sides)
+    assert done.returncode == 1, done.stderr
+    one, two = json.loads(done.stdout)["inspections"]
+    assert (one["title"], one["verdict"]) == ("a good.png, step 1", "OK")
+    assert (two["title"], two["reason"]) == ("b bright.png, step 2", "bright, first 50")
+    wrong = procvision("run", "two-sides", "--one-product", front, front, front, env=two_sides)
+    assert (wrong.returncode, wrong.stdout) == (64, "")
+    assert "3 pictures: two-sides has 2 steps" in wrong.stderr
+
+
+def test_a_bar_is_shown_on_a_terminal(pictures, two_sides):
+    leader, follower = pty.openpty()
+    command = [*PROCVISION, "run", "two-sides", str(pictures)]
+    done = subprocess.run(command, env=two_sides, stdout=subprocess.PIPE, stderr=follower, text=True, timeout=100)
+    os.close(follower)
+    shown = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    assert "2/2" in shown
+    assert done.stdout.splitlines()[-1] == "2 inspections: 1 OK, 1 NG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "nothing to inspect"),
+        (["empty"], "holds no picture"),
+        (["absent.png"], "absent.png"),
+        (["a good.png", "--camera", "any"], "exclude each other"),
+        (["a good.png", "--count", "3"], "--count is for"),
+        (["--camera", "any", "--watch"], "--watch is for"),
+        (["--follow", "absent"], "absent"),
+        (["a good.png", "--one-product", "--step", "1"], "--one-product is all"),
+        (["a good.png", "b bright.png", "--overlay", "."], "would be overwritten"),
+        (["a good.png", "b bright.png", "--overlay", "notes.txt"], "can't be made a folder"),
+        (["a good.png", "--html", "a good.png"], "would be overwritten"),
+        (["a good.png", "--html", "no/such/p.html"], "no/such is no folder"),
+        (["a good.png", "b bright.png", "--param", "level=0"], "level is 0"),
+        (["a good.png", "--param", "glow=1"], "no such parameter"),
+        (["a good.png", "--pid", "B"], "doesn't inspect it"),
+    ],
+)
+def test_what_does_not_go_together_is_64_on_stderr_alone(arguments, words, pictures, two_sides, monkeypatch, capsys):
+    (pictures / "empty").mkdir(exist_ok=True)
+    monkeypatch.chdir(pictures)
+    monkeypatch.setenv("PYTHONPATH", two_sides["PYTHONPATH"])
+    assert status_of(["run", "two-sides", *arguments]) == 64
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in captured.err
+
+
+def test_many_pictures_for_an_algorithm_that_is_not_there_are_an_error(pictures, two_sides):
+    done = procvision("run", "no-such-check", pictures, env=two_sides)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no algorithm 'no-such-check'" in done.stderr
+    assert "hint: pip install" in done.stderr
+
+
+def test_a_cameras_frames_are_inspected(two_sides, tmp_path):
+    pytest.importorskip("genicam", reason="genicam brings a simulated camera: pip install 'procvision[camera]'")
+    pytest.importorskip("harvesters", reason="harvesters speaks to cameras: pip install 'procvision[camera]'")
+    done = procvision(
+        "run", "two-sides", "--camera", "simulated", "--count", 3, "--param", "level=255", "--json",
+        "--html", tmp_path / "p.html", env=two_sides,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["verdict"] for record in records] == ["OK"] * 3
+    assert records[0]["title"].startswith("Viky")
+    assert (tmp_path / "p.html").read_text().count('class="board"') == 3
+    absent = procvision("run", "two-sides", "--camera", "left", env=two_sides | {"GENICAM_GENTL64_PATH": ""})
+    assert absent.returncode == 2
+    assert "hint: name the camera maker's *.cti file" in absent.stderr
+
+
+@contextmanager
+def going_on(*arguments, env, folder):
+    """A command that goes on until it is interrupted; gives it, and a function that waits for its next line."""
+    command = [*PROCVISION, *map(str, arguments)]
+    with subprocess.Popen(
+        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        # A test that waits for a line that never comes ends with the process.
+        guard = threading.Timer(100, process.kill)
+        guard.start()
+        try:
+            yield process
+        finally:
+            guard.cancel()
+            process.kill()
+
+
+def said(stream, words):
+    """Read on until a line has these words."""
+    for line in stream:
+        if words in line:
+            return line
+    raise AssertionError(f"never said: {words}")
+
+
+def test_a_folder_is_followed_until_the_count_is_full(two_sides, pictures, tmp_path):
+    grey(tmp_path / "old.png", 50)
+    with going_on("run", "two-sides", "--follow", ".", "--count", 2, "--json", env=two_sides, folder=tmp_path) as run:
+        said(run.stderr, "waiting for pictures")
+        whole = (pictures / "b bright.png").read_bytes()
+        with (tmp_path / "slow.png").open("wb") as file:
+            file.write(whole[: len(whole) // 2])
+            file.flush()
+            grey(tmp_path / "quick.png", 50)
+            first = json.loads(said(run.stdout, "{"))
+            file.write(whole[len(whole) // 2 :])
+        second = json.loads(said(run.stdout, "{"))
+        assert (first["title"], first["verdict"]) == ("quick.png", "OK")
+        assert (second["title"], second["verdict"]) == ("slow.png", "NG")
+        assert run.wait(60) == 1
+
+
+def test_ctrl_c_ends_following_with_its_page_and_nothing_left(two_sides, tmp_path):
+    arriving = tmp_path / "arriving"
+    arriving.mkdir()
+    with going_on("run", "two-sides", "--follow", arriving, "--html", "p.html", env=two_sides, folder=tmp_path) as run:
+        said(run.stderr, "waiting for pictures")
+        grey(arriving / "one.png", 50)
+        said(run.stdout, "one.png")
+        children = descendants(run.pid)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130
+        assert "1 inspection: 1 OK" in run.stdout.read()
+    assert "one.png" in (tmp_path / "p.html").read_text()
+    wait_until_gone(children)
+    assert not shared_memory_of(run.pid)
+
+
+def test_watching_inspects_again_when_the_picture_or_the_code_changes(tmp_path):
+    folder = install_algorithm(tmp_path / "installed", "watched", ALGORITHM, steps=STEPS[:1])
+    code = folder / "vendor_watched" / "__init__.py"
+    picture = grey(tmp_path / "p.png", 50)
+    with going_on("run", "watched", picture, "--watch", env=environment(folder), folder=tmp_path) as run:
+        assert said(run.stdout, "p.png").split()[0] == "OK"
+        said(run.stderr, "watching 1 picture")
+        grey(picture, 201)
+        assert "bright, first 201" in said(run.stdout, "p.png")
+        said(run.stderr, "watching 1 picture")
+        code.write_text("this is no Python")
+        said(run.stderr, "error:")
+        said(run.stderr, "waiting for a change")
+        code.write_text(ALGORITHM.replace('WORD = "bright"', 'WORD = "far too bright"'))
+        assert "far too bright, first 201" in said(run.stdout, "p.png")
+        children = descendants(run.pid)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130
+    wait_until_gone(children)
+    assert not shared_memory_of(run.pid)
