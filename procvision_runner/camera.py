@@ -133,7 +133,8 @@ def _known_producers(wanted: str) -> list[Path]:
 def pixels_of(data: NDArray[Any], width: int, height: int, data_format: str) -> Pixels:
     """Give a frame's samples, as the producer has them, as H x W or H x W x 3 RGB uint8; always a copy.
 
-    More than 8 bits keep the upper 8. Raises CameraError for a format that isn't known, or another number of samples.
+    More than 8 bits keep the upper 8. Raises CameraError for a format that isn't known, another number of samples, or
+    a sample that the format can't hold.
     """
     read = _READERS.get(data_format)
     if read is None:
@@ -156,7 +157,10 @@ def _mono(bits: int) -> Callable[[NDArray[Any]], Any]:
     def read(frame: NDArray[Any]) -> Any:
         if frame.ndim != 2:
             raise ValueError("mono has one sample a pixel")
-        return frame if bits == 8 else np.minimum(frame >> (bits - 8), 255)
+        brightest = int(frame.max())
+        if brightest >> bits:
+            raise CameraError(f"a Mono{bits} frame holds {brightest}: {bits} bits are at most {(1 << bits) - 1}")
+        return frame >> (bits - 8)
 
     return read
 

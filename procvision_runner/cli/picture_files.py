@@ -13,7 +13,8 @@ from procvision_sdk.errors import ErrorCode, ProcVisionError
 from procvision_sdk.images.meta import ColorSpace, Encoding
 
 if TYPE_CHECKING:
-    from procvision_runner.pictures import Pixels
+    import numpy as np
+    from numpy.typing import NDArray
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MONO = (0, 4)
@@ -59,7 +60,7 @@ class Frame:
     """A picture that no file holds, a camera's."""
 
     name: str
-    pixels: Pixels = field(repr=False)
+    pixels: NDArray[np.uint8] = field(repr=False)
     """H x W or H x W x 3 RGB, uint8."""
 
     @property
