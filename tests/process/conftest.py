@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +17,12 @@ if PEERS not in sys.path:
 from launching import Gate, Launch  # noqa: E402
 from peer_plugins import ALGORITHMS, environment, install  # noqa: E402
 from wire_client import WireClient  # noqa: E402
+
+
+# A suite that runs in the background of a shell has inherited that SIGINT is ignored, and so would all that it starts:
+# what Ctrl-C does to a program could not be seen.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -41,28 +41,6 @@ def test_without_a_terminal_a_name_is_enough(tmp_path):
     assert "pytest" in done.stdout
 
 
-def test_a_project_passes_its_own_tests_at_once_in_a_fresh_environment(tmp_path):
-    """As a vendor does it: an environment of its own, an install, pytest."""
-    assert init("weld-check", folder=tmp_path).returncode == 0
-    python = tmp_path / "venv/bin/python"
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    clean = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "PYTEST_ADDOPTS"}}
-    install = [python, "-m", "pip", "install", "--quiet", "--no-compile", ROOT, "-e", "weld-check[test]"]
-    done = subprocess.run(install, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=110)
-    if done.returncode != 0:
-        pytest.skip(f"nothing can be installed here: {done.stderr.strip().splitlines()[-1]}")
-    done = subprocess.run(
-        [python, "-m", "pytest", "-q"],
-        cwd=tmp_path / "weld-check",
-        env=clean,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
-
-
 def test_every_option_lands_where_it_belongs(tmp_path):
     done = init("seam.check", "--description", 'Finds "seams" & <gaps>', "--author", "Ä\\B", "--pids", "A-1, B 2",
                 "--ci", "gitlab", "--into", "x/y", folder=tmp_path)  # fmt: skip
