@@ -9,6 +9,7 @@ PLUGINS = {
     "memory-sessions": "procvision_host.builtin.memory_sessions:MemorySessions",
     "sqlite-sessions": "procvision_host.builtin.sqlite_sessions:SqliteSessions",
     "posix-images": "procvision_host.builtin.posix_images",
+    "file-images": "procvision_host.builtin.file_images:FileImagesPlugin",
     "json-lines": "procvision_host.builtin.json_lines:JsonLines",
 }
 """Entry points by name. The modules are light: what they give is made, and what it needs imported, when it is used."""

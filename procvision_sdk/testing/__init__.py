@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from procvision_sdk.testing._defects import PlacedDefect
+    from procvision_sdk.testing.backends import check_image_backend
     from procvision_sdk.testing.checking import ContractBrokenError, check_algorithm, examine
     from procvision_sdk.testing.findings import Finding
     from procvision_sdk.testing.kills import Kills, check_survives_kills
@@ -34,6 +35,7 @@ _HOMES = {
     "PlacedDefect": "_defects",
     "SamplePictures": "samples",
     "check_algorithm": "checking",
+    "check_image_backend": "backends",
     "check_session_store": "stores",
     "check_survives_kills": "kills",
     "examine": "checking",
@@ -52,6 +54,7 @@ __all__ = [
     "PlacedDefect",
     "SamplePictures",
     "check_algorithm",
+    "check_image_backend",
     "check_session_store",
     "check_survives_kills",
     "examine",
