@@ -140,8 +140,9 @@ class Lease:
             self.encoding = "raw"
             self.payload_bytes = self.width * self.height * CHANNELS[self.color_space]
             self.bits = None
-        # Odd: being written. An id of this generation can't exist yet, one of the last is stale from here on.
-        slot.generation += 1
+        # Odd: being written. An id of this generation can't exist yet, one of the last is stale from here on. It is odd
+        # already where the last lease went back without a call.
+        slot.generation += 1 + slot.generation % 2
         write_generation(slot.memory, slot.generation)
 
     @property

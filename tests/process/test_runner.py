@@ -1,0 +1,279 @@
+"""`Runner` with real hosts: everyone gets their own answer, slots come back, and stopping leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from supervising import HOST_PROGRAM, MARK, QUICK_RUNNER, nothing_left, processes_with
+from wire_client import eventually, lives
+
+from procvision_runner import Runner
+from procvision_runner.errors import (
+    CallFailedError,
+    CallTimeoutError,
+    HostDiedError,
+    LaunchError,
+    RunnerStoppedError,
+    SlotsExhaustedError,
+)
+from procvision_runner.options import RunnerOptions
+
+OPTIONS = RunnerOptions(shutdown_timeout_s=2.0, terminate_timeout_s=1.0)
+
+
+@contextmanager
+def running(
+    environment: Mapping[str, str], name: str = "misbehaving", options: RunnerOptions = OPTIONS
+) -> Iterator[Runner]:
+    """A runner of which nothing is left afterwards: no process, descriptor, thread or segment."""
+    with nothing_left() as mark:
+        options = attrs.evolve(options, environment={**environment, MARK: mark})
+        with Runner(name, options=options) as runner:
+            yield runner
+
+
+def picture(level: int, width: int = 40, height: int = 30) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """One that can be told from others."""
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def read(runner: Runner, level: int, **more: Any) -> int:
+    """The level that the algorithm saw."""
+    result = runner.execute(picture(level), pid="A", user_params={"does": "read"}, **more)
+    first: int = result.debug["first"][0]
+    assert result.debug["last"][0] == first
+    return first
+
+
+def test_info_is_there_when_it_has_started(peer_environment: dict[str, str]) -> None:
+    """Manifest, the algorithm's own words, and the versions."""
+    with running(peer_environment, "steps") as runner:
+        info = runner.info()
+        assert info["info"] == {"model": "line-finder 7"}
+        assert info["manifest"]["name"] == "steps"
+        assert runner.alive
+        assert runner.process_id is not None
+
+
+def test_session_goes_from_pre_to_execute(peer_environment: dict[str, str]) -> None:
+    """And its context with it; `reset` empties it."""
+    with running(peer_environment, "steps") as runner:
+        session = runner.session({"lot": 7})
+        assert runner.pre_execute(pid="A", session=session).verdict is None
+        result = runner.execute(pid="A", session=session, user_params={"threshold": 3})
+        assert result.verdict == "OK"
+        assert (result.debug["reference"], result.debug["context"]) == ({"step": 1, "pid": "A"}, {"lot": 7})
+        assert result.debug["params"]["threshold"] == 3
+        runner.reset(session)
+        assert runner.execute(pid="A", session=session).debug["counted"] == 1
+
+
+def test_concurrent_callers_get_their_own_answers(peer_environment: dict[str, str]) -> None:
+    """Twelve threads, each with pictures that no other has."""
+    with running(peer_environment) as runner, ThreadPoolExecutor(12) as threads:
+
+        def caller(number: int) -> list[int]:
+            return [read(runner, number * 10 + turn) for turn in range(10)]
+
+        answers = list(threads.map(caller, range(12)))
+        assert answers == [[number * 10 + turn for turn in range(10)] for number in range(12)]
+        assert runner.unexpected_answers == 0
+
+
+def test_submitted_calls_give_futures_in_their_own_time(peer_environment: dict[str, str]) -> None:
+    """More than may wait at the host; callers in between get theirs."""
+    with running(peer_environment) as runner:
+        futures = [
+            runner.submit("execute", picture(level), pid="A", user_params={"does": "read"}) for level in range(20)
+        ]
+        assert read(runner, 99) == 99
+        assert [future.result(30).debug["first"][0] for future in futures] == list(range(20))
+        failing = runner.submit("execute", pid="A", user_params={"does": "raise-plain"})
+        with pytest.raises(CallFailedError, match="KeyError"):
+            failing.result(30)
+
+
+def test_lent_slot_is_written_in_place_and_read_without_a_copy(peer_environment: dict[str, str]) -> None:
+    """As a camera does it; the lease is the call's from then on."""
+    with running(peer_environment) as runner:
+        for level in (10, 20):
+            lease = runner.lend(40, 30)
+            lease.array[:] = level
+            result = runner.execute(lease, pid="A", user_params={"does": "read"})
+            assert result.debug["first"] == [level] * 3
+            with pytest.raises(ValueError, match="given back"):
+                _ = lease.array
+        mono = runner.lend(40, 30, "MONO")
+        mono.array[:] = 5
+        assert runner.execute(mono, pid="A", user_params={"does": "read"}).debug["first"] == [5, 5, 5]
+
+
+def test_slots_come_back_whatever_becomes_of_the_call(peer_environment: dict[str, str]) -> None:
+    """Refused, raised, returned malformed, unfit: two slots are enough for all of them."""
+    options = attrs.evolve(OPTIONS, max_slots=2, slot_timeout_s=5.0)
+    with running(peer_environment, options=options) as runner:
+        for deed in ("raise-plain", "return-none", "return-rect-outside", "write-picture") * 3:
+            with pytest.raises(CallFailedError):
+                runner.execute(picture(1), pid="A", user_params={"does": deed})
+        for _ in range(3):
+            with pytest.raises(CallFailedError):
+                runner.execute(picture(1), pid="unknown")
+            with pytest.raises(TypeError):
+                runner.execute(picture(1).astype(np.uint16), pid="A")
+            with pytest.raises(Exception, match="finite"):
+                runner.execute(picture(1), pid="A", user_params={"does": "nothing", "text": float("nan")})
+        leases = [runner.lend(8, 8), runner.lend(8, 8)]
+        short = attrs.evolve(options, slot_timeout_s=0.05)
+        runner.options = short
+        with pytest.raises(SlotsExhaustedError):
+            runner.lend(8, 8)
+        for lease in leases:
+            lease.release()
+        assert read(runner, 7) == 7
+
+
+def test_call_that_times_out_keeps_its_slot_until_the_host_is_done_with_it(
+    peer_environment: dict[str, str], tmp_path: Any
+) -> None:
+    """A late look at the picture never sees another's."""
+    gate = tmp_path / "gate"
+    options = attrs.evolve(OPTIONS, max_slots=1, slot_timeout_s=0.1)
+    with running(peer_environment, options=options) as runner:
+        with pytest.raises(CallTimeoutError):
+            runner.execute(
+                picture(50), pid="A", user_params={"does": "read-while-waiting", "text": str(gate)}, timeout_s=0.2
+            )
+        with pytest.raises(SlotsExhaustedError):
+            runner.lend(40, 30)
+        gate.touch()
+        eventually(lambda: _lent(runner), "the slot")
+        assert runner.execute(pid="A", user_params={"does": "nothing"}).verdict == "OK"
+
+
+def _lent(runner: Runner) -> bool:
+    try:
+        runner.lend(40, 30).release()
+    except SlotsExhaustedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("deed", ["fork-sleeper", "start-daemon", "start-program", "start-daemonic-process"])
+def test_stop_takes_the_whole_tree(peer_environment: dict[str, str], deed: str) -> None:
+    """A host that goes by itself."""
+    with running(peer_environment) as runner:
+        child = runner.execute(pid="A", user_params={"does": deed}).debug["child"]
+        assert lives(child)
+        assert runner.stop() == 0
+        assert not lives(child)
+
+
+@pytest.mark.parametrize("deed", ["hang", "hang-with-lock", "hang-uninterruptibly"])
+def test_stop_ladder_ends_a_host_that_does_not_go(peer_environment: dict[str, str], deed: str) -> None:
+    """Shutdown, SIGTERM, SIGKILL, by its own deadlines; the call on its way ends with the cause, the tree is gone."""
+    options = attrs.evolve(OPTIONS, shutdown_timeout_s=0.5, terminate_timeout_s=0.5)
+    with running(peer_environment, options=options) as runner:
+        daemon = runner.execute(pid="A", user_params={"does": "start-daemon"}).debug["child"]
+        hung = runner.submit("execute", picture(1), pid="A", user_params={"does": deed})
+        began = time.monotonic()
+        runner.stop()
+        assert time.monotonic() - began < 15
+        with pytest.raises((RunnerStoppedError, CallFailedError)):
+            hung.result(1)
+        assert not lives(daemon)
+        with pytest.raises(RunnerStoppedError):
+            runner.execute(pid="A")
+        assert runner.stop() is None
+
+
+def test_crash_is_told_with_its_signal_and_log(peer_environment: dict[str, str]) -> None:
+    """Every call on its way ends with it, and the next ones say that the host is gone."""
+    with running(peer_environment) as runner:
+        runner.execute(pid="A", user_params={"does": "start-daemon"})
+        futures = [runner.submit("execute", pid="A", user_params={"does": deed}) for deed in ("segfault", "nothing")]
+        for future in futures:
+            with pytest.raises(HostDiedError, match="SIGSEGV"):
+                future.result(30)
+        with pytest.raises(HostDiedError, match="gone"):
+            runner.execute(pid="A")
+        assert not runner.alive
+        eventually(lambda: any("Fatal Python error" in r["message"] for r in runner.logs), "the trace")
+
+
+def test_any_command_line_can_be_a_host() -> None:
+    """One that shares nothing with ours but the wire."""
+    with nothing_left() as mark:
+        options = attrs.evolve(QUICK_RUNNER, environment={**os.environ, MARK: mark})
+        with Runner(command=[sys.executable, "-S", HOST_PROGRAM], options=options) as runner:
+            assert runner.execute(pid="A", user_params={"number": 5}).debug["echo"] == {"number": 5}
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (["/nonexistent/host"], "can't be started"),
+        (["/bin/true"], "status 0"),
+        (["/bin/sh", "-c", "echo 'no such library' >&2; exit 3"], "status 3"),
+        (["/bin/echo", "Usage: something else entirely, not a host at all"], "broke the protocol"),
+        (["/bin/sh", "-c", "kill -9 $$"], "SIGKILL"),
+        (["/bin/sleep", "60"], "no hello came within 0.3 s"),
+    ],
+    ids=str,
+)
+def test_command_that_is_no_host_is_told_with_its_end(command: list[str], text: str) -> None:
+    """At once, by its exit status or what it said; nothing of it stays."""
+    with nothing_left() as mark:
+        options = attrs.evolve(QUICK_RUNNER, handshake_timeout_s=0.3, environment={**os.environ, MARK: mark})
+        if "sleep" not in command[0]:
+            options = attrs.evolve(options, handshake_timeout_s=20.0)
+        with pytest.raises(LaunchError, match=text):
+            Runner(command=command, options=options).start()
+        assert not processes_with(mark)
+
+
+def test_algorithm_that_cannot_be_loaded_is_a_launch_error(peer_environment: dict[str, str]) -> None:
+    """With the host's own words and code."""
+    with nothing_left():
+        options = attrs.evolve(OPTIONS, environment=peer_environment)
+        with pytest.raises(LaunchError, match="the model takes 12 GiB") as caught:
+            Runner("raise-in-setup", options=options).start()
+        assert (caught.value.error_code, caught.value.exit_status) == ("1004", 70)
+        with pytest.raises(LaunchError, match="no algorithm 'unheard-of'") as caught:
+            Runner("unheard-of", options=options).start()
+        assert caught.value.exit_status == 78
+
+
+def test_log_records_come_as_they_are_written(peer_environment: dict[str, str]) -> None:
+    """With their call's id, on a thread of the runner's; a listener that raises costs nothing."""
+    records: list[Mapping[str, Any]] = []
+
+    def listen(record: Mapping[str, Any]) -> None:
+        records.append(record)
+        raise RuntimeError("a listener's own fault")
+
+    with nothing_left() as mark:
+        options = attrs.evolve(OPTIONS, environment={**peer_environment, MARK: mark})
+        with Runner("misbehaving", options=options, on_log=listen) as runner:
+            for _ in range(2):
+                runner.execute(pid="A", user_params={"does": "print-text", "text": "hello"})
+            eventually(lambda: sum("hello" in r["message"] for r in records) == 2, "both records")
+    assert threading.current_thread() is threading.main_thread()
+
+
+def test_runner_that_is_dropped_warns_and_leaves_nothing(peer_environment: dict[str, str]) -> None:
+    """A resource is a context manager; forgetting that is told."""
+    with nothing_left() as mark:
+        runner = Runner("misbehaving", options=attrs.evolve(OPTIONS, environment={**peer_environment, MARK: mark}))
+        runner.start()
+        with pytest.warns(ResourceWarning, match="was dropped while it ran"):
+            del runner
