@@ -15,13 +15,13 @@ MAX_NAME_LENGTH = 4096
 
 def asked_for(arguments: list[str]) -> str | None:
     """The algorithm that a command line asks to run, None if it asks for something else."""
+    if not {"-h", "--help", "--version"}.isdisjoint(arguments):
+        return None
     for place, argument in enumerate(arguments):
         if argument.startswith("--algo="):
             return argument[len("--algo=") :]
         if argument == "--algo" and place + 1 < len(arguments):
             return arguments[place + 1]
-        if argument in {"--help", "--version"}:
-            return None
     return None
 
 

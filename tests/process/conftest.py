@@ -18,7 +18,6 @@ from launching import Gate, Launch  # noqa: E402
 from peer_plugins import ALGORITHMS, environment, install  # noqa: E402
 from wire_client import WireClient  # noqa: E402
 
-
 # A suite that runs in the background of a shell has inherited that SIGINT is ignored, and so would all that it starts:
 # what Ctrl-C does to a program could not be seen.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
