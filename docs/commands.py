@@ -18,8 +18,7 @@ Made from the code by `docs/generate.py`. Every command has `--help`. Colours ar
 alone, and never where `NO_COLOR` is set. Errors go to stderr and end with a line `hint:` where there is something to
 try. Ctrl-C ends the host, too.
 
-Shell completion: `eval "$(_PROCVISION_COMPLETE=bash_source procvision)"` in `~/.bashrc`; `zsh_source` in `~/.zshrc`;
-for fish `_PROCVISION_COMPLETE=fish_source procvision | source`.
+Shell completion, names of installed algorithms included, comes from `procvision completion`, see below.
 
 ## Exit statuses
 """

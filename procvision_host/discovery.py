@@ -17,11 +17,9 @@ from importlib_metadata import EntryPoint, PackageNotFoundError, entry_points, v
 
 from procvision_host.sources import SourceRow, sources
 from procvision_sdk.errors import ManifestError, ProcVisionError
-from procvision_sdk.manifest.model import MANIFEST_FILE, Manifest
+from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import read_manifest
 from procvision_sdk.sources import Made
-
-ALGORITHM_GROUP = "procvision.algorithms"
 
 
 class UnknownAlgorithmError(ProcVisionError):

@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 from importlib_metadata import entry_points
 
+from procvision_sdk.manifest.model import ALGORITHM_GROUP
+
 Look: TypeAlias = Mapping[Path, tuple[int, int]]
 """How files look: size in bytes and time of change in nanoseconds."""
-GROUP = "procvision.algorithms"
 MAX_FILES = 5000
 """Of a package, so many files are looked at: a look takes some milliseconds then."""
 _SUFFIXES = frozenset({".py", ".json", ".toml", ".yaml", ".yml", ".so", ".onnx", ".npz"})
@@ -28,7 +29,7 @@ def code_roots(algorithm: str) -> list[Path]:
         return [Path(rest)] if Path(rest).exists() else []
     name = algorithm.partition("==")[0]
     roots = []
-    for entry_point in entry_points(group=GROUP, name=name):
+    for entry_point in entry_points(group=ALGORITHM_GROUP, name=name):
         spec = PathFinder.find_spec(entry_point.module.partition(".")[0])
         if spec is not None and spec.submodule_search_locations:
             roots += [Path(place) for place in spec.submodule_search_locations]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -18,14 +18,14 @@ from attrs import frozen
 from procvision_runner.bundling.errors import BundleError
 from procvision_runner.bundling.target import NoTargetError, Target
 from procvision_runner.bundling.wheels import Wheel, by_name, check_complete, sha256
+from procvision_runner.declared import declared_algorithms
 from procvision_sdk.errors import ErrorCode, ManifestError
-from procvision_sdk.manifest.model import MANIFEST_FILE, Manifest
+from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import parse_manifest
 
 FORMAT = 1
 INDEX = "bundle.json"
 MAX_INDEX_BYTES = 4 << 20
-GROUP = "procvision.algorithms"
 _DATE = (1980, 1, 1, 0, 0, 0)
 _SAFE_NAME = re.compile(r"(?:manifests|wheels)/[A-Za-z0-9][A-Za-z0-9._+!-]*")
 
@@ -86,11 +86,14 @@ def manifests_in(wheel: Wheel) -> dict[str, bytes]:
     with zipfile.ZipFile(wheel.path) as archive:
         files = set(archive.namelist())
         points = next((name for name in files if name.endswith(".dist-info/entry_points.txt")), None)
-        declared = dict(_entry_points(archive.read(points).decode()) if points else ())
+        declared = declared_algorithms(archive.read(points).decode()) if points else {}
         if not declared:
-            raise BundleError(ErrorCode.INVALID_PACKAGE, f"{wheel.path.name} has no entry point in the group {GROUP}")
+            raise BundleError(
+                ErrorCode.INVALID_PACKAGE, f"{wheel.path.name} has no entry point in the group {ALGORITHM_GROUP}"
+            )
         found = {}
-        for name, module in declared.items():
+        for name, point in declared.items():
+            module = point.partition(":")[0]
             parts = module.split(".")
             candidates = ("/".join([*parts[:depth], MANIFEST_FILE]) for depth in range(len(parts), 0, -1))
             path = next((candidate for candidate in candidates if candidate in files), None)
@@ -182,14 +185,6 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry.external_attr = 0o100644 << 16
     entry.create_system = 3
     return entry
-
-
-def _entry_points(text: str) -> Iterator[tuple[str, str]]:
-    section = re.search(rf"^\[{re.escape(GROUP)}\]$(.*?)(?=^\[|\Z)", text, re.M | re.S)
-    for line in section[1].splitlines() if section else ():
-        name, equals, value = line.partition("=")
-        if equals:
-            yield name.strip(), value.strip().partition(":")[0]
 
 
 def _check_manifest(name: str, data: bytes, wheel: Wheel) -> None:

@@ -12,6 +12,7 @@ import attrs
 import click
 
 from procvision_runner.cli import exits
+from procvision_runner.cli.completing import row_ids
 
 if TYPE_CHECKING:
     from procvision_sdk.testing.conformance import Outcome, ProcessTarget, Row
@@ -26,7 +27,14 @@ _COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.option("--runner", "of_runner", is_flag=True,
               help="COMMAND has a runner inspect once; hold that runner against hosts that misbehave.")  # fmt: skip
-@click.option("--row", "ids", multiple=True, metavar="ID", help="Play this row, or fault, alone; repeatable.")
+@click.option(
+    "--row",
+    "ids",
+    multiple=True,
+    metavar="ID",
+    shell_complete=row_ids,
+    help="Play this row, or fault, alone; repeatable.",
+)
 @click.option("--list", "list_only", is_flag=True, help="Show the rows and what each claims, and play none.")
 @click.option("--without-options", is_flag=True,
               help="Skip the rows that start the host with an option, such as --handshake-timeout-s 0.5.")  # fmt: skip

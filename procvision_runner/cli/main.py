@@ -17,6 +17,7 @@ from procvision_runner.report.extras import MissingExtraError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "completion": "procvision_runner.cli.completion:completion",
         "conformance": "procvision_runner.cli.conformance:conformance",
         "demo": "procvision_runner.cli.demo:demo",
         "doctor": "procvision_runner.cli.doctor:doctor",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from procvision_runner.cli import exits
+from procvision_runner.cli.completing import algorithm_names
 from procvision_runner.cli.paths import OutFile
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 
 
 @click.command(epilog=exits.EPILOG)
-@click.argument("algorithm", metavar="NAME[==VERSION]")
+@click.argument("algorithm", metavar="NAME[==VERSION]", shell_complete=algorithm_names)
 @click.argument("pictures", metavar="[PICTURE | FOLDER]...", nargs=-1, type=_FILE_OR_FOLDER)
 @click.option("--image", "images", type=_FILE, multiple=True, help="A picture to inspect: JPEG or PNG; repeatable.")
 @click.option("--camera", metavar="ID", help="Inspect a GenICam camera's frames: its id, serial number or model; `any`"

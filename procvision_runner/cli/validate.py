@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from procvision_runner.cli import exits
+from procvision_runner.cli.completing import projects_and_names
 
 if TYPE_CHECKING:
     from procvision_sdk.testing import Finding
@@ -19,7 +20,7 @@ DEFAULT_TIMEOUT_S = 120.0
 
 
 @click.command(epilog=exits.EPILOG)
-@click.argument("subject", metavar="[PATH | NAME]", default=".")
+@click.argument("subject", metavar="[PATH | NAME]", default=".", shell_complete=projects_and_names)
 @click.option("--image", "images", type=_FILE, multiple=True, help="A sample picture of yours; repeatable.")
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_TIMEOUT_S, show_default=True,
               help="How long the setup, and each call, may take.")  # fmt: skip

@@ -20,12 +20,13 @@ from typing import Any
 from attrs import frozen
 
 from procvision_runner.cli.errors import split_hint
+from procvision_runner.declared import declared_algorithms
 from procvision_runner.report.extras import need
 from procvision_runner.scratch import scratch_folder
 from procvision_sdk.errors import ProcVisionError
+from procvision_sdk.manifest.model import ALGORITHM_GROUP
 from procvision_sdk.testing import Finding
 
-GROUP = "procvision.algorithms"
 MAX_UNPACKED_BYTES = 4 * 1024**3
 """A wheel that unpacks to more is no algorithm: models of some gigabytes are."""
 _EXAMPLE = '[project.entry-points."procvision.algorithms"]\n  weld-check = "weld_check.algorithm:WeldCheck"'
@@ -78,7 +79,7 @@ def _project(folder: Path, site: Path) -> Subject:
     project = declared.get("project")
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):
         raise NoSubjectError(f"{file} has no [project] with a name; hint: procvision init makes one to look at")
-    points = _table(_table(project, "entry-points"), GROUP)
+    points = _table(_table(project, "entry-points"), ALGORITHM_GROUP)
     if not points:
         hint = f"the entry point is how a host finds it:\n  {_EXAMPLE}"
         return Subject((), os.environ, (Finding("an algorithm is declared", "failed", f"{file} names none", hint),))
@@ -143,11 +144,9 @@ def _wheel(path: Path, site: Path) -> Subject:
         raise NoSubjectError(f"{path} is no wheel: {error}; hint: pip wheel --no-deps . makes one") from error
     names: list[str] = []
     for file in site.glob("*.dist-info/entry_points.txt"):
-        section = re.search(rf"^\[{re.escape(GROUP)}\]$(.*?)(?=^\[|\Z)", file.read_text("utf-8"), re.M | re.S)
-        if section:
-            names += [line.partition("=")[0].strip() for line in section[1].splitlines() if "=" in line]
+        names += declared_algorithms(file.read_text("utf-8"))
     if not names:
-        detail = f"{path.name} has no entry point in the group {GROUP}"
+        detail = f"{path.name} has no entry point in the group {ALGORITHM_GROUP}"
         return Subject((), os.environ, (Finding("an algorithm is declared", "failed", detail, _EXAMPLE),))
     return Subject(tuple(names), _environment([site]), (Finding("an algorithm is declared", detail=", ".join(names)),))
 
@@ -169,7 +168,7 @@ def _write_metadata(site: Path, name: str, version: str, points: Mapping[str, An
     folder.mkdir()
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
     lines = [f"{key} = {value}" for key, value in points.items()]
-    (folder / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]), "utf-8")
+    (folder / "entry_points.txt").write_text("\n".join([f"[{ALGORITHM_GROUP}]", *lines, ""]), "utf-8")
 
 
 def _source_root(folder: Path, point: str) -> Path | None:

@@ -13,6 +13,8 @@ ANY_PID = "*"
 """In `supported_pids`: whatever product id a call names."""
 
 MANIFEST_FILE = "manifest.json"
+ALGORITHM_GROUP = "procvision.algorithms"
+"""The group of entry points by which distributions declare algorithms."""
 
 _NAME = Meta(
     pattern="^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$",
