@@ -120,7 +120,7 @@ def _inspect_both(scene: Scene) -> tuple[Inspection, Inspection]:
     from procvision_runner import LaunchError, RunnerError
     from procvision_runner.cli.errors import CommandError, split_hint
     from procvision_runner.cli.inspecting import inspect, launched
-    from procvision_runner.cli.output import with_pictures
+    from procvision_runner.cli.output import all_with_pictures
 
     try:
         with launched(ALGORITHM) as station:
@@ -132,7 +132,9 @@ def _inspect_both(scene: Scene) -> tuple[Inspection, Inspection]:
         if isinstance(error, LaunchError) and error.exit_status == HOST_CONFIGURATION:
             hint = f"pip install {DISTRIBUTION}"
         raise CommandError(message, hint) from error
-    good, bad = (with_pictures(outcome.with_logs(logs), image, scene.reference) for image, outcome in (first, second))
+    good, bad = all_with_pictures(
+        [(outcome.with_logs(logs), image) for image, outcome in (first, second)], scene.reference
+    )
     return good, bad
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,19 @@ def check_extras(*, overlay: bool, page: bool) -> None:
 
 def with_pictures(inspection: Inspection, image: Path | Frame, reference: Path | None) -> Inspection:
     """Add the pictures, read from their files; one that can't be read is left out."""
-    picture = image.pixels if isinstance(image, Frame) else _read(image)
-    return attrs.evolve(inspection, picture=picture, reference=_read(reference))
+    (whole,) = all_with_pictures([(inspection, image)], reference)
+    return whole
+
+
+def all_with_pictures(
+    inspections: Iterable[tuple[Inspection, Path | Frame]], reference: Path | None
+) -> list[Inspection]:
+    """The same for several; the reference is read once, and so stands on a page once."""
+    learnt = _read(reference)
+    return [
+        attrs.evolve(inspection, picture=image.pixels if isinstance(image, Frame) else _read(image), reference=learnt)
+        for inspection, image in inspections
+    ]
 
 
 def _read(path: Path | None) -> Picture | None:

@@ -105,7 +105,9 @@ class Results:
 
     def _write_page(self, page: Path, told: Sequence[Inspection]) -> None:
         worst = sorted(range(len(told)), key=lambda at: -_SEVERITY[told[at].verdict])[:MAX_ON_PAGE]
-        shown = [output.with_pictures(told[at], self._kept[at].image, self._wanted.reference) for at in sorted(worst)]
+        shown = output.all_with_pictures(
+            [(told[at], self._kept[at].image) for at in sorted(worst)], self._wanted.reference
+        )
         total = sum(self.counts.values())
         title = self._wanted.title if total == len(shown) else f"{self._wanted.title}: {len(shown)} of {total}"
         output.write_page(page, shown, title, counts=self.counts)

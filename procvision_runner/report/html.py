@@ -64,6 +64,8 @@ class Panel:
     font_px: float
     picture: str
     reference: str
+    """The picture, or "" where it is another panel's, too: ``reference_of`` is the number of the panel that has it."""
+    reference_of: int
     marks: tuple[Mark, ...]
     params: tuple[tuple[str, str], ...]
     times: tuple[tuple[str, str, float], ...]
@@ -80,7 +82,7 @@ def render(
 
     All text is escaped. Raises `MissingExtraError` where jinja2 or Pillow is not installed.
     """
-    panels = [_panel(number, inspection) for number, inspection in enumerate(inspections, 1)]
+    panels = [_panel(number, inspection, inspections) for number, inspection in enumerate(inspections, 1)]
     if counts is None:
         counts = Counter(inspection.verdict for inspection in inspections)
     marks = max((len(panel.marks) for panel in panels), default=0)
@@ -120,7 +122,9 @@ def template(name: str) -> Any:
     return environment.get_template(name)
 
 
-def _panel(number: int, inspection: Inspection) -> Panel:
+def _panel(number: int, inspection: Inspection, inspections: Sequence[Inspection]) -> Panel:
+    reference = inspection.reference
+    first = next((at for at, other in enumerate(inspections, 1) if other.reference is reference), number)
     height, width = inspection.picture.shape[:2] if inspection.picture is not None else (0, 0)
     font_px = max(8.0, max(width, height) / 48)
     longest = max([*inspection.times_ms.values(), 1e-9])
@@ -131,7 +135,8 @@ def _panel(number: int, inspection: Inspection) -> Panel:
         height=height,
         font_px=font_px,
         picture=_uri(inspection.picture),
-        reference=_uri(inspection.reference),
+        reference=_uri(reference) if first == number else "",
+        reference_of=first if reference is not None else 0,
         marks=_marks(inspection.defects, width, height, font_px),
         params=_params(inspection.params),
         times=tuple(
