@@ -1,6 +1,7 @@
-"""Writes what comes from the code into the pages of the tutorial, the manifest and the host: `python docs/pages.py`.
+"""Writes what comes from the code into the pages of the tutorial, the manifest, the host and the evaluation.
 
-With `--check` it only compares. A region stands between `<!-- begin generated: NAME -->` and `<!-- end generated -->`.
+`python docs/pages.py`; with `--check` it only compares. A region stands between `<!-- begin generated: NAME -->` and
+`<!-- end generated -->`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec.inspect as mi
 
 from procvision_host import exits
 from procvision_host.cli import cli
+from procvision_runner.evaluation.figures import MEANINGS as FIGURES
 from procvision_sdk.manifest import parameters
 from procvision_sdk.manifest.model import Manifest, Step, manifest_schema
 
@@ -161,9 +163,16 @@ REGIONS: dict[str, Callable[[], str]] = {
     "host-commands": _commands,
     "host-exits": lambda: _table(("status", "meaning"), ((str(k), v) for k, v in exits.MEANINGS.items())),
     "log-fields": lambda: _table(("field", "meaning"), ((f"`{k}`", v) for k, v in LOG_FIELDS.items())),
+    "figures": lambda: _table(("figure", "meaning"), ((f"`{k}`", v) for k, v in FIGURES.items())),
 }
 PAGES = tuple(
-    DOCS / name for name in ("tutorial/first-algorithm.md", "reference/manifest.md", "reference/procvision-host.md")
+    DOCS / name
+    for name in (
+        "tutorial/first-algorithm.md",
+        "reference/manifest.md",
+        "reference/procvision-host.md",
+        "reference/evaluation.md",
+    )
 )
 
 

@@ -93,14 +93,19 @@ def _aligned(cells: Sequence[Sequence[str]]) -> Iterable[str]:
 def _sweep(evaluation: Evaluation) -> list[str]:
     sweep = evaluation.sweep
     assert sweep is not None
-    lines = _table({f"{sweep.key} {row.value}": row.figures for row in sweep.rows})
+    lines = _table({f"{sweep.key} {row.value}": _judged(row.figures) for row in sweep.rows})
     if sweep.best is not None:
         lines.append(f"  best: {sweep.key} {sweep.best}")
     if sweep.held_out:
         lines += ["", "  held out: each group with the value that is best on all others"]
-        lines += _table({f"{row.group}: {row.value}": row.figures for row in sweep.held_out})
+        lines += _table({f"{row.group}: {row.value}": _judged(row.figures) for row in sweep.held_out})
         lines.append(f"  all held out: F-score {shown(sweep.held_out_f_score)}")
     return lines
+
+
+def _judged(told: Figures) -> Figures:
+    """What a value changes: not how many pictures there are, and no times."""
+    return {name: value for name, value in told.items() if name != "pictures" and not name.endswith("_ms")}
 
 
 def _times(told: Figures) -> str:

@@ -21,7 +21,18 @@ def test_the_tutorial_works_from_nothing(tmp_path: Path) -> None:
     assert follow("tutorial/first-algorithm.md", folder, own_environment(BIN)) == 8
 
 
-@pytest.mark.parametrize("page", ["log", "camera", "session-state", "keep-sessions", "write-a-session-store"])
+HOW_TOS = (
+    "camera",
+    "evaluate",
+    "keep-sessions",
+    "log",
+    "run-pictures",
+    "session-state",
+    "write-a-session-store",
+)
+
+
+@pytest.mark.parametrize("page", HOW_TOS)
 def test_a_how_to_works(page: str, tmp_path: Path) -> None:
     """Its files are written, its commands run, and print what it says."""
     assert follow(f"how-to/{page}.md", tmp_path, own_environment(BIN)) >= 1

@@ -157,6 +157,18 @@ def test_what_does_not_go_together_is_64_on_stderr_alone(arguments, words, pictu
     assert words in captured.err
 
 
+@pytest.mark.parametrize("arguments", [["a good.png"], ["a good.png", "b bright.png"]])
+def test_a_page_that_cannot_be_written_is_an_error_after_the_verdict(
+    arguments, pictures, two_sides, monkeypatch, capsys
+):
+    monkeypatch.chdir(pictures)
+    monkeypatch.setenv("PYTHONPATH", two_sides["PYTHONPATH"])
+    assert status_of(["run", "two-sides", *arguments, "--html", "/dev/full"]) == 2
+    captured = capsys.readouterr()
+    assert "OK" in captured.out
+    assert "error: /dev/full can't be written: No space left on device" in captured.err
+
+
 def test_many_pictures_for_an_algorithm_that_is_not_there_are_an_error(pictures, two_sides):
     done = procvision("run", "no-such-check", pictures, env=two_sides)
     assert (done.returncode, done.stdout) == (2, "")

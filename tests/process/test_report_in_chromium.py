@@ -133,6 +133,21 @@ def test_an_evaluations_page_has_its_charts_and_complains_of_nothing(tmp_path):
     assert "&lt;svg" not in done.stdout
 
 
+def test_a_reference_that_inspections_share_is_seen_beside_each_and_stands_in_the_page_once(tmp_path):
+    picture, reference = np.zeros((60, 80), np.uint8), np.empty((60, 80, 3), np.uint8)
+    reference[:] = PAINT
+    page = tmp_path / "page.html"
+    html.write(page, [
+        Inspection(title=title, algorithm="a", version="1", pid="A", verdict="OK", picture=picture, reference=reference)
+        for title in ("first", "second")
+    ])  # fmt: skip
+    assert page.read_text().count('href="data:image/png') == 3
+    shot = screenshot(tmp_path, page.as_uri())
+    painted = (np.abs(shot.astype(int) - PAINT) <= 3).all(axis=2)
+    rows = np.flatnonzero(painted.any(axis=1))
+    assert np.count_nonzero(np.diff(rows) > 20) == 1
+
+
 def test_the_page_asks_for_nothing_and_complains_of_nothing(tmp_path):
     page = tmp_path / "page.html"
     html.write(page, [Inspection(title="T", algorithm="a", version="1", pid="A", verdict="OK", picture=np.zeros(
