@@ -23,11 +23,13 @@ def test_the_tutorial_works_from_nothing(tmp_path: Path) -> None:
 
 HOW_TOS = (
     "camera",
+    "check-your-package",
     "evaluate",
     "keep-sessions",
     "log",
     "run-pictures",
     "session-state",
+    "test-your-host",
     "write-a-session-store",
 )
 
