@@ -6,9 +6,9 @@ import shlex
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
 import msgspec
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from procvision_runner import CallResult, InspectionSession
     from procvision_runner.pool import Pool
+    from procvision_runner.report.live import LiveView
     from procvision_sdk.errors import ProcVisionError
     from procvision_sdk.manifest.model import Step
 
@@ -76,6 +77,8 @@ class Station:
     """How long the start took; None once it was told."""
     kept_logs: Sequence[Mapping[str, Any]] = ()
     """Where the log records of a host that may be replaced gather."""
+    view: LiveView | None = None
+    """Where an operator sees what happens to it: what else goes to the same terminal goes through it."""
 
     @property
     def logs(self) -> Sequence[Mapping[str, Any]]:
@@ -93,16 +96,22 @@ def launched(algorithm: str) -> Iterator[Station]:
 
 
 @contextmanager
-def kept_alive(algorithm: str) -> Iterator[Station]:
+def kept_alive(algorithm: str, live: TextIO | None = None) -> Iterator[Station]:
     """Launch a host that is replaced when it dies: the next picture has one again. Raises RunnerError.
 
-    A call is made once: a picture that kills the host is an ERROR, not tried until it goes well.
+    A call is made once: a picture that kills the host is an ERROR, not tried until it goes well. ``live`` is where an
+    operator sees what happens to the host.
     """
+    from procvision_runner.report.live import watching
+
     logs: deque[Mapping[str, Any]] = deque(maxlen=KEPT_LOGS)
     options = SupervisorOptions(retry=RetryPolicy(retries=0))
-    with Supervisor(algorithm, options=options, on_log=logs.append) as supervisor:
+    supervisor = Supervisor(algorithm, options=options, on_log=logs.append)
+    with ExitStack() as stack:
+        view = stack.enter_context(watching(supervisor, live)) if live is not None else None
+        stack.enter_context(supervisor)
         manifest = msgspec.convert(supervisor.info()["manifest"], Manifest)
-        yield Station(supervisor, manifest, kept_logs=logs)
+        yield Station(supervisor, manifest, kept_logs=logs, view=view)
 
 
 @frozen(kw_only=True)

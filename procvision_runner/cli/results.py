@@ -21,6 +21,8 @@ from procvision_runner.report.inspection import VERDICTS, Inspection
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from procvision_runner.report.live import LiveView
+
 MAX_ON_PAGE = 100
 """A page shows so many inspections, those that are not OK first: pictures make it some hundred kilobytes each."""
 _SEVERITY: Mapping[str, int] = {verdict: at for at, verdict in enumerate(VERDICTS)}
@@ -49,9 +51,14 @@ class _Kept:
 class Results:
     """Takes inspections one by one."""
 
-    def __init__(self, wanted: Wanted, *, quiet: bool = False) -> None:
-        """``quiet`` shows the lines in the end, for a terminal that has a bar until then."""
+    def __init__(self, wanted: Wanted, *, quiet: bool = False, view: LiveView | None = None) -> None:
+        """``quiet`` shows the lines in the end, for a terminal that has a bar until then.
+
+        ``view`` is drawn on the terminal on which the lines appear, and so has to make room for them.
+        """
         self._wanted, self._quiet = wanted, quiet
+        self._show = terminal.echo if view is None or not sys.stdout.isatty() else view.show
+        self._note = _to_stderr if view is None else view.show
         self._kept: list[_Kept] = []
         self._overlays: set[Path] = set()
         self.counts: Counter[str] = Counter()
@@ -68,10 +75,10 @@ class Results:
         if self._wanted.overlay is not None:
             self._write_overlay(self._wanted.overlay, image, inspection)
         if self._wanted.as_json and self._wanted.endless:
-            click.echo(output.json_of(inspection.as_record(), indent=None))
+            self._show(output.json_of(inspection.as_record(), indent=None))
             sys.stdout.flush()
         elif not self._wanted.as_json and not self._quiet:
-            terminal.echo(terminal.line(inspection))
+            self._show(terminal.line(inspection))
             sys.stdout.flush()
 
     def finish(self, logs: Sequence[Mapping[str, Any]] = ()) -> int:
@@ -82,8 +89,8 @@ class Results:
             click.echo(output.json_of(record))
         elif not self._wanted.as_json:
             for inspection in told if self._quiet else ():
-                terminal.echo(terminal.line(inspection))
-            terminal.echo(terminal.summary(self.counts))
+                self._show(terminal.line(inspection))
+            self._show(terminal.summary(self.counts))
         if self._wanted.page is not None:
             self._write_page(self._wanted.page, told)
         return self.status
@@ -111,7 +118,11 @@ class Results:
         total = sum(self.counts.values())
         title = self._wanted.title if total == len(shown) else f"{self._wanted.title}: {len(shown)} of {total}"
         output.write_page(page, shown, title, counts=self.counts)
-        click.echo(f"wrote {page}", err=True)
+        self._note(f"wrote {page}")
+
+
+def _to_stderr(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _numbered(folder: Path, stem: str) -> Iterable[Path]:

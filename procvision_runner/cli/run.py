@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 @click.option("--follow", type=_FOLDER, metavar="FOLDER", help="Inspect what is written into a folder from now on.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many pictures of --camera or --follow.")
 @click.option("--watch", is_flag=True, help="Inspect again when a picture or the algorithm's code has changed.")
+@click.option("--live/--no-live", default=None,
+              help="With --camera, --follow or --watch: events, memory, CPU, counters and latencies on stderr."
+              " The default on a terminal; elsewhere they are JSON lines.")  # fmt: skip
 @click.option("--one-product", is_flag=True, help="The pictures are one product's: one for each step, in their order.")
 @click.option("--reference", type=_FILE, help="A picture that `pre` learns from, such as a defect-free product.")
 @click.option("--pid", help="The product's id; where the algorithm knows only one, it is taken.")
@@ -53,6 +57,7 @@ def run(
     follow: Path | None,
     count: int | None,
     watch: bool,
+    live: bool | None,
     one_product: bool,
     reference: Path | None,
     pid: str | None,
@@ -79,9 +84,12 @@ def run(
     """
     from procvision_runner.cli import output, running
     from procvision_runner.cli.inspecting import Request
+    from procvision_runner.cli.progress import on_terminal
     from procvision_runner.cli.results import Wanted, overlay_folder
 
     files = _files([*images, *pictures])
+    if live and files and not watch:
+        raise _wrong("--live is for --camera, --follow and --watch")
     _check(files, camera, follow, count=count, watch=watch, one_product=one_product, step_index=step_index)
     output.check_extras(overlay=overlay is not None, page=page is not None)
     _check_outputs([overlay, page], [*files, *([reference] if reference else [])])
@@ -103,16 +111,19 @@ def run(
         page=page,
         reference=reference,
     )
+    if live is None:
+        live = on_terminal()
+    shown = sys.stderr if live else None
     if watch:
-        running.watch(request, files, wanted, one_product=one_product)
+        running.watch(request, files, wanted, one_product=one_product, live=shown)
     if files:
         return running.run_files(request, files, wanted, one_product=one_product)
-    stream = (
-        running.from_camera(camera, producers, count)
-        if camera is not None
-        else running.from_folder(follow or Path(), count)
-    )
-    return running.run_stream(request, stream, wanted)
+    if camera is not None:
+        frames = running.from_camera(camera, producers, count)
+        return running.run_stream(request, frames, wanted, shown, waiting_for=f"frames of camera {camera}")
+    assert follow is not None
+    arriving = running.from_folder(follow, count)
+    return running.run_stream(request, arriving, wanted, shown, waiting_for=f"pictures in {follow}")
 
 
 def _one(request: Request, image: Path, as_json: bool, overlay: Path | None, page: Path | None) -> int:

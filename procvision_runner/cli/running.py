@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TextIO, TypeAlias
 
 import attrs
 import click
@@ -40,10 +40,13 @@ def run_files(request: Request, images: Sequence[Path], wanted: Wanted, *, one_p
     return results.finish(station.logs)
 
 
-def run_stream(request: Request, images: Iterable[Image], wanted: Wanted) -> int:
+def run_stream(
+    request: Request, images: Iterable[Image], wanted: Wanted, live: TextIO | None = None, *, waiting_for: str
+) -> int:
     """Inspect pictures as they come, until there are no more or Ctrl-C; what came is written either way."""
-    results = Results(wanted)
-    with _station(request.algorithm) as station:
+    with _station(request.algorithm, live) as station:
+        results = Results(wanted, view=station.view)
+        _say(f"waiting for {waiting_for}", station)
         try:
             for image in images:
                 results.take(image, inspect(station, attrs.evolve(request, image=image)))
@@ -51,24 +54,28 @@ def run_stream(request: Request, images: Iterable[Image], wanted: Wanted) -> int
             if results.counts:
                 results.finish(station.logs)
             raise
-    return results.finish(station.logs)
+        return results.finish(station.logs)
 
 
-def watch(request: Request, images: Sequence[Path], wanted: Wanted, *, one_product: bool) -> NoReturn:
+def watch(
+    request: Request, images: Sequence[Path], wanted: Wanted, *, one_product: bool, live: TextIO | None = None
+) -> NoReturn:
     """Inspect, and again whenever a picture or the algorithm's code has changed, until Ctrl-C."""
     code = code_roots(request.algorithm)
     watched = [*code, *images, *([request.reference] if request.reference is not None else [])]
     while True:
         before = look_at(code)
         try:
-            with kept_alive(request.algorithm) as station:
+            with kept_alive(request.algorithm, live) as station:
                 while look_at(code) == before:
                     look = look_at(watched)
-                    results = Results(wanted)
+                    results = Results(wanted, view=station.view)
                     for image, outcome in _inspected(station, request, images, one_product=one_product):
                         results.take(image, outcome)
                     results.finish(station.logs)
-                    _say(f"watching {len(images)} picture{'' if len(images) == 1 else 's'} and {_places(code)}")
+                    _say(
+                        f"watching {len(images)} picture{'' if len(images) == 1 else 's'} and {_places(code)}", station
+                    )
                     _until_changed(watched, look)
         except RunnerError as error:
             show_error(*split_hint(str(error)))
@@ -92,9 +99,11 @@ def from_camera(wanted: str, producers: Sequence[Path], count: int | None) -> It
 
 
 def from_folder(folder: Path, count: int | None) -> Iterator[Path]:
-    """Give pictures as they arrive in a folder. Raises CommandError where the folder goes."""
-    arrivals = Arrivals(folder)
-    _say(f"waiting for pictures in {folder}")
+    """Give pictures as they arrive in a folder from now on. Raises CommandError where the folder goes."""
+    return _arriving(Arrivals(folder), count)
+
+
+def _arriving(arrivals: Arrivals, count: int | None) -> Iterator[Path]:
     number = 0
     while True:
         try:
@@ -134,10 +143,10 @@ def _inspected(
 
 
 @contextmanager
-def _station(algorithm: str) -> Iterator[Station]:
+def _station(algorithm: str, live: TextIO | None = None) -> Iterator[Station]:
     """Launch a host; that it can't be is the command's error."""
     try:
-        with kept_alive(algorithm) as station:
+        with kept_alive(algorithm, live) as station:
             yield station
     except RunnerError as error:
         raise CommandError(*split_hint(str(error))) from error
@@ -154,5 +163,8 @@ def _places(code: Sequence[Path]) -> str:
     return ", ".join(map(str, code)) or "no code: where the algorithm lies is not known"
 
 
-def _say(text: str) -> None:
-    click.secho(text, err=True, dim=True)
+def _say(text: str, station: Station | None = None) -> None:
+    if station is not None and station.view is not None:
+        station.view.show(text)
+    else:
+        click.secho(text, err=True, dim=True)

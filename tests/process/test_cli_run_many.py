@@ -136,6 +136,7 @@ def test_a_bar_is_shown_on_a_terminal(pictures, two_sides):
         (["a good.png", "--camera", "any"], "exclude each other"),
         (["a good.png", "--count", "3"], "--count is for"),
         (["--camera", "any", "--watch"], "--watch is for"),
+        (["a good.png", "--live"], "--live is for"),
         (["--follow", "absent"], "absent"),
         (["a good.png", "--one-product", "--step", "1"], "--one-product is all"),
         (["a good.png", "b bright.png", "--overlay", "."], "would be overwritten"),
@@ -271,3 +272,44 @@ def test_watching_inspects_again_when_the_picture_or_the_code_changes(tmp_path):
         assert run.wait(60) == 130
     wait_until_gone(children)
     assert not shared_memory_of(run.pid)
+
+
+def test_a_terminal_shows_the_host_live_and_the_inspections_above_it(two_sides, pictures, tmp_path):
+    leader, follower = pty.openpty()
+    command = [*PROCVISION, "run", "two-sides", "--follow", ".", "--count", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, env=two_sides, stdout=follower, stderr=follower) as run:
+        os.close(follower)
+        guard = threading.Timer(100, run.kill)
+        guard.start()
+        shown = b""
+        written = False
+        while True:
+            try:
+                part = os.read(leader, 1 << 16)
+            except OSError:  # the terminal's last writer has gone
+                break
+            shown += part
+            if not written and b"waiting for pictures" in shown:
+                written = True
+                (tmp_path / "one.png").write_bytes((pictures / "b bright.png").read_bytes())
+        guard.cancel()
+        assert run.wait() == 1
+    os.close(leader)
+    text = shown.decode()
+    assert "two-sides  " in text
+    assert "MB" in text
+    assert "one.png" in text
+    assert "1 inspection: 1 NG" in text
+
+
+def test_live_without_a_terminal_is_a_line_of_json_an_event_on_stderr(two_sides, pictures, tmp_path):
+    with going_on(
+        "run", "two-sides", "--follow", ".", "--count", 1, "--json", "--live", env=two_sides, folder=tmp_path
+    ) as run:
+        said(run.stderr, "waiting for pictures")
+        grey(tmp_path / "one.png", 50)
+        assert json.loads(said(run.stdout, "{"))["verdict"] == "OK"
+        events = [json.loads(line)["event"] for line in run.stderr if line.startswith("{")]
+        assert run.wait(60) == 0
+    assert "call_ended" in events
+    assert "snapshot" in events
