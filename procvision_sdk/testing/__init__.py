@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from procvision_sdk.testing.backends import check_image_backend
     from procvision_sdk.testing.checking import ContractBrokenError, check_algorithm, examine
     from procvision_sdk.testing.findings import Finding
+    from procvision_sdk.testing.hook_hosts import HookHost
+    from procvision_sdk.testing.hooks import check_hook_plugin
     from procvision_sdk.testing.kills import Kills, check_survives_kills
     from procvision_sdk.testing.runners import AlgorithmRunner, CallFailedError
     from procvision_sdk.testing.samples import SamplePictures, make_plate, with_marks
@@ -31,10 +33,12 @@ _HOMES = {
     "CallFailedError": "runners",
     "ContractBrokenError": "checking",
     "Finding": "findings",
+    "HookHost": "hook_hosts",
     "Kills": "kills",
     "PlacedDefect": "_defects",
     "SamplePictures": "samples",
     "check_algorithm": "checking",
+    "check_hook_plugin": "hooks",
     "check_image_backend": "backends",
     "check_session_store": "stores",
     "check_survives_kills": "kills",
@@ -50,10 +54,12 @@ __all__ = [
     "CallFailedError",
     "ContractBrokenError",
     "Finding",
+    "HookHost",
     "Kills",
     "PlacedDefect",
     "SamplePictures",
     "check_algorithm",
+    "check_hook_plugin",
     "check_image_backend",
     "check_session_store",
     "check_survives_kills",

@@ -16,7 +16,7 @@ from PIL import Image
 from procvision_legacy_images import LegacyImages
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.images.meta import ImageMeta
-from procvision_sdk.testing import check_image_backend
+from procvision_sdk.testing import check_hook_plugin, check_image_backend
 from procvision_sdk.testing.hook_hosts import HookHost
 
 META = ImageMeta(width=4, height=3)
@@ -210,3 +210,8 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 def test_an_id_that_names_nothing_is_refused(tmp_path: Path, shared_mem_id: str) -> None:
     """Before a file is looked for."""
     assert refusal(lambda: LegacyImages(tmp_path).open(shared_mem_id, META)).kind == "bad_image_id"
+
+
+def test_it_holds_to_what_a_host_relies_on(tmp_path: Path) -> None:
+    """The SDK's own check."""
+    check_hook_plugin("legacy-images", options={"folder": tmp_path})

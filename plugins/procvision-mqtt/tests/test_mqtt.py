@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from mqtt_broker import MOSQUITTO, Broker, Consumer, eventually
 
+from procvision_sdk.testing import check_hook_plugin
 from procvision_sdk.testing.hook_hosts import HookHost
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto isn't installed: apt-get install mosquitto")
@@ -314,3 +315,8 @@ def test_a_wrong_configuration_is_named(options: dict[str, str]) -> None:
     with pytest.raises((ValueError, OSError), match=value) as raised:
         read(values | options)
     assert key in str(raised.value) or value in str(raised.value)
+
+
+def test_it_holds_to_what_a_host_relies_on(broker: Broker, tmp_path: Path) -> None:
+    """The SDK's own check."""
+    check_hook_plugin("mqtt", options={"broker": broker.address, "spool": tmp_path / "spool"})

@@ -16,6 +16,7 @@ from uuid import UUID
 import pytest
 
 from procvision_opentelemetry import exporters
+from procvision_sdk.testing import check_hook_plugin
 from procvision_sdk.testing.hook_hosts import PATIENCE_S, HookHost
 
 RECEIVER = Path(__file__).parent / "support" / "otlp_receiver.py"
@@ -266,3 +267,8 @@ def test_another_exporter_is_taken_by_its_name(start: Start) -> None:
         sleep(0.02)
     assert host.shut_down() == 0
     assert exporters.make("metrics", "console", "") is not None
+
+
+def test_it_holds_to_what_a_host_relies_on(receiver: Receiver) -> None:
+    """The SDK's own check."""
+    check_hook_plugin("opentelemetry", options={"exporter": "otlp_proto_http", "endpoint": receiver.url})

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from procvision_prometheus.metrics import HostMetrics
 from procvision_prometheus.page import open_page
 from procvision_sdk.records import MAX_LABEL_VALUES, OTHER
+from procvision_sdk.testing import check_hook_plugin
 from procvision_sdk.testing.hook_hosts import PATIENCE_S, HookHost
 
 
@@ -224,3 +225,8 @@ def test_a_configuration_that_nobody_could_scrape_is_refused(start: Start, optio
     host = start(**options)
     assert "hook plugin prometheus" in host.receive()["message"]
     assert host.wait() == 78
+
+
+def test_it_holds_to_what_a_host_relies_on(tmp_path: Path) -> None:
+    """The SDK's own check."""
+    check_hook_plugin("prometheus", options={"port": 0, "discovery": tmp_path})
