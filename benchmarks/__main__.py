@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import floors, ours, peers
+from benchmarks import floors, hooks, ours, peers
 from benchmarks.measure import Case, Measured, run
 from benchmarks.page import page
 
@@ -24,6 +24,7 @@ TARGETS = {
     "ours: 2MP lent": 1.2,
     "ours: 20MP lent": 1.2,
     "ours: spawn to hello": 2.0,
+    **hooks.TARGETS,
 }
 """At most this ratio to the case's reference."""
 
@@ -59,6 +60,7 @@ def cases() -> list[Case]:
                 reference="ours: control path",
             ),
         ]
+    found += hooks.cases()
     for name, peer in peers.installed()[0].items():
         for group, (width, height) in {"control": (0, 0), "2MP": SIZES["2MP"]}.items():
             label = "control path" if group == "control" else f"{group} copied"

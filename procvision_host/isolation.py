@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
-from queue import Empty, SimpleQueue
-from threading import Thread, current_thread
+from threading import Event, Thread, current_thread
 from typing import Any
 
 from procvision_host.hookchoice import IsolationPolicy
@@ -14,6 +14,9 @@ from procvision_host.logs import HOST_LOGGER
 
 MAX_WAITING_EVENTS = 4096
 """What a plugin that hangs may keep in memory: some megabytes of answers, minutes of a busy station."""
+
+GATHER_S = 0.005
+"""How long a thread that was woken gathers events before it looks at them: waking one is dearer than telling one."""
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -85,8 +88,11 @@ class Observer:
     def __init__(self, isolation: Isolation, functions: Mapping[str, Callable[..., None]]) -> None:
         self._isolation = isolation
         self._functions = functions
-        self._events: SimpleQueue[tuple[str, Callable[[], dict[str, Any]]] | None] = SimpleQueue()
+        self._events: deque[tuple[str, Callable[[], dict[str, Any]]]] = deque()
         self._thread: Thread | None = None
+        self._wanted = Event()
+        self._sleeps = False
+        self._ending = Event()
         self.lost = 0
 
     @property
@@ -105,47 +111,55 @@ class Observer:
         """
         if self._isolation.off:
             return
-        if self._events.qsize() >= MAX_WAITING_EVENTS:
+        if len(self._events) >= MAX_WAITING_EVENTS:
             self.lost += 1
             if _worth_a_line(self.lost):
                 _log.error(
                     "hook plugin %s doesn't keep up: %d wait, %d are lost", self.name, MAX_WAITING_EVENTS, self.lost
                 )
             return
-        self._events.put((hook, arguments))
-        if self._thread is None:
+        self._events.append((hook, arguments))
+        if self._sleeps:
+            self._wanted.set()
+        elif self._thread is None:
             self._thread = Thread(target=self._run, name=f"{THREAD_PREFIX}{self.name}", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:
-        while (event := self._events.get()) is not None:
-            hook, arguments = event
-            if not self._isolation.off:
-                function = self._functions[hook]
-                self._isolation.run(hook, lambda: function(**arguments()))  # noqa: B023 - run at once
+        while True:
+            self._ending.wait(GATHER_S)
+            while self._events:
+                self._see(*self._events[0])
+                self._events.popleft()
+            if self._ending.is_set():
+                return
+            self._wanted.clear()
+            self._sleeps = True
+            # Looked at once more: what was told in between has seen nobody asleep.
+            if not self._events and not self._ending.is_set():
+                self._wanted.wait()
+            self._sleeps = False
+
+    def _see(self, hook: str, arguments: Callable[[], dict[str, Any]]) -> None:
+        if self._isolation.off:
+            return
+        function = self._functions[hook]
+        self._isolation.run(hook, lambda: function(**arguments()))
 
     def end(self, timeout_s: float) -> None:
         """Waits until every event was seen, at most so long; what was not is lost, counted and named."""
         if self._thread is None:
             return
-        self._events.put(None)
+        self._ending.set()
+        self._wanted.set()
         self._thread.join(max(0.0, timeout_s))
         if self._thread.is_alive():
-            _log.error("hook plugin %s did not end in time: %d events are lost", self.name, self.lost + self._left())
+            lost = self.lost + len(self._events)
+            _log.error("hook plugin %s did not end in time: %d events are lost", self.name, lost)
         elif self._isolation.failures or self.lost:
             _log.warning(
                 "hook plugin %s failed %d times and lost %d events", self.name, self._isolation.failures, self.lost
             )
-
-    def _left(self) -> int:
-        # The one that it is busy with, and those that wait, the end's own mark left out.
-        left = 1
-        try:
-            while self._events.get_nowait() is not None:
-                left += 1
-        except Empty:
-            pass
-        return left
 
 
 THREAD_PREFIX = "procvision-hook-"

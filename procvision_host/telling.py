@@ -66,7 +66,7 @@ class Telling:
         if self._open:
             self._leave(answer, elapsed_ms)
         if self._calls_heard:
-            self._tell_call(_told_call(call), answer, elapsed_ms)
+            self._tell_call(call, answer, elapsed_ms)
         if self._session_events:
             # The list stays the same object: the store notes into it.
             events = self._session_events[:]
@@ -99,13 +99,13 @@ class Telling:
 
             isolation.run("procvision_around_call", finish, slow_fails=True, whole=began_well)
 
-    def _tell_call(self, told: dict[str, Any], answer: AnyMessage, elapsed_ms: float) -> None:
+    def _tell_call(self, call: Call, answer: AnyMessage, elapsed_ms: float) -> None:
         # Taken here: the observers' threads may come to it late.
         ended_at_ns = time.time_ns()
 
         def arguments() -> dict[str, Any]:
             return {
-                "call": msgspec.to_builtins(told),
+                "call": _told_call(call),
                 "answer": msgspec.to_builtins(answer),
                 "elapsed_ms": elapsed_ms,
                 "ended_at_ns": ended_at_ns,
@@ -120,7 +120,7 @@ class Telling:
             tell(
                 "procvision_diagnostics_published",
                 lambda: {
-                    "call": msgspec.to_builtins(told),
+                    "call": _told_call(call),
                     "diagnostics": msgspec.to_builtins(debug),
                     "ended_at_ns": ended_at_ns,
                 },

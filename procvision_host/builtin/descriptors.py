@@ -37,12 +37,20 @@ class OwnDescriptors:
             except OSError:
                 continue  # the one that the folder itself was read with
 
+    def number(self, path: Path) -> int | None:
+        """That of one of the files."""
+        return next((number for number, of, _ in self._files if of == path), None)
+
     def whole(self) -> bool:
-        """Whether each is still what it was; a microsecond."""
+        """Whether each is still what it was; two microseconds."""
         try:
-            return all(_identity(number) == identity for number, _, identity in self._files)
+            for number, _, (device, inode, linked) in self._files:
+                status = os.fstat(number)
+                if status.st_ino != inode or status.st_dev != device or (status.st_nlink > 0) is not linked:
+                    return False
         except OSError:
             return False
+        return True
 
     def restore(self) -> Descriptors:
         """Opens again what was closed, unless there is more to it. Raises OSError."""

@@ -11,7 +11,10 @@ PAGE_STRIDE = 64 * 1024
 
 
 class Bench(BaseAlgorithm):
-    """Answers OK; it asks for its picture, and with the parameter `touch` reads one byte of every 64 KiB of it."""
+    """Answers OK; it asks for its picture, and with the parameter `touch` reads one byte of every 64 KiB of it.
+
+    Step 2 has no picture and changes its session instead.
+    """
 
     def execute(
         self,
@@ -23,6 +26,8 @@ class Bench(BaseAlgorithm):
         image_meta: Mapping[str, Any],
     ) -> dict[str, Any] | Ok:
         """Does what the reference's reader does with the picture, and no more."""
+        if step_index == 2:
+            session.set("calls", session.get("calls", 0) + 1)
         if shared_mem_id:
             rows = read_image_from_shared_memory(shared_mem_id, image_meta)
             if user_params["touch"]:

@@ -210,6 +210,54 @@ def test_a_file_that_went_away_is_not_made_anew_by_a_running_store(path: Path) -
         store.load("s")
 
 
+def test_what_another_host_wrote_is_always_read(path: Path) -> None:
+    """Also where this one has just saved the session itself, and reads it no more while nobody else is there."""
+    program = (
+        "import sys, sqlite3; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "[c.execute('UPDATE sessions SET stamp = stamp + 1, state = ?', (line.strip().encode(),))"
+        " and print('done', flush=True) for line in sys.stdin]"
+    )
+    with (
+        closing(SqliteSessionStore(path, watched=True)) as store,
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other,
+    ):
+        assert other.stdin is not None
+        assert other.stdout is not None
+        for number in range(20):
+            store.load("s")
+            store.save("s", b"mine %d" % number)
+            assert store._own is not None
+            assert store.load("s") == b"mine %d" % number
+            if number % 2:
+                other.stdin.write(f"other {number}\n")
+                other.stdin.flush()
+                other.stdout.readline()
+                with pytest.raises(SessionInUseError):
+                    store.save("s", b"over it")
+                assert store.load("s") == b"other %d" % number
+
+
+def test_a_session_that_was_just_saved_is_not_mixed_up_with_another(path: Path) -> None:
+    """Whatever was looked at or deleted in between; and it expires like any other."""
+    now = [1000.0]
+    with closing(SqliteSessionStore(path, watched=True, ttl_s=10, clock=lambda: now[0])) as store:
+        store.load("a")
+        store.save("a", b"1")
+        store.delete("b")
+        assert store.load("b") is None
+        assert store.load("a") == b"1"
+        store.save("a", b"2")
+        assert store.load("b") is None
+        assert store.load("a") == b"2"
+        now[0] += 11
+        assert store.load("a") is None
+        store.save("a", b"3")
+        store.delete("a")
+        assert store.load("a") is None
+
+
 def test_many_stores_may_make_one_file_at_once(path: Path) -> None:
     """All of them find it whole."""
     program = (

@@ -1,0 +1,52 @@
+"""What hook plugins cost a call: an observer of it, and a store for a session that each call changes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from benchmarks.measure import Case, Once
+from benchmarks.ours import CONTEXT, environment
+from procvision_runner import Runner, RunnerOptions
+
+CALLS = 1000
+LOOKING, KEEPING = 1, 2
+"""The steps of the benchmark's algorithm: one leaves its session alone, one changes it."""
+TARGETS = {"ours: one observer": 1.15, "ours: SQLite sessions": 1.8}
+
+
+@contextmanager
+def call(*arguments: str, step_index: int = LOOKING) -> Iterator[Once]:
+    """An `execute` without a picture, in a host that was given these arguments."""
+    options = RunnerOptions(environment=environment(), host_arguments=arguments)
+    with Runner("bench", options=options) as runner:
+        session = runner.session(CONTEXT)
+        yield lambda: runner.execute(pid="A", session=session, step_index=step_index)
+
+
+@contextmanager
+def sqlite(durability: str) -> Iterator[Once]:
+    """The same with a session that each call changes, in a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        sessions = f"sqlite:{Path(folder)}/sessions.db?durability={durability}"
+        with call("--no-hooks", "--sessions", sessions, step_index=KEEPING) as once:
+            yield once
+
+
+def cases() -> list[Case]:
+    """All of them beside a host that has no hook plugin."""
+    bare = "ours: bare call"
+    observed = partial(call, "--no-hooks", "--hook", "bench-observer", "--hook-option", "bench-observer.used=true")
+    found = {
+        "ours: one observer": observed,
+        "ours: memory sessions": partial(call, "--no-hooks", step_index=KEEPING),
+        "ours: SQLite sessions": partial(sqlite, "normal"),
+        "ours: SQLite sessions, full": partial(sqlite, "full"),
+    }
+    return [
+        Case(name=bare, group="hooks", open=partial(call, "--no-hooks"), calls=CALLS),
+        *(Case(name=name, group="hooks", open=open_, calls=CALLS, reference=bare) for name, open_ in found.items()),
+    ]
