@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Picture:
-    """Exactly one of `pixels` (H x W x 3 or H x W, uint8 or uint16) and `data` (an encoded file) is set."""
+    """Exactly one is set of `pixels` (H x W x 3 or H x W, uint8 or uint16), `data` (a file) and `shared_mem_id`."""
 
     width: int
     height: int
@@ -27,6 +27,8 @@ class Picture:
     data: bytes | None = None
     bits: int | None = None
     """Of a sample; None for 8, and for a file."""
+    shared_mem_id: str | None = None
+    """Of a picture that lies where the host can read it, and that the runner never sees."""
 
     @classmethod
     def of(cls, pixels: Pixels, color_space: ColorSpace | None = None, bits: int = 8) -> Picture:
@@ -66,6 +68,32 @@ class Picture:
             )
         _check_size(width, height)
         return cls(width=width, height=height, color_space=color_space, encoding=encoding, data=data)
+
+    @classmethod
+    def elsewhere(
+        cls,
+        shared_mem_id: str,
+        width: int,
+        height: int,
+        color_space: ColorSpace = "RGB",
+        encoding: Encoding = "raw",
+        bits: int | None = None,
+    ) -> Picture:
+        """A picture that somebody else put where one of the host's image backends finds it, as `file:/mnt/line1/7.png`.
+
+        It must stay there, unchanged, until the call is answered; nothing is copied, and no slot is taken.
+        """
+        if ":" not in shared_mem_id:
+            raise ValueError(f"{shared_mem_id!r:.90} is no id: it begins with the scheme of a backend, as file:/PATH")
+        _check_size(width, height)
+        return cls(
+            width=width,
+            height=height,
+            color_space=color_space,
+            encoding=encoding,
+            bits=bits,
+            shared_mem_id=shared_mem_id,
+        )
 
     @property
     def payload_bytes(self) -> int:

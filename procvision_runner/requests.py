@@ -81,6 +81,10 @@ def prepare(
     )
     if image is None:
         return Request(call, None, timeout_s, None)
+    if isinstance(image, Picture) and image.shared_mem_id is not None:
+        call.shared_mem_id = image.shared_mem_id
+        call.image_meta = image_meta(image, camera_id, timestamp_ms)
+        return Request(call, (image.width, image.height), timeout_s, None)
     lease = image if isinstance(image, Lease) else _filled(slots, options, image)
     try:
         call.shared_mem_id = lease.publish()

@@ -80,8 +80,8 @@ class FieldFolder:
     def write(self, image: Pixels | Picture | Lease) -> FieldPicture:
         """The picture as a file. A lease is given back.
 
-        Raises CallRefusedError (1002) for an encoded picture that is damaged, SlotsExhaustedError where there is no
-        room.
+        Raises CallRefusedError (1002) for an encoded picture that is damaged and one that is brighter than its bits
+        allow, ValueError for one that lies elsewhere, SlotsExhaustedError where there is no room.
         """
         import numpy as np
 
@@ -119,8 +119,15 @@ def field_folder(environment: Mapping[str, str] | None) -> tuple[FieldFolder, di
 def _pixels(image: Pixels | Picture | Lease) -> Picture:
     if isinstance(image, Lease):
         with image:
-            return Picture.of(image.array.copy(), image.color_space)
+            image = Picture.of(image.array.copy(), image.color_space, image.bits or 8)
     picture = image if isinstance(image, Picture) else Picture.of(image)
+    if picture.shared_mem_id is not None:
+        raise ValueError(f"{picture.shared_mem_id!r:.90} is a picture elsewhere: a host of the field can't read it")
+    if picture.pixels is not None and picture.bits is not None:
+        from procvision_sdk.images.view import high_bits
+
+        # The field's SDK would wrap 16 bits around.
+        return Picture.of(high_bits(picture.pixels, picture.bits), picture.color_space)
     if picture.data is None:
         return picture
     from procvision_sdk.images.decode import decode
