@@ -37,12 +37,12 @@ class Pending:
         self,
         call: Call,
         begun_at: float,
-        deadline: float,
+        timeout_s: float,
         on_freed: Callable[[], None] | None,
         future: Future[Any] | None,
     ) -> None:
         self.call = call
-        self.deadline = deadline
+        self.deadline = begun_at + timeout_s
         self.on_freed = on_freed
         self.future = future
         self.answer: Result | None = None
@@ -50,7 +50,7 @@ class Pending:
         self.ended = False
         self.freed = False
         self.sent_at = begun_at
-        self.timeout_s = deadline - begun_at
+        self.timeout_s = timeout_s
         self.took_s = 0.0
         self.woken: threading.Event | None = None
 

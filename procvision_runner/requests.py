@@ -140,6 +140,6 @@ def held_to_the_protocol(result: Result, phase: str, size: tuple[int, int] | Non
             raise ProtocolViolationError(
                 f"the host answered {result.phase!r} to {phase!r}", request_id=result.request_id
             )
-        return checked(result, phase, size, round(took_s * 1000, 3))
+        return checked(result, phase, size, int(took_s * 1e6) / 1e3)
     except CallRefusedError as error:
         raise ProtocolViolationError(f"the host's answer is malformed: {error}", request_id=result.request_id) from None

@@ -211,6 +211,15 @@ class Runner:
         self._running().call(call, self.options.pre_timeout_s)
 
     def _call(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> CallResult:
+        if self._field is not None:
+            return self._field_call(phase, image, pid, more)
+        pool, client = self._pool(), self._client
+        assert client is not None
+        call, size, timeout_s, lease = prepare(pool, self.options, phase, image, pid, **more)
+        result, took_s = client.call(call, timeout_s, None if lease is None else lease.release)
+        return held_to_the_protocol(result, phase, size, took_s)
+
+    def _field_call(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> CallResult:
         request = self._prepared(phase, image, pid, more)
         kept = self._kept(request)
         if kept is not None:

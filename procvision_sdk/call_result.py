@@ -10,7 +10,7 @@ from procvision_sdk.results import Defect, check_answer
 from procvision_sdk.wire.messages import Result
 
 
-class CallResult(msgspec.Struct, frozen=True, kw_only=True):
+class CallResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A result that holds what the protocol promises of it.
 
     `status` ERROR is the algorithm's own "it could not be done", with `message` and `error_code`; only an `execute`
@@ -64,7 +64,7 @@ class CallResult(msgspec.Struct, frozen=True, kw_only=True):
 def checked(result: Result, phase: str, size: tuple[int, int] | None, elapsed_ms: float) -> CallResult:
     """A result frame as a `CallResult`. Raises CallRefusedError for what must not be read as an answer."""
     data = result.data
-    if phase in {"pre", "execute"}:
+    if phase == "execute" or phase == "pre":  # noqa: PLR1714 - on the way of every call
         data = check_answer(phase, result.status, result.message, result.error_code, data, size).data
     return CallResult(
         phase=phase,

@@ -30,6 +30,9 @@ from procvision_sdk.wire.messages import (
 from procvision_sdk.wire.tables import Role
 
 _OPENING, _CLOSING = b"[{", b"]}"
+_OPENING_ARRAY = ord("[")
+_SHALLOW_BYTES = 5 * MAX_DEPTH
+"""Objects alone can't nest too deep in so few bytes: each level takes five, `{"":` and `}`."""
 _STEPS = bytes.maketrans(_OPENING + _CLOSING, b"\x01\x01\xff\xff")
 _ALL_BUT_BRACKETS_AND_QUOTES = bytes(set(range(256)) - set(_OPENING + _CLOSING + b'"'))
 
@@ -64,8 +67,12 @@ class Codec:
         Raises RemoteProtocolError, never fatal, with a `kind` of `empty`, `bad_utf8`, `bad_json`, `too_deep`,
         `not_an_object`, `unknown_type` or `bad_field`.
         """
-        # 64 opening brackets can't nest deeper than 64.
-        if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and nesting_depth(raw) > MAX_DEPTH:
+        if (
+            (len(raw) > _SHALLOW_BYTES or _OPENING_ARRAY in raw)
+            # 64 opening brackets can't nest deeper than 64.
+            and raw.count(b"{") + raw.count(b"[") > MAX_DEPTH
+            and nesting_depth(raw) > MAX_DEPTH
+        ):
             raise RemoteProtocolError("too_deep", f"the JSON nests deeper than {MAX_DEPTH} levels")
         try:
             if not raw.isascii():

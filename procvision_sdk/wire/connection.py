@@ -18,7 +18,7 @@ from procvision_sdk.wire.codec import Codec, error_for
 from procvision_sdk.wire.dialect import Dialect
 from procvision_sdk.wire.errors import REFUSALS, LocalProtocolError, RemoteProtocolError
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, FrameSplitter, frame
-from procvision_sdk.wire.greeting import PROTOCOL_VERSION
+from procvision_sdk.wire.greeting import HEADER_BYTES, PROTOCOL_VERSION
 from procvision_sdk.wire.heartbeat import Heartbeat, HeartbeatPolicy
 from procvision_sdk.wire.messages import (
     MESSAGE_TYPES,
@@ -234,11 +234,10 @@ class Connection:
 
     def receive(self, data: bytes, now: float = 0.0) -> list[Event]:
         """The events that these bytes complete. Never raises for what the peer sent."""
-        payloads = self._splitter.feed(data)
-        if len(payloads) == 1 and self._splitter.overrun is None:
-            return [self._event(payloads[0], now)]
+        if self._splitter.is_one_frame(data):
+            return [self._event(data[HEADER_BYTES:], now)]
         events: list[Event] = []
-        for payload in payloads:
+        for payload in self._splitter.feed(data):
             events.append(self._event(payload, now))
             if self.state is ConnectionState.FAILED:
                 return events

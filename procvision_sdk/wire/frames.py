@@ -8,10 +8,15 @@ caller has to hang up.
 
 from __future__ import annotations
 
+from struct import Struct
+
 from procvision_sdk.wire.greeting import HEADER_BYTES
 
 DEFAULT_MAX_FRAME_BYTES = 64 * 1024 * 1024
 """64 MiB, the protocol's default; either side may set another."""
+
+
+_length_of = Struct(">I").unpack_from
 
 
 def frame(payload: bytes) -> bytes:
@@ -22,12 +27,14 @@ def frame(payload: bytes) -> bytes:
 class FrameSplitter:
     """Cuts a byte stream into payloads, whatever the chunks it arrives in."""
 
-    __slots__ = ("_closed", "_kept", "_needed", "max_frame_bytes", "overrun")
+    __slots__ = ("_closed", "_kept", "_needed", "empty", "max_frame_bytes", "overrun")
 
     def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         self.max_frame_bytes = max_frame_bytes
         self.overrun: int | None = None
         """The length that broke the limit, once one has."""
+        self.empty = True
+        """Whether what comes next begins a frame."""
         self._closed = False
         self._kept = bytearray()
         self._needed = HEADER_BYTES
@@ -40,16 +47,15 @@ class FrameSplitter:
     def close(self) -> None:
         """Keeps nothing and gives nothing from here on."""
         self._closed = True
+        self.empty = False
         self._kept = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads that are whole now, in order. An empty payload is one of zero length."""
         if self._closed:
             return []
-        if not self._kept and len(data) > HEADER_BYTES:
-            length = int.from_bytes(data[:HEADER_BYTES], "big")
-            if length == len(data) - HEADER_BYTES and length <= self.max_frame_bytes:
-                return [data[HEADER_BYTES:]]
+        if self.is_one_frame(data):
+            return [data[HEADER_BYTES:]]
         self._kept += data
         payloads: list[bytes] = []
         start = 0
@@ -71,4 +77,10 @@ class FrameSplitter:
             self._needed = HEADER_BYTES
         if start:
             del kept[:start]
+        self.empty = not kept
         return payloads
+
+    def is_one_frame(self, data: bytes) -> bool:
+        """Whether these bytes are one whole frame that has a payload, and nothing was kept from before."""
+        length = len(data) - HEADER_BYTES
+        return self.empty and 0 < length <= self.max_frame_bytes and _length_of(data)[0] == length

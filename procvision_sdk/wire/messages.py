@@ -56,7 +56,7 @@ class RunnerHello(Message, kw_only=True, tag="hello"):
     heartbeat_grace_ms: int | None = None
 
 
-class SessionRef(Struct, kw_only=True, omit_defaults=True):
+class SessionRef(Struct, kw_only=True, omit_defaults=True, gc=False):
     """The session a call belongs to; `final` ends it after the call."""
 
     id: str
@@ -77,7 +77,7 @@ class CallFields(Struct, kw_only=True, omit_defaults=True):
     timeout_ms: int | None = None
 
 
-class Call(Message, kw_only=True, tag="call"):
+class Call(Message, kw_only=True, tag="call", gc=False):
     """One request to the algorithm. `phase` is one of `PHASES`."""
 
     TYPE: ClassVar[str] = "call"
@@ -143,7 +143,7 @@ class Shutdown(Message, kw_only=True, tag="shutdown"):
     status: str | None = None
 
 
-class Result(Message, kw_only=True, tag="result"):
+class Result(Message, kw_only=True, tag="result", gc=False):
     """The outcome of a call that ran to its end."""
 
     TYPE: ClassVar[str] = "result"
