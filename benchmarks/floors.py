@@ -57,7 +57,11 @@ def pipe(width: int = 0, height: int = 0, *, copied: bool = True) -> Iterator[On
             source = picture(width, height)
             name = segment.name
         peer = subprocess.Popen(
-            [sys.executable, str(PEER), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [sys.executable, str(PEER), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,  # as our host is: sessions share the processor as groups where others use it too
         )
         assert peer.stdin is not None
         assert peer.stdout is not None
