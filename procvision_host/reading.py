@@ -54,7 +54,13 @@ class Reader:
 
         `suspicious` while a vendor's code is at work: what is ready may be a file of its own.
         """
-        ready = self._poll(None if timeout_s is None else timeout_s * 1000 + 1)
+        try:
+            ready = self._poll(None if timeout_s is None else timeout_s * 1000 + 1)
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            _log.error("the algorithm interrupted the host between two calls, by a signal as a rule", exc_info=error)
+            return
         ends = self._ends
         if suspicious and ends.mend():
             self.descriptors_changed()

@@ -7,17 +7,18 @@ there is none. Only the thread that set the algorithm up calls it.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 from procvision_host.calls import CallChecker
 from procvision_host.images import Images
 from procvision_host.logs import HOST_LOGGER, LogContext
+from procvision_host.raised import error_of
 from procvision_host.sessions import Sessions
 from procvision_sdk.algorithm import BaseAlgorithm, Returned
-from procvision_sdk.errors import AlgorithmError, CallRefusedError, ErrorCode, FatalError
+from procvision_sdk.errors import CallRefusedError, ErrorCode, FatalError
 from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.plain import PlainValueError, plain
 from procvision_sdk.results import check_returned
@@ -67,8 +68,11 @@ class Worker:
         except CallRefusedError as refusal:
             return self._refusal(call, refusal)
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt included: the protocol says so
-            self.wants_replacing = isinstance(error, FatalError)
-            return self._raised(call, error)
+            # By its type: `isinstance` would ask the exception itself, which may raise.
+            self.wants_replacing = issubclass(type(error), FatalError)
+            with suppress(Exception):
+                _log.error("%s raised %s", phase, type(error).__name__, exc_info=error)
+            return error_of(call.request_id, error)
         finally:
             self._images.release()
             self._diagnostics.take()
@@ -109,7 +113,10 @@ class Worker:
         else:
             data["debug"] = debug = self._diagnostics.take()
         debug["latency_ms"] = int((perf_counter() - began) * 1e6) / 1e3
-        algorithm.on_step_finish(step_index, session, {"status": status, "message": answer.message, "data": data})
+        finish = algorithm.on_step_finish
+        if getattr(finish, "__func__", None) is not BaseAlgorithm.on_step_finish:
+            # A copy: what was checked goes out, whatever the algorithm does to what it is shown.
+            finish(step_index, session, {"status": status, "message": answer.message, "data": plain(data, "data")})
         if image is not None:
             image.still_valid()
         if self._images.failed_read is not None and status == "OK":
@@ -179,37 +186,6 @@ class Worker:
         _log.warning("call refused (%s, %s): %s", refusal.code, refusal.kind, refusal)
         return error_message(
             refusal.code, refusal.kind, str(refusal), request_id=call.request_id, retryable=refusal.retryable
-        )
-
-    @staticmethod
-    def _raised(call: Call, error: BaseException) -> Error:
-        """The answer to an exception, which may be of any kind and may itself fail to be shown."""
-        name = type(error).__name__
-        try:
-            _log.error("%s raised %s", call.phase, name, exc_info=error)
-            text = str(error).encode("utf-8", "replace").decode()
-        except Exception:  # noqa: BLE001 - an exception whose __str__ raises
-            text = ""
-        known = isinstance(error, AlgorithmError)
-        code = error.code if isinstance(error, AlgorithmError) else ErrorCode.UNKNOWN
-        kinds = {"RecoverableError": "recoverable", "GPUOutOfMemoryError": "gpu_out_of_memory", "FatalError": "fatal"}
-        kind = next((kinds[base.__name__] for base in type(error).__mro__ if base.__name__ in kinds), "program")
-        detail: dict[str, Any] = {"exception": name}
-        frames = traceback.extract_tb(error.__traceback__)
-        if frames:
-            detail["where"] = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}"
-        if isinstance(error, AlgorithmError) and error.detail is not None:
-            try:
-                detail["detail"] = plain(error.detail, "detail")
-            except PlainValueError:
-                detail["detail"] = repr(error.detail)[:1000]
-        return error_message(
-            str(code),
-            kind,
-            text or name if known else f"{name}: {text}",
-            request_id=call.request_id,
-            retryable=isinstance(error, AlgorithmError) and error.retryable,
-            detail=detail,
         )
 
 

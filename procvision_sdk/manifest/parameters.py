@@ -140,12 +140,13 @@ AnyParameter: TypeAlias = (
 class ParameterSchema:
     """The parameters of one step, ready to check a call's `user_params`."""
 
-    __slots__ = ("_by_key", "_defaults", "_required", "_step")
+    __slots__ = ("_by_key", "_defaults", "_rect_defaults", "_required", "_step")
 
     def __init__(self, step_index: int, parameters: Sequence[AnyParameter]) -> None:
         self._step = step_index
         self._by_key = {parameter.key: parameter for parameter in parameters}
         self._defaults = {p.key: p.default for p in parameters if p.default is not UNSET}
+        self._rect_defaults = {p.key: p.default for p in parameters if isinstance(p.default, dict)}
         self._required = tuple(p.key for p in parameters if p.required and p.default is UNSET)
 
     def completed(self, given: Mapping[str, Any] | None, size: Size) -> dict[str, Any]:
@@ -154,6 +155,8 @@ class ParameterSchema:
         Raises CallRefusedError (1006, kind `bad_parameter`) naming the parameter, the bound and the value.
         """
         completed = self._defaults.copy()
+        for key, rect in self._rect_defaults.items():
+            completed[key] = rect.copy()  # what an algorithm does to it is not the next call's affair
         if given:
             for key, value in given.items():
                 parameter = self._by_key.get(key)

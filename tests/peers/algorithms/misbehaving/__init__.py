@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from algorithms.misbehaving import deeds_of_failure, deeds_of_output, deeds_of_process, deeds_of_returning
+from algorithms.misbehaving import (
+    deeds_of_failure,
+    deeds_of_malice,
+    deeds_of_output,
+    deeds_of_process,
+    deeds_of_returning,
+)
 from procvision_sdk import BaseAlgorithm, Prepared
 
 DEEDS = {
     name.replace("_", "-"): function
-    for module in (deeds_of_failure, deeds_of_output, deeds_of_process, deeds_of_returning)
+    for module in (deeds_of_failure, deeds_of_malice, deeds_of_output, deeds_of_process, deeds_of_returning)
     for name, function in vars(module).items()
     if callable(function) and getattr(function, "__module__", None) == module.__name__
 }
@@ -18,6 +24,12 @@ class Misbehaving(BaseAlgorithm):
 
     def setup(self):
         self.kept = []
+        self.spoiling = []
+
+    def on_step_finish(self, step_index, session, result):
+        for spoil in self.spoiling:
+            spoil(result)
+        self.spoiling.clear()
 
     def teardown(self):
         self.logger.info("torn down")
