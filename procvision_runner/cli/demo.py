@@ -119,8 +119,9 @@ def _inspect_both(scene: Scene) -> tuple[Inspection, Inspection]:
     """Inspect both products in one host. Raises CommandError where there is no host to be had."""
     from procvision_runner import LaunchError, RunnerError
     from procvision_runner.cli.errors import CommandError, split_hint
-    from procvision_runner.cli.inspecting import inspect, launched
+    from procvision_runner.cli.inspecting import inspect
     from procvision_runner.cli.output import all_with_pictures
+    from procvision_runner.cli.stations import launched
 
     try:
         with launched(ALGORITHM) as station:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import msgspec
 from attrs import frozen
 
-from procvision_runner import RestartPolicy, RetryPolicy, SupervisorOptions
 from procvision_runner.cli.errors import usage_error
-from procvision_runner.cli.inspecting import Outcome, Request, Station, inspect
+from procvision_runner.cli.inspecting import Outcome, Request, inspect
+from procvision_runner.cli.stations import Station, several
 from procvision_runner.evaluation.evaluated import Evaluation
 from procvision_runner.evaluation.observations import Observation, Rules
 from procvision_runner.evaluation.sweeps import THRESHOLD, Sweep, measure
-from procvision_runner.pool import Pool
-from procvision_sdk.manifest.model import Manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from procvision_runner.datasets import Dataset, Sample
+    from procvision_sdk.manifest.model import Manifest
 
 
 @frozen(kw_only=True)
@@ -67,7 +65,7 @@ def evaluate_all(
     ``progress`` is given how many inspections there will be, and gives what is called after each. Raises RunnerError,
     and CommandError for a wrong parameter, step, product id or sweep.
     """
-    with hosts(plan.algorithm, jobs, len(dataset.samples)) as station:
+    with several(plan.algorithm, jobs) as station:
         by_parameter = sweep is not None and _is_parameter(station.manifest, plan.step_index, sweep.key)
         if sweep is not None and not by_parameter:
             _check_threshold_sweep(sweep, station.manifest)
@@ -114,20 +112,6 @@ def _check_threshold_sweep(sweep: Sweep, manifest: Manifest) -> None:
             good = False
         if not good:
             raise usage_error(f"--sweep {THRESHOLD}: {value} is no score, which lies within 0..1")
-
-
-@contextmanager
-def hosts(algorithm: str, jobs: int, pictures: int) -> Iterator[Station]:
-    """Launch so many hosts. Raises RunnerError.
-
-    A call is made once: what fails is to be counted, not mended. A host that dies is replaced, up to once a picture.
-    """
-    options = SupervisorOptions(
-        retry=RetryPolicy(retries=0),
-        restart=RestartPolicy(max_restarts=pictures, within_s=24 * 3600.0, max_delay_s=0.2),
-    )
-    with Pool(algorithm, hosts=jobs, options=options) as pool:
-        yield Station(pool, msgspec.convert(pool.info()["manifest"], Manifest))
 
 
 @frozen(kw_only=True)

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
 from attrs import frozen
 
-from procvision_runner import RetryPolicy, Runner, RunnerError, Supervisor, SupervisorOptions
-from procvision_runner.cli.errors import split_hint, usage_error
+from procvision_runner import RunnerError
+from procvision_runner.cli.errors import split_hint
 from procvision_runner.cli.params import parse_step_params
 from procvision_runner.cli.picture_files import Frame, PictureFile, PictureFileError, load
+from procvision_runner.cli.products import pid_of, steps_of
 from procvision_runner.cli.program import program
+from procvision_runner.cli.stations import Station, launched
 from procvision_runner.report.inspection import Inspection, LogLine
-from procvision_sdk.manifest.model import ANY_PID, Manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from procvision_runner import CallResult, InspectionSession
-    from procvision_runner.pool import Pool
-    from procvision_runner.report.live import LiveView
     from procvision_sdk.errors import ProcVisionError
     from procvision_sdk.manifest.model import Step
-
-KEPT_LOGS = 5000
-"""Of many inspections, so many of the last log records are kept."""
-UNNAMED_PRODUCT = "unnamed"
-"""The product id that is sent when none is given and the algorithm takes all."""
 
 
 @frozen(kw_only=True)
@@ -67,53 +59,6 @@ class Request:
         return shlex.join(words)
 
 
-@frozen
-class Station:
-    """A host that is ready, or several, and what the algorithm declares."""
-
-    runner: Runner | Supervisor | Pool
-    manifest: Manifest
-    start_ms: float | None = None
-    """How long the start took; None once it was told."""
-    kept_logs: Sequence[Mapping[str, Any]] = ()
-    """Where the log records of a host that may be replaced gather."""
-    view: LiveView | None = None
-    """Where an operator sees what happens to it: what else goes to the same terminal goes through it."""
-
-    @property
-    def logs(self) -> Sequence[Mapping[str, Any]]:
-        """The last log records."""
-        return self.runner.logs if isinstance(self.runner, Runner) else tuple(self.kept_logs)
-
-
-@contextmanager
-def launched(algorithm: str) -> Iterator[Station]:
-    """Launch a host and take it down again. Raises RunnerError."""
-    started = time.perf_counter()
-    with Runner(algorithm) as runner:
-        manifest = msgspec.convert(runner.info()["manifest"], Manifest)
-        yield Station(runner, manifest, _since(started))
-
-
-@contextmanager
-def kept_alive(algorithm: str, live: TextIO | None = None) -> Iterator[Station]:
-    """Launch a host that is replaced when it dies: the next picture has one again. Raises RunnerError.
-
-    A call is made once: a picture that kills the host is an ERROR, not tried until it goes well. ``live`` is where an
-    operator sees what happens to the host.
-    """
-    from procvision_runner.report.live import watching
-
-    logs: deque[Mapping[str, Any]] = deque(maxlen=KEPT_LOGS)
-    options = SupervisorOptions(retry=RetryPolicy(retries=0))
-    supervisor = Supervisor(algorithm, options=options, on_log=logs.append)
-    with ExitStack() as stack:
-        view = stack.enter_context(watching(supervisor, live)) if live is not None else None
-        stack.enter_context(supervisor)
-        manifest = msgspec.convert(supervisor.info()["manifest"], Manifest)
-        yield Station(supervisor, manifest, kept_logs=logs, view=view)
-
-
 @frozen(kw_only=True)
 class Outcome:
     """An inspection, and what a report on it doesn't show."""
@@ -125,13 +70,18 @@ class Outcome:
     """What kind of ERROR it is, in a word, with the error code."""
     debug: Mapping[str, Any] = MappingProxyType({})
     """What the algorithm published with its last answer."""
+    last_words: Sequence[Mapping[str, Any]] = ()
+    """The last log records of a host that an ERROR is about."""
 
     def with_logs(self, records: Sequence[Mapping[str, Any]], *, alone: bool = True) -> Inspection:
-        """Give the inspection with what was logged in its session and, where it was ``alone``, outside of any."""
-        sessions = (None, "", self.session_id) if alone else (self.session_id,)
+        """Give the inspection with what was logged in its session and, where it was ``alone``, outside of any.
+
+        Of many, one that ended a host has what that host said outside of any, too.
+        """
+        sessions = (None, "", self.session_id) if alone or self.last_words else (self.session_id,)
         lines = tuple(
             LogLine(str(record.get("level", "?")), str(record.get("message", "")))
-            for record in records
+            for record in (records if alone else self.last_words or records)
             if record.get("session_id") in sessions
         )
         return attrs.evolve(self.inspection, logs=lines)
@@ -204,8 +154,8 @@ class _Call:
     def __init__(self, station: Station, request: Request, size: tuple[int, int]) -> None:
         self._runner, self._request = station.runner, request
         manifest = station.manifest
-        self.steps = _steps(manifest, request.step_index)
-        self._pid = _pid(manifest, request.pid)
+        self.steps = steps_of(manifest, request.step_index)
+        self._pid = pid_of(manifest, request.pid)
         self._params = parse_step_params(manifest, [step.index for step in self.steps], request.params, size)
         self._version = manifest.version
         self._times = {} if station.start_ms is None else {"start": station.start_ms}
@@ -234,7 +184,9 @@ class _Call:
             else:
                 result = self._runner.execute(picture, final=final, **facts)
         finally:
-            self._times[phase if len(self.steps) == 1 else f"{phase} {step.index}"] = _since(started)
+            self._times[phase if len(self.steps) == 1 else f"{phase} {step.index}"] = (
+                time.perf_counter() - started
+            ) * 1000
         self._answers.append((step, result))
         return result.status == "OK"
 
@@ -324,38 +276,11 @@ def _failed(request: Request, error: ProcVisionError, **facts: Any) -> Outcome:
             **facts,
         }
     )
-    return Outcome(inspection=inspection, failure=f"{_kind(error)} {code}".rstrip())
+    last_words = getattr(error, "logs", ())
+    return Outcome(inspection=inspection, failure=f"{_kind(error)} {code}".rstrip(), last_words=last_words)
 
 
 def _kind(error: ProcVisionError) -> str:
     if isinstance(error, PictureFileError):
         return "unreadable picture"
     return str(getattr(error, "cause", "") or type(error).__name__).replace("_", " ")
-
-
-def _steps(manifest: Manifest, step_index: int | None) -> Sequence[Step]:
-    if step_index is None:
-        return sorted(manifest.steps, key=lambda step: step.index)
-    step = manifest.step(step_index)
-    if step is None:
-        known = ", ".join(str(step.index) for step in manifest.steps)
-        raise usage_error(f"{manifest.name} has no step {step_index}", f"it has {known}")
-    return [step]
-
-
-def _pid(manifest: Manifest, given: str | None) -> str:
-    """Give the product id to send: the given one, else the only one there is."""
-    declared = [pid for pid in manifest.supported_pids if pid != ANY_PID]
-    if given is not None:
-        if not manifest.supports(given):
-            raise usage_error(f"--pid {given}: {manifest.name} doesn't inspect it", f"it takes {', '.join(declared)}")
-        return given
-    if ANY_PID in manifest.supported_pids:
-        return UNNAMED_PRODUCT
-    if len(declared) > 1:
-        raise usage_error(f"{manifest.name} inspects several products", f"--pid with one of {', '.join(declared)}")
-    return declared[0]
-
-
-def _since(started: float) -> float:
-    return (time.perf_counter() - started) * 1000

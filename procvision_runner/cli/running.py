@@ -14,9 +14,10 @@ import click
 
 from procvision_runner import RunnerError
 from procvision_runner.cli.errors import CommandError, show_error, split_hint, usage_error
-from procvision_runner.cli.inspecting import Station, inspect, kept_alive
+from procvision_runner.cli.inspecting import inspect
 from procvision_runner.cli.picture_files import Frame
 from procvision_runner.cli.results import Results, Wanted
+from procvision_runner.cli.stations import Station, kept_alive
 from procvision_runner.following import Arrivals
 from procvision_runner.sourcecode import Look, code_roots, look_at
 

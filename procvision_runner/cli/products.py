@@ -1,0 +1,40 @@
+"""What an algorithm's manifest leaves to choose: the product, and the steps of its inspection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from procvision_runner.cli.errors import usage_error
+from procvision_sdk.manifest.model import ANY_PID
+
+if TYPE_CHECKING:
+    from procvision_sdk.manifest.model import Manifest, Step
+
+UNNAMED_PRODUCT = "unnamed"
+"""The product id that is sent when none is given and the algorithm takes all."""
+
+
+def steps_of(manifest: Manifest, step_index: int | None) -> Sequence[Step]:
+    """Give the one step that is wanted, or all in their order. Raises CommandError (exit status 64)."""
+    if step_index is None:
+        return sorted(manifest.steps, key=lambda step: step.index)
+    step = manifest.step(step_index)
+    if step is None:
+        known = ", ".join(str(step.index) for step in manifest.steps)
+        raise usage_error(f"{manifest.name} has no step {step_index}", f"it has {known}")
+    return [step]
+
+
+def pid_of(manifest: Manifest, given: str | None) -> str:
+    """Give the product id to send: the given one, else the only one there is. Raises CommandError (exit status 64)."""
+    declared = [pid for pid in manifest.supported_pids if pid != ANY_PID]
+    if given is not None:
+        if not manifest.supports(given):
+            raise usage_error(f"--pid {given}: {manifest.name} doesn't inspect it", f"it takes {', '.join(declared)}")
+        return given
+    if ANY_PID in manifest.supported_pids:
+        return UNNAMED_PRODUCT
+    if len(declared) > 1:
+        raise usage_error(f"{manifest.name} inspects several products", f"--pid with one of {', '.join(declared)}")
+    return declared[0]
