@@ -42,7 +42,7 @@ _MAP_POPULATE = getattr(mmap, "MAP_POPULATE", 0x8000)
 class Slot:
     """One segment."""
 
-    __slots__ = ("_descriptor", "_views", "capacity", "generation", "memory", "name")
+    __slots__ = ("_descriptor", "_views", "capacity", "described", "generation", "memory", "name")
 
     def __init__(self, capacity: int) -> None:
         pages = -(-capacity // mmap.PAGESIZE)
@@ -64,6 +64,8 @@ class Slot:
                 "hint: enlarge it, or lower max_slots (in a container: --shm-size)"
             ) from error
         self.generation = 0
+        self.described: tuple[Any, ...] | None = None
+        """What the header says beside the generation: it is written again only where that changes."""
         self._views: dict[tuple[int, int, str, int | None], Any] = {}
 
     def view(self, width: int, height: int, color_space: ColorSpace, bits: int | None = None) -> Pixels:
@@ -174,19 +176,12 @@ class Lease:
         crc = 0
         if self.encoding != "raw":
             crc = zlib.crc32(memoryview(slot.memory)[PAYLOAD_OFFSET : PAYLOAD_OFFSET + self.payload_bytes])
-        write_header(
-            slot.memory,
-            SlotHeader(
-                slot.generation,
-                self.width,
-                self.height,
-                self.color_space,
-                self.encoding,
-                self.payload_bytes,
-                crc,
-                bits=self.bits or 0,
-            ),
-        )
+        description = (self.width, self.height, self.color_space, self.encoding, self.payload_bytes, crc)
+        if (description, self.bits) == slot.described:
+            write_generation(slot.memory, slot.generation)
+        else:
+            slot.described = (description, self.bits)
+            write_header(slot.memory, SlotHeader(slot.generation, *description, bits=self.bits or 0))
         return slot_id(slot.name, slot.generation)
 
     def release(self) -> None:

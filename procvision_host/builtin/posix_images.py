@@ -17,11 +17,16 @@ from typing import TYPE_CHECKING
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.hookspecs import hookimpl
 from procvision_sdk.images.layout import (
+    GENERATION_BYTES,
+    MAX_GENERATION_DIGITS,
+    SCHEME,
     SlotHeader,
-    check_header,
+    check_description,
+    check_generation,
     parse_slot_id,
     read_generation,
     read_header,
+    split_header,
     stale,
 )
 from procvision_sdk.images.meta import ImageMeta
@@ -36,13 +41,16 @@ MAX_MAPPINGS = 64
 
 
 class _Mapping:
-    """One segment, mapped, with the last view of it."""
+    """One segment, mapped, with the last view of it, and what its header said when it was last read."""
 
-    __slots__ = ("length", "memory", "view", "view_key")
+    __slots__ = ("header", "length", "memory", "said", "view", "view_key")
 
     def __init__(self, memory: mmap.mmap, length: int) -> None:
         self.memory = memory
         self.length = length
+        self.said = (b"", b"")
+        """The header's bytes but for the generation, and what they mean: the next picture has the same as a rule."""
+        self.header: SlotHeader | None = None
         self.view: RgbArray | None = None
         self.view_key: tuple[int, int, str, int] | None = None
 
@@ -52,10 +60,10 @@ class PosixImage:
 
     __slots__ = ("_array", "_generation", "_header", "_mapping")
 
-    def __init__(self, mapping: _Mapping, header: SlotHeader, decoded: RgbArray | None) -> None:
+    def __init__(self, mapping: _Mapping, header: SlotHeader, generation: int, decoded: RgbArray | None) -> None:
         self._mapping = mapping
         self._header = header
-        self._generation = header.generation
+        self._generation = generation
         self._array = decoded
 
     def array(self) -> RgbArray:
@@ -87,25 +95,39 @@ class PosixImages:
     def __init__(self, max_mappings: int = MAX_MAPPINGS) -> None:
         self._max_mappings = max_mappings
         self._mappings: OrderedDict[str, _Mapping] = OrderedDict()
+        """By the ids' beginning, `shm:SEGMENT`."""
 
     def open(self, shared_mem_id: str, meta: ImageMeta) -> PosixImage:
         """The picture that an id names, checked against its slot's header and `meta`, decoded where it is encoded."""
-        segment, generation = parse_slot_id(shared_mem_id)
-        mapping = self._mappings.get(segment)
-        if mapping is None:
+        named, _, number = shared_mem_id.rpartition(":")
+        mapping = self._mappings.get(named)
+        if mapping is not None and len(number) <= MAX_GENERATION_DIGITS and number.isascii() and number.isdecimal():
+            # What comes before the generation was checked when the segment was mapped.
+            generation = int(number)
+        else:
+            segment, generation = parse_slot_id(shared_mem_id)
             mapping = self._map(segment)
-        header = read_header(mapping.memory, mapping.length)
-        check_header(header, generation, meta)
+        header = mapping.header
+        before, found, behind = split_header(mapping.memory)
+        check_generation(generation, found)
+        if header is None or (before, behind) != mapping.said:
+            # Read from a copy: what is checked is what is used, whatever is written meanwhile.
+            header = read_header(before + bytes(GENERATION_BYTES) + behind, mapping.length)
+            mapping.header, mapping.said = header, (before, behind)
+        check_description(header, meta)
         if header.encoding != "raw":
-            return PosixImage(mapping, header, self._decoded(mapping, header, meta))
+            return PosixImage(mapping, header, generation, self._decoded(mapping, header, meta))
         if header.bits > 8:
             from procvision_sdk.images.view import deep_rgb
 
             memory, offset = memoryview(mapping.memory), header.payload_offset
             return PosixImage(
-                mapping, header, deep_rgb(memory, meta.width, meta.height, meta.color_space, header.bits, offset)
+                mapping,
+                header,
+                generation,
+                deep_rgb(memory, meta.width, meta.height, meta.color_space, header.bits, offset),
             )
-        return PosixImage(mapping, header, None)
+        return PosixImage(mapping, header, generation, None)
 
     def close(self) -> None:
         """Forgets the mappings; one that an algorithm still has a view of goes with that view."""
@@ -120,10 +142,12 @@ class PosixImages:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
                 raise _unreadable(segment, "is empty or no segment of shared memory")
-            mapping = _Mapping(mmap.mmap(descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ), status.st_size)
+            memory = mmap.mmap(descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ)
+            read_header(memory, status.st_size)  # raises for what is no slot: none of that is kept
+            mapping = _Mapping(memory, status.st_size)
         finally:
             os.close(descriptor)
-        self._mappings[segment] = mapping
+        self._mappings[f"{SCHEME}:{segment}"] = mapping
         if len(self._mappings) > self._max_mappings:
             self._mappings.popitem(last=False)
         return mapping

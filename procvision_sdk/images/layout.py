@@ -41,6 +41,8 @@ PAYLOAD_OFFSET = 4096
 SCHEME = "shm"
 MAX_ID_LENGTH = 128
 MAX_SEGMENT_NAME_LENGTH = 64
+MAX_GENERATION_DIGITS = 20
+GENERATION_BYTES = 8
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 COLOR_CODES: Mapping[str, int] = {"RGB": 1, "BGR": 2, "MONO": 3}
@@ -53,6 +55,7 @@ WritableBuffer: TypeAlias = bytearray | memoryview | mmap.mmap
 
 _HEADER = struct.Struct("<8sHBBIQIIQIB19x")
 _GENERATION = struct.Struct("<Q")
+_SPLIT = struct.Struct("<16sQ40s")
 _GENERATION_OFFSET = 16
 
 
@@ -86,7 +89,7 @@ def parse_slot_id(shared_mem_id: str) -> tuple[str, int]:
                 scheme == SCHEME
                 and 0 < len(segment) <= MAX_SEGMENT_NAME_LENGTH
                 and _NAME_CHARACTERS.issuperset(segment)
-                and 0 < len(generation) <= 20
+                and 0 < len(generation) <= MAX_GENERATION_DIGITS
                 and generation.isascii()
                 and generation.isdecimal()
             ):
@@ -129,6 +132,12 @@ def write_generation(buffer: WritableBuffer, generation: int) -> None:
     _GENERATION.pack_into(buffer, _GENERATION_OFFSET, generation)
 
 
+def split_header(buffer: ReadableBuffer) -> tuple[bytes, int, bytes]:
+    """A header's generation, and what stands before and behind it: the same bytes say the same."""
+    before, generation, behind = _SPLIT.unpack_from(buffer, 0)
+    return before, generation, behind
+
+
 def read_header(buffer: ReadableBuffer, segment_bytes: int) -> SlotHeader:
     """The header of a segment of `segment_bytes`, with every claim held against that size.
 
@@ -157,8 +166,18 @@ def check_header(header: SlotHeader, generation: int, meta: ImageMeta) -> None:
 
     Raises CallRefusedError (1002) of kind `stale_image`, `image_mismatch` or `slot_overrun`.
     """
-    if header.generation != generation or generation % 2:
-        raise stale(generation, header.generation)
+    check_generation(generation, header.generation)
+    check_description(header, meta)
+
+
+def check_generation(asked: int, found: int) -> None:
+    """Raises CallRefusedError (1002, kind `stale_image`) unless the slot holds the picture that a call names."""
+    if found != asked or asked % 2:
+        raise stale(asked, found)
+
+
+def check_description(header: SlotHeader, meta: ImageMeta) -> None:
+    """Holds everything but the generation against the call. Raises as `check_header`."""
     if (
         header.width != meta.width
         or header.height != meta.height
