@@ -15,13 +15,21 @@ class EndKind(StrEnum):
     """A word for each way in which a host can end."""
 
     EXITED = "exited"
+    """By itself, with an exit status."""
     CRASHED = "crashed"
+    """By a signal that was not the runner's."""
     OUT_OF_MEMORY = "out_of_memory"
+    """By the kernel's hand, by its own last words, or because its tree took more than it may."""
     TIMEOUT = "timeout"
+    """Ended: a call was not over in its time, nor in its grace."""
     UNRESPONSIVE = "unresponsive"
+    """Ended: as many pongs were missed as are allowed."""
     PROTOCOL_VIOLATION = "protocol_violation"
+    """Ended: its frames can't be followed any more."""
     NOT_READING = "not_reading"
+    """Ended: it didn't take a call from its stdin in the call's time."""
     STOPPED = "stopped"
+    """By the runner, on purpose: a stop, a swap, or a replacement."""
 
 
 @attrs.frozen

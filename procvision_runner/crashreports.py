@@ -56,7 +56,7 @@ class CrashReports:
             folder.mkdir(parents=True)
             self._fill(folder, incident)
             self._drop_oldest()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a host told: a report that fails stops no line
             _log.warning("the crash report %s can't be written: %s", folder, error)
             return None
         return folder

@@ -37,6 +37,7 @@ class ResourceLimits:
     cpu_s: int | None = attrs.field(default=None, validator=_positive)
     """CPU time of a process in its whole life: for trials, a host that runs for months uses it up."""
     open_files: int | None = attrs.field(default=None, validator=_positive)
+    """Descriptors of each process: what leaks them ends before the machine has none left."""
     processes: int | None = attrs.field(default=None, validator=_positive)
     """The kernel counts all processes and threads of the user, and doesn't hold root to it."""
     core_bytes: int | None = attrs.field(default=0, validator=_not_negative)
@@ -98,7 +99,9 @@ class EnvironmentPolicy:
     """An allow-list: tokens and passwords of the platform's own don't reach a vendor's code by accident."""
 
     names: frozenset[str] = attrs.field(default=ALLOWED_NAMES, converter=frozenset)
+    """Variables that are passed on if they are set."""
     prefixes: tuple[str, ...] = ALLOWED_PREFIXES
+    """So are all that begin with one of these."""
     extra: Mapping[str, str] = attrs.field(factory=dict)
     """Set whatever the runner's own environment says."""
 

@@ -15,6 +15,23 @@ import attrs
 
 from procvision_runner.process import tree
 
+COUNTERS = {
+    "calls": "calls that have ended, however",
+    "calls_OUTCOME": "by outcome: OK, NG, ERROR, or a cause",
+    "retries": "attempts that failed and were followed by another",
+    "restarts": "hosts that took the place of one that was lost",
+    "hosts_CAUSE": "hosts that ended, by cause",
+    "failed_launches": "hosts that never became ready",
+    "broken": "how often it was given up",
+    "missed_pongs": "pings without an answer in time",
+    "violations": "broken rules of the wire",
+    "unexpected_answers": "late, doubled and invented answers",
+    "sessions_lost": "sessions whose host was lost, with their state",
+    "swaps": "swaps that took place",
+    "failed_swaps": "swaps that were refused",
+    "crash_reports": "folders that were written",
+}
+"""What is counted; a capital word stands for one of several."""
 KEPT_LATENCIES = 1024
 """Percentiles are of so many last calls of a phase: a p99 stands on ten of them."""
 

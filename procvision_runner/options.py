@@ -29,16 +29,19 @@ class RunnerOptions:
     ready_timeout_s: float = attrs.field(default=120.0, validator=_positive)
     """From the hello to the end of `setup()`: models of some gigabytes are loaded in it."""
     pre_timeout_s: float = attrs.field(default=10.0, validator=_positive)
+    """The project's: a `pre` that learns from one picture. A call's `timeout_s` goes before it."""
     execute_timeout_s: float = attrs.field(default=30.0, validator=_positive)
+    """The project's: the slowest inspection that a line waits for. A call's `timeout_s` goes before it."""
     shutdown_timeout_s: float = attrs.field(default=5.0, validator=_positive)
     """The ladder's first step: longer than the 3 s that a host gives its running call."""
     terminate_timeout_s: float = attrs.field(default=3.0, validator=_positive)
     """Its second step, from SIGTERM to SIGKILL."""
     heartbeat: HeartbeatPolicy | None = attrs.field(factory=HeartbeatPolicy)
-    """None sends no pings."""
+    """The protocol's: every 5 s, answered within 2 s, two misses. None sends no pings."""
     max_in_flight: int = attrs.field(default=DEFAULT_MAX_PENDING, validator=attrs.validators.ge(1))
     """Calls sent ahead of their answers; a host takes 4 by default."""
     max_frame_bytes: int = attrs.field(default=DEFAULT_MAX_FRAME_BYTES, validator=attrs.validators.ge(1024))
+    """The protocol's: what a host may send at once, checked before anything is allocated for it."""
     max_slots: int = attrs.field(default=8, validator=attrs.validators.ge(1))
     """Slots of shared memory; they are made as they are needed."""
     slot_timeout_s: float = attrs.field(default=30.0, validator=_positive)
@@ -56,8 +59,11 @@ class SupervisorOptions:
     """How a supervisor keeps its host, on top of how a runner treats it."""
 
     runner: RunnerOptions = attrs.field(factory=RunnerOptions)
+    """How each host is treated: timeouts, heartbeat, slots."""
     restart: RestartPolicy = attrs.field(factory=RestartPolicy)
+    """When a host that ended is followed by another."""
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)
+    """When a call without a result is made again."""
     depth: int = attrs.field(default=2, validator=attrs.validators.ge(1))
     """Calls in a host at once: one is inspected while the next waits in its pipe, so the host is never idle."""
     cancel_grace_s: float = attrs.field(default=2.0, validator=attrs.validators.ge(0))
@@ -74,9 +80,10 @@ class SupervisorOptions:
     sessions_outlive_host: bool = False
     """True with a session store outside the host: then any host can go on with any session."""
     limits: ResourceLimits = attrs.field(factory=ResourceLimits)
+    """What a host may use."""
     environment: EnvironmentPolicy = attrs.field(factory=EnvironmentPolicy)
     """Used unless `runner.environment` says exactly what the host gets."""
-    crash_folder: Path | None = None
+    crash_folder: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     """Where incidents are reported, a folder each; None keeps none."""
     max_crash_reports: int = attrs.field(default=50, validator=attrs.validators.ge(1))
     """The oldest go: a report takes some hundred kilobytes at the most."""

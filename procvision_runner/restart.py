@@ -48,10 +48,13 @@ class RestartPolicy:
     max_restarts: int = attrs.field(default=3, validator=attrs.validators.ge(0))
     """So many within `within_s`, the next is refused: Erlang's supervisors count so, the numbers are the project's."""
     within_s: float = attrs.field(default=60.0, validator=attrs.validators.gt(0))
+    """What lies longer back doesn't count."""
     first_delay_s: float = attrs.field(default=0.1, validator=attrs.validators.ge(0))
     """A process that was killed by mistake is back at once; devices get a moment to be freed."""
     factor: float = attrs.field(default=2.0, validator=attrs.validators.ge(1))
+    """Each further restart within the window waits so many times longer: what fails again needs longer to mend."""
     max_delay_s: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
+    """No wait is longer: the line stands meanwhile."""
     max_failed_launches: int = attrs.field(default=2, validator=attrs.validators.ge(1))
     """In a row, of a host that ran before: a boot failure is no crash, more tries only hide it. One try more than
     none, since a machine that was too busy for a host's start is not broken."""

@@ -10,11 +10,17 @@ class SupervisorState(StrEnum):
     """What a supervisor is at."""
 
     NEW = "new"
+    """`start` wasn't called yet."""
     STARTING = "starting"
+    """The first host is launched and set up."""
     READY = "ready"
+    """A host takes calls."""
     RESTARTING = "restarting"
+    """The host was lost, or is about to be; calls wait for the next."""
     BROKEN = "broken"
+    """Given up: every call gets a BrokenError, until `reset` or a swap."""
     STOPPED = "stopped"
+    """For good."""
 
 
 class Standing:

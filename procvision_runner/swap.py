@@ -152,7 +152,9 @@ def _by_the_old(supervisor: Supervisor, golden: GoldenPicture) -> CallResult:
 def _by(supervisor: Supervisor, host: Host, golden: GoldenPicture) -> CallResult:
     session = InspectionSession(new_session_id(), dict(golden.context))
     if golden.reference is not None:
-        _call(supervisor, host, "pre", golden.reference, golden, session)
+        prepared = _call(supervisor, host, "pre", golden.reference, golden, session)
+        if prepared.status != "OK":
+            raise SwapError(f"the new version can't learn {golden.name!r}'s reference: {prepared.message}")
     return _call(supervisor, host, "execute", golden.image, golden, session)
 
 

@@ -15,8 +15,11 @@ class HeartbeatPolicy:
     """The protocol's defaults: a ping every 5 s, answered within 2 s, two misses."""
 
     interval_s: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
+    """From one pong to the next ping."""
     grace_s: float = attrs.field(default=2.0, validator=attrs.validators.gt(0))
+    """How long a pong may take; a host of ours needs 0.1 s, whatever its algorithm does."""
     misses_allowed: int = attrs.field(default=2, validator=attrs.validators.ge(1))
+    """So many in a row and the host counts as unresponsive: one alone may be the machine's fault."""
 
 
 class Heartbeat:

@@ -22,13 +22,16 @@ def test_the_tutorial_works_from_nothing(tmp_path: Path) -> None:
 
 
 HOW_TOS = (
+    "asyncio",
     "camera",
     "check-your-package",
     "evaluate",
+    "hot-swap",
     "keep-sessions",
     "log",
     "run-pictures",
     "session-state",
+    "supervise",
     "test-your-host",
     "write-a-session-store",
 )

@@ -1,0 +1,152 @@
+"""Writes the generated regions of the supervision's reference: `python docs/supervision.py`, or `--check` to compare.
+
+Everything in them stands in the code: fields, defaults and causes, and in the docstrings what they mean. A field, a
+member or an event without a docstring is a KeyError, and so a failing test.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from procvision_runner import errors, events
+from procvision_runner.causes import EndKind
+from procvision_runner.limits import EnvironmentPolicy, ResourceLimits
+from procvision_runner.metrics import COUNTERS
+from procvision_runner.options import RunnerOptions, SupervisorOptions
+from procvision_runner.restart import RestartPolicy
+from procvision_runner.retry import RetryPolicy
+from procvision_runner.standing import SupervisorState
+from procvision_sdk.wire.heartbeat import HeartbeatPolicy
+
+REFERENCE = Path(__file__).parent / "reference" / "supervision.md"
+REGION = re.compile(r"(<!-- begin generated: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- end generated -->)", re.DOTALL)
+POLICIES = (
+    SupervisorOptions,
+    RestartPolicy,
+    RetryPolicy,
+    RunnerOptions,
+    HeartbeatPolicy,
+    ResourceLimits,
+    EnvironmentPolicy,
+)
+
+
+def docstrings(cls: type[Any]) -> dict[str, str]:
+    """What stands below each field of a class, or member of an enumeration."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for statement, text in itertools.pairwise(definition.body):
+        target = getattr(statement, "target", None) or next(iter(getattr(statement, "targets", [])), None)
+        if isinstance(target, ast.Name) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            found[target.id] = str(text.value.value)
+    return found
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
+
+
+def _first(cls: type[Any]) -> str:
+    return (inspect.getdoc(cls) or "").split("\n\n")[0]
+
+
+def policies() -> str:
+    """Each policy under a heading of its own."""
+    sections = []
+    for cls in POLICIES:
+        told = docstrings(cls)
+        rows = [(f"`{field.name}`", _default(field), told[field.name]) for field in attrs.fields(cls)]
+        sections.append(f"### {cls.__name__}\n\n{_first(cls)}\n\n{table(('field', 'default', 'what, and why'), rows)}")
+    return "\n\n".join(sections)
+
+
+def _default(field: Any) -> str:
+    default = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        made = default.factory()
+        return f"[`{type(made).__name__}()`](#{type(made).__name__.lower()})" if attrs.has(type(made)) else "`{}`"
+    if isinstance(default, (frozenset, tuple)) and default:
+        return ", ".join(f"`{name}`" for name in sorted(default))
+    return f"`{default!r}`"
+
+
+def event_table() -> str:
+    """Every event with its fields."""
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Event)]
+    common = {field.name for field in attrs.fields(events.Event)}
+    rows = []
+    for kind in kinds:
+        if kind not in {events.Event, events.HostEvent}:
+            fields = ", ".join(f"`{field.name}`" for field in attrs.fields(kind) if field.name not in common)
+            rows.append((f"`{kind.NAME}`", f"`{kind.__name__}`", fields, _first(kind)))
+    return table(("event", "class", "fields", "meaning"), rows)
+
+
+def error_table() -> str:
+    """What a call, a launch or a swap can raise."""
+    rows = []
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, errors.RunnerError) and kind is not errors.RunnerError:
+            if not issubclass(kind, errors.CallError):
+                rows.append((f"`{kind.__name__}`", "", "", _first(kind)))
+            elif kind is not errors.CallError:
+                own = kind in {errors.CallFailedError, errors.HostDiedError}
+                cause = "its `kind`" if kind is errors.CallFailedError else "the host's end, see below"
+                retried = "as the host says" if kind is errors.CallFailedError else "yes" if kind.retryable else "no"
+                if kind is errors.CallTimeoutError:
+                    retried = "if the policy says so"
+                rows.append((f"`{kind.__name__}`", cause if own else f"`{kind.cause}`", retried, _first(kind)))
+    return table(("error", "`cause`", "tried again", "meaning"), rows)
+
+
+def members(cls: type[StrEnum]) -> Callable[[], str]:
+    """An enumeration's table."""
+    return lambda: table(("", "meaning"), ((f"`{member}`", docstrings(cls)[member.name]) for member in cls))
+
+
+REGIONS: dict[str, Callable[[], str]] = {
+    "states": members(SupervisorState),
+    "events": event_table,
+    "errors": error_table,
+    "ends": members(EndKind),
+    "policies": policies,
+    "counters": lambda: table(("counter", "counts"), ((f"`{name}`", text) for name, text in COUNTERS.items())),
+}
+
+
+def generated(page: str) -> str:
+    """The page with every region written anew."""
+    return REGION.sub(lambda found: f"{found[1]}{REGIONS[found['name']]()}\n{found[4]}", page)
+
+
+def main() -> int:
+    """Writes the page, or with --check says whether it is up to date."""
+    page = REFERENCE.read_text("utf-8")
+    new = generated(page)
+    if "--check" in sys.argv[1:]:
+        return int(new != page)
+    REFERENCE.write_text(new, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
