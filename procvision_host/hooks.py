@@ -20,6 +20,7 @@ from procvision_host.hookchoice import (
     IsolationPolicy,
     MissingValueError,
 )
+from procvision_host.hookshape import problems
 from procvision_host.isolation import Isolation, Observer
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk import hookspecs
@@ -86,6 +87,11 @@ class Hooks:
             row = attrs.evolve(row, chosen_by=choice.refused[name])
             self.rows.append(attrs.evolve(row, reason=f"refused by {row.chosen_by}"))
             return
+        if any(other.name == name for other in self.rows):
+            # Neither the one before is touched nor what was said of it.
+            self._log.error("there is another hook plugin %r: that of %s is left out", name, row.entry_point)
+            self.rows.append(attrs.evolve(row, error=f"there is another hook plugin {name!r}: this one is left out"))
+            return
         try:
             self._register(row, load)
         except MissingValueError as missing:
@@ -102,14 +108,12 @@ class Hooks:
             self.rows.append(attrs.evolve(row, error=error))
 
     def _register(self, row: HookRow, load: Callable[[], Any]) -> None:
-        if any(other.name == row.name for other in self.rows):
-            raise HookPluginError(f"there is another hook plugin {row.name!r}: it is left out")
         plugin = load()
         if inspect.isclass(plugin):
             plugin = plugin()
-        misspelt = _misspelt(plugin)
-        if misspelt:
-            raise HookPluginError(f"it implements {', '.join(misspelt)}: there is no such hook")
+        found = problems(plugin)
+        if found:
+            raise HookPluginError("; ".join(found))
         self._manager.register(plugin, row.name)
         options = self._options(row.name)
         values, policy = self._choice.values(row.name, options)
@@ -221,16 +225,6 @@ def _installed(entry_point: EntryPoint) -> HookRow:
         active=False,
         chosen_by="installed",
     )
-
-
-def _misspelt(plugin: object) -> list[str]:
-    """The names of implementations that fit no specification; pluggy would accept and never call them."""
-    marker = f"{hookspecs.PROJECT}_impl"
-    return [
-        name
-        for name in dir(plugin)
-        if hasattr(inspect.getattr_static(plugin, name, None), marker) and name not in hookspecs.SORTS
-    ]
 
 
 def _with_known_arguments(implementation: Any) -> Callable[..., Any]:

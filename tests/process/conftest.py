@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +14,7 @@ PEERS = str(Path(__file__).parents[1] / "peers")
 if PEERS not in sys.path:
     sys.path.append(PEERS)
 
+from hooking import GROUP  # noqa: E402
 from launching import Gate, Launch  # noqa: E402
 from peer_plugins import ALGORITHMS, environment, install  # noqa: E402
 from wire_client import WireClient  # noqa: E402
@@ -61,3 +62,26 @@ def lasting_host(peer_environment: dict[str, str]) -> Iterator[WireClient]:
 def gate(tmp_path: Path) -> Gate:
     """Lets an algorithm go on that waits."""
     return Gate(tmp_path / "gate")
+
+
+@pytest.fixture
+def installed_hooks(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Installs hook plugins for one test and gives the environment in which a host finds them."""
+
+    def put(members: dict[str, str], **more: str) -> dict[str, str]:
+        folder = install(tmp_path / "hooks", "peer-hooks", {GROUP: members})
+        return {"PYTHONPATH": f"{folder}:{environment()['PYTHONPATH']}", **more}
+
+    return put
+
+
+@pytest.fixture
+def start(launch: Launch, installed_hooks: Callable[..., dict[str, str]]) -> Callable[..., WireClient]:
+    """Starts a host that finds these hook plugins beside the peer algorithms."""
+
+    def begin(members: dict[str, str], name: str, *options: str, **more: str) -> WireClient:
+        added = installed_hooks(members, **more)
+        path = f"{added['PYTHONPATH']}:{launch.environment['PYTHONPATH']}"
+        return launch(name, *options, environment={**added, "PYTHONPATH": path})
+
+    return begin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from procvision_sdk.hookspecs import HookOption, hookimpl
 
@@ -17,6 +18,24 @@ class Misspelt:
     @hookimpl
     def procvision_call_finnished(self, call):
         raise AssertionError
+
+
+class Async:
+    @hookimpl
+    async def procvision_call_finished(self):
+        raise AssertionError
+
+
+class Generator:
+    @hookimpl
+    def procvision_call_finished(self):
+        yield
+
+
+class WrapsOthers:
+    @hookimpl(wrapper=True)
+    def procvision_call_finished(self):
+        return (yield)
 
 
 class RaisesInConfigure:
@@ -82,6 +101,36 @@ class HoldsCallsUp:
     def procvision_around_call(self):
         time.sleep(0.08)
         yield
+
+
+class Waits:
+    """Until a file is there; and notes beside it what it has seen."""
+
+    @hookimpl
+    def procvision_options(self):
+        return [HookOption("gate", str), HookOption("part", str, choices=("observer", "wrapper"))]
+
+    @hookimpl
+    def procvision_configure(self, values):
+        self._gate = Path(values["gate"])
+        self._part = values["part"]
+
+    @hookimpl
+    def procvision_around_call(self):
+        yield
+        self._wait("wrapper")
+
+    @hookimpl
+    def procvision_call_finished(self):
+        self._wait("observer")
+        with self._gate.with_suffix(".seen").open("a") as file:
+            file.write("call\n")
+
+    def _wait(self, part):
+        if part == self._part:
+            self._gate.with_suffix(".waiting").touch()
+            while not self._gate.exists():
+                time.sleep(0.005)
 
 
 class YieldsTwice:
