@@ -56,9 +56,10 @@ def call_record(
     """One answered call, from what `procvision_call_finished` is given.
 
     `timestamp_ms` is when the answer was written, `elapsed_ms` the time of the call in the host. `data` is the
-    answer's, without `debug`; the context is the session's. What isn't known is null and never left out.
+    answer's, without `debug`, and empty for `info`, which tells the manifest every time; the context is the session's.
+    What isn't known is null and never left out.
     """
-    data = dict(answer.get("data") or {})
+    data = dict(answer.get("data") or {}) if call.get("phase") != "info" else {}
     data.pop("debug", None)
     failed = answer.get("status") != "OK"
     return {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from procvision_sdk.images.view import RgbArray
 
 Put = Callable[[bytes, ImageMeta], str]
-SIZES = ((1, 1), (3, 2), (97, 61), (640, 480))
+SIZES = ((1, 1), (3, 2), (97, 61), (160, 120))
 """Width and height: the smallest, odd ones, and more than a page."""
 BAD_RESTS = (
     *("", "/", "..", "../../etc/passwd", "/etc/passwd", "/proc/self/environ"),

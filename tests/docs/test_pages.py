@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -27,12 +31,17 @@ HOW_TOS = (
     "check-your-package",
     "evaluate",
     "hot-swap",
+    "images-from-elsewhere",
     "keep-sessions",
     "log",
+    "log-results",
+    "metrics",
     "run-pictures",
     "session-state",
     "supervise",
     "test-your-host",
+    "traces",
+    "write-a-hook-plugin",
     "write-a-session-store",
 )
 
@@ -41,3 +50,27 @@ HOW_TOS = (
 def test_a_how_to_works(page: str, tmp_path: Path) -> None:
     """Its files are written, its commands run, and print what it says."""
     assert follow(f"how-to/{page}.md", tmp_path, own_environment(BIN)) >= 1
+
+
+@pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto isn't installed: apt-get install mosquitto")
+def test_the_how_to_of_mqtt_works(tmp_path: Path) -> None:
+    """With a broker on a port that nobody else has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = tmp_path / "mqtt.md"
+    page.write_text((DOCS / "how-to" / "mqtt.md").read_text("utf-8").replace("127.0.0.1:1883", f"127.0.0.1:{port}"))
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    with subprocess.Popen(["mosquitto", "-c", str(config)], stderr=subprocess.DEVNULL) as broker:
+        try:
+            while broker.poll() is None and not _listens(port):
+                time.sleep(0.05)
+            assert follow(str(page), tmp_path, own_environment(BIN)) == 1
+        finally:
+            broker.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
