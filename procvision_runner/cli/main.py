@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "init": "procvision_runner.cli.init:init",
         "package": "procvision_runner.cli.package:package",
         "run": "procvision_runner.cli.run:run",
+        "train": "procvision_runner.cli.train:train",
         "validate": "procvision_runner.cli.validate:validate",
     }
 )

@@ -28,7 +28,17 @@ def parse_params(manifest: Manifest, step_index: int, pairs: Iterable[str], size
     if step is None:
         known = ", ".join(str(step.index) for step in manifest.steps)
         raise usage_error(f"{manifest.name} has no step {step_index}", f"it has {known}")
-    by_key: dict[str, Parameter] = {parameter.key: parameter for parameter in step.params}
+    return read_params(step.params, pairs, f"{manifest.name} has no such parameter in step {step_index}", size)
+
+
+def read_params(
+    parameters: Iterable[Parameter], pairs: Iterable[str], unknown: str, size: tuple[int, int] | None
+) -> dict[str, Any]:
+    """Give values from ``key=value`` texts, held against their parameters; ``unknown`` says that there is none.
+
+    Raises CommandError (exit status 64) naming the parameter, the bound and the value.
+    """
+    by_key = {parameter.key: parameter for parameter in parameters}
     params: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -36,10 +46,7 @@ def parse_params(manifest: Manifest, step_index: int, pairs: Iterable[str], size
             raise usage_error(f"--param {pair!r} has no value", "--param key=value")
         parameter = by_key.get(key)
         if parameter is None:
-            raise usage_error(
-                f"--param {key}: {manifest.name} has no such parameter in step {step_index}",
-                f"it has {', '.join(by_key) or 'none'}",
-            )
+            raise usage_error(f"--param {key}: {unknown}", f"it has {', '.join(by_key) or 'none'}")
         kind = str(parameter.__struct_config__.tag)
         value = _READERS[kind](text)
         problem = parameter.problem(value, size)

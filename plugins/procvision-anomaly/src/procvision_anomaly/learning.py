@@ -1,0 +1,141 @@
+"""From good pictures to a model. What counts as usual, and the threshold, come from pictures held out of learning."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import attrs
+import numpy as np
+
+from procvision_anomaly.errors import NotInspectableError
+from procvision_anomaly.features import KINDS, Floats, Rgb, described, scaled, working
+from procvision_anomaly.memory import MAX_CANDIDATES, Memory, Places, remembered, some_places
+from procvision_anomaly.model import LEAST_SIDE_PX, Facts, Key, Layout, Model, Threshold, fused, maps
+
+LEAST_PICTURES = 5
+FOLDS = 4
+_LEAST_CONTRAST = 0.004
+"""One grey value of 256: a picture with less shows no surface."""
+_POSITION_WEIGHT = 60.0
+"""Of `aligned`: a sixtieth of the picture's width counts as much as one whitened value."""
+
+Progress = Callable[[float, str], None]
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """How to learn."""
+
+    pids: tuple[str, ...] = ("*",)
+    layout: Layout = "texture"
+    working_px: int = 640
+    quantile: float = 1.0
+    margin: float = 0.1
+    seed: int = 0
+
+
+@attrs.frozen(eq=False)
+class GoodPicture:
+    """A picture to learn from: H x W x 3 RGB, its file's name and hash."""
+
+    name: str
+    sha256: str
+    pixels: Rgb
+
+
+def learnt(pictures: Sequence[GoodPicture], settings: Settings, progress: Progress) -> Model:
+    """The model of these pictures. Raises NotInspectableError where they can't be learnt from."""
+    width, height = _common_size(pictures)
+    seen = [working(one.pixels, settings.working_px) for one in pictures]
+    contrasts = [float(one[..., 0].std()) for one in seen]
+    least = int(np.argmin(contrasts))
+    if contrasts[least] < _LEAST_CONTRAST:
+        raise NotInspectableError(
+            f"{pictures[least].name} has a contrast of {contrasts[least]:.4f}, at least {_LEAST_CONTRAST} is asked for",
+            hint="take out what shows no surface",
+        )
+    rng = np.random.default_rng(settings.seed)
+    weight = _POSITION_WEIGHT if settings.layout == "aligned" else 0.0
+    rounds = _folds(len(seen))
+    held_out: list[dict[Key, Floats]] = []
+    for number, held in enumerate(rounds):
+        progress(number / (len(rounds) + 1), f"fold {number + 1} of {len(rounds)}")
+        rest = [one for index, one in enumerate(seen) if index not in held]
+        memories = _memories(rest, weight, rng)
+        held_out += [maps(seen[index], memories) for index in held]
+    usual = _usual(held_out)
+    scores = [float(fused({key: one / usual[key] for key, one in found.items()}).max()) for found in held_out]
+    progress(len(rounds) / (len(rounds) + 1), "all pictures")
+    memories = {key: attrs.evolve(one, usual=usual[key]) for key, one in _memories(seen, weight, rng).items()}
+    threshold = Threshold(
+        float(np.quantile(scores, settings.quantile)) * (1 + settings.margin),
+        settings.quantile,
+        settings.margin,
+        len(rounds),
+        [round(score, 6) for score in scores],
+    )
+    facts = Facts(
+        width=width,
+        height=height,
+        working_px=settings.working_px,
+        layout=settings.layout,
+        pids=list(settings.pids),
+        pictures=len(pictures),
+        training_sha256=hashlib.sha256("".join(sorted(one.sha256 for one in pictures)).encode()).hexdigest(),
+        least_contrast=min(contrasts),
+        seed=settings.seed,
+        threshold=threshold,
+    )
+    return Model(facts, memories)
+
+
+def _common_size(pictures: Sequence[GoodPicture]) -> tuple[int, int]:
+    if len(pictures) < LEAST_PICTURES:
+        raise NotInspectableError(
+            f"{len(pictures)} pictures are too few, at least {LEAST_PICTURES} are asked for",
+            hint="20 to 50 that show all that may vary make a good model",
+        )
+    first = pictures[0]
+    height, width = first.pixels.shape[:2]
+    if min(width, height) < LEAST_SIDE_PX:
+        raise NotInspectableError(
+            f"{first.name} is {width} x {height} px, each side has at least {LEAST_SIDE_PX} px",
+            hint="take larger pictures",
+        )
+    for other in pictures[1:]:
+        if other.pixels.shape[:2] != (height, width):
+            raise NotInspectableError(
+                f"{other.name} is {other.pixels.shape[1]} x {other.pixels.shape[0]} px, {first.name} is "
+                f"{width} x {height} px",
+                hint="all pictures come from one camera at one resolution",
+            )
+    return width, height
+
+
+def _folds(count: int) -> list[set[int]]:
+    """Every picture is held out once. Neighbours, which are alike in a series, are held out together."""
+    return [set(part.tolist()) for part in np.array_split(np.arange(count), min(FOLDS, count))]
+
+
+def _memories(seen: Sequence[Floats], position_weight: float, rng: np.random.Generator) -> dict[Key, Memory]:
+    """Picture by picture: only the places that are drawn are kept of each."""
+    share = -(-MAX_CANDIDATES // len(seen))
+    drawn: dict[Key, list[Places]] = {}
+    for one in seen:
+        for scale, reduced in scaled(one):
+            for kind in KINDS:
+                drawn.setdefault((kind, scale), []).append(some_places(described(reduced, kind), share, rng))
+    return {key: remembered(places, position_weight, rng) for key, places in drawn.items()}
+
+
+def _usual(held_out: Sequence[dict[Key, Floats]]) -> dict[Key, float]:
+    """What the farthest place of a good picture comes to, with two deviations on top, for each memory.
+
+    Counted by pictures and not by places: a memory in which good pictures differ much must not drown the others.
+    """
+    usual = {}
+    for key in held_out[0]:
+        farthest = [float(found[key].max()) for found in held_out]
+        usual[key] = max(float(np.mean(farthest) + 2 * np.std(farthest)), 1e-6)
+    return usual

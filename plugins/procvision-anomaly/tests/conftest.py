@@ -1,0 +1,39 @@
+"""A surface to learn, learnt once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = str(Path(__file__).parents[1] / "benchmarks")
+if BENCHMARKS not in sys.path:
+    sys.path.append(BENCHMARKS)
+
+from textures import good  # noqa: E402
+
+from procvision_anomaly import modelfile  # noqa: E402
+from procvision_anomaly.learning import GoodPicture, Settings, learnt  # noqa: E402
+from procvision_anomaly.model import Model  # noqa: E402
+
+SETTINGS = Settings(pids=("cloth",), seed=3)
+
+
+def pictures(count: int) -> list[GoodPicture]:
+    """Cloth without a defect."""
+    return [GoodPicture(f"{number}.png", f"{number:064x}", good("weave", number)) for number in range(count)]
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    """Of sixteen pictures of cloth."""
+    return learnt(pictures(16), SETTINGS, lambda share, text: None)
+
+
+@pytest.fixture(scope="session")
+def model_file(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file."""
+    path = tmp_path_factory.mktemp("models") / "cloth.model"
+    modelfile.write(model, path)
+    return path

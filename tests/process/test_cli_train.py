@@ -1,0 +1,139 @@
+"""`procvision train` with trainers as vendors may write them: it is a process's end, and a file's, that count."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TRAINER = """
+import os, signal
+from procvision_sdk.manifest.parameters import FloatParameter, StringParameter
+from procvision_sdk.training import Trainer, TrainingError
+
+def train(pictures, out, params, progress):
+    print("a vendor prints")
+    os.write(1, b"and writes\\n")
+    progress(0.5, "half")
+    act = params["act"]
+    if act == "refuse":
+        raise TrainingError("too few; hint: bring more")
+    if act == "raise":
+        raise ValueError("no matrix")
+    if act == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if act == "exit":
+        os._exit(0)
+    if act == "forget":
+        return {}
+    out.write_text(" ".join(f"{one.name}:{one.pixels().shape}" for one in pictures))
+    if act == "strange":
+        return {"a": object()}
+    return {"pictures": len(pictures), "rate": params["rate"], "hashes": [one.sha256[:4] for one in pictures]}
+
+TRAINER = Trainer(
+    parameters=(StringParameter(key="act", default=""), FloatParameter(key="rate", default=0.5, max=1.0)), train=train
+)
+NO_TRAINER = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A distribution with a trainer, and one whose entry point names none."""
+    folder = tmp_path_factory.mktemp("installed")
+    (folder / "vendor_of_trainer.py").write_text(TRAINER)
+    metadata = folder / "vendor_of_trainer-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: vendor-of-trainer\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[procvision.trainers]\nlearner = vendor_of_trainer:TRAINER\nstranger = vendor_of_trainer:NO_TRAINER\n"
+    )
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures, one of them below."""
+    made = tmp_path / "good"
+    (made / "more").mkdir(parents=True)
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(made / "a.png")
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(made / "more" / "b.png")
+    (made / "notes.txt").write_text("not a picture")
+    return made
+
+
+def trained(
+    environment: dict[str, str], folder: Path, out: Path, *more: str, name: str = "learner"
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "procvision_runner.cli.main", "train", name, str(folder), "--out", str(out)]
+    return subprocess.run([*command, *more], capture_output=True, text=True, env=environment, check=False, timeout=60)
+
+
+def test_a_model_is_put_in_place_and_told_of(environment: dict[str, str], folder: Path, tmp_path: Path) -> None:
+    """Pictures come decoded and by name; what the trainer prints is no part of the answer."""
+    out = tmp_path / "model"
+    done = trained(environment, folder, out, "--json", "--param", "rate=0.25")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["algorithm"], told["file"], told["pictures"], told["rate"]) == ("learner", str(out), 2, 0.25)
+    assert out.read_text() == "a.png:(4, 6, 3) more/b.png:(4, 6, 3)"
+    assert "a vendor prints" in done.stderr
+    assert "and writes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("act", "text"),
+    [
+        ("refuse", "error: too few\nhint: bring more"),
+        ("raise", "error: ValueError in the trainer: no matrix"),
+        ("die", "error: the process that trains learner"),
+        ("exit", "error: the process that trains learner"),
+        ("forget", "wrote no model"),
+        ("strange", "what the trainer tells.a is a object"),
+    ],
+)
+def test_a_trainer_that_fails_leaves_the_model_of_before(
+    environment: dict[str, str], folder: Path, tmp_path: Path, act: str, text: str
+) -> None:
+    """And nothing beside it; the error says how it ended."""
+    out = tmp_path / "model"
+    out.write_text("the model of before")
+    done = trained(environment, folder, out, "--param", f"act={act}")
+    assert done.returncode == 2
+    assert text in done.stderr
+    assert out.read_text() == "the model of before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good", "model"]
+
+
+def test_a_wrong_command_line_is_64(environment: dict[str, str], folder: Path, tmp_path: Path) -> None:
+    """With what there is instead."""
+    out = tmp_path / "model"
+    for more, name, text in (
+        (("--param", "rate=2"), "learner", "--param rate is 2.0, allowed is -inf..1.0"),
+        (("--param", "speed=2"), "learner", "learner has no such parameter\nhint: it has act, rate"),
+        ((), "nobody", "no trainer for 'nobody'"),
+    ):
+        done = trained(environment, folder, out, *more, name=name)
+        assert (done.returncode, text in done.stderr) == (64, True), done.stderr
+    assert not out.exists()
+
+
+def test_a_broken_entry_point_or_picture_is_an_error(environment: dict[str, str], folder: Path, tmp_path: Path) -> None:
+    """By name."""
+    out = tmp_path / "model"
+    done = trained(environment, folder, out, name="stranger")
+    assert (done.returncode, "NO_TRAINER is int" in done.stderr) == (2, True), done.stderr
+    (folder / "c.png").write_bytes((folder / "a.png").read_bytes()[:40])
+    done = trained(environment, folder, out)
+    assert (done.returncode, "c.png" in done.stderr) == (2, True), done.stderr
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = trained(environment, empty, out)
+    assert (done.returncode, "there is no picture in" in done.stderr) == (2, True), done.stderr
