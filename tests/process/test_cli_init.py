@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -39,6 +41,25 @@ def test_without_a_terminal_a_name_is_enough(tmp_path):
     assert (project / ".github/workflows/tests.yml").read_text().startswith("name: tests\n")
     assert not (project / ".gitlab-ci.yml").exists()
     assert "pytest" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["weld-check", "a", "x" + "y" * 63])
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_a_project_is_clean_by_its_own_lint(name, ci, tmp_path):
+    """As its CI file runs it; short names and the longest."""
+    assert init(name, "--ci", ci, "--into", "p", folder=tmp_path).returncode == 0
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, "--no-cache", "."], cwd=tmp_path / "p",
+                              capture_output=True, text=True, timeout=60)  # fmt: skip
+        assert done.returncode == 0, done.stdout
+    file = tmp_path / "p" / (".github/workflows/tests.yml" if ci == "github" else ".gitlab-ci.yml")
+    jobs = pytest.importorskip("yaml").safe_load(file.read_text())
+    if ci == "github":
+        steps = [step["run"] for step in jobs["jobs"]["tests"]["steps"] if "run" in step]
+        assert jobs["jobs"]["tests"]["steps"][1]["with"]["python-version"] == "${{ matrix.python }}"
+    else:
+        steps = jobs["tests"]["script"]
+    assert steps[1:] == ["ruff check . && ruff format --check .", "pytest", "procvision validate ."]
 
 
 def test_every_option_lands_where_it_belongs(tmp_path):
@@ -121,8 +142,13 @@ def test_ctrl_c_at_a_question_leaves_nothing(tmp_path):
     os.close(follower)
     assert process.stdout is not None
     process.stdout.read(4)
-    os.write(leader, b"\x03")
-    _, err = process.communicate(timeout=60)
+    # A signal in the instant before Python's read begins is seen only after it: a person presses the keys again.
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        os.write(leader, b"\x03")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+    _, err = process.communicate(timeout=10)
     os.close(leader)
     assert process.returncode == 130, err
     assert list(tmp_path.iterdir()) == []
