@@ -22,7 +22,7 @@ _HEADER_BYTES = len(_BEGINNING) + len(b"5f3a2b1c\n")
 
 def seal(session_id: str, state: bytes) -> bytes:
     """What a store is given to keep."""
-    return b"%s%08x\n%s" % (_BEGINNING, _checksum(session_id, state), state)
+    return b"%s%08x\n%s" % (_BEGINNING, crc32(state, crc32(session_id.encode())), state)
 
 
 def unseal(session_id: str, sealed: bytes) -> bytes:
@@ -32,16 +32,12 @@ def unseal(session_id: str, sealed: bytes) -> bytes:
     if not sealed.startswith(_BEGINNING):
         raise _not_ours(session_id, sealed)
     state = sealed[_HEADER_BYTES:]
-    if sealed[len(_BEGINNING) : _HEADER_BYTES] != b"%08x\n" % _checksum(session_id, state):
+    if sealed[len(_BEGINNING) : _HEADER_BYTES] != b"%08x\n" % crc32(state, crc32(session_id.encode())):
         raise SessionStoreError(
             f"the session {session_id[:80]!r} is damaged: its {len(sealed)} bytes don't match their checksum; "
             "hint: begin the inspection again under another session id, or reset the session"
         )
     return state
-
-
-def _checksum(session_id: str, state: bytes) -> int:
-    return crc32(state, crc32(session_id.encode("utf-8", "surrogatepass")))
 
 
 def _not_ours(session_id: str, sealed: bytes) -> SessionStoreError:

@@ -12,6 +12,10 @@ from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.plain import plain
 
 _EMPTY_STATE = b"{}"
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
+_ATOMS = frozenset((str, bool, int, type(None)))
+"""What JSON carries as it is, and nobody can change in place."""
 
 
 class SessionStoreError(ProcVisionError):
@@ -75,13 +79,15 @@ class Session:
     what it holds when the call ends is what is kept.
     """
 
-    __slots__ = ("_context", "_loaded", "_saved", "id")
+    __slots__ = ("_context", "_lent", "_loaded", "_saved", "id")
 
     def __init__(self, session_id: str, context: Mapping[str, Any] | None = None, state: bytes | None = None) -> None:
         self.id = session_id
         self._context: Mapping[str, Any] = context if context is not None else {}
         self._saved = state
         self._loaded: dict[str, Any] | None = None
+        self._lent = False
+        """Whether the algorithm was given a list or an object of the state: it may have put anything in there."""
 
     @property
     def context(self) -> Mapping[str, Any]:
@@ -90,7 +96,10 @@ class Session:
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value under `key`, or `default`."""
-        return self._state().get(key, default)
+        value = self._state().get(key, default)
+        if type(value) not in _ATOMS:
+            self._lent = True
+        return value
 
     def set(self, key: str, value: Any) -> None:
         """Keeps `value` under `key`.
@@ -100,7 +109,7 @@ class Session:
         """
         if not isinstance(key, str):
             raise ValueError(f"a session's keys are strings, this is {key!r:.80}")  # noqa: TRY004 - one error type for the vendor
-        self._state()[key] = plain(value, f"session[{key!r}]")
+        self._state()[key] = value if type(value) in _ATOMS else plain(value, f"session[{key!r}]")
 
     def delete(self, key: str) -> bool:
         """Forgets `key`; False if it wasn't there."""
@@ -121,7 +130,7 @@ class Session:
     def _state(self) -> dict[str, Any]:
         # Decoded at the first look: most calls never take one.
         if self._loaded is None:
-            self._loaded = msgspec.json.decode(self._saved, type=dict[str, Any]) if self._saved else {}
+            self._loaded = _decode(self._saved) if self._saved else {}
         return self._loaded
 
     def changed_state(self) -> bytes | None:
@@ -131,7 +140,8 @@ class Session:
         """
         if self._loaded is None:
             return None
-        state = msgspec.json.encode(plain(self._loaded, "session"))
+        # What `set` took was looked at then, and is a copy.
+        state = _encode(plain(self._loaded, "session") if self._lent else self._loaded)
         if state == (self._saved if self._saved is not None else _EMPTY_STATE):
             return None
         self._saved = state

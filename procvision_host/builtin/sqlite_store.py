@@ -17,7 +17,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-import sys
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,8 +39,8 @@ _MAX_CHECKED_BYTES = 64 * 1024 * 1024
 _HEADER = b"SQLite format 3\0"
 _INDEX_HEADER_BYTES = 48
 _STAMPS = 2**56
-_COUNTER = slice(8, 12)
-"""Where the counter stands in the index's header, in the machine's own byte order."""
+_counter = struct.Struct("=8xI").unpack_from
+"""The counter in the index's header, which is in the machine's own byte order."""
 
 _SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -120,7 +120,7 @@ class SqliteSessionStore:
         else:
             _, found = self._execute(_LOAD, (session_id,))
         self._looked_after = False  # the algorithm is next
-        if found is None or found[1] < self._now_ms() - self._ttl_ms:
+        if found is None or found[1] < int(self._clock() * 1000) - self._ttl_ms:
             self._loaded = (session_id, None)
             return None
         self._loaded = (session_id, found[0])
@@ -129,7 +129,7 @@ class SqliteSessionStore:
 
     def save(self, session_id: str, state: bytes) -> None:
         """Keeps the state. Raises SessionInUseError if another host changed or ended the session since `load`."""
-        now_ms = self._now_ms()
+        now_ms = int(self._clock() * 1000)
         loaded, known = self._loaded
         self._stamp = stamp = (self._stamp + 1) % _STAMPS
         row = (stamp, now_ms, state, session_id)
@@ -143,7 +143,7 @@ class SqliteSessionStore:
             raise SessionInUseError(session_id)
         self._loaded = (session_id, stamp)
         self._seen = after = self._index_header()
-        if before and after and _counted(after) == (_counted(before) + 1) % 2**32:
+        if before and after and _counter(after)[0] == _counter(before)[0] + 1:
             self._own = _Saved(session_id, after, (stamp, now_ms, state))
         self._savings += 1
         if self._savings % PURGE_EVERY == 1:
@@ -233,9 +233,6 @@ class SqliteSessionStore:
         except OSError:
             return b""
 
-    def _now_ms(self) -> int:
-        return int(self._clock() * 1000)
-
     def _execute(self, statement: str, values: tuple[object, ...]) -> tuple[int, Any]:
         """How many rows were changed, and the first that was found."""
         if self._connection is None:
@@ -256,10 +253,6 @@ class SqliteSessionStore:
     def _failed(self, error: sqlite3.Error) -> SessionStoreError:
         busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
         return SessionStoreError(f"{self._path}: {error}", retryable=busy)
-
-
-def _counted(header: bytes) -> int:
-    return int.from_bytes(header[_COUNTER], sys.byteorder)
 
 
 def _make(path: Path) -> None:

@@ -1,0 +1,113 @@
+"""A session as an algorithm sees it: what it keeps, what it refuses, and what is saved of it."""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import pytest
+
+from procvision_sdk.session import Session
+
+
+def saved(session: Session) -> Any:
+    """What the next call finds."""
+    state = session.changed_state()
+    return None if state is None else json.loads(state)
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (None, None),
+        (True, True),
+        (7, 7),
+        (2**80, 2**80),
+        (0.5, 0.5),
+        ("零件", "零件"),
+        ((1, [2]), [1, [2]]),
+        (np.float32(0.5), 0.5),
+        (np.int64(7), 7),
+        (Level.HIGH, 3),
+    ],
+)
+def test_what_json_can_carry_is_kept(value: object, kept: object) -> None:
+    """As the plain value that it stands for."""
+    session = Session("s")
+    session.set("key", value)
+    assert saved(session) == {"key": kept}
+    assert type(session.get("key")) is type(kept)
+
+
+@pytest.mark.parametrize("value", [float("nan"), b"bytes", np.zeros(3), {1: 2}, object(), {"a": [float("inf")]}])
+def test_what_json_cannot_carry_is_refused_at_once(value: object) -> None:
+    """With its place, and the state stays as it was."""
+    session = Session("s")
+    session.set("key", 1)
+    with pytest.raises(ValueError, match="key"):
+        session.set("key", value)
+    assert saved(session) == {"key": 1}
+
+
+def test_a_value_that_was_given_out_may_be_changed_in_place() -> None:
+    """What it holds at the end is what is kept."""
+    session = Session("s", state=b'{"found":[1],"area":{"x":1}}')
+    session.get("found").append(2)
+    session.get("area")["y"] = 2
+    assert saved(session) == {"found": [1, 2], "area": {"x": 1, "y": 2}}
+
+
+@pytest.mark.parametrize("added", [float("nan"), b"bytes", np.zeros(3)])
+def test_what_json_cannot_carry_is_refused_at_the_end_where_it_was_put_in_place(added: object) -> None:
+    """Nothing of it is saved."""
+    session = Session("s", state=b'{"found":[1]}')
+    session.get("found").append(added)
+    with pytest.raises(ValueError, match="found"):
+        session.changed_state()
+
+
+def test_the_algorithms_own_list_is_not_the_sessions() -> None:
+    """Changing what was set, after it was set, changes nothing."""
+    mine: list[Any] = [1]
+    session = Session("s")
+    session.set("found", mine)
+    mine.append(float("nan"))
+    assert saved(session) == {"found": [1]}
+
+
+def test_a_default_that_was_given_out_is_not_kept() -> None:
+    """It is the algorithm's own."""
+    session = Session("s")
+    session.get("found", []).append(1)
+    assert session.changed_state() is None
+
+
+def test_only_what_has_changed_is_saved() -> None:
+    """Looking is no change, and setting what is there already is none either."""
+    session = Session("s", state=b'{"n":1}')
+    assert session.get("n") == 1
+    session.set("n", 1)
+    assert session.changed_state() is None
+    session.set("n", 2)
+    assert saved(session) == {"n": 2}
+    assert session.changed_state() is None
+    session.clear()
+    assert saved(session) == {}
+
+
+def test_the_context_is_read_only() -> None:
+    """It is the runner's."""
+    with pytest.raises(TypeError):
+        Session("s", {"product_code": "A"}).context["product_code"] = "B"  # type: ignore[index]
+
+
+def test_keys_are_strings() -> None:
+    """As JSON has them."""
+    with pytest.raises(ValueError, match="keys are strings"):
+        Session("s").set(1, 2)  # type: ignore[arg-type]
