@@ -57,7 +57,7 @@ def spots_env(tmp_path_factory):
     """Give the environment in which the algorithm is installed."""
     folder = tmp_path_factory.mktemp("installed")
     steps = [{"index": 1, "name": "only", "params": PARAMS}]
-    return environment(install_algorithm(folder, "bright-spots", ALGORITHM, steps=steps, supported_pids=["*"]))
+    return environment(install_algorithm(folder, "bright-spots", ALGORITHM, steps=steps, supported_pids=["A"]))
 
 
 def spot(path, level=0, place=(20, 10), corner=0):
@@ -127,6 +127,41 @@ def test_the_figures_are_those_worked_out_by_hand(spots, spots_env):
         {"is": "spot", "called": "spot", "count": 2},
     ]  # fmt: skip
     assert record["params"] == {"level": 100, "scored": "yes"}
+
+
+def deeppcb_of(folder):
+    for number, (level, there) in enumerate(((255, True), (200, True), (0, False))):
+        spot(folder / f"{number}_test.jpg", level)
+        spot(folder / f"{number}_temp.jpg")
+        (folder / f"{number}.txt").write_text("20 10 27 15 1\n" if there else "")
+
+
+def yolo_of(folder):
+    (folder / "labels").mkdir(parents=True)
+    (folder / "classes.txt").write_text("spot\n")
+    for name, level in (("a", 255), ("b", 200), ("c", 0)):
+        spot(folder / "images" / f"{name}.png", level)
+        if level:
+            (folder / "labels" / f"{name}.txt").write_text(f"0 {24 / 64} {13 / 48} {8 / 64} {6 / 48}\n")
+
+
+def mvtec_of(folder):
+    for kind, name, level in (("spot", "a", 255), ("spot", "b", 200), ("good", "c", 0)):
+        spot(folder / "test" / kind / f"{name}.png", level)
+        if level:
+            spot(folder / "ground_truth" / kind / f"{name}_mask.png", 255)
+
+
+@pytest.mark.parametrize(("make", "label"), [(deeppcb_of, "open"), (yolo_of, "spot"), (mvtec_of, "spot")])
+def test_the_same_pictures_give_the_same_figures_in_every_layout(make, label, spots_env, tmp_path):
+    make(tmp_path / "set")
+    # JPEG spreads the spot by a pixel or two, and DeepPCB has labels of its own.
+    status, record = record_of("bright-spots", tmp_path / "set", "--any-label", env=spots_env)
+    assert status == 0
+    assert record["dataset"]["labels"] == [label]
+    figures = record["figures"]
+    assert (figures["truths"], figures["findings"], figures["f_score"]) == (2, 2, 1.0)
+    assert (figures["escapes"], figures["false_alarms"], figures["auroc"]) == (0, 0, 1.0)
 
 
 def test_a_parameter_a_threshold_and_a_score_of_the_algorithms_change_what_they_should(spots, spots_env):
@@ -210,6 +245,7 @@ def test_a_later_run_is_compared_with_an_earlier_one(spots, spots_env, tmp_path)
         (["bright-spots", ".", "--sweep", "threshold=1:2:1"], 64, ["2 is no score"]),
         (["bright-spots", ".", "--sweep", "level=1:3"], 64, ["FROM:TO:STEP"]),
         (["bright-spots", ".", "--step", "2"], 64, ["has no step 2"]),
+        (["bright-spots", ".", "--pid", "B"], 64, ["doesn't inspect it", "hint: it takes A"]),
         (["bright-spots", ".", "--require", "beauty>=1"], 64, ["no figure 'beauty'"]),
         (["bright-spots", ".", "--require", "recall>=baseline"], 64, ["hint: --baseline"]),
         (["bright-spots", ".", "--baseline", "truth.json"], 64, ["no report of an evaluation"]),
