@@ -21,11 +21,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from deeppcb import Picture, Truth, figures, pairs
+from deeppcb import gray, observed, rules
 from numpy.typing import NDArray
 
-from procvision_pcb.compare import DEFAULT_MARGIN_PX, DEFAULT_MIN_SCORE, Reference
+from procvision_pcb.compare import DEFAULT_MARGIN_PX, Reference
 from procvision_pcb.errors import NotComparableError
+from procvision_runner.datasets import Sample, Truth, deeppcb
+from procvision_runner.evaluation.figures import figures
 from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
 
 Gray = NDArray[np.uint8]
@@ -124,25 +126,24 @@ def generated(boards: int) -> list[Case]:
     for seed in range(boards):
         board = make_board(640, 640, seed=seed)
         picture, placed = with_defects(board, [*DEFECT_KINDS, *DEFECT_KINDS], seed=seed, margin_px=DEFAULT_MARGIN_PX)
-        truths = [Truth((p.x, p.y, p.x + p.width, p.y + p.height), p.label) for p in placed]
+        truths = [Truth(p.x, p.y, p.width, p.height, p.label) for p in placed]
         cases.append(Case(str(seed), board.picture, picture, truths))
     return cases
 
 
 def real(folder: Path) -> list[Case]:
     """Every sixth DeepPCB pair."""
-    cases = []
-    for _, name, reference_path, picture_path, truths in list(pairs(folder))[::EVERY]:
-        reference, picture = (cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in (reference_path, picture_path))
-        if reference is None or picture is None:
-            raise SystemExit(f"{picture_path}: no pair of pictures")
-        cases.append(Case(name, np.asarray(reference, np.uint8), np.asarray(picture, np.uint8), truths))
-    return cases
+    samples = deeppcb.read(folder).samples[::EVERY]
+    return [
+        Case(sample.name, gray(sample.reference), gray(sample.image), list(sample.truths))
+        for sample in samples
+        if sample.reference is not None
+    ]
 
 
 def measure(cases: Sequence[Case], view: View) -> dict[str, Any]:
     """Figures of all cases in one view."""
-    pictures, refused = [], 0
+    observations, refused = [], 0
     is_moved = not np.array_equal(view.matrix, np.eye(2, 3))
     for case in cases:
         reference, seen = Reference(case.reference), view(case.picture)
@@ -156,9 +157,10 @@ def measure(cases: Sequence[Case], view: View) -> dict[str, Any]:
         truths = case.truths
         if is_moved:
             findings = [f for f in findings if _was_shown(view.matrix, f.box, seen.shape)]
-            truths = [Truth(box, t.label) for t in truths if (box := _moved_box(view.matrix, t.box, width, height))]
-        pictures.append(Picture("", case.name, truths, findings, (height, width), 0.0, took_ms))
-    return {**figures(pictures, DEFAULT_MIN_SCORE), "errors": refused}
+            truths = [moved for truth in truths if (moved := _moved_truth(view.matrix, truth, width, height))]
+        sample = Sample(name=case.name, image=Path(case.name), truths=tuple(truths), defective=bool(truths))
+        observations.append(observed(sample, findings, {"execute": took_ms}))
+    return {**figures(observations, rules()), "errors": refused}
 
 
 def _was_shown(matrix: NDArray[np.float64], box: tuple[int, int, int, int], shape: tuple[int, ...]) -> bool:
@@ -167,14 +169,12 @@ def _was_shown(matrix: NDArray[np.float64], box: tuple[int, int, int, int], shap
     return bool((middle > BORDER_PX).all() and middle[0] < shape[1] - BORDER_PX and middle[1] < shape[0] - BORDER_PX)
 
 
-def _moved_box(
-    matrix: NDArray[np.float64], box: tuple[float, float, float, float], width: int, height: int
-) -> tuple[float, float, float, float] | None:
-    left, top, right, bottom = box
+def _moved_truth(matrix: NDArray[np.float64], truth: Truth, width: int, height: int) -> Truth | None:
+    left, top, right, bottom = truth.x, truth.y, truth.x + truth.width, truth.y + truth.height
     corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]]) @ matrix[:, :2].T + matrix[:, 2]
-    x0, y0 = np.clip(corners.min(axis=0), 0, (width, height))
-    x1, y1 = np.clip(corners.max(axis=0), 0, (width, height))
-    return (float(x0), float(y0), float(x1), float(y1)) if min(x1 - x0, y1 - y0) > BORDER_PX else None
+    x0, y0 = (float(v) for v in np.clip(corners.min(axis=0), 0, (width, height)))
+    x1, y1 = (float(v) for v in np.clip(corners.max(axis=0), 0, (width, height)))
+    return Truth(x0, y0, x1 - x0, y1 - y0, truth.label) if min(x1 - x0, y1 - y0) > BORDER_PX else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, row in views.items():
             print(
                 f"  {name:34} {row['precision']:9.3f} {row['recall']:7.3f} {row['f_score']:7.3f}"
-                f" {row['mean_average_precision']:6.3f} {row['errors']:6} {row['execute_ms']:4.1f}"
+                f" {row['mean_average_precision']:6.3f} {row['errors']:6} {row['execute_p50_ms']:4.1f}"
             )
     return 0
 

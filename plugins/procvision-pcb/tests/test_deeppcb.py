@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -33,7 +35,24 @@ def test_without_its_data_the_benchmark_says_what_to_set(
     assert "DEEPPCB_DIR" in capsys.readouterr().err
 
 
-def test_average_precision_is_the_area_under_the_curve(benchmark: ModuleType) -> None:
-    """Right, wrong, right of two: 1/2 + 1/2 * 2/3."""
-    assert benchmark.average_precision([(0.9, True), (0.8, False), (0.7, True)], 2) == pytest.approx(5 / 6)
-    assert benchmark.average_precision([], 3) == 0
+def test_through_the_host_the_figures_are_the_same_and_the_page_shows_the_worst_ten(
+    deeppcb: Path, tmp_path: Path
+) -> None:
+    """Each group with the threshold that is best on the others; `procvision evaluate` holds them to the goal."""
+    page, report = tmp_path / "report.html", tmp_path / "report.json"
+    bounds = [f"f_score>={GOAL}", f"mean_average_precision>={GOAL}", "escapes<=0"]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "procvision_runner.cli.main", "evaluate", "pcb-compare", str(deeppcb)),
+            *("--param", "min_score=0", "--threshold", "0.5", "--sweep", "threshold=0.1:0.9:0.1", "--jobs", "2"),
+            *("--json", str(report), "--html", str(page), *(f"--require={bound}" for bound in bounds)),
+        ],
+        capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads(report.read_text())
+    assert record["failures"] == {}
+    assert len(record["groups"]) == len(record["sweep"]["held_out"]) > 1
+    assert {row["group"] for row in record["sweep"]["held_out"] if row["figures"]["f_score"] < GOAL} == set()
+    assert record["sweep"]["held_out_f_score"] >= GOAL
+    assert page.read_text().count('class="board"') == 10
