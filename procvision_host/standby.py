@@ -25,6 +25,9 @@ IDLE_TICKS = 50
 MEND_S = 0.5
 """How often it looks, while it reads, whether the descriptors are still the host's own."""
 
+_LONGEST_TIMEOUT_MS = 10**12
+"""Thirty years; JSON's integers have no bound, the clock's numbers do."""
+
 _log = logging.getLogger(HOST_LOGGER)
 
 
@@ -138,7 +141,7 @@ class Standby:
             return None
         deadlines = []
         if running.timeout_ms is not None and running.timeout_ms > 0:
-            deadlines.append(conversation.running_since + running.timeout_ms / 1000)
+            deadlines.append(conversation.running_since + min(running.timeout_ms, _LONGEST_TIMEOUT_MS) / 1000)
         if conversation.draining:
             deadlines.append(conversation.drain_began + self._shutdown_grace_s)
         return min(deadlines, default=None)

@@ -261,3 +261,13 @@ def test_more_anonymous_calls_than_may_wait_are_refused_as_busy(launch: Launch, 
     assert host.answer(first)["status"] == "OK"
     assert host.receive()["phase"] == "info"
     assert host.call()["status"] == "OK"
+
+
+@pytest.mark.parametrize("timeout_ms", [10**18, 10**400], ids=["1e18", "1e400"])
+def test_timeout_of_any_length_is_one_that_does_not_come(host: WireClient, gate: Gate, timeout_ms: int) -> None:
+    """JSON's integers have no bound; the host's clock has."""
+    call = host.send_call("wait-for", params={"text": str(gate)}, timeout_ms=timeout_ms)
+    host.until_state("executing")
+    assert host.ping("later")["executing"]["request_id"] == call
+    gate.open()
+    assert host.answer(call)["status"] == "OK"
