@@ -18,6 +18,9 @@ from procvision_sdk.plain import PlainValueError, plain
 MAX_DEFECT_RECTS = 20
 """The protocol's bound; more are cut to the best-scored, and `data.debug.truncated` says how many there were."""
 
+MAX_COORDINATE = 2**31
+"""In pixels. It bounds the rects of a call without a picture, whose size nobody knows."""
+
 Number: TypeAlias = int | float
 
 
@@ -222,10 +225,12 @@ def _check_verdict(answer: Answer, size: tuple[int, int] | None) -> None:
     data = answer.data
     verdict = data.get("result_status")
     if verdict == "OK":
-        if data.get("defect_rects"):
-            raise _form(f"the verdict is OK and {len(data['defect_rects'])} defect_rects are listed: which is it?")
-        if data.get("ng_reason"):
-            raise _form(f"the verdict is OK and ng_reason is {_shown(data['ng_reason'])}: which is it?")
+        rects, reason = data.get("defect_rects"), data.get("ng_reason")
+        if rects is not None and rects != []:
+            shown = f"{len(rects)} are listed" if isinstance(rects, list) else _shown(rects)
+            raise _form(f"the verdict is OK and of defect_rects {shown}: which is it?")
+        if reason is not None and reason != "":
+            raise _form(f"the verdict is OK and ng_reason is {_shown(reason)}: which is it?")
     elif verdict == "NG":
         reason = data.get("ng_reason")
         if not isinstance(reason, str) or not reason.strip():
@@ -269,6 +274,8 @@ def _number(rect: dict[str, Any], key: str, place: str) -> Number:
     value = rect.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _form(f"{place}.{key} is {_shown(value)}: it is a number")
+    if not -MAX_COORDINATE <= value <= MAX_COORDINATE:
+        raise _outside(f"{place}.{key} is beyond {MAX_COORDINATE}: no picture is so large")
     return value
 
 

@@ -6,8 +6,8 @@ what is wrong with it, with the bound and the value.
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
@@ -30,6 +30,13 @@ class Parameter(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, t
     def problem(self, value: Any, size: Size) -> str | None:
         """What is wrong with a value."""
         raise NotImplementedError  # pragma: no cover - every kind has its own
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a finite one; an integer beyond any float's reach is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _range_problem(value: float, low: float | None, high: float | None, unit: str) -> str | None:
@@ -64,7 +71,7 @@ class FloatParameter(Parameter, kw_only=True, frozen=True, tag="float"):
 
     def problem(self, value: Any, size: Size) -> str | None:
         """What is wrong with a value."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not _is_number(value):
             return f"is {value!r:.60}, a number is asked for"
         return _range_problem(value, self.min, self.max, self.unit)
 
@@ -122,7 +129,7 @@ class RectParameter(Parameter, kw_only=True, frozen=True, tag="rect"):
             return f"is {value!r:.60}, a rect with {', '.join(keys)} is asked for"
         for key in keys:
             number = value[key]
-            if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            if not _is_number(number):
                 return f"has {key} = {number!r:.60}, a number is asked for"
         x, y, width, height = (value[key] for key in keys)
         if x < 0 or y < 0 or width <= 0 or height <= 0:
