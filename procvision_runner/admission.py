@@ -9,7 +9,6 @@ Warning: everything here happens under `lock`; nothing that blocks, and no callb
 from __future__ import annotations
 
 import bisect
-import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -18,29 +17,11 @@ from typing import TYPE_CHECKING
 from procvision_runner.affinity import Binding, Sessions
 from procvision_runner.errands import Errands
 from procvision_runner.errors import CallError, CallTimeoutError, SessionLostError
+from procvision_runner.ticket import Ticket
 
 if TYPE_CHECKING:
     from procvision_runner.hosts import Host
     from procvision_runner.options import SupervisorOptions
-
-_orders = itertools.count()
-
-
-class Ticket:
-    """A call's place in the line. `job` is called by the dispatcher when it is let in or turned away."""
-
-    __slots__ = ("error", "expires_at", "final", "host", "job", "not_before", "order", "session_id", "woken")
-
-    def __init__(self, session_id: str | None, *, final: bool, job: Callable[[], None] | None = None) -> None:
-        self.order = next(_orders)
-        self.session_id = session_id
-        self.final = final
-        self.job = job
-        self.host: Host | None = None
-        self.error: CallError | None = None
-        self.not_before = 0.0
-        self.expires_at = 0.0
-        self.woken: threading.Event | None = None
 
 
 class Admission:

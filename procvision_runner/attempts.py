@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from procvision_runner.admission import Ticket
 from procvision_runner.errors import (
     BrokenError,
     CallError,
@@ -20,43 +18,19 @@ from procvision_runner.errors import (
     RunnerStoppedError,
 )
 from procvision_runner.events import CallEnded, CallRetried, Executing
+from procvision_runner.hold import Hold
 from procvision_runner.requests import held_to_the_protocol
 from procvision_runner.retry import needs_new_host
+from procvision_runner.ticket import Ticket
 
 if TYPE_CHECKING:
     from procvision_runner.hosts import Host
     from procvision_runner.requests import Request
     from procvision_runner.results import CallResult
-    from procvision_runner.slots import Lease
     from procvision_runner.supervisor import Supervisor
     from procvision_sdk.wire.messages import Result
 
 _log = logging.getLogger("procvision.runner")
-
-
-class Hold:
-    """A lease that several attempts and their caller share: it goes back when the last lets go, whoever that is."""
-
-    __slots__ = ("_holders", "_lease", "_lock")
-
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
-        self._holders = 1
-        self._lock = threading.Lock()
-
-    def share(self) -> Callable[[], None]:
-        """One more holder; what comes back lets go for it."""
-        with self._lock:
-            self._holders += 1
-        return self.let_go
-
-    def let_go(self) -> None:
-        """One holder less."""
-        with self._lock:
-            self._holders -= 1
-            if self._holders:
-                return
-        self._lease.release()
 
 
 class Attempts:

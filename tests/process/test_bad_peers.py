@@ -245,6 +245,24 @@ def test_hang_is_a_timeout_and_costs_the_host(misbehaviour: str) -> None:
         assert wait_until(lambda: supervisor.process_id != before)
 
 
+def test_each_phase_has_a_time_of_its_own() -> None:
+    """What is too long for a pre is not for an execute; within the grace the host is kept."""
+    options = attrs.evolve(
+        with_runner(QUICK, pre_timeout_s=0.2, execute_timeout_s=20.0), cancel_grace_s=20.0, retry=RetryPolicy(retries=2)
+    )
+    with supervised("--takes", "0.5", options=options) as supervisor:
+        before = supervisor.process_id
+        with pytest.raises(
+            CallTimeoutError, match=r"no answer to pre within 0\.\d s; the call was cancelled"
+        ) as caught:
+            supervisor.pre_execute(PICTURE, pid="A")
+        # Retryable, and not made again all the same: its time is over.
+        assert caught.value.facts is not None
+        assert (caught.value.facts.phase, caught.value.facts.attempts) == ("pre", 1)
+        assert supervisor.execute(PICTURE, pid="A").verdict == "OK"
+        assert supervisor.process_id == before
+
+
 def test_call_behind_a_hung_one_is_made_again_in_the_next_host(tmp_path: Path) -> None:
     """Its own time had not begun, and the host's end is no fault of its."""
     with supervised("hang-deaf", "--once", str(tmp_path / "once"), options=RETRYING) as supervisor:

@@ -1,0 +1,31 @@
+"""A call's place in the line of a supervisor's calls."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from procvision_runner.errors import CallError
+    from procvision_runner.hosts import Host
+
+_orders = itertools.count()
+
+
+class Ticket:
+    """A call's place in the line. `job` is called by the dispatcher when it is let in or turned away."""
+
+    __slots__ = ("error", "expires_at", "final", "host", "job", "not_before", "order", "session_id", "woken")
+
+    def __init__(self, session_id: str | None, *, final: bool, job: Callable[[], None] | None = None) -> None:
+        self.order = next(_orders)
+        self.session_id = session_id
+        self.final = final
+        self.job = job
+        self.host: Host | None = None
+        self.error: CallError | None = None
+        self.not_before = 0.0
+        self.expires_at = 0.0
+        self.woken: threading.Event | None = None
