@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from procvision_runner.errors import SwapError
-from procvision_runner.events import Event, HostRestarted
+from procvision_runner.events import Event, HostRestarted, Swapped
 from procvision_runner.pool import Pool
 from procvision_runner.standing import SupervisorState
 from procvision_runner.supervisor import Supervisor
@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV)
 
 
 class Recovery:
-    """A listener: from a fault to the next host that is ready in its place."""
+    """A listener: from a fault to the next host that is ready in its place, by a restart or by a swap."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -35,7 +35,7 @@ class Recovery:
             self._struck.setdefault(source, time.time())
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, HostRestarted):
+        if isinstance(event, (HostRestarted, Swapped)):
             with self._lock:
                 struck = self._struck.pop(event.source, None)
             if struck is not None:
