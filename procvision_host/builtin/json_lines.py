@@ -67,8 +67,6 @@ class JsonLines:
     def procvision_host_closed(self, exit_status: int) -> None:
         """The last line of a host."""
         self._life("closed", exit_status)
-        if self._file is not None:
-            self._file.close()
 
     @hookimpl
     def procvision_call_finished(

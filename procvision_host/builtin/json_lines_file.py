@@ -22,6 +22,7 @@ import msgspec
 from procvision_host.logs import HOST_LOGGER, timestamp_ms
 
 _log = logging.getLogger(HOST_LOGGER)
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
@@ -32,7 +33,6 @@ class JsonLinesFile:
         self._path = path.with_name(re.sub(r"[^\w.-]", "_", path.name))
         self._max_bytes = max_bytes
         self._max_files = max_files
-        self._descriptor = -1
         self._missing = 0
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -55,19 +55,16 @@ class JsonLinesFile:
             _log.warning("%s can be written again; %d lines are missing", self._path, self._missing)
             self._missing = 0
 
-    def close(self) -> None:
-        """Gives the file back."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
     def _append(self, line: bytes) -> None:
         descriptor = self._locked()
         try:
             size = os.fstat(descriptor).st_size
             if size and size + len(line) > self._max_bytes:
                 self._put_aside()
-                descriptor, size = self._locked(), 0
+                os.close(descriptor)
+                descriptor = -1
+                descriptor = self._locked()
+                size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 line = b"\n" + line  # its writer was killed in the middle of the line before
             try:
@@ -79,23 +76,28 @@ class JsonLinesFile:
                 os.ftruncate(descriptor, size)
                 raise OSError(0, f"only {written} of a line's {len(line)} bytes found room")
         finally:
-            if self._descriptor >= 0:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _locked(self) -> int:
-        """The file that has the name now, locked."""
-        while True:
-            if self._descriptor < 0:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-                self._descriptor = os.open(self._path, flags, 0o644)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            if self._is_current():
-                return self._descriptor
-            self.close()
+        """The file that has the name now, locked until it is closed.
 
-    def _is_current(self) -> bool:
-        ours = os.fstat(self._descriptor)
+        It is opened for every line: of a descriptor that is kept nobody knows whose it is after the algorithm ran.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            descriptor = os.open(self._path, _FLAGS, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if self._has_the_name(descriptor):
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def _has_the_name(self, descriptor: int) -> bool:
+        ours = os.fstat(descriptor)
         try:
             named = os.stat(self._path)  # noqa: PTH116 - beside fstat
         except FileNotFoundError:
@@ -111,7 +113,6 @@ class JsonLinesFile:
             source = self._numbered(number - 1)
             if source.exists():
                 source.replace(self._numbered(number))
-        self.close()
 
     def _numbered(self, number: int) -> Path:
         return self._path if number == 0 else self._path.with_name(f"{self._path.name}.{number}")
