@@ -20,7 +20,8 @@ def peers_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_in_the_box_holds_to_it(name: str, tmp_path: Path) -> None:
     """What a host can't be without is left out: without it there is nothing to compare with."""
     values = {"json-lines": {"directory": tmp_path / "log"}, "file-images": {"folders": tmp_path}}
-    check_hook_plugin(name, options=values.get(name))
+    arguments = {"sqlite-sessions": ("--sessions", f"sqlite:{tmp_path / 'sessions.db'}")}
+    check_hook_plugin(name, options=values.get(name), arguments=arguments.get(name, ()))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from procvision_postgres import PostgresSessions
 from procvision_postgres.schema import LAYOUT, STEPS
 from procvision_postgres.store import PURGE_EVERY, PostgresSessionStore
 from procvision_sdk.session import SessionStoreError
-from procvision_sdk.testing import check_session_store, check_survives_kills
+from procvision_sdk.testing import check_hook_plugin, check_session_store, check_survives_kills
 
 KILLS = int(os.environ.get("PROCVISION_KILLS", "20"))
 """`nox -s kill` takes 500."""
@@ -210,3 +210,8 @@ def test_no_answered_state_is_lost_to_a_kill(server: PostgresServer, tmp_path: P
     kills = check_survives_kills(tmp_path, "--sessions", server.url, sessions=KILLS)
     print(kills)
     assert kills.sessions == KILLS
+
+
+def test_it_holds_to_what_a_host_relies_on(server: PostgresServer) -> None:
+    """The SDK's own check, of a host with its sessions here."""
+    check_hook_plugin("postgres-sessions", arguments=("--sessions", server.url))

@@ -15,7 +15,7 @@ from redis_server import RedisServer, free_port
 from procvision_redis import RedisSessions
 from procvision_redis.store import RedisSessionStore
 from procvision_sdk.session import SessionStoreError
-from procvision_sdk.testing import check_session_store, check_survives_kills
+from procvision_sdk.testing import check_hook_plugin, check_session_store, check_survives_kills
 
 KILLS = int(os.environ.get("PROCVISION_KILLS", "20"))
 """`nox -s kill` takes 500."""
@@ -153,3 +153,8 @@ def test_no_answered_state_is_lost_to_a_kill(server: RedisServer, tmp_path: Path
     kills = check_survives_kills(tmp_path, "--sessions", server.url, sessions=KILLS)
     print(kills)
     assert kills.sessions == KILLS
+
+
+def test_it_holds_to_what_a_host_relies_on(server: RedisServer) -> None:
+    """The SDK's own check, of a host with its sessions here."""
+    check_hook_plugin("redis-sessions", arguments=("--sessions", server.url))
