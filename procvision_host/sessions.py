@@ -16,6 +16,11 @@ from procvision_sdk.storetext import shown
 
 SESSIONS_VARIABLE = "PROCVISION_SESSIONS"
 DEFAULT_SESSIONS = "memory"
+KNOWN_PLUGINS = {
+    "procvision-redis": ("redis", "rediss", "redis+unix"),
+    "procvision-postgres": ("postgresql", "postgres"),
+}
+"""Stores of ours that aren't in the box, by their distribution."""
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -43,12 +48,19 @@ def open_store(sessions: str, factories: Mapping[str, Callable[[str], SessionSto
     if scheme not in factories:
         raise HookPluginError(
             f"the session store {shown(sessions)!r} is of the scheme {scheme!r}, known are "
-            f"{', '.join(sorted(factories))}; hint: procvision-host hooks shows which hook plugins are used"
+            f"{', '.join(sorted(factories))}; hint: {_hint(scheme)}"
         )
     try:
         return factories[scheme](sessions)
     except Exception as error:
         raise HookPluginError(f"the session store {shown(sessions)!r} can't be opened: {_told(error)}") from error
+
+
+def _hint(scheme: str) -> str:
+    for name, schemes in KNOWN_PLUGINS.items():
+        if scheme in schemes:
+            return f"pip install {name}"
+    return "procvision-host hooks shows which hook plugins are used"
 
 
 class Sessions(Protocol):

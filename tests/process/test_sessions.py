@@ -61,6 +61,14 @@ def test_the_command_line_is_stronger_than_the_file_and_that_than_the_environmen
         assert used(tmp_path) == wanted
 
 
+def test_a_plugin_that_is_not_there_is_named(launch: Launch) -> None:
+    """With the distribution that brings it."""
+    host = launch("steps", "--no-hooks", "--sessions", "postgresql://station:secret@db/line4")
+    message = host.receive()["message"]
+    assert "pip install procvision-postgres" in message
+    assert "secret" not in message
+
+
 @pytest.mark.parametrize(
     ("sessions", "text"),
     [
