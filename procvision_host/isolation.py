@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from threading import Event, Thread, current_thread
+from threading import Event, Lock, Thread, current_thread
 from typing import Any
 
 from procvision_host.hookchoice import IsolationPolicy
@@ -90,6 +90,7 @@ class Observer:
         self._functions = functions
         self._events: deque[tuple[str, Callable[[], dict[str, Any]]]] = deque()
         self._thread: Thread | None = None
+        self._starting = Lock()
         self._wanted = Event()
         self._sleeps = False
         self._ending = Event()
@@ -122,16 +123,21 @@ class Observer:
         if self._sleeps:
             self._wanted.set()
         elif self._thread is None:
-            self._thread = Thread(target=self._run, name=f"{THREAD_PREFIX}{self.name}", daemon=True)
-            self._thread.start()
+            self._start()
+
+    def _start(self) -> None:
+        with self._starting:  # the loop's threads and those that log may all be the first to tell
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name=f"{THREAD_PREFIX}{self.name}", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         while True:
-            self._ending.wait(GATHER_S)
+            ending = self._ending.wait(GATHER_S)
             while self._events:
                 self._see(*self._events[0])
                 self._events.popleft()
-            if self._ending.is_set():
+            if ending:
                 return
             self._wanted.clear()
             self._sleeps = True

@@ -7,6 +7,7 @@ a number that is somebody else's by now is left to them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from enum import Enum
@@ -28,21 +29,19 @@ class Descriptors(Enum):
 
 
 class OwnDescriptors:
-    """Those of this process on some files, as they are now."""
+    """Those of this process on some files, the database first, as they are now."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        wanted = {str(path.resolve()): path for path in paths}
         self._files: list[tuple[int, Path, tuple[int, int, bool]]] = []
-        for entry in _OWN_DESCRIPTORS.iterdir():
-            try:
-                path = wanted.get(str(entry.readlink()))
-                if path is not None:
-                    self._files.append((int(entry.name), path, _identity(int(entry.name))))
-                    fcntl(int(entry.name), F_SETSIG, _MARK)
-            except OSError:
-                continue  # the one that the folder itself was read with
-        # The database before its log and the log's index.
-        self._files.sort(key=lambda file: len(file[1].name))
+        numbers = [int(entry.name) for entry in _OWN_DESCRIPTORS.iterdir()]
+        for path in filter(Path.exists, paths):
+            file = path.stat()
+            for number in numbers:
+                with contextlib.suppress(OSError):  # as for the one that the folder itself was read with
+                    identity = _identity(number)
+                    if identity[:2] == (file.st_dev, file.st_ino):
+                        fcntl(number, F_SETSIG, _MARK)
+                        self._files.append((number, path, identity))
 
     def number(self, path: Path) -> int | None:
         """That of one of the files."""
@@ -54,7 +53,7 @@ class OwnDescriptors:
             for number, _, _ in self._files:
                 if fcntl(number, F_GETSIG) != _MARK:
                     return False
-            return os.fstat(self._files[0][0]).st_nlink > 0
+            return not self._files or os.fstat(self._files[0][0]).st_nlink > 0
         except OSError:
             return False
 

@@ -142,8 +142,9 @@ class SqliteSessionStore:
         if changed != 1:
             raise SessionInUseError(session_id)
         self._loaded = (session_id, stamp)
+        reopened = self._seen is not before
         self._seen = after = self._index_header()
-        if before and after and _counter(after)[0] == _counter(before)[0] + 1:
+        if before and after and not reopened and _counter(after)[0] == _counter(before)[0] + 1:
             self._own = _Saved(session_id, after, (stamp, now_ms, state))
         self._savings += 1
         if self._savings % PURGE_EVERY == 1:
@@ -158,6 +159,7 @@ class SqliteSessionStore:
         """Closes the file."""
         connection, self._connection = self._connection, None
         self._descriptors = self._index = self._own = None
+        self._seen = b""
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
@@ -189,7 +191,8 @@ class SqliteSessionStore:
             connection.close()
             raise
         if self._watched:
-            files = [Path(f"{self._path}{suffix}") for suffix in ("", "-wal", "-shm")]
+            database = self._path.resolve()  # beside which SQLite has the others
+            files = [Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm")]
             self._descriptors = OwnDescriptors(files)
             self._index = self._descriptors.number(files[2])
         return connection

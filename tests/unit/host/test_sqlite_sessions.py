@@ -184,6 +184,19 @@ def test_descriptors_that_an_algorithm_reused_are_left_to_it(path: Path) -> None
         assert store.load("s") == b"1"
 
 
+def test_a_link_to_the_file_is_the_file(path: Path, tmp_path: Path) -> None:
+    """SQLite keeps its log beside the file itself, and so do we look for it there."""
+    SqliteSessionStore(path).close()
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    with closing(SqliteSessionStore(link, watched=True)) as store:
+        store.load("s")
+        store.save("s", b"1")
+        assert store._own is not None
+    with closing(SqliteSessionStore(path)) as store:
+        assert store.load("s") == b"1"
+
+
 def test_a_file_that_was_removed_under_the_store_is_an_error(path: Path) -> None:
     """What would be written into it nobody would find."""
     told = after_deed(path, "os.unlink(sys.argv[1])")
