@@ -1,0 +1,79 @@
+"""A host's command line, and its status."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from procvision_host.__main__ import asked_for
+from procvision_host.options import HostOptions, parse
+from procvision_host.status import StatusMachine
+from procvision_sdk.wire.tables import HostStatus
+
+
+def test_defaults_are_the_protocols() -> None:
+    """Whether they are asked for or not."""
+    assert parse(["--algo", "weld"]) == HostOptions(algo="weld")
+    options = HostOptions(algo="weld")
+    assert (options.handshake_timeout_s, options.shutdown_grace_s, options.max_pending) == (2.0, 3.0, 4)
+    assert (options.max_frame_bytes, options.max_pixels) == (64 << 20, 200_000_000)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--max-pending", "0"],
+        ["--max-pending", "many"],
+        ["--max-frame-bytes", "10"],
+        ["--max-frame-bytes", str(2**32)],
+        ["--handshake-timeout-s", "-1"],
+        ["--shutdown-grace-s", "10"],
+        ["--max-megapixels", "0"],
+        ["--log-level", "loud"],
+        ["--unheard-of"],
+        ["--algo"],
+        ["weld"],
+    ],
+    ids=str,
+)
+def test_value_out_of_its_bounds_is_refused(arguments: list[str]) -> None:
+    """The grace stays below the watchdog's ten seconds."""
+    with pytest.raises(click.ClickException):
+        parse(["--algo", "weld", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["--algo", "weld"], "weld"),
+        (["--algo=weld==1.0"], "weld==1.0"),
+        (["--max-pending", "2", "--algo", "weld"], "weld"),
+        (["--algo"], None),
+        (["list"], None),
+        ([], None),
+        (["--algo", "weld", "--help"], None),
+        (["-h", "--algo", "weld"], None),
+        (["--version", "--algo", "weld"], None),
+    ],
+    ids=str,
+)
+def test_name_is_read_before_anything_is_imported(arguments: list[str], name: str | None) -> None:
+    """The hello needs no more of the command line."""
+    assert asked_for(arguments) == name
+
+
+def test_status_follows_its_table() -> None:
+    """And refuses what the table doesn't know."""
+    status = StatusMachine()
+    for event, now in [
+        ("loaded", HostStatus.READY),
+        ("call", HostStatus.EXECUTING),
+        ("answered", HostStatus.READY),
+        ("call", HostStatus.EXECUTING),
+        ("drain", HostStatus.DRAINING),
+        ("answered", HostStatus.DRAINING),
+    ]:
+        status.on(event)
+        assert status.now is now
+    with pytest.raises(KeyError):
+        StatusMachine().on("call")
