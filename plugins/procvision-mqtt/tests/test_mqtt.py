@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -255,8 +257,6 @@ def test_a_damaged_spool_is_put_aside(start: Start, consumer: Consumer, tmp_path
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_a_broker_that_refuses_the_login_costs_no_verdict(stack: ExitStack, tmp_path: Path, protocol: str) -> None:
     """The results wait in the spool until somebody with the right password comes."""
-    import subprocess
-
     passwords = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "line", "secret"], check=True, capture_output=True)
     broker = Broker(tmp_path, "allow_anonymous false", f"password_file {passwords}")
@@ -278,6 +278,57 @@ def test_a_broker_that_refuses_the_login_costs_no_verdict(stack: ExitStack, tmp_
     eventually(lambda: "the broker refuses" in host.log(), "the log naming it")
     assert host.shut_down() == 0
     host = begin(right)
+    host.call(request_id="second")
+    eventually(lambda: len(consumer.received("result")) == 2, "both results")
+    assert ids(consumer.received("result")) == ["first", "second"]
+
+
+def test_what_the_broker_may_not_take_waits_until_it_may(stack: ExitStack, tmp_path: Path) -> None:
+    """A right that is missing costs no result."""
+    rights = tmp_path / "rights"
+    rights.write_text("topic readwrite procvision/+/+/+/health\ntopic read #\n")
+    broker = Broker(tmp_path, "allow_anonymous true", f"acl_file {rights}")
+    broker.start()
+    stack.callback(broker.stop)
+    consumer = Consumer(broker)
+    stack.callback(consumer.close)
+    values = {"broker": broker.address, "spool": tmp_path / "spool", "station": "press-4"}
+    named = {f"mqtt.{key}": value for key, value in values.items()}
+    host = stack.enter_context(HookHost(tmp_path, options=named))
+    for number in range(3):
+        host.call(request_id=f"c{number}")
+    eventually(lambda: "doesn't take a message" in host.log(), "the log naming it")
+    rights.write_text("topic readwrite #\n")
+    broker.reload()
+    eventually(lambda: len(consumer.received("result")) == 3, "all results")
+    assert ids(consumer.received("result")) == ["c0", "c1", "c2"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl isn't installed")
+def test_with_a_ca_file_the_connection_is_tls_and_the_broker_known(stack: ExitStack, tmp_path: Path) -> None:
+    """And one whose certificate is somebody else's gets nothing."""
+    for name in ("broker", "stranger"):
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        command += ["-keyout", f"{name}.key", "-out", f"{name}.crt", "-days", "2", "-subj", "/CN=127.0.0.1"]
+        command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    tls = f"certfile {tmp_path}/broker.crt\nkeyfile {tmp_path}/broker.key"
+    broker = Broker(tmp_path, "allow_anonymous true", tls)
+    broker.start()
+    stack.callback(broker.stop)
+    consumer = Consumer(broker, ca_file=str(tmp_path / "broker.crt"))
+    stack.callback(consumer.close)
+
+    def begin(ca_file: Path) -> HookHost:
+        values = {"broker": broker.address, "spool": tmp_path / "spool", "station": "press-4", "ca_file": ca_file}
+        return stack.enter_context(HookHost(tmp_path, options={f"mqtt.{key}": value for key, value in values.items()}))
+
+    host = begin(tmp_path / "stranger.crt")
+    host.call(request_id="first")
+    eventually(lambda: "certificate verify failed" in host.log(), "the log naming it")
+    host.shut_down()
+    assert consumer.received("result") == []
+    host = begin(tmp_path / "broker.crt")
     host.call(request_id="second")
     eventually(lambda: len(consumer.received("result")) == 2, "both results")
     assert ids(consumer.received("result")) == ["first", "second"]

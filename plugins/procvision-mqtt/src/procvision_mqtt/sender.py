@@ -94,17 +94,15 @@ class Sender:
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     def _connect_and_send(self) -> bool:
-        """Whether the broker accepted; returns when the connection has ended."""
+        """Whether the connection was of use: a broker that accepts and takes nothing isn't asked again at once."""
         connection = Connection(self._client(), self._settings, self._changed)
         try:
-            accepted = connection.accepted()
-            if accepted:
-                self._attempts = 0
+            if connection.accepted():
                 _log.info("connected to %s, %d messages wait", self._settings.broker, self._spool.waiting())
                 self._send(connection)
             if not self._closing:
                 self._failed(connection.reason or "no answer to CONNECT")
-            return accepted
+            return connection.was_of_use
         finally:
             connection.end()
 
@@ -126,6 +124,7 @@ class Sender:
                 connection.publish(self._health_topic, msgspec.json.encode(self._health), retain=True)
             acknowledged = connection.acknowledged()
             if acknowledged:
+                self._attempts = 0
                 self._spool.remove(acknowledged)
             messages = self._spool.after(sent, WINDOW - connection.on_the_way)
             for message in messages:
@@ -172,6 +171,8 @@ class Connection:
         self._acknowledged: list[int] = []
         self._numbers: dict[int, int] = {}
         self._others: set[int] = set()
+        self.was_of_use = False
+        """Whether the broker took one of the spool's messages."""
         self.reason: str | None = None
         """Why it has ended; None while it lives."""
         client.connect_timeout = CONNECT_TIMEOUT_S
@@ -220,7 +221,9 @@ class Connection:
         with self._changed:
             mids, self._acknowledged = self._acknowledged, []
         self._others.difference_update(mids)
-        return [self._numbers.pop(mid) for mid in mids if mid in self._numbers]
+        taken = [self._numbers.pop(mid) for mid in mids if mid in self._numbers]
+        self.was_of_use = self.was_of_use or bool(taken)
+        return taken
 
     def say_goodbye(self) -> None:
         """Ends it in the way that keeps the last will from being sent."""

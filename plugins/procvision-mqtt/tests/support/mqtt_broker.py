@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -67,6 +68,11 @@ class Broker:
             return False
         return True
 
+    def reload(self) -> None:
+        """Reads rights and passwords again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
     def stop(self) -> None:
         """Ends in order, with what it holds on disk."""
         if self._process is not None:
@@ -86,8 +92,10 @@ class Consumer:
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=f"consumer-{id(self)}", clean_session=False
         )
-        if login:
+        if "username" in login:
             client.username_pw_set(login["username"], login["password"])
+        if "ca_file" in login:
+            client.tls_set(ca_certs=login["ca_file"])
         client.reconnect_delay_set(1, 1)
         client.on_connect = lambda *_: client.subscribe(topics, 1)
         client.on_subscribe = lambda *_: self._subscribed.set()
