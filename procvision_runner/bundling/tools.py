@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from procvision_runner.bundling.errors import BundleError
+from procvision_runner.tools import run_tool
 from procvision_sdk.errors import ErrorCode
 
 TIMEOUT_S = 1800.0
@@ -39,20 +40,12 @@ def pip() -> list[str]:
 def run(command: Sequence[str], environment: Mapping[str, str], code: ErrorCode, what: str) -> str:
     """Run one and give its stdout. Raises BundleError with ``what`` and the end of what it said."""
     try:
-        done = subprocess.run(
-            command,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        done = run_tool(command, environment, TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise BundleError(code, f"{what}: it took more than {TIMEOUT_S:g} s") from error
     if done.returncode != 0:
-        lines = [_STRANGE_CHARS.sub(" ", line).strip() for line in (done.stderr or done.stdout).splitlines()]
+        text = (done.stderr or done.stdout).decode("utf-8", "replace")
+        lines = [_STRANGE_CHARS.sub(" ", line).strip() for line in text.splitlines()]
         said = [line for line in lines if line and not line.startswith("WARNING")][-LINES_SHOWN:]
         raise BundleError(code, "\n".join([what, *said]))
-    return done.stdout
+    return done.stdout.decode("utf-8", "replace")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from procvision_runner.tools import run_tool
 from procvision_sdk.errors import ProcVisionError
 
 
@@ -19,14 +20,7 @@ def ask(arguments: list[str], environment: Mapping[str, str], timeout_s: float, 
     """Run `procvision-host ARGUMENTS --json` and give its answer. Raises HostSilentError."""
     command = [python, "-m", "procvision_host", *arguments, "--json"]
     try:
-        done = subprocess.run(
-            command,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        done = run_tool(command, environment, timeout_s)
     except subprocess.TimeoutExpired:
         raise HostSilentError(f"procvision-host {' '.join(arguments)} took more than {timeout_s:g} s") from None
     try:
