@@ -17,6 +17,9 @@ while single times differ from machine to machine.
   that the other end reads one byte of every 64 KiB.
 - *ours* is `Runner.execute` to `procvision-host` and back with every check on. *copied*: the picture is an array
   that is copied into a slot. *lent*: it is in its slot already, as when a camera wrote it there.
+- *bare call* is a host without hook plugins. *one observer* has one that counts calls; *memory sessions* and *SQLite
+  sessions* an algorithm that changes its session at every call, kept in the host or in a file (*full* waits for the
+  disk).
 - The peers do the same work without any check: request, picture, touch, answer.
 
 """

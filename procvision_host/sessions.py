@@ -16,6 +16,8 @@ from procvision_sdk.storetext import shown
 
 SESSIONS_VARIABLE = "PROCVISION_SESSIONS"
 DEFAULT_SESSIONS = "memory"
+MAX_REMEMBERED_ENDS = 1024
+"""So many sessions that could not be dropped are dropped again when their id is met; others expire."""
 KNOWN_PLUGINS = {
     "procvision-redis": ("redis", "rediss", "redis+unix"),
     "procvision-postgres": ("postgresql", "postgres"),
@@ -88,8 +90,8 @@ class GuardedSessions:
         self._store = store
         self._max_bytes = max_bytes
         self._process_id = os.getpid()
-        self._ended: set[str] = set()
-        """Sessions that are over and that the store still has, since it failed at that moment."""
+        self._ended: dict[str, None] = {}
+        """Sessions that are over and that the store still has, since it failed at that moment; the newest of them."""
 
     def load(self, session_id: str) -> bytes | None:
         """As the store. Raises CallRefusedError."""
@@ -123,7 +125,7 @@ class GuardedSessions:
             self._store.delete(session_id)
         except Exception as error:  # noqa: BLE001 - a store is foreign code
             _refuse("dropped", error)
-        self._ended.discard(session_id)
+        self._ended.pop(session_id, None)
 
     def end(self, session_id: str) -> None:
         """Forgets a session whose last answer is out; never raises.
@@ -133,7 +135,9 @@ class GuardedSessions:
         try:
             self.delete(session_id)
         except CallRefusedError as refusal:
-            self._ended.add(session_id)
+            self._ended[session_id] = None
+            if len(self._ended) > MAX_REMEMBERED_ENDS:
+                del self._ended[next(iter(self._ended))]
             _log.error("the session %.80r is over, but %s; it will expire", session_id, refusal)
 
     def close(self) -> None:

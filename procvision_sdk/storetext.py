@@ -40,7 +40,10 @@ def parse_store_text(text: str, options: Sequence[HookOption], configured: Mappi
 
 def shown(text: str) -> str:
     """The text without its query and without a password: what may stand in a log."""
-    parts = urlsplit(text.partition("?")[0])
+    try:
+        parts = urlsplit(text.partition("?")[0])
+    except ValueError:  # such as an address that lacks its bracket: what of it is a password can't be told
+        return f"{text.partition(':')[0]}:…"
     user, at, address = parts.netloc.rpartition("@")
     name, colon, _ = user.partition(":")
     return urlunsplit(parts._replace(netloc=f"{name}{colon and ':***'}{at}{address}"))
