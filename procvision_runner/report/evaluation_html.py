@@ -209,7 +209,11 @@ def _confusion(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list[
     rows = []
     for there in called:
         total = max(1, sum(counts[there, name] for name in called))
-        rows.append((there, [(counts[there, name], counts[there, name] / total, there == name) for name in called]))
+        cells = []
+        for name in called:
+            right = there == name or (evaluation.rules.any_label and NOTHING not in (there, name))
+            cells.append((counts[there, name], counts[there, name] / total, right))
+        rows.append((there, cells))
     return labels, rows
 
 
