@@ -20,8 +20,9 @@ from procvision_runner.errors import (
 from procvision_runner.events import CallEnded, CallRetried, Executing
 from procvision_runner.hold import Hold
 from procvision_runner.requests import held_to_the_protocol
-from procvision_runner.retry import needs_new_host
+from procvision_runner.retry import host_is_leaving, needs_new_host
 from procvision_runner.ticket import Ticket
+from procvision_sdk.errors import ErrorCode
 
 if TYPE_CHECKING:
     from procvision_runner.hosts import Host
@@ -195,9 +196,12 @@ class Attempts:
         """Seconds until the next attempt, or None: `error` is the call's end. The call has left its host either way."""
         supervisor, host = self._supervisor, self._host
         assert host is not None
-        needs_new = needs_new_host(error)
-        if needs_new:
-            supervisor.succession.replace(host, str(error))
+        leaving = host_is_leaving(error)
+        if leaving or needs_new_host(error):
+            supervisor.succession.replace(host, str(error), leaving=leaving)
+        if leaving and error.error_code == ErrorCode.PROTOCOL and not supervisor.stopping:
+            # It crossed the host's decision to leave and was not begun; with 1008 it may have been.
+            error.sent = False
         if not error.sent:
             # The host went between the admission and the call: no attempt was made.
             self._attempts -= 1

@@ -322,6 +322,7 @@ class Client:
         exchange.end_all(self._how_it_ended(), time.monotonic())
         self._attendant.close()
         self._writer.close(self.process.release)
+        self.log.close()
         return self.process.exit_status
 
     def _join(self) -> None:

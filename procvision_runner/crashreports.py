@@ -1,6 +1,6 @@
 """A folder per incident: what an engineer asks for when a host was lost in the night.
 
-cause.json      what happened, when, to which host; exit status, command, limits, versions, the last call
+cause.json      what happened, when, to which host; exit status, command, limits, versions
 stacks.txt      the stacks that a hung host wrote before it was ended, where there are any
 frames.jsonl    the last bytes that went out and came in
 log.jsonl       the host's last log records

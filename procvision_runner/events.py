@@ -1,27 +1,17 @@
-"""What an operator sees: events as typed objects to listeners, and as JSON lines.
-
-Events are delivered in their order by one thread, so a listener that is slow or raises holds nothing up. What a
-listener doesn't take in time is dropped and counted.
-"""
+"""What an operator sees: events as typed objects to listeners, and as JSON lines."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import re
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, TextIO, TypeAlias
 
 import attrs
 
-_log = logging.getLogger("procvision.runner")
-
-MAX_BACKLOG = 10_000
-"""Events that wait for slow listeners: some seconds of a line at full speed."""
+from procvision_runner.delivery import Delivery
 
 
 @attrs.frozen(kw_only=True)
@@ -214,65 +204,11 @@ class Stopped(Event):
 Listener: TypeAlias = Callable[[Event], None]
 
 
-class EventBus:
-    """From whatever thread an event happens on to the listeners, on one thread that starts with the first of them."""
+class EventBus(Delivery[Event]):
+    """From whatever thread an event happens on to the listeners."""
 
     def __init__(self, listeners: tuple[Listener, ...] = ()) -> None:
-        self.dropped = 0
-        self._listeners = listeners
-        self._waiting: deque[Event] = deque()
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._closed = False
-
-    @property
-    def heard(self) -> bool:
-        """Whether there is anybody to make an event for."""
-        return bool(self._listeners)
-
-    def add(self, listener: Listener) -> None:
-        """From now on it is told."""
-        with self._changed:
-            self._listeners = (*self._listeners, listener)
-
-    def emit(self, event: Event) -> None:
-        """Never blocks, never raises."""
-        if not self._listeners:
-            return
-        with self._changed:
-            if self._closed:
-                return
-            if len(self._waiting) >= MAX_BACKLOG:
-                self.dropped += 1
-                return
-            self._waiting.append(event)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._deliver, name="procvision-events", daemon=True)
-                self._thread.start()
-            self._changed.notify()
-
-    def _deliver(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._closed:
-                    self._changed.wait()
-                if not self._waiting:
-                    return
-                event = self._waiting.popleft()
-            for listener in self._listeners:
-                try:
-                    listener(event)
-                except BaseException:  # noqa: BLE001 - foreign code: not even its SystemExit ends this thread
-                    _log.exception("a listener raised at %s", event.NAME)
-
-    def close(self, timeout_s: float = 2.0) -> None:
-        """Delivers what waits, then ends the thread; a listener that blocks is left behind."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_s)
+        super().__init__(listeners, "procvision-events")
 
 
 class JsonLines:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import select
 import threading
@@ -12,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_log = logging.getLogger("procvision.runner")
+from procvision_runner.delivery import Delivery
 
 MAX_LINE_BYTES = 64 * 1024
 """A line without an end is cut here: a host that floods stderr must not fill the runner's memory."""
@@ -26,7 +25,7 @@ class HostLog:
         self.records: deque[Mapping[str, Any]] = deque(maxlen=kept)
         self.ended = False
         self._descriptor = descriptor
-        self._on_record = on_record
+        self._delivery = Delivery((on_record,), "procvision-log") if on_record is not None else None
         self._tail = b""
         self._lock = threading.Lock()
         self._poller = select.poll()
@@ -56,16 +55,15 @@ class HostLog:
                     self._tail = b""
             records = [_parsed(line) for line in lines if line.strip()]
             self.records.extend(records)
-        if self._on_record is not None:
-            for record in records:
-                self._tell(self._on_record, record)
+            # Under the lock, for their order. Whoever reads here also reads answers: foreign code has another thread.
+            if self._delivery is not None:
+                for record in records:
+                    self._delivery.emit(record)
 
-    @staticmethod
-    def _tell(on_record: Callable[[Mapping[str, Any]], None], record: Mapping[str, Any]) -> None:
-        try:
-            on_record(record)
-        except BaseException:  # noqa: BLE001 - foreign code, on the thread that also reads answers
-            _log.exception("what is told of a host's log raised")
+    def close(self) -> None:
+        """The host is gone: what was read is told, then nothing more."""
+        if self._delivery is not None:
+            self._delivery.close()
 
     def settle(self, limit_s: float) -> None:
         """Reads to the end, for as long as that takes at the most: the last lines say why a host went."""

@@ -131,6 +131,15 @@ class Host(Watcher):
             time.sleep(0.02)
         self.stacks = [r for r in _after(list(records), before, last) if _STACKS_MARK in str(r.get("message", ""))]
 
+    def ends_within(self, timeout_s: float) -> bool:
+        """Waits for it to leave by itself, and for its client to have understood how."""
+        deadline = time.monotonic() + timeout_s
+        if self.process.wait(timeout_s) is None:
+            return False
+        while self.client.end is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self.client.end is not None
+
     def stop(self, *, politely: bool = True) -> int | None:
         """The stop ladder, once; a second caller waits for the first."""
         with self._stopping:

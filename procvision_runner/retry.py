@@ -35,6 +35,11 @@ class RetryPolicy:
 
 def needs_new_host(error: CallError) -> bool:
     """Whether the host that answered with this can't take the call, or any, again."""
-    return isinstance(error, CallFailedError) and (
-        error.kind == "draining" or error.error_code == ErrorCode.GPU_OUT_OF_MEMORY
+    return host_is_leaving(error) or (
+        isinstance(error, CallFailedError) and error.error_code == ErrorCode.GPU_OUT_OF_MEMORY
     )
+
+
+def host_is_leaving(error: CallError) -> bool:
+    """Whether the host turned the call away, or broke it off, because it leaves by itself."""
+    return isinstance(error, CallFailedError) and error.kind == "draining"

@@ -145,13 +145,13 @@ class Succession:
         self._journal.emit(events.HostDrained, host=host.number, sessions_cut=cut)
         return cut
 
-    def replace(self, host: Host, reason: str) -> None:
-        """Has the keeper end a host that still answers, and start another."""
+    def replace(self, host: Host, reason: str, *, leaving: bool) -> None:
+        """Has the keeper end a host that still answers, and start another; one that is `leaving` goes by itself."""
         with self._admission.lock:
             if host.closing:
                 return
             host.closing = True
-        self.keeper.do(functools.partial(self._replace, host, reason))
+        self.keeper.do(functools.partial(self._replace, host, reason, leaving=leaving))
 
     def stop_all(self) -> None:
         """Each in its own time, all in the time of one."""
@@ -214,12 +214,14 @@ class Succession:
         self._journal.emit(events.HostPutDown, host=host.number, cause=str(kind), reason=text)
         host.put_down(kind, text)
 
-    def _replace(self, host: Host, reason: str) -> None:
-        if host.client.end is not None or self._standing.stopping:
+    def _replace(self, host: Host, reason: str, *, leaving: bool) -> None:
+        timeout_s = self._options.runner.shutdown_timeout_s
+        # One that leaves tells by its own end why; in another the other calls, which have done nothing wrong, get
+        # their time.
+        if (leaving and host.ends_within(timeout_s)) or host.client.end is not None or self._standing.stopping:
             return
         self._journal.emit(events.HostPutDown, host=host.number, cause="replaced", reason=reason)
-        # What is still in it gets its time: the other calls have done nothing wrong.
-        self._admission.wait_until_idle(host, self._options.runner.shutdown_timeout_s, calls_only=True)
+        self._admission.wait_until_idle(host, timeout_s, calls_only=True)
         host.stop()
 
     def _bury(self, host: Host, end: HostEnd) -> None:

@@ -26,6 +26,7 @@ from supervising import (
 from procvision_runner import events as kinds
 from procvision_runner.errors import (
     BrokenError,
+    CallFailedError,
     CallTimeoutError,
     HostDiedError,
     LaunchError,
@@ -245,7 +246,7 @@ def real(options: SupervisorOptions, mark: str, environment: dict[str, str], **m
 
 def test_crash_report_of_a_hung_algorithm_shows_where_it_hung(peer_environment: dict[str, str], tmp_path: Path) -> None:
     """Stacks by faulthandler before the kill, the frames, the log, the manifest and the versions."""
-    options = attrs.evolve(with_runner(REAL, execute_timeout_s=1.0), crash_folder=tmp_path, dump_timeout_s=5.0)
+    options = attrs.evolve(with_runner(REAL, execute_timeout_s=1.0), crash_folder=tmp_path, dump_timeout_s=3.0)
     heard: list[kinds.Event] = []
     more: dict[str, Any] = {"listeners": [heard.append], "name": "line/3"}
     with nothing_left() as mark, real(options, mark, peer_environment, **more) as supervisor:
@@ -296,6 +297,24 @@ def test_crash_report_that_cannot_be_written_costs_nothing(tmp_path: Path) -> No
         crash(supervisor)
         assert echo(supervisor, 1) == 1
         assert "crash_reports" not in supervisor.snapshot().counters
+
+
+def test_algorithm_that_asks_to_be_replaced_is_and_its_call_is_not_made_again(peer_environment: dict[str, str]) -> None:
+    """FatalError: the call's answer is that error, the host exits with status 70, and another follows."""
+    heard: list[kinds.Event] = []
+    options = attrs.evolve(REAL, retry=RetryPolicy(retries=2))
+    with nothing_left() as mark, real(options, mark, peer_environment, listeners=[heard.append]) as supervisor:
+        before = supervisor.process_id
+        with pytest.raises(CallFailedError, match="the camera's driver is gone") as caught:
+            supervisor.execute(PICTURE, pid="A", user_params={"does": "raise-fatal"})
+        assert caught.value.cause == "fatal"
+        assert caught.value.facts is not None
+        assert caught.value.facts.attempts == 1
+        # The next call may still meet the old host, as it leaves.
+        assert supervisor.execute(PICTURE, pid="A", user_params={"does": "nothing"}).verdict == "OK"
+        assert supervisor.process_id != before
+    ended = next(event for event in heard if isinstance(event, kinds.HostEnded))
+    assert (ended.cause, ended.exit_status) == ("exited", 70)
 
 
 def test_algorithm_that_heeds_its_cancel_keeps_its_host(peer_environment: dict[str, str]) -> None:

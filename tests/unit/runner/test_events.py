@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from procvision_runner import events
+from procvision_runner import delivery, events
 from procvision_runner.events import Broken, Event, EventBus, HostEnded, JsonLines
 
 
@@ -55,7 +55,7 @@ def test_listener_that_raises_takes_nothing_from_the_others(caplog: pytest.LogCa
 
 
 def test_listener_that_blocks_costs_events_and_never_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "MAX_BACKLOG", 10)
+    monkeypatch.setattr(delivery, "MAX_BACKLOG", 10)
     gate = threading.Event()
     bus = EventBus((lambda _: gate.wait(30) and None,))
     for _ in range(100):

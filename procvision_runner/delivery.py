@@ -1,0 +1,83 @@
+"""From whatever thread something happens on to foreign code, on a thread of its own.
+
+Listeners are told in order. One that is slow, blocks or raises holds nothing up but itself; what isn't taken in time is
+dropped and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+_log = logging.getLogger("procvision.runner")
+
+T = TypeVar("T")
+
+MAX_BACKLOG = 10_000
+"""What waits for slow listeners: some seconds of a line at full speed."""
+
+
+class Delivery(Generic[T]):
+    """The thread starts with the first thing that there is to tell."""
+
+    def __init__(self, listeners: tuple[Callable[[T], None], ...], thread_name: str) -> None:
+        self.dropped = 0
+        """What the listeners didn't take in time."""
+        self._listeners = listeners
+        self._thread_name = thread_name
+        self._waiting: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @property
+    def heard(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._listeners)
+
+    def add(self, listener: Callable[[T], None]) -> None:
+        """From now on it is told."""
+        with self._changed:
+            self._listeners = (*self._listeners, listener)
+
+    def emit(self, told: T) -> None:
+        """Never blocks, never raises."""
+        if not self._listeners:
+            return
+        with self._changed:
+            if self._closed:
+                return
+            if len(self._waiting) >= MAX_BACKLOG:
+                self.dropped += 1
+                return
+            self._waiting.append(told)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._deliver, name=self._thread_name, daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _deliver(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                if not self._waiting:
+                    return
+                told = self._waiting.popleft()
+            for listener in self._listeners:
+                try:
+                    listener(told)
+                except BaseException:  # noqa: BLE001 - foreign code: not even its SystemExit ends this thread
+                    _log.exception("a listener raised at %.200r", told)
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Delivers what waits, then ends the thread; a listener that blocks is left behind."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
