@@ -47,7 +47,7 @@ def test_good_pictures_that_it_never_saw_are_under_the_threshold(model: Model) -
     assert sum(score > 1 for score in scores) <= 1
     origin = model.facts.threshold
     assert len(origin.held_out_scores) == 16
-    assert origin.value == pytest.approx(max(origin.held_out_scores) * 1.1, rel=1e-4)
+    assert origin.value == pytest.approx(max(origin.held_out_scores) * 1.2, rel=1e-4)
     assert "each held out of learning in one of 4 folds" in origin.told()
 
 
@@ -88,6 +88,12 @@ def test_what_can_t_be_learnt_from_is_refused_by_name(given: list[GoodPicture], 
     """With the bound and the value."""
     with pytest.raises(NotInspectableError, match=text):
         learnt(given, Settings(), silent)
+
+
+def test_a_working_size_that_leaves_nothing_to_see_is_refused() -> None:
+    """A long strip reduced to its longer side."""
+    with pytest.raises(NotInspectableError, match="64 x 10 px, each side has at least 28 px; hint: raise working_size"):
+        learnt(told(5, *[(100, 640)] * 5), Settings(working_px=64), silent)
 
 
 def test_the_same_pictures_and_seed_give_the_same_model() -> None:

@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_becomes_a_model(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What it tells is what the file says."""
     out = tmp_path / "mesh.model"
-    params = ["--param", "pids=A-1, A-2", "--param", "working_size=256", "--param", "margin=0.2"]
+    params = ["--param", "pids=A-1, A-2", "--param", "working_size=256", "--param", "margin=0.3"]
     assert status_of(["train", "surface-anomaly", str(folder), "--out", str(out), "--json", *params]) == 0
     told = json.loads(capsys.readouterr().out)
     model, digest = modelfile.read(out)

@@ -23,6 +23,8 @@ SCALES = (1, 2, 4)
 STRIDE_PX = 4
 """Places lie so far apart, at every scale in its own pixels."""
 PATCH_PX = 9
+LEAST_SCALED_PX = 28
+"""Seven places: one that is seen whole, and three on each side that are not."""
 WINDOW_SIGMA_PX = 4.0
 """How far around a place its energy is gathered."""
 KINDS = ("pattern", "energy")
@@ -41,10 +43,10 @@ def working(picture: Rgb, longer_px: int) -> Floats:
 
 
 def scaled(seen: Floats) -> Iterator[tuple[int, Floats]]:
-    """The scales of a picture; one that gets smaller than two patches is left out."""
+    """The scales of a picture; one that gets smaller than `LEAST_SCALED_PX` is left out."""
     for scale in SCALES:
         height, width = seen.shape[0] // scale, seen.shape[1] // scale
-        if min(height, width) < 2 * PATCH_PX:
+        if min(height, width) < LEAST_SCALED_PX:
             return
         reduced = seen if scale == 1 else cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA)
         yield scale, reduced.astype(np.float32, copy=False)

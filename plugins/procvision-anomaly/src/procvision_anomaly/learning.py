@@ -9,16 +9,16 @@ import attrs
 import numpy as np
 
 from procvision_anomaly.errors import NotInspectableError
-from procvision_anomaly.features import KINDS, Floats, Rgb, described, scaled, working
-from procvision_anomaly.memory import MAX_CANDIDATES, Memory, Places, remembered, some_places
+from procvision_anomaly.features import KINDS, LEAST_SCALED_PX, Floats, Rgb, described, scaled, working
+from procvision_anomaly.memory import INSIDE, MAX_CANDIDATES, Memory, Places, remembered, some_places
 from procvision_anomaly.model import LEAST_SIDE_PX, Facts, Key, Layout, Model, Threshold, fused, maps
 
 LEAST_PICTURES = 5
 FOLDS = 4
 _LEAST_CONTRAST = 0.004
 """One grey value of 256: a picture with less shows no surface."""
-_POSITION_WEIGHT = 60.0
-"""Of `aligned`: a sixtieth of the picture's width counts as much as one whitened value."""
+_POSITION_WEIGHT = 20.0
+"""Of `aligned`: a twentieth of the picture's width counts as much as one whitened value."""
 
 Progress = Callable[[float, str], None]
 
@@ -31,7 +31,7 @@ class Settings:
     layout: Layout = "texture"
     working_px: int = 640
     quantile: float = 1.0
-    margin: float = 0.1
+    margin: float = 0.2
     seed: int = 0
 
 
@@ -48,6 +48,12 @@ def learnt(pictures: Sequence[GoodPicture], settings: Settings, progress: Progre
     """The model of these pictures. Raises NotInspectableError where they can't be learnt from."""
     width, height = _common_size(pictures)
     seen = [working(one.pixels, settings.working_px) for one in pictures]
+    if min(seen[0].shape[:2]) < LEAST_SCALED_PX:
+        raise NotInspectableError(
+            f"reduced to {settings.working_px} px the pictures are {seen[0].shape[1]} x {seen[0].shape[0]} px, "
+            f"each side has at least {LEAST_SCALED_PX} px",
+            hint="raise working_size",
+        )
     contrasts = [float(one[..., 0].std()) for one in seen]
     least = int(np.argmin(contrasts))
     if contrasts[least] < _LEAST_CONTRAST:
@@ -64,10 +70,14 @@ def learnt(pictures: Sequence[GoodPicture], settings: Settings, progress: Progre
         rest = [one for index, one in enumerate(seen) if index not in held]
         memories = _memories(rest, weight, rng)
         held_out += [maps(seen[index], memories) for index in held]
-    usual = _usual(held_out)
-    scores = [float(fused({key: one / usual[key] for key, one in found.items()}).max()) for found in held_out]
     progress(len(rounds) / (len(rounds) + 1), "all pictures")
-    memories = {key: attrs.evolve(one, usual=usual[key]) for key, one in _memories(seen, weight, rng).items()}
+    memories = {
+        key: _measured(memory, [found[key] for found in held_out])
+        for key, memory in _memories(seen, weight, rng).items()
+    }
+    scores = [
+        float(fused({key: memories[key].compared(one) for key, one in found.items()}).max()) for found in held_out
+    ]
     threshold = Threshold(
         float(np.quantile(scores, settings.quantile)) * (1 + settings.margin),
         settings.quantile,
@@ -129,13 +139,20 @@ def _memories(seen: Sequence[Floats], position_weight: float, rng: np.random.Gen
     return {key: remembered(places, position_weight, rng) for key, places in drawn.items()}
 
 
-def _usual(held_out: Sequence[dict[Key, Floats]]) -> dict[Key, float]:
-    """What the farthest place of a good picture comes to, with two deviations on top, for each memory.
+def _measured(memory: Memory, held_out: Sequence[Floats]) -> Memory:
+    """The memory with what is usual, by the distances in pictures that were held out.
 
     Counted by pictures and not by places: a memory in which good pictures differ much must not drown the others.
     """
-    usual = {}
-    for key in held_out[0]:
-        farthest = [float(found[key].max()) for found in held_out]
-        usual[key] = max(float(np.mean(farthest) + 2 * np.std(farthest)), 1e-6)
-    return usual
+    inside, at_edge = [], []
+    for distances in held_out:
+        inside.append(float(distances[INSIDE].max()))
+        edge = distances.copy()
+        edge[INSIDE] = 0
+        at_edge.append(float(edge.max()))
+    return attrs.evolve(memory, usual=_usual(inside), usual_at_edge=_usual(at_edge))
+
+
+def _usual(farthest: Sequence[float]) -> float:
+    """What a good picture's farthest place comes to, with two deviations on top."""
+    return max(float(np.mean(farthest) + 2 * np.std(farthest)), 1e-6)

@@ -22,6 +22,9 @@ MAX_VALUES = 20
 """Of a description's whitened values the ones that vary most: less is noise."""
 _FLOOR = 1e-3
 """Of the mean variance: what a camera's noise puts into every value, so that none counts without bound."""
+_EDGE_PLACES = 3
+INSIDE = (slice(_EDGE_PLACES, -_EDGE_PLACES), slice(_EDGE_PLACES, -_EDGE_PLACES))
+"""Places whose neighbourhood lies in the picture. At its edge it is mirrored, which makes patterns that are none."""
 _ROWS_AT_ONCE = 4096
 _DRAWN_AT_ONCE = 16
 """Examples; one after the other would cover a little better, and take five times as long."""
@@ -44,6 +47,7 @@ class Memory:
         examples: examples x kept values, whitened; with the place's own position behind them where it counts.
         position_weight: how many whitened values one picture's width is worth; 0 where any place is like any other.
         usual: what the farthest place of a good picture comes to; distances are told in it.
+        usual_at_edge: the same for places so near the picture's edge that they aren't seen whole.
     """
 
     mean: Floats
@@ -51,9 +55,10 @@ class Memory:
     examples: Floats
     position_weight: float
     usual: float
+    usual_at_edge: float
 
     def distances(self, descriptions: Floats) -> Floats:
-        """Rows x columns: how far each place is from the nearest example, in what is usual."""
+        """Rows x columns: how far each place is from the nearest example, in whitened values."""
         rows, columns = descriptions.shape[:2]
         placed = self._placed(every_place(descriptions))
         squares = np.einsum("ij,ij->i", self.examples, self.examples)
@@ -64,8 +69,14 @@ class Memory:
             crossed *= -2
             crossed += squares
             nearest[at : at + _ROWS_AT_ONCE] = crossed.min(axis=1) + np.einsum("ij,ij->i", some, some)
-        found: Floats = (np.sqrt(np.maximum(nearest, 0)).reshape(rows, columns) / self.usual).astype(np.float32)
+        found: Floats = np.sqrt(np.maximum(nearest, 0)).reshape(rows, columns)
         return found
+
+    def compared(self, distances: Floats) -> Floats:
+        """Distances, told in what is usual at their places."""
+        compared = distances / np.float32(self.usual_at_edge)
+        compared[INSIDE] = distances[INSIDE] / np.float32(self.usual)
+        return compared
 
     def _placed(self, places: Places) -> Floats:
         """Places x kept values: whitened, with the position behind them where it counts."""
@@ -92,14 +103,14 @@ def some_places(descriptions: Floats, count: int, rng: np.random.Generator) -> P
 
 
 def remembered(drawn: Sequence[Places], position_weight: float, rng: np.random.Generator) -> Memory:
-    """The memory of these pictures' places; `usual` is 1 until it is measured on others."""
+    """The memory of these pictures' places; what is usual is 1 until it is measured on others."""
     places = Places(np.concatenate([one.values for one in drawn]), np.concatenate([one.positions for one in drawn]))
     mean = places.values.mean(axis=0)
     variances, directions = np.linalg.eigh(np.cov(places.values - mean, rowvar=False).astype(np.float64))
     kept = slice(max(0, len(variances) - MAX_VALUES), None)
     floor = _FLOOR * max(float(variances.mean()), 1e-9)
     whitening = (directions[:, kept] / np.sqrt(np.maximum(variances[kept], 0) + floor)).astype(np.float32)
-    memory = Memory(mean.astype(np.float32), whitening, np.empty((0, 0), np.float32), position_weight, 1.0)
+    memory = Memory(mean.astype(np.float32), whitening, np.empty((0, 0), np.float32), position_weight, 1.0, 1.0)
     placed = memory._placed(places)
     return attrs.evolve(memory, examples=placed[_spread(placed, rng)])
 

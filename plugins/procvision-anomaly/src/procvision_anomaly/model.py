@@ -95,15 +95,14 @@ class Model:
 
 
 def maps(seen: Floats, memories: Mapping[Key, Memory]) -> dict[Key, Floats]:
-    """The distances of a working picture's places, for each memory."""
+    """How far a working picture's places are from what is usual, for each memory."""
     found: dict[Key, Floats] = {}
     for scale, reduced in scaled(seen):
         for (kind, of_scale), memory in memories.items():
             if of_scale == scale:
                 distances = memory.distances(described(reduced, kind))
-                found[kind, scale] = cv2.GaussianBlur(distances, (0, 0), _SMOOTHING_SIGMA).astype(
-                    np.float32, copy=False
-                )
+                smooth = cv2.GaussianBlur(distances, (0, 0), _SMOOTHING_SIGMA).astype(np.float32, copy=False)
+                found[kind, scale] = memory.compared(smooth)
     return found
 
 

@@ -36,6 +36,7 @@ class _Stored(msgspec.Struct, frozen=True):
     scale: Literal[1, 2, 4]
     position_weight: Annotated[float, Meta(ge=0)]
     usual: Annotated[float, Meta(gt=0)]
+    usual_at_edge: Annotated[float, Meta(gt=0)]
     mean: Annotated[list[_Dimension], Meta(min_length=1, max_length=1)]
     whitening: Annotated[list[_Dimension], Meta(min_length=2, max_length=2)]
     examples: Annotated[list[_Dimension], Meta(min_length=2, max_length=2)]
@@ -54,6 +55,7 @@ def write(model: Model, path: Path) -> str:
             scale,  # type: ignore[arg-type]
             memory.position_weight,
             memory.usual,
+            memory.usual_at_edge,
             list(memory.mean.shape),
             list(memory.whitening.shape),
             list(memory.examples.shape),
@@ -117,7 +119,7 @@ def _parsed(data: bytes) -> Model:
         positions = 2 if stored.position_weight else 0
         if mean.shape[0] != whitening.shape[0] or whitening.shape[1] + positions != examples.shape[1]:
             raise ValueError(f"the shapes {mean.shape}, {whitening.shape}, {examples.shape} don't fit together")
-        memory = Memory(mean, whitening, examples, stored.position_weight, stored.usual)
+        memory = Memory(mean, whitening, examples, stored.position_weight, stored.usual, stored.usual_at_edge)
         memories[str(stored.kind), int(stored.scale)] = memory
     if at != len(data):
         raise ValueError(f"{len(data) - at} bytes too many")

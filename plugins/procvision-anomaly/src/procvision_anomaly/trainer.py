@@ -40,7 +40,7 @@ _PARAMETERS = (
         min=0.5,
         max=1.0,
     ),
-    FloatParameter(key="margin", description="How far above that the threshold lies", default=0.1, min=0.0, max=2.0),
+    FloatParameter(key="margin", description="How far above that the threshold lies", default=0.2, min=0.0, max=2.0),
     IntParameter(key="seed", description="The same seed and pictures give the same model", default=0, min=0),
 )
 
