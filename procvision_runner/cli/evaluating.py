@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -13,6 +14,8 @@ from attrs import frozen
 
 from procvision_runner.cli.errors import usage_error
 from procvision_runner.cli.inspecting import Outcome, Request, inspect
+from procvision_runner.cli.params import parse_step_params
+from procvision_runner.cli.products import steps_of
 from procvision_runner.cli.stations import Station, several
 from procvision_runner.evaluation.evaluated import Evaluation
 from procvision_runner.evaluation.observations import Observation, Rules
@@ -67,7 +70,9 @@ def evaluate_all(
     """
     with several(plan.algorithm, jobs) as station:
         by_parameter = sweep is not None and _is_parameter(station.manifest, plan.step_index, sweep.key)
-        if sweep is not None and not by_parameter:
+        if sweep is not None and by_parameter:
+            _check_parameter_sweep(sweep, station.manifest, plan)
+        elif sweep is not None:
             _check_threshold_sweep(sweep, station.manifest)
         values = sweep.values if sweep is not None and by_parameter else ()
         with progress(len(dataset.samples) * (1 + len(values))) as seen:
@@ -98,6 +103,13 @@ def _is_parameter(manifest: Manifest, step_index: int | None, key: str) -> bool:
     return any(
         parameter.key == key for step in manifest.steps if step_index in (None, step.index) for parameter in step.params
     )
+
+
+def _check_parameter_sweep(sweep: Sweep, manifest: Manifest, plan: Plan) -> None:
+    """Refuse a wrong value before anything is inspected. Whether a rect lies in a picture, that picture tells."""
+    steps = [step.index for step in steps_of(manifest, plan.step_index)]
+    for value in sweep.values:
+        parse_step_params(manifest, steps, (*plan.params, f"{sweep.key}={value}"), (sys.maxsize, sys.maxsize))
 
 
 def _check_threshold_sweep(sweep: Sweep, manifest: Manifest) -> None:

@@ -20,8 +20,10 @@ MASK_LEVEL = 127
 
 
 def recognise(folder: Path) -> bool:
-    """Whether a folder looks like one: with good and other pictures below test/."""
-    return bool(_products(folder))
+    """Whether a folder looks like one: other layouts have a test/ too, but no good/ in it, and no ground_truth/."""
+    return any(
+        (product / "test" / GOOD).is_dir() or (product / "ground_truth").is_dir() for product in _products(folder)
+    )
 
 
 def read(folder: Path) -> Dataset:

@@ -244,6 +244,7 @@ def test_a_later_run_is_compared_with_an_earlier_one(spots, spots_env, tmp_path)
         (["bright-spots", ".", "--sweep", "glow=1:2:1"], 64, ["no such parameter", "or threshold"]),
         (["bright-spots", ".", "--sweep", "threshold=1:2:1"], 64, ["2 is no score"]),
         (["bright-spots", ".", "--sweep", "level=1:3"], 64, ["FROM:TO:STEP"]),
+        (["bright-spots", ".", "--sweep", "level=100:300:100"], 64, ["level is 300"]),
         (["bright-spots", ".", "--step", "2"], 64, ["has no step 2"]),
         (["bright-spots", ".", "--pid", "B"], 64, ["doesn't inspect it", "hint: it takes A"]),
         (["bright-spots", ".", "--require", "beauty>=1"], 64, ["no figure 'beauty'"]),

@@ -185,6 +185,13 @@ def test_yolo_splits_with_folders_of_their_own_are_groups(tmp_path):
     assert (sample.group, sample.truths) == ("valid", (Truth(0, 0, 40, 20, "dent"),))
 
 
+def test_yolo_with_a_test_split_is_not_taken_for_mvtec(tmp_path):
+    picture(tmp_path / "test" / "images" / "a.png")
+    text(tmp_path / "test" / "labels" / "a.txt", "0 0.5 0.5 1 1\n")
+    text(tmp_path / "classes.txt", "dent\n")
+    assert open_dataset(tmp_path).layout == "yolo"
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
