@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,17 @@ def test_the_reference_is_up_to_date() -> None:
     spec.loader.exec_module(generator)
     page = PAGE.read_text("utf-8")
     assert generator.generated(page) == page
+
+
+def test_a_plugin_that_is_only_installed_costs_its_own_module_and_no_library() -> None:
+    """Every host loads every installed plugin, before it knows which are used."""
+    libraries = {"numpy", "prometheus_client", "opentelemetry", "paho", "redis", "psycopg", "sqlite3", "PIL"}
+    program = (
+        "import sys; from importlib.metadata import entry_points;"
+        f"print(*[entry.name for entry in entry_points(group={hookspecs.ENTRY_POINT_GROUP!r}) if entry.load()]);"
+        f"print(*sorted({libraries!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded, found = done.stdout.split("\n")[:2]
+    assert {"mqtt", "prometheus", "opentelemetry", "legacy-images"} <= set(loaded.split())
+    assert found == ""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from procvision_legacy_images import LegacyImages
+from procvision_legacy_images.backend import LegacyImages
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.images.meta import ImageMeta
 from procvision_sdk.testing import check_hook_plugin, check_image_backend

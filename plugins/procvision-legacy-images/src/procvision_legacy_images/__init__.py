@@ -1,6 +1,5 @@
 """Pictures of runners in the field, `dev-shm:…`: files in a folder that both sides know."""
 
-from procvision_legacy_images.backend import LegacyImages
 from procvision_legacy_images.plugin import LegacyImagesPlugin
 
-__all__ = ["LegacyImages", "LegacyImagesPlugin"]
+__all__ = ["LegacyImagesPlugin"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import msgspec
 
@@ -30,7 +30,7 @@ class Mqtt:
         self._settings: Settings | None = None
         self._spool: Spool | None = None
         self._sender: Sender | None = None
-        self._run = uuid4().hex[:12]
+        self._run = os.urandom(6).hex()
         self._sequence = 0
         self._topic = ""
         self._host: dict[str, Any] = {}

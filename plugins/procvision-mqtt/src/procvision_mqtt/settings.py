@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Settings:
 
 def read(values: Mapping[str, Any]) -> Settings:
     """The settings. Raises ValueError naming the option, or OSError for a file that can't be read."""
-    station = values["station"] or socket.gethostname()
+    station = values["station"] or platform.node()
     prefix = values["prefix"].strip("/")
     for key, text in (("station", station), ("prefix", prefix)):
         if not text or any(character in text for character in "+#\0") or (key == "station" and "/" in text):
