@@ -1,8 +1,8 @@
 """The figures of the documents: `python figures.py FOLDER`, FOLDER being what `textures.py` wrote, or MVTec AD.
 
-Each surface is learnt from train/good by `procvision train` and measured on test by `procvision evaluate` for the
-picture's AUROC and the verdicts; the places come from the model's own score map: pixel AUROC, and the share of defects
-with a box on them.
+Each surface is learnt from train/good by `procvision train` and measured on test, by the model's own score map: the
+picture's AUROC (which `procvision evaluate surface-anomaly FOLDER/SURFACE --score score --param model=FILE` gives as
+well, through hosts), the pixels' AUROC, and how many pictures with a defect have a box on it.
 """
 
 from __future__ import annotations

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SUPPORT = Path(__file__).parent / "support"
@@ -25,14 +28,27 @@ def guided_package() -> Path:
     return SUPPORT / "field_guided"
 
 
+def _installer(python: Path) -> list[str]:
+    """What installs into an environment: the pip of this one, or uv where it was made without."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip", "--python", str(python), "install", "--disable-pip-version-check"]
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("neither pip nor uv is here to install the field's SDK with")
+    return [uv, "pip", "install", "--python", str(python)]
+
+
 def _environment(folder: Path, version: str) -> Path:
-    """The interpreter of an environment with this version from the package index; skips where it can't be had."""
+    """The interpreter of an environment with this version from the package index; skips where it can't be had.
+
+    NumPy, which the SDK needs, is this environment's: installing it twice would take longer than all the tests.
+    """
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*command, f"procvision-algorithm-sdk=={version}"], capture_output=True, text=True, check=False
-    )
+    (own,) = folder.glob("lib/python*/site-packages")
+    (own / "numpy_of_the_tests.pth").write_text(str(Path(np.__file__).parents[1]))
+    command = [*_installer(python), "-q", "--no-deps", f"procvision-algorithm-sdk=={version}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"procvision-algorithm-sdk {version} can't be obtained: {done.stderr.strip()[-300:]}")
     return python
