@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import signal
 import socket
@@ -30,13 +31,23 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     return found
 
 
+def _free_port() -> int:
+    """Below those that the system gives to whoever asks for any: it must still be free when the broker comes again."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
+
+
 class Broker:
     """Keeps what it holds for consumers over its own end; `settings` are lines of mosquitto's configuration."""
 
     def __init__(self, folder: Path, *settings: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = _free_port()
         self.address = f"127.0.0.1:{self.port}"
         state = folder / "broker"
         state.mkdir()
