@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,6 @@ from procvision_runner.report import terminal
 from procvision_runner.report.inspection import VERDICTS, Inspection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from procvision_runner.report.live import LiveView
 
 MAX_ON_PAGE = 100
@@ -133,9 +131,12 @@ def _numbered(folder: Path, stem: str) -> Iterable[Path]:
         number += 1
 
 
-def overlay_folder(path: Path, images: Sequence[Path]) -> Path:
-    """Make the folder for pictures with boxes. Raises CommandError where that fails, or the inspected lie there."""
-    if any(image.parent.resolve() == path.resolve() for image in images):
+def overlay_folder(path: Path, inspected: Iterable[Path]) -> Path:
+    """Make the folder for pictures with boxes. Raises CommandError where that fails, or it is one of those inspected.
+
+    Inspected pictures would be overwritten there, and in a folder that is followed the boxes would be inspected.
+    """
+    if any(folder.resolve() == path.resolve() for folder in inspected):
         raise CommandError(
             f"--overlay {path} is the folder of the inspected pictures, they would be overwritten",
             "name another folder",

@@ -103,11 +103,12 @@ def run(
     )
     if len(files) == 1 and not watch and not any(path.is_dir() for path in pictures):
         return _one(request, files[0], as_json, overlay, page)
+    inspected = {file.parent for file in files} | ({follow} if follow is not None else set())
     wanted = Wanted(
         title=algorithm,
         as_json=as_json,
         endless=watch or not files,
-        overlay=overlay_folder(overlay, files) if overlay is not None else None,
+        overlay=overlay_folder(overlay, inspected) if overlay is not None else None,
         page=page,
         reference=reference,
     )

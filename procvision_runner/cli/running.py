@@ -33,11 +33,12 @@ def run_files(request: Request, images: Sequence[Path], wanted: Wanted, *, one_p
     """Inspect files, each a product, or all one product's, a picture a step; give the exit status."""
     from procvision_runner.cli.progress import bar, on_terminal
 
-    results = Results(wanted, quiet=on_terminal())
-    with _station(request.algorithm) as station, bar(len(images), "inspecting") as seen:
-        for image, outcome in _inspected(station, request, images, one_product=one_product):
-            results.take(image, outcome)
-            seen()
+    with _station(request.algorithm) as station:
+        results = Results(wanted, quiet=on_terminal())
+        with _told_anyway(results, station), bar(len(images), "inspecting") as seen:
+            for image, outcome in _inspected(station, request, images, one_product=one_product):
+                results.take(image, outcome)
+                seen()
     return results.finish(station.logs)
 
 
@@ -48,13 +49,9 @@ def run_stream(
     with _station(request.algorithm, live) as station:
         results = Results(wanted, view=station.view)
         _say(f"waiting for {waiting_for}", station)
-        try:
+        with _told_anyway(results, station):
             for image in images:
                 results.take(image, inspect(station, attrs.evolve(request, image=image)))
-        except BaseException:
-            if results.counts:
-                results.finish(station.logs)
-            raise
         return results.finish(station.logs)
 
 
@@ -151,6 +148,17 @@ def _station(algorithm: str, live: TextIO | None = None) -> Iterator[Station]:
             yield station
     except RunnerError as error:
         raise CommandError(*split_hint(str(error))) from error
+
+
+@contextmanager
+def _told_anyway(results: Results, station: Station) -> Iterator[None]:
+    """What was inspected before Ctrl-C, or before an error, is shown and written too."""
+    try:
+        yield
+    except BaseException:
+        if results.counts:
+            results.finish(station.logs)
+        raise
 
 
 def _until_changed(paths: Sequence[Path], look: Look) -> None:

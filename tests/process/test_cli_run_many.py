@@ -141,6 +141,7 @@ def test_a_bar_is_shown_on_a_terminal(pictures, two_sides):
         (["--follow", "absent"], "absent"),
         (["a good.png", "--one-product", "--step", "1"], "--one-product is all"),
         (["a good.png", "b bright.png", "--overlay", "."], "would be overwritten"),
+        (["--follow", ".", "--overlay", "."], "would be overwritten"),
         (["a good.png", "b bright.png", "--overlay", "notes.txt"], "can't be made a folder"),
         (["a good.png", "--html", "a good.png"], "would be overwritten"),
         (["a good.png", "--html", "no/such/p.html"], "no/such is no folder"),
@@ -249,6 +250,19 @@ def test_ctrl_c_ends_following_with_its_page_and_nothing_left(two_sides, tmp_pat
         assert run.wait(60) == 130
         assert "1 inspection: 1 OK" in run.stdout.read()
     assert "one.png" in (tmp_path / "p.html").read_text()
+    wait_until_gone(children)
+    assert not shared_memory_of(run.pid)
+
+
+def test_ctrl_c_among_many_pictures_tells_of_those_that_were_inspected(two_sides, tmp_path):
+    first = grey(tmp_path / "first.png", 50)
+    os.mkfifo(tmp_path / "never.png")
+    with going_on("run", "two-sides", first, "never.png", env=two_sides, folder=tmp_path) as run:
+        said(run.stdout, "first.png")
+        children = descendants(run.pid)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130
+        assert "1 inspection: 1 OK" in run.stdout.read()
     wait_until_gone(children)
     assert not shared_memory_of(run.pid)
 
