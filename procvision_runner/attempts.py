@@ -44,7 +44,8 @@ class Attempts:
         session_id: str | None,
         elsewhere: Callable[[Supervisor], Supervisor | None] | None = None,
     ) -> None:
-        self.future: Future[CallResult] = Future()
+        self.future: Future[CallResult] | None = None
+        """Of a submitted call."""
         self._supervisor = supervisor
         self._admission = supervisor.admission
         self._elsewhere = elsewhere
@@ -93,10 +94,12 @@ class Attempts:
 
     def start(self) -> Future[CallResult]:
         """Sends the call if there is room, else as soon as there is."""
-        self.future.set_running_or_notify_cancel()
+        future: Future[CallResult] = Future()
+        self.future = future
+        future.set_running_or_notify_cancel()
         if self._admission.enter_or_queue(self._ticket):
             self._decided()
-        return self.future
+        return future
 
     def _decided(self) -> None:
         """Let in, or turned away."""
@@ -146,6 +149,7 @@ class Attempts:
 
     def _conclude(self, result: CallResult | None = None, error: BaseException | None = None) -> None:
         self._let_go()
+        assert self.future is not None
         try:
             if error is not None:
                 self.future.set_exception(error)

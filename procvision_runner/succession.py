@@ -131,8 +131,9 @@ class Succession:
 
     def discard(self, host: Host) -> None:
         """Stops a host that got no calls."""
-        self._forget(host)
         host.stop()
+        # Not before: a stop of the supervisor's waits for all that it knows of.
+        self._forget(host)
 
     def drain(self, host: Host) -> int:
         """Waits for the last session of a host that was swapped out, then stops it; how many had to be cut off."""
