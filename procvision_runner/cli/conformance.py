@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from procvision_sdk.testing.conformance import Outcome, ProcessTarget, Row
 
 DEFAULT_PATIENCE_S = 10.0
+DEFAULT_PID = "A01"
+"""What the tables write."""
 DEFAULT_DEADLINE_S = 60.0
 _ARROWS = {"runner": "runner -> host  ", "host": "host -> runner  "}
 _COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
@@ -35,6 +37,7 @@ _COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
     shell_complete=row_ids,
     help="Play this row, or fault, alone; repeatable.",
 )
+@click.option("--pid", default=DEFAULT_PID, show_default=True, help="A product id that the host's algorithm takes.")
 @click.option("--list", "list_only", is_flag=True, help="Show the rows and what each claims, and play none.")
 @click.option("--without-options", is_flag=True,
               help="Skip the rows that start the host with an option, such as --handshake-timeout-s 0.5.")  # fmt: skip
@@ -48,6 +51,7 @@ def conformance(
     command: tuple[str, ...],
     of_runner: bool,
     ids: tuple[str, ...],
+    pid: str,
     list_only: bool,
     without_options: bool,
     patience_s: float,
@@ -58,8 +62,8 @@ def conformance(
     """Hold a host, or a runner, of any language against the protocol, and give a scorecard.
 
     COMMAND starts the host, with an algorithm of your choice; each row of the tables starts one of its own. The rows
-    ask nothing of the algorithm but that it loads. For each row that fails stand the frames that show it, and the
-    paragraph of the reference that it breaks.
+    ask nothing of the algorithm but that it loads and takes the product id. For each row that fails stand the frames
+    that show it, and the paragraph of the reference that it breaks.
 
     With --runner COMMAND is a program of yours. It is started with a host's command line as its last arguments, has
     your runner launch that host and execute one call, prints OK, NG or ERROR as its last line, and ends. Each fault
@@ -74,7 +78,7 @@ def conformance(
     """
     from procvision_runner.cli.errors import CommandError, usage_error
 
-    rows = _chosen(_faults() if of_runner else _rows(), ids)
+    rows = _chosen(_faults() if of_runner else _rows(pid), ids)
     if list_only:
         for name, row in rows.items():
             click.echo(f"{name}: {row.title}")
@@ -113,10 +117,21 @@ def conformance(
     return exits.NG if any(outcome.level == "failed" for outcome in outcomes) else exits.OK
 
 
-def _rows() -> dict[str, Row]:
+def _rows(pid: str) -> dict[str, Row]:
     from procvision_sdk.testing.conformance import load_rows
 
-    return {row.id: row for row in load_rows(role="host", kind="process")}
+    return {
+        row.id: attrs.evolve(row, steps=_with_pid(row.steps, pid)) for row in load_rows(role="host", kind="process")
+    }
+
+
+def _with_pid(steps: Any, pid: str) -> Any:
+    """The product id in place of the tables' own, wherever a call has it."""
+    if isinstance(steps, dict):
+        return {
+            key: pid if (key, value) == ("pid", DEFAULT_PID) else _with_pid(value, pid) for key, value in steps.items()
+        }
+    return type(steps)(_with_pid(step, pid) for step in steps) if isinstance(steps, (list, tuple)) else steps
 
 
 def _faults() -> dict[str, Row]:

@@ -101,6 +101,21 @@ def test_rows_with_options_can_be_left_out():
     assert done.returncode == 0
 
 
+def test_a_host_that_never_looks_at_pictures_is_found_out():
+    """The peer answers OK whatever the slot holds; the product id is the one that was asked for."""
+    done = conformance("--row", "slot-stale", "--row", "slot-rgb", "--pid", "P-7", "--json", "--",
+                       sys.executable, PEER)  # fmt: skip
+    rows = rows_of(done)
+    assert rows["slot-rgb"]["level"] == "ok"
+    assert rows["slot-stale"]["level"] == "failed"
+    assert rows["slot-stale"]["reason"].startswith("frame.type is 'result'")
+    call = next(frame["text"] for frame in rows["slot-stale"]["frames"] if '"execute"' in frame["text"])
+    assert '"pid":"P-7"' in call
+    segment = re.search(r'"shm:(conformance-[^:]+):2"', call)
+    assert segment is not None
+    assert not Path("/dev/shm", segment[1]).exists()
+
+
 def test_the_rows_can_be_listed():
     done = conformance("--list")
     assert done.returncode == 0

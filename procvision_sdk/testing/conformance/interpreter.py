@@ -13,6 +13,7 @@ import msgspec
 
 from procvision_sdk.testing.conformance.patterns import mismatch
 from procvision_sdk.testing.conformance.rows import Row
+from procvision_sdk.testing.conformance.segments import Segments
 from procvision_sdk.testing.conformance.targets import Inspectable, Target
 from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.greeting import PROTOCOL_VERSION
@@ -51,13 +52,14 @@ def run_row(
 
     ``patience_s`` bounds the wait for one frame, ``deadline_s`` that for the row as a whole.
     """
-    player = _Player(target, patience_s, time.monotonic() + deadline_s)
     number = 0
     try:
-        player.start(row.start)
-        for step in row.steps_for(str(target.role)):
-            number += 1
-            player.play(step)
+        with Segments() as segments:
+            player = _Player(target, segments, patience_s, time.monotonic() + deadline_s)
+            player.start(row.start)
+            for step in row.steps_for(str(target.role)):
+                number += 1
+                player.play(step)
     except ConformanceError as failure:
         raise ConformanceError(
             failure.reason, row=row, step=number, role=str(target.role), evidence=target.evidence()
@@ -89,8 +91,9 @@ def bytes_to_send(what: Any) -> bytes:
 
 
 class _Player:
-    def __init__(self, target: Target, patience_s: float, deadline: float) -> None:
+    def __init__(self, target: Target, segments: Segments, patience_s: float, deadline: float) -> None:
         self._target = target
+        self._segments = segments
         self._longest_wait_s = patience_s
         self._deadline = deadline
 
@@ -127,7 +130,7 @@ class _Player:
     # --- what is done to the target -------------------------------------------------------------------------
 
     def _send(self, what: Any, chunk_bytes: int = 0) -> None:
-        data = bytes_to_send(what)
+        data = bytes_to_send(self._segments.named(what))
         for start in range(0, len(data), chunk_bytes or len(data) or 1):
             self._target.write(data[start : start + (chunk_bytes or len(data))])
 
@@ -138,6 +141,9 @@ class _Player:
     def _ask_refused(self, message: dict[str, Any]) -> None:
         if self._inspectable().ask(message):
             raise ConformanceError(f"it sent what it must not: {message}")
+
+    def _segment(self, step: dict[str, Any]) -> None:
+        self._segments.lay(step)
 
     def _end(self, _: bool) -> None:
         self._target.end()

@@ -2,7 +2,8 @@
 
 An object's fields must match each; a list must have as many items, each matching; anything else must be equal.
 Instead of a value may stand `{"$any": true}`, `{"$absent": true}`, `{"$is": "string" | "integer" | "number" |
-"boolean" | "object" | "array"}`, `{"$one_of": […]}`, `{"$matches": "regular expression"}`, `{"$at_least": n}`.
+"boolean" | "object" | "array"}`, `{"$one_of": […]}`, `{"$none_of": […]}`
+(absent fits, too), `{"$matches": "regular expression"}`, `{"$at_least": n}`.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ def mismatch(pattern: Any, value: Any, where: str = "frame") -> str | None:
 
 
 def _special(name: str, argument: Any, value: Any, where: str) -> str | None:
+    if name == "$none_of":
+        unwanted = value is not _ABSENT and any(mismatch(choice, value) is None for choice in argument)
+        return f"{where} is {_shown(value)}, expected none of {_shown(argument)}" if unwanted else None
     if name == "$absent":
         return None if value is _ABSENT else f"{where} is {_shown(value)}, expected none"
     if value is _ABSENT:

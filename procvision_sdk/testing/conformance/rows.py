@@ -21,6 +21,7 @@ KINDS = ("connection", "process")
 ROLES = ("host", "runner")
 STEPS: dict[str, frozenset[str]] = {
     "send": frozenset({"chunk_bytes"}),
+    "segment": frozenset(),
     "ask": frozenset(),
     "ask_refused": frozenset(),
     "end": frozenset(),
