@@ -130,7 +130,8 @@ class _Player:
         """Play no more, and end what runs."""
         self._stopped = True
         for process in tuple(self._running):
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def play(self, fault: Fault) -> Outcome:
         """Play one fault."""
