@@ -64,9 +64,12 @@ class Backlog:
         return bool(self._waiting)
 
     def write_some(self) -> None:
-        """Writes a piece; to be called when the descriptor was found writable."""
+        """Writes a piece, whole lines if they fit; to be called when the descriptor was found writable."""
+        piece = self._waiting[:_PIPE_BUF]
+        # So that a reader who comes too late finds no half of one, unless it is longer than a pipe takes at once.
+        whole = piece.rfind(b"\n") + 1
         try:
-            written = os.write(self.descriptor, self._waiting[:_PIPE_BUF])
+            written = os.write(self.descriptor, piece[:whole] if whole else piece)
         except OSError:
             # Nobody will ever read it again; the host goes on.
             self._broken = True

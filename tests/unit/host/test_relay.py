@@ -119,6 +119,20 @@ def test_closed_stderr_is_given_up(sink: Sink) -> None:
     sink.read_end = os.open(os.devnull, os.O_RDONLY)
 
 
+def test_reader_who_comes_too_late_finds_whole_lines(sink: Sink) -> None:
+    """The backlog stops where the pipe was full, and that is the end of a line."""
+    os.set_blocking(sink.write_end, False)
+    for number in range(2000):
+        sink.backlog.add(record("info", f"line {number} " + "x" * (number % 700)))
+    sink.backlog.flush(0.01)
+    assert sink.backlog.waiting
+    text = os.read(sink.read_end, 1 << 20)
+    assert text.endswith(b"\n")
+    assert [json.loads(line)["message"].split()[1] for line in text.splitlines()] == [
+        str(number) for number in range(text.count(b"\n"))
+    ]
+
+
 def test_flush_ends_with_its_limit(sink: Sink) -> None:
     """A reader that has stopped reading doesn't hold up the end."""
     for _ in range(100):
