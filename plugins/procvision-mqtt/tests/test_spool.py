@@ -55,6 +55,16 @@ def test_at_its_bound_messages_are_held_in_memory_and_come_out_in_order(opened: 
     assert opened.lost == 0
 
 
+def test_what_is_held_is_put_on_disk_at_the_end(tmp_path: Path) -> None:
+    """If there is room by then; and it comes out of the next one in order."""
+    with closing(Spool(places.take(tmp_path), MIB // 4)) as opened:
+        for number in range(100):
+            opened.append(f"t{number}", bytes(4000))
+        opened.remove(range(1, 51))
+    with closing(Spool(places.take(tmp_path), MIB // 4)) as opened:
+        assert drained(opened) == [f"t{number}" for number in range(50, 100)]
+
+
 def test_beyond_what_memory_holds_the_oldest_held_are_lost_and_counted(
     opened: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -24,6 +26,8 @@ from procvision_mqtt.places import Place
 MAX_HELD = 10_000
 """So many messages are held in memory while the disk refuses: some ten megabytes."""
 BUSY_S = 1.0
+TRY_AGAIN_S = 1.0
+"""How long a disk that refused is left alone."""
 _PAGE_BYTES = 4096
 _SCHEMA = "CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL)"
 _INSERT = "INSERT INTO messages VALUES (?, ?, ?)"
@@ -48,6 +52,8 @@ class Spool:
         self._held: OrderedDict[int, Message] = OrderedDict()
         self._gone: set[int] = set()  # sent, but the disk doesn't let them go
         self._next = 1
+        self._try_again_at = 0.0
+        self._unreadable = 0
         self.lost = 0
         if place is not None:
             self._database = _opened(place.database, max_bytes)
@@ -59,27 +65,30 @@ class Spool:
         with self._lock:
             message = Message(self._next, topic, payload)
             self._next += 1
-            try:
-                self._change(_INSERT, [*self._held.values(), message])
-            except sqlite3.Error as error:
-                self._hold(message, error)
-                return
             if self._held:
-                _log.warning("the spool can be written again, with %d messages that were held", len(self._held))
-                self._held.clear()
+                self._hold(message)
+                self._put_held()
+                return
+            try:
+                self._change(_INSERT, [message])
+            except sqlite3.Error as error:
+                _log.error("the spool can't be written, messages are held in memory: %s; hint: is there room?", error)
+                self._hold(message)
 
     def after(self, number: int, most: int) -> list[Message]:
         """The next messages behind a number, at most so many, in order."""
         with self._lock:
             found: list[Message] = []
             if self._database is not None:
-                query = "SELECT number, topic, payload FROM messages WHERE number > ? ORDER BY number LIMIT ?"
+                query = "SELECT number, topic, payload FROM messages WHERE number > ? ORDER BY number"
                 try:
-                    rows = self._database.execute(query, (number, most + len(self._gone))).fetchall()
+                    with closing(self._database.execute(query, (number,))) as rows:
+                        found = list(islice((Message(*row) for row in rows if row[0] not in self._gone), most))
                 except sqlite3.Error as error:
-                    _log.error("the spool can't be read: %s", error)
+                    self._unreadable += 1
+                    if self._unreadable & (self._unreadable - 1) == 0:
+                        _log.error("the spool can't be read (time %d): %s", self._unreadable, error)
                     return []
-                found = [Message(*row) for row in rows if row[0] not in self._gone]
             found += [message for message in self._held.values() if message.number > number]
             return found[:most]
 
@@ -113,15 +122,14 @@ class Spool:
         adopted = 0
         for other in others:
             try:
-                theirs = _opened(other.database, max_bytes)
-                rows = theirs.execute("SELECT topic, payload FROM messages ORDER BY number").fetchall()
-                with self._lock:
-                    messages = [Message(self._next + at, *row) for at, row in enumerate(rows)]
-                    self._change(_INSERT, messages)
-                    self._next += len(messages)
-                # Dead between these two lines, the messages are sent twice: their ids say so.
-                theirs.execute("DELETE FROM messages")
-                theirs.close()
+                with closing(_opened(other.database, max_bytes)) as theirs:
+                    rows = theirs.execute("SELECT topic, payload FROM messages ORDER BY number").fetchall()
+                    with self._lock:
+                        messages = [Message(self._next + at, *row) for at, row in enumerate(rows)]
+                        self._change(_INSERT, messages)
+                        self._next += len(messages)
+                    # Dead between these two lines, the messages are sent twice: their ids say so.
+                    theirs.execute("DELETE FROM messages")
             except sqlite3.Error as error:
                 _log.error("the spool %s can't be taken over, it stays for the next host: %s", other.database, error)
                 continue
@@ -129,8 +137,10 @@ class Spool:
         return adopted
 
     def close(self) -> None:
-        """Gives file and place back."""
+        """Gives file and place back; what is held is put on disk, if it can be by now."""
         with self._lock:
+            self._try_again_at = 0.0
+            self._put_held()
             if self._database is not None:
                 self._database.close()
                 self._database = None
@@ -146,9 +156,20 @@ class Spool:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany(statement, rows)
 
-    def _hold(self, message: Message, error: sqlite3.Error) -> None:
-        if not self._held:
-            _log.error("the spool can't be written, messages are held in memory: %s; hint: is there room?", error)
+    def _put_held(self) -> None:
+        # Not at every message: ten thousand rows that the disk refuses take longer than a call.
+        now = time.monotonic()
+        if not self._held or now < self._try_again_at:
+            return
+        try:
+            self._change(_INSERT, self._held.values())
+        except sqlite3.Error:
+            self._try_again_at = now + TRY_AGAIN_S
+            return
+        _log.warning("the spool can be written again, with %d messages that were held", len(self._held))
+        self._held.clear()
+
+    def _hold(self, message: Message) -> None:
         self._held[message.number] = message
         if len(self._held) > MAX_HELD:
             self._held.popitem(last=False)
