@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from procvision_sdk.hookspecs import HookOption, hookimpl
+from procvision_sdk.hookspecs import HookOption
 from procvision_sdk.session import SessionStore, SessionStoreError
-from procvision_sdk.storetext import parse_store_text
+from procvision_sdk.storeplugin import StorePlugin
+from procvision_sdk.storetext import StoreText
 
 MAX_SESSIONS = 1024
 """A station inspects one product at a time; a thousand leaves room for many lanes and forgotten ends."""
@@ -101,36 +101,18 @@ class MemorySessionStore:
             )
 
 
-_OPTIONS = (
-    HookOption("max_sessions", int, MAX_SESSIONS, "so many sessions are kept", minimum=1),
-    HookOption("max_megabytes", float, float(MAX_MEGABYTES), "so much is kept of all together", minimum=0.001),
-    HookOption("ttl_s", float, TTL_S, "a session not saved for so many seconds is over", minimum=0.001),
-)
-
-
-class MemorySessions:
+class MemorySessions(StorePlugin):
     """Sessions in the host's own memory, the default: `--sessions memory[:?max_sessions=…&max_megabytes=…&ttl_s=…]`."""
 
-    def __init__(self) -> None:
-        self._configured: Mapping[str, Any] = {}
+    schemes = ("memory",)
+    options = (
+        HookOption("max_sessions", int, MAX_SESSIONS, "so many sessions are kept", minimum=1),
+        HookOption("max_megabytes", float, float(MAX_MEGABYTES), "so much is kept of all together", minimum=0.001),
+        HookOption("ttl_s", float, TTL_S, "a session not saved for so many seconds is over", minimum=0.001),
+    )
 
-    @hookimpl
-    def procvision_options(self) -> Sequence[HookOption]:
-        """What the text after `memory` doesn't say."""
-        return _OPTIONS
-
-    @hookimpl
-    def procvision_configure(self, values: Mapping[str, Any]) -> None:
-        """Kept for when the store is made."""
-        self._configured = values
-
-    @hookimpl
-    def procvision_session_stores(self) -> Mapping[str, Callable[[str], SessionStore]]:
-        """The scheme `memory`."""
-        return {"memory": self._open}
-
-    def _open(self, text: str) -> SessionStore:
-        place, values, others = parse_store_text(text, _OPTIONS, self._configured)
-        if others or place.rstrip(":") != "memory":
-            raise SessionStoreError(f"memory has the options {', '.join(values)} alone; hint: memory:?ttl_s=60")
-        return MemorySessionStore(**values)
+    def open(self, text: StoreText) -> SessionStore:
+        """A new one. Raises SessionStoreError."""
+        if text.others or text.place.rstrip(":") != "memory":
+            raise SessionStoreError(f"memory has the options {', '.join(text.values)} alone; hint: memory:?ttl_s=60")
+        return MemorySessionStore(**text.values)
