@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = str(Path(__file__).parents[1] / "benchmarks")
-if BENCHMARKS not in sys.path:
-    sys.path.append(BENCHMARKS)
+for folder in (Path(__file__).parents[1] / "benchmarks", Path(__file__).parent / "support"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 from textures import good  # noqa: E402
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from anomaly_files import rewritten
 from textures import bad, good
 
 from procvision_anomaly import modelfile
@@ -84,6 +85,16 @@ def test_what_can_t_be_judged_is_an_error(runner: Runner, model_file: Path, pict
 def test_another_surface_is_never_ok(runner: Runner, model_file: Path, picture: np.ndarray) -> None:
     """Of the right size, and full of contrast."""
     assert runner.execute(picture, pid="cloth", user_params={"model": str(model_file)}).verdict == "NG"
+
+
+def test_twenty_megapixels_are_inspected(runner: Runner, model_file: Path, tmp_path: Path) -> None:
+    """By a model that says it is for them: reduced first, so that it takes no longer than a small one."""
+    path = tmp_path / "large.model"
+    path.write_bytes(rewritten(model_file.read_bytes(), lambda header: header["facts"].update(width=5000, height=4000)))
+    picture = np.tile(good("weave", 600), (13, 16, 1))[:4000, :5000].copy()
+    found = runner.execute(picture, pid="cloth", user_params={"model": str(path)})
+    assert found.verdict == "NG"
+    assert all(defect.x + defect.width <= 5000 and defect.y + defect.height <= 4000 for defect in found.defects)
 
 
 def test_half_a_picture_is_ng(runner: Runner, model_file: Path) -> None:

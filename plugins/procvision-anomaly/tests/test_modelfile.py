@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from anomaly_files import rewritten
 
 from procvision_anomaly import modelfile
 from procvision_anomaly.errors import ModelError
@@ -41,16 +40,6 @@ def test_any_cut_or_flipped_byte_is_noticed(model_file: Path, tmp_path: Path) ->
         path.write_bytes(data)
         with pytest.raises(ModelError, match="hint: "):
             modelfile.read(path)
-
-
-def rewritten(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
-    """A file with another header and the right hash of it."""
-    length = int.from_bytes(data[40:44], "big")
-    header = json.loads(data[44 : 44 + length])
-    change(header)
-    text = json.dumps(header).encode()
-    body = len(text).to_bytes(4, "big") + text + data[44 + length :]
-    return data[:8] + hashlib.sha256(body).digest() + body
 
 
 @pytest.mark.parametrize(

@@ -64,16 +64,19 @@ def learnt(pictures: Sequence[GoodPicture], settings: Settings, progress: Progre
     rng = np.random.default_rng(settings.seed)
     weight = _POSITION_WEIGHT if settings.layout == "aligned" else 0.0
     rounds = _folds(len(seen))
+    # As many of each picture as give a fold its candidates; drawn once, since describing takes most of the time.
+    share = -(-MAX_CANDIDATES // (len(seen) - max(map(len, rounds))))
+    drawn = [_drawn(one, share, rng) for one in seen]
     held_out: list[dict[Key, Floats]] = []
     for number, held in enumerate(rounds):
         progress(number / (len(rounds) + 1), f"fold {number + 1} of {len(rounds)}")
-        rest = [one for index, one in enumerate(seen) if index not in held]
+        rest = [one for index, one in enumerate(drawn) if index not in held]
         memories = _memories(rest, weight, rng)
         held_out += [maps(seen[index], memories) for index in held]
     progress(len(rounds) / (len(rounds) + 1), "all pictures")
     memories = {
         key: _measured(memory, [found[key] for found in held_out])
-        for key, memory in _memories(seen, weight, rng).items()
+        for key, memory in _memories(drawn, weight, rng).items()
     }
     scores = [
         float(fused({key: memories[key].compared(one) for key, one in found.items()}).max()) for found in held_out
@@ -128,15 +131,19 @@ def _folds(count: int) -> list[set[int]]:
     return [set(part.tolist()) for part in np.array_split(np.arange(count), min(FOLDS, count))]
 
 
-def _memories(seen: Sequence[Floats], position_weight: float, rng: np.random.Generator) -> dict[Key, Memory]:
-    """Picture by picture: only the places that are drawn are kept of each."""
-    share = -(-MAX_CANDIDATES // len(seen))
-    drawn: dict[Key, list[Places]] = {}
-    for one in seen:
-        for scale, reduced in scaled(one):
-            for kind in KINDS:
-                drawn.setdefault((kind, scale), []).append(some_places(described(reduced, kind), share, rng))
-    return {key: remembered(places, position_weight, rng) for key, places in drawn.items()}
+def _drawn(seen: Floats, share: int, rng: np.random.Generator) -> dict[Key, Places]:
+    """Some places of a picture, described in each way."""
+    return {
+        (kind, scale): some_places(described(reduced, kind), share, rng)
+        for scale, reduced in scaled(seen)
+        for kind in KINDS
+    }
+
+
+def _memories(
+    drawn: Sequence[dict[Key, Places]], position_weight: float, rng: np.random.Generator
+) -> dict[Key, Memory]:
+    return {key: remembered([one[key] for one in drawn], position_weight, rng) for key in drawn[0]}
 
 
 def _measured(memory: Memory, held_out: Sequence[Floats]) -> Memory:
