@@ -49,7 +49,7 @@ from procvision_runner.supervisor import Supervisor
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 PATIENT = with_runner(QUICK, execute_timeout_s=30.0, pre_timeout_s=30.0)
-REAL = with_runner(PATIENT, handshake_timeout_s=30.0, ready_timeout_s=30.0, shutdown_timeout_s=2.0)
+REAL = with_runner(PATIENT, handshake_timeout_s=30.0, ready_timeout_s=30.0, shutdown_timeout_s=1.0)
 HEARTBEAT = HeartbeatPolicy(interval_s=0.3, grace_s=3.0, misses_allowed=1)
 """A grace that a busy machine keeps, one miss that a stopped process can't avoid."""
 NOTHING = {"does": "nothing"}
