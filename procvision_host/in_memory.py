@@ -24,15 +24,13 @@ from procvision_host.discovery import AlgorithmRow, host_version
 from procvision_host.images import Images
 from procvision_host.loader import LoadError, check_assets, made
 from procvision_host.logs import LogContext
+from procvision_host.memory_images import SCHEME, MemoryImages
 from procvision_host.options import DEFAULT_MAX_SESSION_BYTES
 from procvision_host.sessions import GuardedSessions
 from procvision_host.worker import Worker
 from procvision_sdk.algorithm import BaseAlgorithm
 from procvision_sdk.call_result import CallResult, checked
-from procvision_sdk.errors import CallRefusedError, ErrorCode
-from procvision_sdk.images.meta import ImageMeta
 from procvision_sdk.images.reading import bind_image_reader
-from procvision_sdk.images.view import rgb_view
 from procvision_sdk.manifest.model import MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import read_manifest
 from procvision_sdk.plain import plain
@@ -43,10 +41,6 @@ from procvision_sdk.wire.messages import Call, Error, Result, SessionRef
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from procvision_sdk.images.view import RgbArray
-
-SCHEME = "memory"
 
 
 class InMemoryRunner:
@@ -74,7 +68,7 @@ class InMemoryRunner:
         self.manifest = found if isinstance(found, Manifest) else read_manifest(found)
         store = MemorySessionStore() if sessions is None else sessions
         self._sessions = GuardedSessions(store, DEFAULT_MAX_SESSION_BYTES)
-        self._pictures = _MemoryImages()
+        self._pictures = MemoryImages()
         self._images = Images({SCHEME: lambda: self._pictures})
         self._worker: Worker | None = None
         self._algorithm: BaseAlgorithm | None = None
@@ -209,59 +203,3 @@ def _folder(algorithm: type[BaseAlgorithm]) -> Path:
         if (candidate / MANIFEST_FILE).is_file():
             return candidate
     return folder
-
-
-class _MemoryImage:
-    """One call's picture."""
-
-    def __init__(self, array: RgbArray) -> None:
-        self._array = array
-
-    def array(self) -> RgbArray:
-        """The picture, read-only."""
-        return self._array
-
-    def still_valid(self) -> None:
-        """Nobody else has it."""
-
-
-class _MemoryImages:
-    """The backend of the scheme `memory`: pictures by id, each for one call."""
-
-    def __init__(self) -> None:
-        self._pictures: dict[str, RgbArray] = {}
-        self._count = 0
-
-    def put(self, image: NDArray[np.uint8]) -> tuple[str, dict[str, Any]]:
-        """The id and image_meta of a copy. Raises TypeError and ValueError for what is no picture."""
-        import numpy as np
-
-        if getattr(image, "dtype", None) != np.uint8:
-            kind = getattr(image, "dtype", type(image).__name__)
-            raise TypeError(
-                f"a picture is an array of uint8, this is {kind}; hint: scale it, (picture >> 8) for 16 bits"
-            )
-        mono = image.ndim == 2
-        if (not mono and (image.ndim != 3 or image.shape[2] != 3)) or not image.size:
-            raise ValueError(f"a picture is H x W x 3 or H x W and not empty, this has the shape {image.shape}")
-        height, width = image.shape[:2]
-        color_space = "MONO" if mono else "RGB"
-        self._count += 1
-        shared_mem_id = f"{SCHEME}:{self._count}"
-        self._pictures[shared_mem_id] = rgb_view(image.tobytes(), width, height, "MONO" if mono else "RGB")
-        return shared_mem_id, {"width": width, "height": height, "color_space": color_space}
-
-    def open(self, shared_mem_id: str, meta: ImageMeta) -> _MemoryImage:  # noqa: ARG002 - made with its picture
-        """The picture that an id names. Raises CallRefusedError (1002)."""
-        array = self._pictures.get(shared_mem_id)
-        if array is None:
-            raise CallRefusedError(ErrorCode.IMAGE_LOAD_FAILED, "no_such_image", f"no picture {shared_mem_id!r:.90}")
-        return _MemoryImage(array)
-
-    def clear(self) -> None:
-        """Forgets the pictures of calls that are over."""
-        self._pictures.clear()
-
-    def close(self) -> None:
-        """Forgets all."""
-        self.clear()

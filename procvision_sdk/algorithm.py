@@ -41,7 +41,7 @@ class BaseAlgorithm(ABC):
         """Before each `pre_execute` and `execute`; `context` is the session's."""
 
     def on_step_finish(self, step_index: int, session: Session, result: Mapping[str, Any]) -> None:  # noqa: B027
-        """After each `pre_execute` and `execute` that returned; `result` is the answer as it goes out."""
+        """After each `pre_execute` and `execute` that returned; `result` is a copy of the answer that goes out."""
 
     def reset(self, session: Session) -> None:  # noqa: B027
         """Forgets what the algorithm keeps for this session; the session's own state is emptied after it."""
