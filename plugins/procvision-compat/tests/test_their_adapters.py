@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -259,3 +260,39 @@ def test_an_adapter_and_our_host_say_the_same(which: str, request: pytest.Fixtur
             assert first.verdict == second.verdict
             assert first.ng_reason == second.ng_reason
             assert [defect.x for defect in first.defects] == [defect.x for defect in second.defects]
+
+
+@pytest.mark.parametrize("which", ["stepwise", "guided"])
+def test_what_their_own_tool_writes_runs_in_our_host(
+    which: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """`procvision-cli init`, nothing changed: pre and execute, by step and by parameters where it has some."""
+    python: Path = request.getfixturevalue(f"{which}_python")
+    project = tmp_path / "weld"
+    more = ["--pids", "p001,p002"] if which == "stepwise" else []
+    subprocess.run(
+        [
+            str(python),
+            "-c",
+            "from procvision_algorithm_sdk.cli import main; main()",
+            "init",
+            "weld",
+            "-d",
+            str(project),
+            *more,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with Runner(f"legacy:{project}") as runner:
+        session = runner.session()
+        assert runner.pre_execute(BRIGHT, pid="p001", session=session).status == "OK"
+        assert runner.execute(BRIGHT, pid="p001", session=session).verdict == "OK"
+        if which == "stepwise":
+            bad = runner.execute(BRIGHT, pid="p001", session=session, user_params={"threshold": 0.1})
+            assert (bad.verdict, bad.ng_reason) == ("NG", "threshold too low")
+        else:
+            described = runner.execute(
+                BRIGHT, pid="p001", session=session, step_index=7, user_params={"step_desc": "tighten"}
+            )
+            assert (described.debug["step_index"], described.debug["step_desc"]) == (7, "tighten")
