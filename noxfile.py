@@ -64,7 +64,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Ours beside the floor and the peers, as ratios from one run."""
-    install_all(session)
+    install_all(session, "-r", "benchmarks/peers.txt")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

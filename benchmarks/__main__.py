@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: the cases, the run, the table."""
+"""`python -m benchmarks`: the run, the table, the page."""
 
 from __future__ import annotations
 
@@ -6,165 +6,124 @@ import json
 import os
 import platform
 import sys
-from functools import partial
+import sysconfig
 from pathlib import Path
+from typing import Any
 
 import click
 
-from benchmarks import floors, hooks, ours, peers
+from benchmarks import instructions, peers
+from benchmarks.cases import AT_LEAST, AT_MOST, cases, chosen
 from benchmarks.measure import Case, Measured, run
-from benchmarks.page import page
+from benchmarks.memory import memory_mb
+from benchmarks.page import target, write
 
-SIZES = {"2MP": (1920, 1200), "20MP": (5472, 3648)}
-"""Width and height in pixels, three bytes each."""
-TARGETS = {
-    "ours: control path": 1.5,
-    "ours: 2MP copied": 1.15,
-    "ours: 20MP copied": 1.15,
-    "ours: 2MP lent": 1.2,
-    "ours: 20MP lent": 1.2,
-    "ours: spawn to hello": 2.0,
-    **hooks.TARGETS,
-}
-"""At most this ratio to the case's reference."""
+ROUNDS, QUICK_ROUNDS = 7, 2
 
 
-def cases() -> list[Case]:
-    """Everything there is to measure."""
-    found = [
-        Case(name="floor: pipe", group="control", open=floors.pipe, calls=1000),
-        Case(name="ours: control path", group="control", open=ours.call, calls=1000, reference="floor: pipe"),
-    ]
-    for name, (width, height) in SIZES.items():
-        calls = max(10, 400 * 1920 * 1200 // (width * height))
-        found += [
-            Case(name=f"floor: {name} copy", group=name, open=partial(floors.copy, width, height), calls=calls),
-            Case(
-                name=f"floor: {name} pipe, copy, touch",
-                group=name,
-                open=partial(floors.pipe, width, height),
-                calls=calls,
-            ),
-            Case(
-                name=f"ours: {name} copied",
-                group=name,
-                open=partial(ours.call, width, height),
-                calls=calls,
-                reference=f"floor: {name} pipe, copy, touch",
-            ),
-            Case(
-                name=f"ours: {name} lent",
-                group=name,
-                open=partial(ours.call, width, height, lent=True),
-                calls=1000,
-                reference="ours: control path",
-            ),
-        ]
-    found += hooks.cases()
-    for name, peer in peers.installed()[0].items():
-        for group, (width, height) in {"control": (0, 0), "2MP": SIZES["2MP"]}.items():
-            label = "control path" if group == "control" else f"{group} copied"
-            found.append(
-                Case(
-                    name=f"{name}: {label}",
-                    group="peers",
-                    open=partial(peer, width, height),
-                    calls=500 if group == "control" else 30,
-                    reference=f"ours: {label}",
-                )
-            )
-    found += [
-        Case(name="floor: python start", group="start", open=floors.python_start, calls=5, timed_by_itself=True),
-        Case(
-            name="ours: spawn to hello",
-            group="start",
-            open=ours.spawn_to_hello,
-            calls=5,
-            reference="floor: python start",
-            timed_by_itself=True,
-        ),
-        Case(
-            name="ours: spawn to ready and end",
-            group="start",
-            open=ours.spawn_to_ready,
-            calls=3,
-            reference="floor: python start",
-        ),
-    ]
-    return found
-
-
-def chosen(only: str | None) -> list[Case]:
-    """The cases whose name or group holds `only`, with the references they need."""
-    every = {case.name: case for case in cases()}
-    if only is None:
-        return list(every.values())
-    wanted = {name for name, case in every.items() if only in name or only == case.group}
-    for _ in range(2):  # a reference may have one of its own
-        wanted |= {case.reference for name, case in every.items() if name in wanted and case.reference}
-    return [case for name, case in every.items() if name in wanted]
-
-
-def table(measured: list[Measured]) -> list[dict[str, object]]:
+def table(measured: list[Measured]) -> list[dict[str, Any]]:
     """A row a case: medians in microseconds, the ratio to its reference, the target where there is one."""
     by_name = {one.case.name: one for one in measured}
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for one in measured:
-        row: dict[str, object] = {
+        times = [round_.median for round_ in one.rounds]
+        row: dict[str, Any] = {
             "case": one.case.name,
             "median_us": round(one.median * 1e6, 1),
-            "least_us": round(min(one.rounds) * 1e6, 1),
-            "greatest_us": round(max(one.rounds) * 1e6, 1),
+            "least_us": round(min(times) * 1e6, 1),
+            "greatest_us": round(max(times) * 1e6, 1),
+            "cpu_us": round(one.cpu * 1e6, 1),
         }
         if one.case.reference is not None:
-            ratio, least, greatest = one.ratio_to(by_name[one.case.reference])
+            other = by_name[one.case.reference]
+            ratio, least, greatest = one.ratio_to(other)
             row |= {"reference": one.case.reference, "ratio": round(ratio, 2)}
             row |= {"ratio_least": round(least, 2), "ratio_greatest": round(greatest, 2)}
-            row["target"] = TARGETS.get(one.case.name)
+            # What starts a process anew each time has its time in processes that are gone.
+            row["cpu_ratio"] = "" if one.case.group == "start" else round(one.cpu_ratio_to(other), 2)
+            row |= {"at_most": AT_MOST.get(one.case.name), "at_least": AT_LEAST.get(one.case.name)}
         rows.append(row)
     return rows
 
 
-def machine() -> dict[str, object]:
+def machine() -> dict[str, Any]:
     """Where it ran."""
-    return {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "python": platform.python_version(),
+        "optimised": "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or ""),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": names[0].partition(":")[2].strip() if names else platform.processor(),
+        "cores": os.cpu_count(),
+    }
 
 
 @click.command()
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
 @click.option("--page", "page_file", type=click.Path(path_type=Path), help="Also write a page for the documents.")
+@click.option(
+    "--from", "from_file", type=click.Path(path_type=Path, exists=True), help="Take the figures from a file of --json."
+)
 @click.option("--only", metavar="NAME", help="The cases of this name or group, with their references.")
 @click.option("--quick", is_flag=True, help="Two rounds instead of seven: to see that it runs.")
-def main(json_file: Path | None, page_file: Path | None, only: str | None, quick: bool) -> None:
-    """Measure ours beside the floor, both ends pinned to one core."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+@click.option("--instructions", "count", is_flag=True, help="Also count instructions with callgrind: some minutes.")
+def main(
+    json_file: Path | None, page_file: Path | None, from_file: Path | None, only: str | None, quick: bool, count: bool
+) -> None:
+    """Measure ours beside the floor and beside peers."""
+    figures = (
+        json.loads(from_file.read_text("utf-8"))
+        if from_file is not None
+        else measure(only, QUICK_ROUNDS if quick else ROUNDS, count=count)
+    )
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    if page_file is not None:
+        write(figures, page_file)
+    for line in lines(figures["rows"]):
+        click.echo(line)
+
+
+def measure(only: str | None, rounds: int, *, count: bool) -> dict[str, Any]:
+    """A whole run, as what `--json` writes."""
     picked = chosen(only)
     if not picked:
         raise click.ClickException(f"no case is named {only!r}; there are: {', '.join(case.name for case in cases())}")
     quiet = not sys.stderr.isatty()
-    measured = run(picked, 2 if quick else 7, lambda text: None if quiet else click.echo(text, err=True))
-    rows = table(measured)
-    if json_file is not None:
-        json_file.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
     missing = peers.installed()[1]
+
+    def failed(case: Case, error: Exception) -> None:
+        if case.group != "peers":
+            raise error
+        click.echo(f"{case.name} can't be measured: {error!r}", err=True)
+        missing.append(f"{case.name} (it fails here)")
+
+    measured = run(picked, rounds, lambda text: None if quiet else click.echo(text, err=True), failed)
+    figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "rows": table(measured)}
+    if only is None:
+        figures["memory_mb"] = memory_mb()
+    if count:
+        if not instructions.available():
+            raise click.ClickException("there is no valgrind: instructions can't be counted")
+        figures["instructions"] = instructions.instructions()
+    figures["left_out"] = missing
     if missing:
-        click.echo(f"left out, not installed: {', '.join(missing)}", err=True)
-    if page_file is not None:
-        page_file.write_text(page(rows))
-    for line in lines(rows):
-        click.echo(line)
+        click.echo(
+            f"left out, not installed: {', '.join(missing)}; hint: pip install -r benchmarks/peers.txt", err=True
+        )
+    return figures
 
 
-def lines(rows: list[dict[str, object]]) -> list[str]:
+def lines(rows: list[dict[str, Any]]) -> list[str]:
     """The table for a terminal."""
     width = max(len(str(row["case"])) for row in rows)
-    told = [f"{'case':<{width}} {'median us':>11} {'least..greatest':>21} {'ratio':>7} {'target':>7}  reference"]
+    titles = f"{'median us':>11} {'least..greatest':>23} {'cpu us':>9} {'ratio':>7} {'target':>8}  reference"
+    told = [f"{'case':<{width}} {titles}"]
     for row in rows:
         spread = f"{row['least_us']}..{row['greatest_us']}"
-        ratio, target = row.get("ratio", ""), row.get("target") or ""
         told.append(
-            f"{row['case']:<{width}} {row['median_us']:>11} {spread:>21} {ratio:>7} {target:>7}  "
-            f"{row.get('reference', '')}".rstrip()
+            f"{row['case']:<{width}} {row['median_us']:>11} {spread:>23} {row['cpu_us']:>9} {row.get('ratio', ''):>7} "
+            f"{target(row):>8}  {row.get('reference', '')}".rstrip()
         )
     return told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import subprocess
@@ -16,6 +17,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.measure import Once
+from benchmarks.pictures import encoded, picture
 
 PEER = Path(__file__).with_name("floor_peer.py")
 
@@ -45,8 +47,21 @@ def payload(width: int, height: int) -> dict[str, object]:
     return call
 
 
+def exchange(writing: int, reading: int, call: dict[str, object]) -> Once:
+    """One call written, one answer read, with msgspec both ways."""
+    encode = msgspec.json.Encoder().encode
+    decode = msgspec.json.Decoder(Answer).decode
+
+    def once() -> None:
+        body = encode(call)
+        os.write(writing, len(body).to_bytes(4, "big") + body)
+        decode(memoryview(os.read(reading, 65536))[4:])
+
+    return once
+
+
 @contextmanager
-def pipe(width: int = 0, height: int = 0, *, copied: bool = True) -> Iterator[Once]:
+def pipe(width: int = 0, height: int = 0) -> Iterator[Once]:
     """A round trip; with a size, one copy of such a picture into a warm mapping, which the other end touches."""
     with tempfile.NamedTemporaryFile(dir="/dev/shm") as segment:
         name = "-"
@@ -66,19 +81,14 @@ def pipe(width: int = 0, height: int = 0, *, copied: bool = True) -> Iterator[On
         assert peer.stdin is not None
         assert peer.stdout is not None
         writing, reading = peer.stdin.fileno(), peer.stdout.fileno()
-        encode = msgspec.json.Encoder().encode
-        decode = msgspec.json.Decoder(Answer).decode
-        call = payload(width, height)
+        exchanged = exchange(writing, reading, payload(width, height))
 
         def once() -> None:
-            if width and copied:
-                target[...] = source
-            body = encode(call)
-            os.write(writing, len(body).to_bytes(4, "big") + body)
-            decode(memoryview(os.read(reading, 65536))[4:])
+            target[...] = source
+            exchanged()
 
         try:
-            yield once
+            yield once if width else exchanged
         finally:
             peer.stdin.close()
             peer.wait(5)
@@ -86,21 +96,33 @@ def pipe(width: int = 0, height: int = 0, *, copied: bool = True) -> Iterator[On
 
 
 @contextmanager
-def copy(width: int, height: int) -> Iterator[Once]:
-    """One copy of a picture into a warm mapping."""
-    memory = mmap.mmap(-1, width * height * 3)
-    target = np.frombuffer(memory, np.uint8).reshape(height, width, 3)
+def copy(width: int, height: int, mappings: int = 1) -> Iterator[Once]:
+    """One copy of a picture into a warm mapping; the next copy goes into the next of several."""
+    memories = [mmap.mmap(-1, width * height * 3) for _ in range(mappings)]
+    targets = itertools.cycle([np.frombuffer(memory, np.uint8).reshape(height, width, 3) for memory in memories])
     source = picture(width, height)
 
     def once() -> None:
-        target[...] = source
+        next(targets)[...] = source
 
     yield once
 
 
-def picture(width: int, height: int) -> np.ndarray:
-    """A picture of noise."""
-    return np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+@contextmanager
+def decoded(encoding: str, width: int, height: int) -> Iterator[Once]:
+    """An encoded picture decoded in this process, with the decoder that the host uses."""
+    from procvision_sdk.images.decode import decode
+    from procvision_sdk.images.meta import ImageMeta
+
+    data = encoded(encoding, width, height)
+    meta = ImageMeta(width=width, height=height, encoding=encoding)  # type: ignore[arg-type]
+    yield lambda: decode(data, meta)
+
+
+@contextmanager
+def work(turns: int = 100_000) -> Iterator[Once]:
+    """What the busy algorithm does."""
+    yield lambda: sum(range(turns))
 
 
 @contextmanager

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-from benchmarks.floors import first_output, picture
+from benchmarks.floors import exchange, first_output, payload
 from benchmarks.measure import Once
+from benchmarks.pictures import encoded, picture
 from procvision_runner import Runner, RunnerOptions
+from procvision_runner.pictures import Picture
 
 PLUGIN = Path(__file__).with_name("plugin")
 CONTEXT = {"product_code": "A-1234", "trace_id": "0" * 32}
+IN_FLIGHT = 4
 
 
 def environment() -> dict[str, str]:
@@ -22,20 +29,88 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
+def runner() -> Runner:
+    """One that isn't started yet."""
+    return Runner("bench", options=RunnerOptions(environment=environment()))
+
+
 @contextmanager
-def call(width: int = 0, height: int = 0, *, lent: bool = False) -> Iterator[Once]:
+def call(
+    width: int = 0, height: int = 0, *, color_space: str = "RGB", encoding: str = "raw", lent: bool = False
+) -> Iterator[Once]:
     """An `execute` through `Runner`: without a picture, with one that is copied, or with one that is in its slot."""
-    with Runner("bench", options=RunnerOptions(environment=environment())) as runner:
-        session = runner.session(CONTEXT)
-        image = picture(width, height) if width else None
+    with runner() as running:
+        session = running.session(CONTEXT)
+        image: Any = None
+        if encoding != "raw":
+            image = Picture.encoded(encoded(encoding, width, height), width, height, encoding=encoding)  # type: ignore[arg-type]
+        elif width:
+            image = Picture.of(picture(width, height, color_space), color_space=color_space)  # type: ignore[arg-type]
 
         def with_copy() -> None:
-            runner.execute(image, pid="A", session=session)
+            running.execute(image, pid="A", session=session)
 
         def with_lent_slot() -> None:
-            runner.execute(runner.lend(width, height), pid="A", session=session, user_params={"touch": False})
+            lease = running.lend(width, height, color_space)  # type: ignore[arg-type]
+            running.execute(lease, pid="A", session=session, user_params={"touch": False})
 
         yield with_lent_slot if lent else with_copy
+
+
+@contextmanager
+def host_alone() -> Iterator[Once]:
+    """Our host, driven by the floor's own end: what of the control path is the host's."""
+    peer = subprocess.Popen(
+        [sys.executable, "-m", "procvision_host", "--algo", "bench"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        env=environment(),
+        start_new_session=True,
+    )
+    assert peer.stdin is not None
+    assert peer.stdout is not None
+    try:
+        os.read(peer.stdout.fileno(), 65536)  # its hello
+        hello = b'{"type":"hello","runner_version":"1.0"}'
+        peer.stdin.write(len(hello).to_bytes(4, "big") + hello)
+        yield exchange(peer.stdin.fileno(), peer.stdout.fileno(), payload(0, 0))
+    finally:
+        peer.stdin.close()
+        peer.wait(10)
+        peer.stdout.close()
+
+
+@contextmanager
+def pipelined(width: int, height: int) -> Iterator[Once]:
+    """A stream of calls with copied pictures, some ahead of their answers: once is one more."""
+    with runner() as running:
+        session = running.session(CONTEXT)
+        image = Picture.of(picture(width, height))
+        waiting: deque[Future[Any]] = deque()
+
+        def once() -> None:
+            waiting.append(running.submit("execute", image, pid="A", session=session))
+            if len(waiting) >= IN_FLIGHT:
+                waiting.popleft().result()
+
+        yield once
+        for future in waiting:
+            future.result()
+
+
+@contextmanager
+def hosts(count: int, turns: int = 100_000) -> Iterator[Once]:
+    """Calls that keep a core busy, one in each of several hosts at the same time."""
+    with ExitStack() as stack:
+        runners = [stack.enter_context(runner()) for _ in range(count)]
+        threads = stack.enter_context(ThreadPoolExecutor(count))
+
+        def work(one: Runner) -> None:
+            one.execute(pid="A", step_index=3, user_params={"turns": turns})
+
+        yield lambda: list(threads.map(work, runners))
 
 
 @contextmanager
@@ -50,8 +125,8 @@ def spawn_to_ready() -> Iterator[Once]:
     """From the launch to an algorithm that is set up, and to its end."""
 
     def once() -> None:
-        runner = Runner("bench", options=RunnerOptions(environment=environment()))
-        runner.start()
-        runner.stop()
+        one = runner()
+        one.start()
+        one.stop()
 
     yield once

@@ -1,16 +1,22 @@
-"""The run as a page of the documents."""
+"""A run as a page of the documents, with its plots: everything comes from the run's JSON."""
 
 from __future__ import annotations
 
-import os
-import platform
+from pathlib import Path
 from typing import Any
+
+from benchmarks.plots import Bar, bars
+
+NOTES = Path(__file__).with_name("notes.md")
+"""What the figures show, written by hand: the page ends with it."""
 
 _HEAD = """# Performance
 
-Made by `python -m benchmarks --page docs/explanation/performance.md`; the figures are of one run, both processes pinned
-to one core of the machine that is named below. Quote the ratios: they were taken round by round in alternation,
-while single times differ from machine to machine.
+<!-- Made by `python -m benchmarks --page docs/explanation/performance.md`: change benchmarks/page.py or notes.md. -->
+
+What a call costs beside the algorithm's own time, measured in one run beside the physical floor and beside what people
+would use instead. The result are the **ratios**: they are taken round by round in alternation, while a time by itself
+says more of the machine than of us.
 
 - *floor: pipe* is two Python processes that exchange frames of the same size over two pipes and decode them with
   msgspec: no protocol, no checks. *copy* is one copy of the picture into memory that is mapped and warm; *touch* means
@@ -21,18 +27,81 @@ while single times differ from machine to machine.
   sessions* an algorithm that changes its session at every call, kept in the host or in a file (*full* waits for the
   disk).
 - The peers do the same work without any check: request, picture, touch, answer.
+- Both ends are pinned to one core, so nothing is won by running side by side, but for *pipelined* and *at once*, which
+  have all cores. *cpu* is the processor's time of all processes together.
 
 """
 
 
-def page(rows: list[dict[str, Any]]) -> str:
-    """Markdown with a row a case."""
-    where = f"CPython {platform.python_version()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-    out = [_HEAD + f"Measured on {where}.", "", "| case | median us | least..greatest | ratio | to | target |"]
-    out.append("|---|---:|---:|---:|---|---:|")
+def page(run: dict[str, Any]) -> str:
+    """Markdown with a row a case; the plots are expected beside it, in `../images`."""
+    machine, rows = run["machine"], run["rows"]
+    out = [
+        _HEAD + f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
+        f"CPython {machine['python']}{' built without optimisations' if not machine['optimised'] else ''}; "
+        f"{run['rounds']} rounds.",
+        "",
+        "![Medians of the control path](../images/performance-control.svg)",
+        "![Medians with a copied picture of 2 megapixels](../images/performance-2mp.svg)",
+        "",
+        "| case | median µs | least..greatest | cpu µs | ratio | cpu ratio | to | target |",
+        "|---|---:|---:|---:|---:|---:|---|---:|",
+    ]
     for row in rows:
-        spread = f"{row['least_us']}..{row['greatest_us']}"
-        cells = [row["case"], row["median_us"], spread, row.get("ratio", ""), row.get("reference", "")]
-        target = row.get("target")
-        out.append("| " + " | ".join(str(cell) for cell in cells) + f" | {'' if target is None else f'<= {target}'} |")
-    return "\n".join(out) + "\n"
+        spread = f"{row['least_us']:,}..{row['greatest_us']:,}"
+        cells = [row["case"], f"{row['median_us']:,}", spread, f"{row['cpu_us']:,}"]
+        cells += [row.get("ratio", ""), row.get("cpu_ratio", ""), row.get("reference", ""), target(row)]
+        out.append("| " + " | ".join(map(str, cells)) + " |")
+    for title, unit, values in (
+        ("Instructions in user space, a call", "callgrind, all processes", run.get("instructions")),
+        ("Memory of a host", "MB of its own, after its first call", run.get("memory_mb")),
+    ):
+        if values:
+            out += ["", f"## {title}", "", f"| | {unit} |", "|---|---:|"]
+            out += [f"| {name} | {value:,} |" for name, value in values.items()]
+    if run.get("left_out"):
+        out += ["", f"Left out, since it was not installed: {', '.join(run['left_out'])}."]
+    return "\n".join(out) + "\n\n" + NOTES.read_text("utf-8")
+
+
+def target(row: dict[str, Any]) -> str:
+    """A row's target, with a mark where it is missed."""
+    if row.get("at_most") is not None:
+        return f"≤ {row['at_most']}{'' if row['ratio'] <= row['at_most'] else ' ✗'}"
+    if row.get("at_least") is not None:
+        return f"≥ {row['at_least']}{'' if row['ratio'] >= row['at_least'] else ' ✗'}"
+    return ""
+
+
+def plots(run: dict[str, Any]) -> dict[str, str]:
+    """SVG by file name."""
+    by_name = {row["case"]: row for row in run["rows"]}
+
+    def plot(title: str, ending: str) -> str:
+        rows = [
+            Bar(name, row["median_us"], _target_us(row, by_name))
+            for name, row in by_name.items()
+            if name.endswith(ending)
+            or name == f"floor: {'pipe' if ending == 'control path' else '2MP pipe, copy, touch'}"
+        ]
+        return bars(title, "µs", rows)
+
+    return {
+        "performance-control.svg": plot("A call without a picture", ": control path"),
+        "performance-2mp.svg": plot("A call with a picture of 1920 x 1200 x 3", ": 2MP copied"),
+    }
+
+
+def _target_us(row: dict[str, Any], by_name: dict[str, Any]) -> float | None:
+    if row.get("at_most") is None:
+        return None
+    return float(row["at_most"] * by_name[row["reference"]]["median_us"])
+
+
+def write(run: dict[str, Any], file: Path) -> None:
+    """The page, and its plots in the folder `images` beside the page's."""
+    file.write_text(page(run), "utf-8")
+    images = file.parent.parent / "images"
+    images.mkdir(exist_ok=True)
+    for name, text in plots(run).items():
+        (images / name).write_text(text, "utf-8")

@@ -5,6 +5,7 @@ Each is optional: one whose package isn't installed is left out and named.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import multiprocessing
@@ -21,8 +22,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.floors import payload, picture
+from benchmarks.floors import payload
 from benchmarks.measure import Once
+from benchmarks.pictures import picture
 
 STRIDE = 64 * 1024
 ANSWER = {"type": "result", "request_id": "call-1234", "status": "OK", "data": {"result_status": "OK"}}
@@ -173,6 +175,95 @@ def by_grpc(width: int, height: int) -> Iterator[Once]:
         peer.join(10)
 
 
+# --- iceoryx2 -------------------------------------------------------------------------------------------------
+
+_MESSAGE_BYTES = 4096
+"""Room for the request or the answer at the head of a sample; the picture lies behind it."""
+
+
+class _Iceoryx:
+    """One end: samples one way, samples the other way, and an event that tells of each."""
+
+    def __init__(self, name: str, end: str, picture_bytes: int) -> None:
+        import iceoryx2 as iox2
+
+        iox2.set_log_level(iox2.LogLevel.Error)
+        self._iox2 = iox2
+        self._node = iox2.NodeBuilder.new().create(iox2.ServiceType.Ipc)
+        there, back = ("call", "answer") if end == "runner" else ("answer", "call")
+        out, into = self._samples(f"{name}/{there}"), self._samples(f"{name}/{back}")
+        room = _MESSAGE_BYTES + (picture_bytes if end == "runner" else 0)
+        self._publisher = out.publisher_builder().initial_max_slice_len(room).create()
+        self._subscriber = into.subscriber_builder().create()
+        self._notifier = self._events(f"{name}/{there}").notifier_builder().create()
+        self._listener = self._events(f"{name}/{back}").listener_builder().create()
+
+    def _samples(self, name: str) -> Any:
+        service = self._node.service_builder(self._iox2.ServiceName.new(name))
+        return service.publish_subscribe(self._iox2.Slice[ctypes.c_uint8]).open_or_create()
+
+    def _events(self, name: str) -> Any:
+        return self._node.service_builder(self._iox2.ServiceName.new(name)).event().open_or_create()
+
+    def send(self, message: bytes, source: Any = None) -> None:
+        """A message, with a picture behind it."""
+        room = _MESSAGE_BYTES + (source.nbytes if source is not None else 0)
+        sample = self._publisher.loan_slice_uninit(room)
+        data = (ctypes.c_uint8 * room).from_address(sample.payload_ptr)
+        head = len(message).to_bytes(4, "big") + message
+        ctypes.memmove(data, head, len(head))
+        if source is not None:
+            np.frombuffer(data, np.uint8, source.nbytes, _MESSAGE_BYTES).reshape(source.shape)[...] = source
+        sample.assume_init().send()
+        self._notifier.notify()
+
+    def receive(self) -> bytes:
+        """The next message; what lies behind it is touched."""
+        while True:
+            sample = self._subscriber.receive()
+            if sample is not None:
+                break
+            self._listener.blocking_wait()
+        payload = sample.payload()
+        head = ctypes.string_at(sample.payload_ptr, _MESSAGE_BYTES)
+        length = payload.len()
+        if length > _MESSAGE_BYTES:
+            touched((ctypes.c_uint8 * length).from_address(sample.payload_ptr))
+        sample.delete()
+        return head[4 : 4 + int.from_bytes(head[:4], "big")]
+
+
+def _iceoryx_peer(name: str, ready: Any) -> None:
+    end = _Iceoryx(name, "host", 0)
+    ready.set()
+    while (call := msgspec.json.decode(end.receive())) is not None:
+        end.send(msgspec.json.encode({**ANSWER, "request_id": call["request_id"]}))
+
+
+@contextmanager
+def by_iceoryx(width: int, height: int) -> Iterator[Once]:
+    """iceoryx2, woken by events, the picture in the sample."""
+    name = f"procvision-bench/{os.getpid()}/{width}"
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    end = _Iceoryx(name, "runner", width * height * 3)
+    peer = context.Process(target=_iceoryx_peer, args=(name, ready))
+    peer.start()
+    ready.wait(20)
+    source = picture(width, height) if width else None
+    call = payload(width, height)
+
+    def once() -> None:
+        end.send(msgspec.json.encode(call), source)
+        msgspec.json.decode(end.receive())
+
+    try:
+        yield once
+    finally:
+        end.send(b"null")
+        peer.join(10)
+
+
 # --- the field's SDK ------------------------------------------------------------------------------------------
 
 
@@ -223,8 +314,9 @@ def by_field_sdk(width: int, height: int) -> Iterator[Once]:
             if source is not None:
                 write_image_array_to_shared_memory(name, source)
             send({"type": "call", "request_id": "call-1234", "data": fields})
-            if receive()["status"] != "OK":
-                raise RuntimeError("the field's SDK did not answer OK")
+            answer = receive()
+            if answer["status"] != "OK":
+                raise RuntimeError(f"the field's SDK answered {answer}")
 
         try:
             yield once
@@ -239,6 +331,7 @@ PEERS: dict[str, tuple[str, Peer]] = {
     "multiprocessing": ("multiprocessing", by_multiprocessing),
     "pyzmq ipc": ("zmq", by_zeromq),
     "grpc unix unary": ("grpc", by_grpc),
+    "iceoryx2 event": ("iceoryx2", by_iceoryx),
     "procvision-algorithm-sdk": ("procvision_algorithm_sdk", by_field_sdk),
 }
 """Name to the module that it needs and what opens it."""

@@ -40,6 +40,10 @@ MAX_MAPPINGS = 64
 """A runner has a handful of slots; more mappings than this are forgotten ones, the least recently used go."""
 
 
+MAX_ROOM_BYTES = 200_000_000
+"""What is kept to decode into: enough for a camera of 65 megapixels. A larger picture gets memory of its own."""
+
+
 class _Mapping:
     """One segment, mapped, with the last view of it, and what its header said when it was last read."""
 
@@ -96,6 +100,8 @@ class PosixImages:
         self._max_mappings = max_mappings
         self._mappings: OrderedDict[str, _Mapping] = OrderedDict()
         """By the ids' beginning, `shm:SEGMENT`."""
+        self._room = bytearray()
+        """Where JPEGs are decoded, call after call: memory that is fresh each time costs more than the decoding."""
 
     def open(self, shared_mem_id: str, meta: ImageMeta) -> PosixImage:
         """The picture that an id names, checked against its slot's header and `meta`, decoded where it is encoded."""
@@ -152,8 +158,7 @@ class PosixImages:
             self._mappings.popitem(last=False)
         return mapping
 
-    @staticmethod
-    def _decoded(mapping: _Mapping, header: SlotHeader, meta: ImageMeta) -> RgbArray:
+    def _decoded(self, mapping: _Mapping, header: SlotHeader, meta: ImageMeta) -> RgbArray:
         from procvision_sdk.images.decode import decode
 
         # A copy: the decoder must not see bytes change under it.
@@ -164,7 +169,12 @@ class PosixImages:
                 "image_damaged",
                 f"the {header.encoding} in the slot doesn't match the CRC-32 that was stored with it",
             )
-        return decode(data, meta)
+        needed = meta.width * meta.height * 3
+        if needed > MAX_ROOM_BYTES or meta.encoding != "jpeg":
+            return decode(data, meta)
+        if len(self._room) != needed:
+            self._room = bytearray(needed)
+        return decode(data, meta, self._room)
 
 
 def _unreadable(segment: str, why: str) -> CallRefusedError:

@@ -28,17 +28,18 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK_HEAD = struct.Struct(">I4s")
 
 
-def decode(data: bytes | memoryview, meta: ImageMeta) -> RgbArray:
-    """The picture as a read-only H x W x 3 uint8 RGB array of its own memory.
+def decode(data: bytes | memoryview, meta: ImageMeta, room: bytearray | None = None) -> RgbArray:
+    """The picture as a read-only H x W x 3 uint8 RGB array: of its own memory, or in `room` where that can be used.
 
+    `room` has H * W * 3 bytes; the caller sees to it that nothing else is read there as long as the array is in use.
     Raises CallRefusedError (1002) of kind `image_mismatch`, `image_damaged` or `decoder_missing`.
     """
-    array = _decode_jpeg(data, meta) if meta.encoding == "jpeg" else _decode_png(bytes(data), meta)
+    array = _decode_jpeg(data, meta, room) if meta.encoding == "jpeg" else _decode_png(bytes(data), meta)
     array.flags.writeable = False
     return array
 
 
-def _decode_jpeg(data: bytes | memoryview, meta: ImageMeta) -> RgbArray:
+def _decode_jpeg(data: bytes | memoryview, meta: ImageMeta, room: bytearray | None) -> RgbArray:
     try:
         import simplejpeg
     except ImportError:
@@ -50,7 +51,7 @@ def _decode_jpeg(data: bytes | memoryview, meta: ImageMeta) -> RgbArray:
         _check_bits(meta, 8)
         if color in ("CMYK", "YCCK"):
             return _cmyk_to_rgb(simplejpeg.decode_jpeg(raw, "CMYK", strict=True), inverted=b"Adobe" in raw[:4096])
-        decoded: RgbArray = simplejpeg.decode_jpeg(raw, "RGB", strict=True)
+        decoded: RgbArray = simplejpeg.decode_jpeg(raw, "RGB", strict=True, buffer=room)
     except ValueError as error:
         raise _damaged("JPEG", error) from None
     # libjpeg fills in what an abrupt end left out; an end marker is what tells a whole picture.
