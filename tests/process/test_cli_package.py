@@ -369,6 +369,16 @@ def test_what_does_not_run_where_it_is_installed_fails(tmp_path):
     assert "No module named procvision_host" in done.stdout
 
 
+def test_what_cannot_be_installed_here_has_its_code(tmp_path):
+    """A marker that no target answers, and that only the machine itself makes true."""
+    wheel = algorithm_wheel(tmp_path, ["never; platform_release != ''"])
+    assert procvision("package", wheel, "--no-index", "--out", "x.zip", folder=tmp_path).returncode == 0
+    done = procvision("validate", "x.zip", folder=tmp_path)
+    assert done.returncode == 1
+    assert "FAILED  it can be installed without a network: [2005] it can't be installed from its own" in done.stdout
+    assert "never" in done.stdout
+
+
 def test_a_target_is_its_own_and_not_this_machines():
     target = Target.of("manylinux_2_17_aarch64", "3.12")
     assert (target.abi, target.is_here) == ("cp312", False)
