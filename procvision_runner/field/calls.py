@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,20 +26,35 @@ GUIDE_INFO = "guide_info"
 
 
 class FieldLease:
-    """The files of one call. `lost` says, once released, that one of them wasn't there any more."""
+    """The files of one call."""
 
     def __init__(self, current: FieldPicture, guide: FieldPicture | None, ends: Callable[[], None] | None) -> None:
-        self.lost = False
         self.current = current
         self._guide = guide
         self._ends = ends
+        # A caller may look before, while or after its files are released by whoever read the answer.
+        self._lock = threading.Lock()
+        self._was_intact: bool | None = None
+
+    def intact(self) -> bool:
+        """Whether the host had what it was to inspect: now, or when the files were released."""
+        with self._lock:
+            if self._was_intact is None:
+                return self._lie_there()
+            return self._was_intact
 
     def release(self) -> None:
-        """Looks whether the host had what it was to inspect, then removes the current picture."""
-        self.lost = not self.current.intact() or (self._guide is not None and not self._guide.intact())
-        self.current.release()
+        """Removes the current picture; a second call does nothing."""
+        with self._lock:
+            if self._was_intact is not None:
+                return
+            self._was_intact = self._lie_there()
+            self.current.release()
         if self._ends is not None:
             self._ends()
+
+    def _lie_there(self) -> bool:
+        return self.current.intact() and (self._guide is None or self._guide.intact())
 
 
 class FieldRequest(NamedTuple):
@@ -113,7 +129,7 @@ class FieldCalls:
     @staticmethod
     def check(request: FieldRequest, answer: CallResult) -> CallResult:
         """The answer, if the host can have seen the pictures. Raises CallFailedError (1002)."""
-        if request.lease.lost:
+        if not request.lease.intact():
             raise _refused(
                 ErrorCode.IMAGE_LOAD_FAILED,
                 "picture_lost",

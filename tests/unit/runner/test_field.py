@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from procvision_runner.errors import SlotsExhaustedError
+from procvision_runner.field.calls import FieldLease
 from procvision_runner.field.dialect import FieldDialect
 from procvision_runner.field.guides import SessionGuides
 from procvision_runner.field.pictures import FieldFolder
@@ -124,6 +125,23 @@ def test_a_picture_that_was_touched_is_not_intact(tmp_path: Path) -> None:
         assert not picture.intact()
         picture.release()
         assert list(tmp_path.iterdir()) == []
+
+
+def test_whether_a_call_s_files_were_there_can_be_asked_at_any_time(tmp_path: Path) -> None:
+    """Before they are released, and after: what counts then is how they lay when they were."""
+    folder = FieldFolder(str(tmp_path))
+    folder.open()
+    guide = folder.write(PICTURE)
+    good, bad = (FieldLease(folder.write(PICTURE), guide, None) for _ in range(2))
+    assert good.intact()
+    good.release()
+    good.release()
+    assert good.intact()
+    guide.release()
+    assert good.intact()
+    assert not bad.intact()
+    bad.release()
+    assert not bad.intact()
 
 
 def test_a_folder_that_can_t_be_written_is_an_error(tmp_path: Path) -> None:
