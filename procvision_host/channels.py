@@ -219,7 +219,12 @@ DRAIN_REQUEST = b"T"
 
 def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
     """Forks. Returns in the host; in the guardian, `run_guardian(host's process id, ends)` runs and never returns."""
-    stdin, stdout, stderr = out_of_the_way(0), out_of_the_way(1), out_of_the_way(2)
+    stdin, stdout = out_of_the_way(0), out_of_the_way(1)
+    try:
+        stderr = out_of_the_way(2)
+    except OSError:
+        # Launched without one: nobody wants the log.
+        stderr = out_of_the_way(os.open(os.devnull, os.O_WRONLY))
     logs_read, logs_write = os.pipe()
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from launching import Gate, Launch
+from peer_plugins import host_command
 from wire_client import WireClient, eventually, frame, gone, lives
 
 
@@ -237,3 +238,16 @@ def test_descriptors_of_a_quiet_host_stay_as_they_are(host: WireClient) -> None:
     for _ in range(5):
         host.call("close-all")
     assert eventually(lambda: len(os.listdir(f"/proc/{host.host}/fd")) <= len(before), "no more descriptors")  # noqa: PTH208
+
+
+@pytest.mark.parametrize(
+    "launching",
+    ['exec "$@" 2>&-', 'exec "$@" 2>/dev/null', 'ulimit -n 20; exec "$@"', 'cd / && umask 777 && exec "$@"'],
+    ids=["no-stderr", "null-stderr", "few-descriptors", "odd-folder"],
+)
+def test_host_is_content_with_little(peer_environment: dict[str, str], launching: str) -> None:
+    """Launched without a stderr, with hardly a descriptor to spare, somewhere else."""
+    with WireClient(["/bin/sh", "-c", launching, "sh", *host_command("misbehaving")], peer_environment) as host:
+        assert host.call("close-all")["status"] == "OK"
+        assert host.call("print-text", params={"text": "x"})["status"] == "OK"
+        assert host.shut_down() == 0
