@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 TRAINER = """
-import os, signal
+import os, signal, sys, time
 from procvision_sdk.manifest.parameters import FloatParameter, StringParameter
 from procvision_sdk.training import Trainer, TrainingError
 
@@ -30,6 +30,10 @@ def train(pictures, out, params, progress):
         os.kill(os.getpid(), signal.SIGKILL)
     if act == "exit":
         os._exit(0)
+    if act == "wait":
+        out.write_text("half a model")
+        print("waiting", file=sys.stderr, flush=True)
+        time.sleep(60)
     if act == "forget":
         return {}
     out.write_text(" ".join(f"{one.name}:{one.pixels().shape}" for one in pictures))
@@ -108,6 +112,23 @@ def test_a_trainer_that_fails_leaves_the_model_of_before(
     done = trained(environment, folder, out, "--param", f"act={act}")
     assert done.returncode == 2
     assert text in done.stderr
+    assert out.read_text() == "the model of before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good", "model"]
+
+
+def test_an_interrupted_training_leaves_nothing(environment: dict[str, str], folder: Path, tmp_path: Path) -> None:
+    """SIGTERM to the command alone: the process that trains goes with it, and what it had written."""
+    out = tmp_path / "model"
+    out.write_text("the model of before")
+    command = [sys.executable, "-m", "procvision_runner.cli.main", "train", "learner", str(folder), "--out", str(out)]
+    with subprocess.Popen(
+        [*command, "--param", "act=wait"], stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        assert any(line == "waiting\n" for line in process.stderr)
+        process.terminate()
+        assert process.wait(30) == 143
+        assert process.stderr.read() == ""
     assert out.read_text() == "the model of before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good", "model"]
 

@@ -48,7 +48,7 @@ class _Header(msgspec.Struct, frozen=True):
 
 
 def write(model: Model, path: Path) -> str:
-    """Writes the file, whole or not at all; returns its hash. Raises OSError."""
+    """Writes the file; returns its hash. Raises OSError."""
     stored = [
         _Stored(
             kind,  # type: ignore[arg-type]
@@ -70,12 +70,7 @@ def write(model: Model, path: Path) -> str:
     ]
     body = len(header).to_bytes(4, "big") + header + b"".join(numbers)
     digest = hashlib.sha256(body)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(_KIND + _VERSION + digest.digest() + body)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    path.write_bytes(_KIND + _VERSION + digest.digest() + body)
     return digest.hexdigest()
 
 
