@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -14,18 +15,16 @@ from procvision_runner.hostlog import MAX_LINE_BYTES, HostLog
 class Stderr:
     """A pipe and the log that reads it."""
 
-    def __init__(self, kept: int = 5) -> None:
-        read, self.write_end = os.pipe()
-        self.told: list[Mapping[str, Any]] = []
-        self.log = HostLog(read, kept, self.told.append)
-        self._read = read
+    def __init__(self, kept: int = 100, on_record: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+        self.read_end, self.write_end = os.pipe()
+        self.log = HostLog(self.read_end, kept, on_record)
 
     def says(self, data: bytes) -> list[str]:
-        """Writes, and gives the messages that were told since."""
-        before = len(self.told)
+        """Writes, and gives the messages that were read since."""
+        before = len(self.log.records)
         os.write(self.write_end, data)
         self.log.read()
-        return [record["message"] for record in self.told[before:]]
+        return [record["message"] for record in list(self.log.records)[before:]]
 
     def end(self) -> None:
         """The host's end."""
@@ -37,14 +36,14 @@ class Stderr:
 def stderr() -> Iterator[Stderr]:
     made = Stderr()
     yield made
-    os.close(made._read)
+    os.close(made.read_end)
 
 
 def test_line_is_a_record(stderr: Stderr) -> None:
     """With all its fields, however it was cut on the way."""
     assert stderr.says(b'{"message":"one","lamp":3}\n{"mess') == ["one"]
     assert stderr.says(b'age":"two"}\n') == ["two"]
-    assert stderr.told[0]["lamp"] == 3
+    assert stderr.log.records[0]["lamp"] == 3
 
 
 @pytest.mark.parametrize(
@@ -56,7 +55,7 @@ def test_what_is_no_record_becomes_one(stderr: Stderr, line: bytes) -> None:
     """A host of another make, or a crash's last words."""
     (message,) = stderr.says(line + b"\n")
     assert message == line.decode("utf-8", "replace")
-    assert stderr.told[0]["logger"] == "stderr"
+    assert stderr.log.records[0]["logger"] == "stderr"
 
 
 def test_last_line_needs_no_end(stderr: Stderr) -> None:
@@ -64,7 +63,7 @@ def test_last_line_needs_no_end(stderr: Stderr) -> None:
     stderr.says(b"cannot load libcuda")
     stderr.end()
     assert stderr.log.ended
-    assert [record["message"] for record in stderr.told] == ["cannot load libcuda"]
+    assert [record["message"] for record in stderr.log.records] == ["cannot load libcuda"]
 
 
 def test_flood_without_an_end_is_cut(stderr: Stderr) -> None:
@@ -72,16 +71,27 @@ def test_flood_without_an_end_is_cut(stderr: Stderr) -> None:
     os.set_blocking(stderr.write_end, False)
     for _ in range(4):
         stderr.says(b"x" * 65536)
-    assert stderr.told
-    assert max(len(record["message"]) for record in stderr.told) <= 2 * MAX_LINE_BYTES
+    assert max(len(record["message"]) for record in stderr.log.records) <= 2 * MAX_LINE_BYTES
     assert len(stderr.log._tail) <= 2 * MAX_LINE_BYTES
     os.close(stderr.write_end)
 
 
-def test_only_the_last_are_kept(stderr: Stderr) -> None:
-    """And each is told once."""
+def test_only_the_last_are_kept_and_each_is_told_once() -> None:
+    """In their order, on a thread that may take its time."""
+    told: list[str] = []
+    all_told = threading.Event()
+
+    def listen(record: Mapping[str, Any]) -> None:
+        told.append(record["message"])
+        if len(told) == 20:
+            all_told.set()
+
+    stderr = Stderr(5, listen)
     for number in range(20):
         stderr.says(b'{"message":"%d"}\n' % number)
     stderr.end()
     assert [record["message"] for record in stderr.log.records] == ["15", "16", "17", "18", "19"]
-    assert len(stderr.told) == 20
+    assert all_told.wait(30)
+    stderr.log.close()
+    assert told == [str(number) for number in range(20)]
+    os.close(stderr.read_end)
