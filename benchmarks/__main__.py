@@ -66,7 +66,12 @@ def machine() -> dict[str, Any]:
 )
 @click.option("--only", metavar="NAME", help="The cases of this name or group, with their references.")
 @click.option("--quick", is_flag=True, help="Two rounds instead of seven: to see that it runs.")
-@click.option("--instructions", "count", is_flag=True, help="Also count instructions with callgrind: some minutes.")
+@click.option(
+    "--instructions",
+    "count",
+    is_flag=True,
+    help="Also count instructions with callgrind, for figures --from a file too: minutes.",
+)
 def main(
     json_file: Path | None, page_file: Path | None, from_file: Path | None, only: str | None, quick: bool, count: bool
 ) -> None:
@@ -74,8 +79,12 @@ def main(
     figures = (
         json.loads(from_file.read_text("utf-8"))
         if from_file is not None
-        else measure(only, QUICK_ROUNDS if quick else ROUNDS, count=count)
+        else measure(only, QUICK_ROUNDS if quick else ROUNDS)
     )
+    if count:
+        if not instructions.available():
+            raise click.ClickException("there is no valgrind: instructions can't be counted")
+        figures["instructions"] = instructions.instructions()
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     if page_file is not None:
@@ -84,7 +93,7 @@ def main(
         click.echo(line)
 
 
-def measure(only: str | None, rounds: int, *, count: bool) -> dict[str, Any]:
+def measure(only: str | None, rounds: int) -> dict[str, Any]:
     """A whole run, as what `--json` writes."""
     picked = chosen(only)
     if not picked:
@@ -102,10 +111,6 @@ def measure(only: str | None, rounds: int, *, count: bool) -> dict[str, Any]:
     figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "rows": table(measured)}
     if only is None:
         figures["memory_mb"] = memory_mb()
-    if count:
-        if not instructions.available():
-            raise click.ClickException("there is no valgrind: instructions can't be counted")
-        figures["instructions"] = instructions.instructions()
     figures["left_out"] = missing
     if missing:
         click.echo(
