@@ -19,14 +19,16 @@ from typing import Any
 
 import attrs
 
-from procvision_runner import errors, events
+from procvision_runner import errors
 from procvision_runner.causes import EndKind
-from procvision_runner.limits import EnvironmentPolicy, ResourceLimits
-from procvision_runner.metrics import COUNTERS
-from procvision_runner.options import RunnerOptions, SupervisorOptions
-from procvision_runner.restart import RestartPolicy
-from procvision_runner.retry import RetryPolicy
-from procvision_runner.standing import SupervisorState
+from procvision_runner.options import RunnerOptions
+from procvision_runner.supervision import events
+from procvision_runner.supervision.limits import EnvironmentPolicy, ResourceLimits
+from procvision_runner.supervision.metrics import COUNTERS
+from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.restart import RestartPolicy
+from procvision_runner.supervision.retry import RetryPolicy
+from procvision_runner.supervision.standing import SupervisorState
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 REFERENCE = Path(__file__).parent / "reference" / "supervision.md"

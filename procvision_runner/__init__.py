@@ -17,20 +17,21 @@ from procvision_runner.errors import (
     SlotsExhaustedError,
     SwapError,
 )
-from procvision_runner.events import Event, JsonLines
-from procvision_runner.limits import EnvironmentPolicy, ResourceLimits
-from procvision_runner.options import RunnerOptions, SupervisorOptions
+from procvision_runner.options import RunnerOptions
 from procvision_runner.pictures import Picture
-from procvision_runner.pool import Pool
 from procvision_runner.requests import InspectionSession
-from procvision_runner.restart import RestartPolicy
 from procvision_runner.results import CallResult
-from procvision_runner.retry import RetryPolicy
 from procvision_runner.runner import Runner
 from procvision_runner.slots import Lease
-from procvision_runner.standing import SupervisorState
-from procvision_runner.supervisor import Supervisor
-from procvision_runner.swap import GoldenPicture, SwapReport
+from procvision_runner.supervision.events import Event, JsonLines
+from procvision_runner.supervision.limits import EnvironmentPolicy, ResourceLimits
+from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.pool import Pool
+from procvision_runner.supervision.restart import RestartPolicy
+from procvision_runner.supervision.retry import RetryPolicy
+from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.supervisor import Supervisor
+from procvision_runner.supervision.swap import GoldenPicture, SwapReport
 
 __all__ = [
     "BrokenError",

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 import attrs
 import click
 
-from procvision_runner import events
-from procvision_runner.pool import Pool
 from procvision_runner.report.text import printable
+from procvision_runner.supervision import events
+from procvision_runner.supervision.pool import Pool
 
 if TYPE_CHECKING:
-    from procvision_runner.supervisor import Supervisor
+    from procvision_runner.supervision.supervisor import Supervisor
 
 DRAW_INTERVAL_S = 0.5
 """Slow enough to be read, fast enough to be called live."""

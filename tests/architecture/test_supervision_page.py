@@ -9,10 +9,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from procvision_runner import events
 from procvision_runner.causes import EndKind
-from procvision_runner.metrics import COUNTERS
-from procvision_runner.options import RunnerOptions, SupervisorOptions
+from procvision_runner.options import RunnerOptions
+from procvision_runner.supervision import events
+from procvision_runner.supervision.metrics import COUNTERS
+from procvision_runner.supervision.options import SupervisorOptions
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "supervision.md").read_text("utf-8")

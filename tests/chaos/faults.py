@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable
 
 from procvision_runner.errors import SwapError
-from procvision_runner.events import Event, HostRestarted, Swapped
-from procvision_runner.pool import Pool
-from procvision_runner.standing import SupervisorState
-from procvision_runner.supervisor import Supervisor
-from procvision_runner.swap import GoldenPicture
+from procvision_runner.supervision.events import Event, HostRestarted, Swapped
+from procvision_runner.supervision.pool import Pool
+from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.supervisor import Supervisor
+from procvision_runner.supervision.swap import GoldenPicture
 from tests.chaos.pictures import number, picture
 
 SIGNALS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV)

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from procvision_runner import CallError
-from procvision_runner.pool import Pool
+from procvision_runner.supervision.pool import Pool
 from tests.chaos.pictures import picture, wrong
 
 WINDOW = 12

@@ -10,11 +10,12 @@ from typing import Any
 
 import attrs
 
-from procvision_runner.metrics import percentile
-from procvision_runner.options import RunnerOptions, SupervisorOptions
-from procvision_runner.pool import Pool
-from procvision_runner.restart import RestartPolicy
-from procvision_runner.retry import RetryPolicy
+from procvision_runner.options import RunnerOptions
+from procvision_runner.supervision.metrics import percentile
+from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.pool import Pool
+from procvision_runner.supervision.restart import RestartPolicy
+from procvision_runner.supervision.retry import RetryPolicy
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 from tests.chaos.faults import Faults, Recovery
 from tests.chaos.load import Book, Load

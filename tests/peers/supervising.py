@@ -16,12 +16,13 @@ import attrs
 import numpy as np
 
 import procvision_sdk.testing
-from procvision_runner.limits import EnvironmentPolicy
-from procvision_runner.options import RunnerOptions, SupervisorOptions
-from procvision_runner.restart import RestartPolicy
-from procvision_runner.retry import RetryPolicy
-from procvision_runner.standing import SupervisorState
-from procvision_runner.supervisor import Supervisor
+from procvision_runner.options import RunnerOptions
+from procvision_runner.supervision.limits import EnvironmentPolicy
+from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.restart import RestartPolicy
+from procvision_runner.supervision.retry import RetryPolicy
+from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.supervisor import Supervisor
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)

@@ -12,8 +12,8 @@ import pytest
 from supervising import PICTURE, QUICK, marked, nothing_left, peer, supervised, wait_until, with_runner
 
 from procvision_runner.errors import HostDiedError
-from procvision_runner.retry import RetryPolicy
-from procvision_runner.supervisor import Supervisor
+from procvision_runner.supervision.retry import RetryPolicy
+from procvision_runner.supervision.supervisor import Supervisor
 
 PATIENT = with_runner(QUICK, execute_timeout_s=30.0)
 

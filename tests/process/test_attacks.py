@@ -44,8 +44,8 @@ from procvision_runner.errors import (
 )
 from procvision_runner.runner import Runner
 from procvision_runner.slots import SlotPool
-from procvision_runner.standing import SupervisorState
-from procvision_runner.supervisor import Supervisor
+from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.supervisor import Supervisor
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 PATIENT = with_runner(QUICK, execute_timeout_s=30.0, pre_timeout_s=30.0)

@@ -32,10 +32,10 @@ from procvision_runner.errors import (
     ProtocolViolationError,
     RunnerStoppedError,
 )
-from procvision_runner.limits import ResourceLimits
-from procvision_runner.retry import RetryPolicy
-from procvision_runner.standing import SupervisorState
-from procvision_runner.supervisor import Supervisor
+from procvision_runner.supervision.limits import ResourceLimits
+from procvision_runner.supervision.retry import RetryPolicy
+from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.supervisor import Supervisor
 
 TIMEOUT_S = QUICK.runner.execute_timeout_s
 SLACK_S = 3.0

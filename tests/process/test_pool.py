@@ -20,10 +20,10 @@ from peer_plugins import install_algorithm
 from supervising import PICTURE, QUICK, echo, marked, nothing_left, peer, wait_until, with_runner
 
 from procvision_runner.errors import LaunchError, RunnerStoppedError, SessionLostError, SwapError
-from procvision_runner.options import SupervisorOptions
-from procvision_runner.pool import Pool
-from procvision_runner.retry import RetryPolicy
-from procvision_runner.standing import SupervisorState
+from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.pool import Pool
+from procvision_runner.supervision.retry import RetryPolicy
+from procvision_runner.supervision.standing import SupervisorState
 
 PATIENT = with_runner(QUICK, execute_timeout_s=20.0, pre_timeout_s=20.0)
 RETRYING = attrs.evolve(PATIENT, retry=RetryPolicy(retries=2))

@@ -23,7 +23,6 @@ from supervising import (
     with_runner,
 )
 
-from procvision_runner import events as kinds
 from procvision_runner.errors import (
     BrokenError,
     CallFailedError,
@@ -33,12 +32,13 @@ from procvision_runner.errors import (
     RunnerStoppedError,
     SessionLostError,
 )
-from procvision_runner.limits import ResourceLimits
-from procvision_runner.options import SupervisorOptions
-from procvision_runner.restart import RestartPolicy
-from procvision_runner.retry import RetryPolicy
-from procvision_runner.standing import SupervisorState
-from procvision_runner.supervisor import Supervisor
+from procvision_runner.supervision import events as kinds
+from procvision_runner.supervision.limits import ResourceLimits
+from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.restart import RestartPolicy
+from procvision_runner.supervision.retry import RetryPolicy
+from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.supervisor import Supervisor
 
 PATIENT = with_runner(QUICK, execute_timeout_s=20.0, pre_timeout_s=20.0)
 TWICE = attrs.evolve(PATIENT, restart=RestartPolicy(max_restarts=2, first_delay_s=0.01))

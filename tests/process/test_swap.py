@@ -24,12 +24,12 @@ from supervising import (
     with_runner,
 )
 
-from procvision_runner import events as kinds
 from procvision_runner.errors import BrokenError, HostDiedError, SessionLostError, SwapError
-from procvision_runner.restart import RestartPolicy
-from procvision_runner.standing import SupervisorState
-from procvision_runner.supervisor import Supervisor
-from procvision_runner.swap import GoldenPicture
+from procvision_runner.supervision import events as kinds
+from procvision_runner.supervision.restart import RestartPolicy
+from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.supervisor import Supervisor
+from procvision_runner.supervision.swap import GoldenPicture
 
 PATIENT = attrs.evolve(
     with_runner(QUICK, execute_timeout_s=20.0, pre_timeout_s=20.0, ready_timeout_s=20.0), drain_timeout_s=20.0

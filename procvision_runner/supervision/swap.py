@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from procvision_runner import events
 from procvision_runner.errors import CallError, RunnerError, SwapError
 from procvision_runner.launching import host_command
 from procvision_runner.requests import InspectionSession, held_to_the_protocol, new_session_id, prepare
+from procvision_runner.supervision import events
 
 if TYPE_CHECKING:
-    from procvision_runner.hosts import Host
     from procvision_runner.pictures import Picture, Pixels
     from procvision_runner.requests import InspectingPhase
     from procvision_runner.results import CallResult
-    from procvision_runner.supervisor import Supervisor
+    from procvision_runner.supervision.hosts import Host
+    from procvision_runner.supervision.supervisor import Supervisor
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -22,8 +22,8 @@ from procvision_sdk.wire.greeting import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     from procvision_runner.causes import HostEnd
-    from procvision_runner.hosts import Host
-    from procvision_runner.options import SupervisorOptions
+    from procvision_runner.supervision.hosts import Host
+    from procvision_runner.supervision.options import SupervisorOptions
 
 _log = logging.getLogger("procvision.runner")
 

@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from procvision_runner.affinity import Binding, Sessions
-from procvision_runner.errands import Errands
 from procvision_runner.errors import CallError, CallTimeoutError, SessionLostError
-from procvision_runner.ticket import Ticket
+from procvision_runner.supervision.affinity import Binding, Sessions
+from procvision_runner.supervision.errands import Errands
+from procvision_runner.supervision.ticket import Ticket
 
 if TYPE_CHECKING:
-    from procvision_runner.hosts import Host
-    from procvision_runner.options import SupervisorOptions
+    from procvision_runner.supervision.hosts import Host
+    from procvision_runner.supervision.options import SupervisorOptions
 
 
 class Admission:

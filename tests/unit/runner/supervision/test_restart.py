@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procvision_runner.restart import GiveUp, RestartHistory, RestartIn, RestartPolicy
+from procvision_runner.supervision.restart import GiveUp, RestartHistory, RestartIn, RestartPolicy
 
 POLICY = RestartPolicy()
 

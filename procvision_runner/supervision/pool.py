@@ -15,22 +15,22 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from procvision_runner.affinity import Sessions
-from procvision_runner.attempts import Attempts
 from procvision_runner.errors import RunnerStoppedError, SwapError
-from procvision_runner.events import EventBus, Listener
 from procvision_runner.launching import host_command
-from procvision_runner.options import SupervisorOptions
 from procvision_runner.requests import InspectingPhase, InspectionSession, new_session_id, prepare
 from procvision_runner.slots import Lease, SlotPool
-from procvision_runner.standing import SupervisorState
-from procvision_runner.supervisor import Supervisor
-from procvision_runner.swap import GoldenPicture, SwapReport
+from procvision_runner.supervision.affinity import Sessions
+from procvision_runner.supervision.attempts import Attempts
+from procvision_runner.supervision.events import EventBus, Listener
+from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.supervisor import Supervisor
+from procvision_runner.supervision.swap import GoldenPicture, SwapReport
 
 if TYPE_CHECKING:
-    from procvision_runner.metrics import Snapshot
     from procvision_runner.requests import Image
     from procvision_runner.results import CallResult
+    from procvision_runner.supervision.metrics import Snapshot
     from procvision_sdk.images.meta import ColorSpace
 
 

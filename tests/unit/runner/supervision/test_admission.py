@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 import pytest
 
-from procvision_runner.admission import Admission
 from procvision_runner.errors import BrokenError, CallTimeoutError, SessionLostError
-from procvision_runner.options import SupervisorOptions
-from procvision_runner.ticket import Ticket
+from procvision_runner.supervision.admission import Admission
+from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.ticket import Ticket
 
 
 class CountedHost:

@@ -18,8 +18,8 @@ from procvision_runner.watching import Watcher
 
 if TYPE_CHECKING:
     from procvision_runner.causes import EndKind, HostEnd
-    from procvision_runner.options import SupervisorOptions
     from procvision_runner.pending import Pending
+    from procvision_runner.supervision.options import SupervisorOptions
     from procvision_sdk.wire.messages import Error, Pong, Result
 
 _STACKS_MARK = "most recent call first"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from procvision_runner.causes import EndKind
-from procvision_runner.events import Measured
-from procvision_runner.metrics import usage_of
+from procvision_runner.supervision.events import Measured
+from procvision_runner.supervision.metrics import usage_of
 
 if TYPE_CHECKING:
-    from procvision_runner.admission import Admission
-    from procvision_runner.hosts import Host
-    from procvision_runner.journal import Journal
+    from procvision_runner.supervision.admission import Admission
+    from procvision_runner.supervision.hosts import Host
+    from procvision_runner.supervision.journal import Journal
 
 _log = logging.getLogger("procvision.runner")
 

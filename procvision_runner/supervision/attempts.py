@@ -17,18 +17,18 @@ from procvision_runner.errors import (
     HostDiedError,
     RunnerStoppedError,
 )
-from procvision_runner.events import CallEnded, CallRetried, Executing
-from procvision_runner.hold import Hold
 from procvision_runner.requests import held_to_the_protocol
-from procvision_runner.retry import host_is_leaving, needs_new_host
-from procvision_runner.ticket import Ticket
+from procvision_runner.supervision.events import CallEnded, CallRetried, Executing
+from procvision_runner.supervision.hold import Hold
+from procvision_runner.supervision.retry import host_is_leaving, needs_new_host
+from procvision_runner.supervision.ticket import Ticket
 from procvision_sdk.errors import ErrorCode
 
 if TYPE_CHECKING:
-    from procvision_runner.hosts import Host
     from procvision_runner.requests import Request
     from procvision_runner.results import CallResult
-    from procvision_runner.supervisor import Supervisor
+    from procvision_runner.supervision.hosts import Host
+    from procvision_runner.supervision.supervisor import Supervisor
     from procvision_sdk.wire.messages import Result
 
 _log = logging.getLogger("procvision.runner")

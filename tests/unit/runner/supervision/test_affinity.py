@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procvision_runner.affinity import Sessions
+from procvision_runner.supervision.affinity import Sessions
 
 TTL_S = 100.0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from procvision_runner.events import Event, EventBus
-from procvision_runner.metrics import Metrics
+from procvision_runner.supervision.events import Event, EventBus
+from procvision_runner.supervision.metrics import Metrics
 
 
 class Journal:

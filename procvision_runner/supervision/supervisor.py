@@ -17,24 +17,24 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from procvision_runner import events
-from procvision_runner.admission import Admission
-from procvision_runner.attempts import Attempts
 from procvision_runner.errors import LaunchError, RunnerStoppedError
-from procvision_runner.journal import Journal
 from procvision_runner.launching import host_command
-from procvision_runner.metrics import Snapshot
-from procvision_runner.options import SupervisorOptions
 from procvision_runner.requests import InspectingPhase, InspectionSession, Request, new_session_id, prepare, session_ref
 from procvision_runner.slots import Lease, SlotPool
-from procvision_runner.standing import Standing, SupervisorState
-from procvision_runner.succession import Succession
+from procvision_runner.supervision import events
+from procvision_runner.supervision.admission import Admission
+from procvision_runner.supervision.attempts import Attempts
+from procvision_runner.supervision.journal import Journal
+from procvision_runner.supervision.metrics import Snapshot
+from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.standing import Standing, SupervisorState
+from procvision_runner.supervision.succession import Succession
 from procvision_sdk.wire.messages import Call
 
 if TYPE_CHECKING:
     from procvision_runner.requests import Image
     from procvision_runner.results import CallResult
-    from procvision_runner.swap import GoldenPicture, SwapReport
+    from procvision_runner.supervision.swap import GoldenPicture, SwapReport
     from procvision_sdk.images.meta import ColorSpace
 
 
@@ -253,7 +253,7 @@ class Supervisor:
         Raises SwapError where the new one doesn't become ready or judges a golden picture differently: the old one
         serves on.
         """
-        from procvision_runner.swap import swap
+        from procvision_runner.supervision.swap import swap
 
         return swap(self, algorithm, command=command, golden=golden)
 

@@ -14,22 +14,22 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from procvision_runner import events
 from procvision_runner.causes import EndKind, HostEnd
-from procvision_runner.crashreports import CrashReports, Incident
-from procvision_runner.errands import Errands
 from procvision_runner.errors import LaunchError
-from procvision_runner.hosts import Host
-from procvision_runner.measuring import Gauge
-from procvision_runner.overdue import OverdueCalls
-from procvision_runner.recovery import Recovery
+from procvision_runner.supervision import events
+from procvision_runner.supervision.crashreports import CrashReports, Incident
+from procvision_runner.supervision.errands import Errands
+from procvision_runner.supervision.hosts import Host
+from procvision_runner.supervision.measuring import Gauge
+from procvision_runner.supervision.overdue import OverdueCalls
+from procvision_runner.supervision.recovery import Recovery
 
 if TYPE_CHECKING:
-    from procvision_runner.admission import Admission
-    from procvision_runner.journal import Journal
-    from procvision_runner.options import SupervisorOptions
     from procvision_runner.pending import Pending
-    from procvision_runner.standing import Standing
+    from procvision_runner.supervision.admission import Admission
+    from procvision_runner.supervision.journal import Journal
+    from procvision_runner.supervision.options import SupervisorOptions
+    from procvision_runner.supervision.standing import Standing
     from procvision_sdk.wire.messages import Error, Pong, Result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from procvision_runner.metrics import Metrics, Usage, percentile, usage_of
+from procvision_runner.supervision.metrics import Metrics, Usage, percentile, usage_of
 
 
 def usage(cpu_s: float, measured_at: float) -> Usage:

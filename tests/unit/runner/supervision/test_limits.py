@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from procvision_runner.limits import EnvironmentPolicy, ResourceLimits
+from procvision_runner.supervision.limits import EnvironmentPolicy, ResourceLimits
 
 
 def test_secrets_do_not_reach_the_host() -> None:

@@ -7,15 +7,15 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from procvision_runner import events
 from procvision_runner.errors import BrokenError, CallError, LaunchError
-from procvision_runner.restart import GiveUp, RestartHistory, RestartPolicy
+from procvision_runner.supervision import events
+from procvision_runner.supervision.restart import GiveUp, RestartHistory, RestartPolicy
 
 if TYPE_CHECKING:
-    from procvision_runner.admission import Admission
-    from procvision_runner.journal import Journal
-    from procvision_runner.standing import Standing
-    from procvision_runner.succession import Succession
+    from procvision_runner.supervision.admission import Admission
+    from procvision_runner.supervision.journal import Journal
+    from procvision_runner.supervision.standing import Standing
+    from procvision_runner.supervision.succession import Succession
 
 
 class Recovery:

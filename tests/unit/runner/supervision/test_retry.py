@@ -15,7 +15,7 @@ from procvision_runner.errors import (
     RunnerStoppedError,
     SessionLostError,
 )
-from procvision_runner.retry import RetryPolicy, needs_new_host
+from procvision_runner.supervision.retry import RetryPolicy, needs_new_host
 
 POLICY = RetryPolicy()
 

@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
-from procvision_runner import delivery, events
-from procvision_runner.events import Broken, Event, EventBus, HostEnded, JsonLines
+from procvision_runner import delivery
+from procvision_runner.supervision import events
+from procvision_runner.supervision.events import Broken, Event, EventBus, HostEnded, JsonLines
 
 
 def test_json_line_holds_every_field_and_a_name() -> None:
