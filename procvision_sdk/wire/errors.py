@@ -22,7 +22,7 @@ REFUSALS: Mapping[str, str] = MappingProxyType(
         "unknown_type": "`type` is missing or none that this side knows",
         "bad_field": "a field is missing, of a wrong type or out of its range",
         "illegal_in_state": "the message is known, but not legal in the connection's state",
-        "draining": "a call for a host that takes no new ones any more; another host may take it",
+        "draining": "a call for a host that takes no new ones any more; retryable: another host may take it",
         "busy": "a call over `max_pending`; the same call may be sent again when an answer has come",
         "duplicate_request_id": "a call whose `request_id` another waiting call has",
         "frame_too_large": "fatal: the header announces more than `max_frame_bytes`",
