@@ -16,6 +16,7 @@ from benchmarks.floors import exchange, first_output, payload
 from benchmarks.measure import Once
 from benchmarks.pictures import encoded, picture
 from procvision_runner import Runner, RunnerOptions
+from procvision_runner.launching import host_command
 from procvision_runner.pictures import Picture
 
 PLUGIN = Path(__file__).with_name("plugin")
@@ -115,8 +116,8 @@ def hosts(count: int, turns: int = 100_000) -> Iterator[Once]:
 
 @contextmanager
 def spawn_to_hello() -> Iterator[Once]:
-    """From the launch to the first frame; seconds."""
-    command = [sys.executable, "-m", "procvision_host", "--algo", "bench"]
+    """From the launch, as a runner does it, to the first frame; seconds."""
+    command = host_command("bench", None, RunnerOptions())
     yield lambda: first_output(command, environment())
 
 

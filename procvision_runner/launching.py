@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from procvision_runner.client import Client
@@ -19,7 +21,13 @@ def host_command(algorithm: str | None, command: Sequence[str] | None, options: 
     if command is not None:
         return tuple(command)
     assert algorithm is not None
-    return (sys.executable, "-m", "procvision_host", "--algo", algorithm, *options.host_arguments)
+    return (*_own_host(), "--algo", algorithm, *options.host_arguments)
+
+
+def _own_host() -> tuple[str, ...]:
+    """`procvision-host` of this environment; `-m` finds it anywhere, but imports runpy before the host's first line."""
+    script = Path(sys.executable).with_name("procvision-host")
+    return (str(script),) if os.access(script, os.X_OK) else (sys.executable, "-m", "procvision_host")
 
 
 def get_ready(client: Client, options: RunnerOptions) -> dict[str, Any]:
