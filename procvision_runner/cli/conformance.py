@@ -15,6 +15,7 @@ from procvision_runner.cli import exits
 from procvision_runner.cli.completing import row_ids
 
 if TYPE_CHECKING:
+    from procvision_runner.cli.errors import CommandError
     from procvision_sdk.testing.conformance import Outcome, ProcessTarget, Row
 
 DEFAULT_PATIENCE_S = 10.0
@@ -25,7 +26,7 @@ _ARROWS = {"runner": "runner -> host  ", "host": "host -> runner  "}
 _COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
 
 
-@click.command(epilog=exits.EPILOG)
+@click.command(epilog=exits.EPILOG, short_help="Hold a host or runner, of any language, against the protocol.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.option("--runner", "of_runner", is_flag=True,
               help="COMMAND has a runner inspect once; hold that runner against hosts that misbehave.")  # fmt: skip
@@ -76,7 +77,7 @@ def conformance(
       procvision conformance --row zero-length -- ./my-host
       procvision conformance --runner -- ./inspect-once
     """
-    from procvision_runner.cli.errors import CommandError, usage_error
+    from procvision_runner.cli.errors import usage_error
 
     rows = _chosen(_faults() if of_runner else _rows(pid), ids)
     if list_only:
@@ -98,6 +99,7 @@ def conformance(
         def launch(row: Row) -> ProcessTarget:
             return ProcessTarget(command, row.options)
 
+        _check_it_starts(command, patience_s)
         played = play(wanted, launch, patience_s=patience_s, deadline_s=deadline_s, jobs=jobs)
     outcomes: list[Outcome] = []
     try:
@@ -106,15 +108,37 @@ def conformance(
         ) as shown:
             outcomes += shown
     except OSError as error:
-        raise CommandError(
-            f"{command[0]} can't be started: {error.strerror or error}", "the command is what stands behind --"
-        ) from error
+        raise _not_started(command, error) from error
     outcomes += _left_out(rows.values(), wanted)
     if as_json:
         click.echo(json.dumps(_report(command, outcomes), indent=2))
     else:
         _show(command, outcomes)
     return exits.NG if any(outcome.level == "failed" for outcome in outcomes) else exits.OK
+
+
+def _check_it_starts(command: Sequence[str], patience_s: float) -> None:
+    """Say once what each row would say. Raises CommandError for a host that says that it can't start."""
+    from procvision_runner.cli.errors import CommandError, split_hint
+    from procvision_sdk.testing.conformance import ProcessTarget, start_failure
+
+    try:
+        with ProcessTarget(command) as target:
+            failure = start_failure(target, patience_s)
+    except OSError as error:
+        raise _not_started(command, error) from error
+    if failure is not None:
+        message, hint = split_hint(failure)
+        text = f"{shlex.join(command)} can't start: {message}"
+        raise CommandError(text, hint or "options of this command stand before --, the host's own behind it")
+
+
+def _not_started(command: Sequence[str], error: OSError) -> CommandError:
+    from procvision_runner.cli.errors import CommandError
+
+    return CommandError(
+        f"{command[0]} can't be started: {error.strerror or error}", "the command is what stands behind --"
+    )
 
 
 def _rows(pid: str) -> dict[str, Row]:

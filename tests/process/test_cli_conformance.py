@@ -92,6 +92,23 @@ def test_a_row_that_goes_on_for_ever_is_cut():
     assert "no frame came in time" in row["reason"]
 
 
+def test_a_host_that_cannot_start_is_told_once_and_not_a_hundred_times():
+    host = (sys.executable, "-m", "procvision_host", "--algo", "pcb-compare", "--pid", "A")
+    done = conformance("--", *host)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "--algo pcb-compare --pid A can't start: No such option '--pid'" in done.stderr
+    assert "\nhint: procvision-host --help" in done.stderr
+
+
+def test_no_row_asks_more_of_an_algorithm_than_that_it_loads():
+    """pcb-compare wants a picture in each call, and a reference before it looks at one."""
+    rows = ("endless-timeout", "sessions-apart", "slot-rgb", "slot-bgr", "slot-mono")
+    done = conformance(*(word for row in rows for word in ("--row", row)), "--",
+                       sys.executable, "-m", "procvision_host", "--algo", "pcb-compare")  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
 def test_rows_with_options_can_be_left_out():
     done = conformance("--without-options", "--json", "--row", "late-hello", "--row", "shutdown", "--",
                        sys.executable, PEER)  # fmt: skip

@@ -14,6 +14,7 @@ language behind real pipes.
 
 from procvision_sdk.testing.conformance.interpreter import ConformanceError, run_row
 from procvision_sdk.testing.conformance.process import ProcessTarget
+from procvision_sdk.testing.conformance.readiness import start_failure
 from procvision_sdk.testing.conformance.rows import Row, TableError, load_rows, read_table, table_files
 from procvision_sdk.testing.conformance.scorecard import Outcome, by_paragraph, play
 from procvision_sdk.testing.conformance.targets import ConnectionTarget, Inspectable, Target
@@ -32,5 +33,6 @@ __all__ = [
     "play",
     "read_table",
     "run_row",
+    "start_failure",
     "table_files",
 ]
