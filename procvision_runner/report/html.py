@@ -158,7 +158,8 @@ def _params(params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _marks(defects: Sequence[Defect], width: int, height: int, font_px: float) -> tuple[Mark, ...]:
     gap = font_px / 3
-    boxes = [Frame(d.x - gap, d.y - gap, d.width + 2 * gap, d.height + 2 * gap) for d in defects]
+    around = [Frame(d.x - gap, d.y - gap, d.width + 2 * gap, d.height + 2 * gap) for d in defects]
+    boxes = [box.within(width, height) for box in around]
     texts = [f"{number} {defect.label}" for number, defect in enumerate(defects, 1)]
     sizes = [(len(text) * GLYPH_WIDTH * font_px + font_px * 0.7, font_px * 1.3) for text in texts]
     tags = place_tags(boxes, sizes, width, height)

@@ -30,7 +30,9 @@ def draw(picture: Picture, defects: Sequence[Defect]) -> Picture:
     font = font_module.load_default(size=max(11, max(image.size) / 50))
     texts = [f"{defect.label} {defect.score:.2f}".strip() for defect in defects]
     boxes = [
-        Frame(defect.x - 2 * line, defect.y - 2 * line, defect.width + 4 * line, defect.height + 4 * line)
+        Frame(defect.x - 2 * line, defect.y - 2 * line, defect.width + 4 * line, defect.height + 4 * line).within(
+            image.width, image.height
+        )
         for defect in defects
     ]
     ends = [pen.textbbox((0, 0), text, font=font)[2:] for text in texts]

@@ -16,6 +16,12 @@ class Frame:
     width: float
     height: float
 
+    def within(self, width: float, height: float) -> Frame:
+        """Give the part that lies in a picture of width x height: an edge outside of it would be drawn nowhere."""
+        left, top = min(max(self.x, 0.0), width), min(max(self.y, 0.0), height)
+        right, bottom = min(self.x + self.width, width), min(self.y + self.height, height)
+        return Frame(left, top, max(0.0, right - left), max(0.0, bottom - top))
+
     def overlap(self, other: Frame) -> float:
         """Give the area in common with another, in pixels."""
         wide = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)

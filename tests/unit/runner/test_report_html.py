@@ -79,6 +79,13 @@ def test_boxes_lie_where_the_defects_are():
     assert (x + width / 2, y + height / 2) == (pytest.approx(14), pytest.approx(23))
 
 
+def test_a_box_at_the_pictures_edge_is_drawn_inside_of_it():
+    """Outside of the picture nobody would see it."""
+    tree = Tree(html.render([inspection(defects=(Defect(0, 0, 80, 60, "open", 0.75),))]))
+    [edge] = tree.all("rect", **{"class": "edge"})
+    assert [float(edge[key]) for key in ("x", "y", "width", "height")] == [0, 0, 80, 60]
+
+
 def test_ids_are_unique_and_links_lead_somewhere():
     two = inspection(defects=(Defect(1, 1, 2, 2, "open", 1.0), Defect(9, 9, 2, 2, "short", 1.0)))
     tree = Tree(html.render([two, inspection(), inspection(verdict="OK", defects=())]))

@@ -37,6 +37,15 @@ def test_a_box_stands_round_its_defect_and_hides_nothing_of_it():
     assert rows.max() < 100
 
 
+def test_a_box_round_the_whole_picture_is_seen_on_all_four_sides():
+    drawn = overlay.draw(np.full((200, 300), 255, np.uint8), [Defect(0, 0, 300, 200, "open", 0.9)])
+    lines = (drawn == rgb(COLOURS["open"])).all(axis=2)
+    assert lines[:4].any(axis=0).all()
+    assert lines[-4:].any(axis=0).all()
+    assert lines[:, :4].any(axis=1).all()
+    assert lines[:, -4:].any(axis=1).all()
+
+
 def test_the_picture_itself_stays_as_it_is():
     picture = np.zeros((50, 50, 3), np.uint8)
     picture.setflags(write=False)
