@@ -25,6 +25,12 @@ LAYOUTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """A layout's name -> its reader's module; in the order in which they are tried."""
+_SHAPES = """\
+deeppcb: GROUP/ID_test.jpg, ID_temp.jpg and ID.txt
+mvtec: test/good/, test/KIND/ and ground_truth/KIND/NAME_mask.png
+coco: a JSON file with images, annotations and categories, beside the pictures or in annotations/
+yolo: images/, labels/ and classes.txt or a *.yaml with names"""
+"""How each looks on a disk, a line a layout."""
 
 
 class Reader(Protocol):
@@ -60,7 +66,7 @@ def _reader(layout: str) -> Reader:
 def _recognised(path: Path) -> Reader:
     fitting = [reader for reader in map(_reader, LAYOUTS) if reader.recognise(path)]
     if not fitting:
-        raise DatasetError(f"{path} is in none of the known layouts: {', '.join(LAYOUTS)}\nhint: --layout says which")
+        raise DatasetError(f"{path} is in none of the known layouts: {', '.join(LAYOUTS)}\nhint: {_SHAPES}")
     if len(fitting) > 1:
         names = " and ".join(reader.LAYOUT for reader in fitting)
         raise DatasetError(f"{path} could be read as {names}\nhint: --layout says which")

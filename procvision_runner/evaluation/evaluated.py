@@ -74,6 +74,17 @@ class Evaluation:
         return {**self.labels, **self.groups, "": self.figures}
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures should know of the data set, and of how its labels fit the algorithm's."""
+        there = {truth.label for o in self.observations for truth in o.sample.truths}
+        called = {finding.label for o in self.observations for finding in o.kept(self.rules.threshold)}
+        if self.rules.any_label or not there or not called or there & called:
+            return self.dataset.notes
+        says, asked = (", ".join(repr(label) for label in sorted(labels)[:5]) for labels in (called, there))
+        note = f"no finding has a label of the data set: the algorithm says {says}, the data set {asked};"
+        return (*self.dataset.notes, f"{note} --any-label measures the boxes alone")
+
+    @property
     def failures(self) -> Counter[str]:
         """What kinds of failure there were, and how often."""
         return Counter(o.failure for o in self.observations if o.verdict == "ERROR")
@@ -126,7 +137,7 @@ class Evaluation:
                 "folder": str(self.dataset.folder),
                 "pictures": len(samples),
                 "labels": list(self.dataset.labels),
-                "notes": list(self.dataset.notes),
+                "notes": list(self.notes),
             },
             "rules": attrs.asdict(self.rules),
             "jobs": self.jobs,

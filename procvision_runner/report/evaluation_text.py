@@ -120,7 +120,7 @@ def _times(told: Figures) -> str:
 
 
 def _notes(evaluation: Evaluation) -> list[str]:
-    lines = [click.style(f"  note: {printable(note)}", dim=True) for note in evaluation.dataset.notes]
+    lines = [click.style(f"  note: {printable(note)}", dim=True) for note in evaluation.notes]
     if evaluation.truncated:
         lines.append(f"  note: {evaluation.truncated} pictures had more findings than a result carries")
     for failure, count in evaluation.failures.most_common():

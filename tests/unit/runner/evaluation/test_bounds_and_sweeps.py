@@ -148,6 +148,16 @@ def test_what_became_better_depends_on_the_figure():
     }  # fmt: skip
 
 
+def test_labels_that_never_meet_are_told_with_what_to_do():
+    """Or every finding is wrong and nobody sees why."""
+    seen = picture("g1", 0.9)
+    renamed = Observation(sample=seen.sample, verdict="NG", findings=(Defect(0, 0, 10, 10, "dent", 0.9),))
+    assert evaluated(seen).notes == ()
+    (note,) = evaluated(renamed).notes
+    assert "says 'dent', the data set 'a'" in note
+    assert "--any-label" in note
+
+
 def test_the_worst_are_failures_then_those_with_most_mistakes_and_none_that_is_right():
     right, wrong = picture("g1", 0.9), picture("g2", 0.8, right=False)
     failed = Observation(sample=picture("g3", 0.1).sample, verdict="ERROR", failure="crashed 9999")
