@@ -10,13 +10,14 @@ from pathlib import Path
 import click
 
 from procvision_runner.cli import exits
+from procvision_runner.cli.program import NAME, program
 from procvision_runner.scaffold.project import CI_CHOICES, Ci
 
 DEFAULT_DESCRIPTION = "Finds dark marks on a surface."
 DEFAULT_PIDS = "*"
 
 
-@click.command(epilog=exits.EPILOG)
+@click.command(epilog=exits.EPILOG, short_help="Make a new algorithm's project, which passes its own tests.")
 @click.argument("name", required=False)
 @click.option("--into", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Where to; by default a folder of the algorithm's name.")  # fmt: skip
@@ -75,6 +76,7 @@ def init(
         click.echo(f"  {path.relative_to(target)}")
     click.echo(f"\n{click.style('What to do next', bold=True)}")
     for command in (
+        *_entering(),
         f"cd {shlex.quote(str(target))}",
         "pip install -e '.[test]'",
         "pytest",
@@ -82,6 +84,12 @@ def init(
     ):
         click.echo(f"  {command}")
     return exits.OK
+
+
+def _entering() -> list[str]:
+    """What makes this environment the shell's own, where it isn't: `pip` would be another's."""
+    activate = Path(sys.executable).with_name("activate")
+    return [f". {shlex.quote(str(activate))}"] if program() != NAME and activate.is_file() else []
 
 
 class _Answers:

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 DEFAULT_MAX_FILE_MB = 100.0
+WHEELS_HINT = (
+    "what no index has is taken from a folder: pip wheel --no-deps -w wheels PROJECT, then --find-links wheels"
+)
+"""Whoever works from a clone of ProcVision needs it for that."""
 
 
-@click.command(epilog=exits.EPILOG)
+@click.command(epilog=exits.EPILOG, short_help="Make one file that installs an algorithm without a network.")
 @click.argument("project", type=click.Path(exists=True, path_type=Path), default=".", metavar="[PATH]")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.zip",
               help="Where to; by default dist/NAME-VERSION-PYTHON-PLATFORM.zip.")  # fmt: skip
@@ -65,6 +69,7 @@ def package(
     from procvision_runner.bundling.target import NoTargetError, Target
     from procvision_runner.cli.errors import CommandError, split_hint, usage_error
     from procvision_runner.report.extras import need
+    from procvision_sdk.errors import ErrorCode
 
     need("packaging.tags", "packaging", "a bundle")
     try:
@@ -76,6 +81,8 @@ def package(
         path, index = _make(project, out, target, sources, allowed, max_file_mb)
     except BundleError as error:
         message, hint = split_hint(str(error))
+        if not hint and error.code == ErrorCode.WHEELS_MISSING:
+            hint = WHEELS_HINT
         raise CommandError(f"[{error.code}] {message}", hint) from error
     except OSError as error:
         raise CommandError(f"{error.filename or out or 'dist'} can't be written: {error.strerror or error}") from error
