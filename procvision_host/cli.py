@@ -33,7 +33,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="For machine
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @run_options
-@click.version_option(host_version(), prog_name="procvision-host")
+@click.version_option(host_version(), prog_name="procvision-host", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context, /, algo: str | None, **_: Any) -> None:
     """Run an installed algorithm for a runner, or look at what is installed.
@@ -235,7 +235,10 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        message = error.format_message()
+        click.echo(f"error: {message}", err=True)
+        if "\nhint: " not in message:
+            click.echo("hint: procvision-host --help shows what there is", err=True)
         sys.exit(exits.USAGE)
     except click.Abort:
         sys.exit(130)

@@ -7,6 +7,7 @@ source that is installed for the scheme, and becomes a row like any other.
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable
 from importlib.machinery import PathFinder
@@ -64,9 +65,11 @@ def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmR
     named = [row for row in known if row.name == name]
     if not named:
         names = ", ".join(sorted({row.name for row in known})) or "none"
+        close = difflib.get_close_matches(name, {row.name for row in known}, n=1)
         raise UnknownAlgorithmError(
-            f"no algorithm {name!r} is installed in {sys.prefix}; installed: {names}; "
-            "hint: pip install the plugin into the host's environment, procvision-host list shows what is there"
+            f"no algorithm {name!r} is installed in {sys.prefix}; installed: {names}; hint: "
+            + (f"did you mean {close[0]}? If not, " if close else "")
+            + "pip install the plugin into the host's environment, procvision-host list shows what is there"
         )
     fitting = [row for row in named if not version or row.version == version]
     if not fitting:

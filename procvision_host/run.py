@@ -34,7 +34,7 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: Board) -> NoRetu
     try:
         options = parse(arguments)
     except click.ClickException as error:
-        usage = f"{error.format_message()}; hint: procvision-host --help"
+        usage = f"{error.format_message().rstrip('.')}; hint: procvision-host --help"
         options = HostOptions(algo=name)
     context = LogContext()
     install(ends, options.algo, context, options.log_level)

@@ -9,7 +9,7 @@ from procvision_runner.cli import exits
 SHELLS = ("bash", "fish", "zsh")
 
 
-@click.command(epilog=exits.EPILOG)
+@click.command(epilog=exits.EPILOG, short_help="Print a shell's script that completes commands and names.")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> int:
     """Print the script that completes commands, options, files and the names of installed algorithms.

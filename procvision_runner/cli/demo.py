@@ -36,7 +36,7 @@ class Scene:
     placed: tuple[PlacedDefect, ...]
 
 
-@click.command(epilog=exits.EPILOG)
+@click.command(epilog=exits.EPILOG, short_help="Inspect a good and a bad circuit board, and show both.")
 @click.option("--out", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path("procvision-demo"),
               show_default=True, help="The folder for pictures and page.")  # fmt: skip
 @click.option("--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Which board is made.")

@@ -9,7 +9,7 @@ import click
 from procvision_runner.cli import exits
 
 
-@click.command(epilog=exits.EPILOG)
+@click.command(epilog=exits.EPILOG, short_help="Say what on this machine would trouble a line.")
 @click.option("--clean", is_flag=True, help="Remove what dead runners and commands left; never a living one's.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def doctor(clean: bool, as_json: bool) -> int:

@@ -22,7 +22,7 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 _DATASET = click.Path(exists=True, readable=True, path_type=Path)
 
 
-@click.command(epilog=exits.EPILOG)
+@click.command(epilog=exits.EPILOG, short_help="Measure an algorithm on pictures with ground truth.")
 @click.argument("algorithm", metavar="NAME[==VERSION]", shell_complete=algorithm_names)
 @click.argument("path", metavar="DATASET", type=_DATASET)
 @click.option("--layout", type=click.Choice(LAYOUTS), help="How the data set lies there; found out by default.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from procvision_runner import CallResult, InspectionSession
     from procvision_sdk.errors import ProcVisionError
     from procvision_sdk.manifest.model import Step
+
+
+_ASKS_FOR_A_REFERENCE = re.compile(r"\b(?:pre|reference)\b")
+"""In an algorithm's message: it misses what `pre` would have given it."""
 
 
 @frozen(kw_only=True)
@@ -197,7 +202,8 @@ class _Call:
         debug = executed[-1][1].debug if executed else {}
         message, hint = split_hint(last.message)
         if last.status != "OK":
-            hint = hint if self._request.reference is not None else "--reference PICTURE is what `pre` learns from"
+            if self._request.reference is None and _ASKS_FOR_A_REFERENCE.search(last.message):
+                hint = "--reference PICTURE is what `pre` learns from"
             code = last.error_code or ""
             inspection = self._inspection(
                 verdict="ERROR", message=self._of_reference(message), hint=hint, error_code=code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import signal
@@ -48,6 +49,24 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show what there is to whoever asks for nothing yet."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(exits.USAGE)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; where there is none, name the one that was meant. Raises UsageError."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            for close in difflib.get_close_matches(args[0], COMMANDS, n=1):
+                error.message = f"No such command {args[0]!r}. Did you mean {close!r}?"
+            raise
+
 
 def _version() -> str:
     from importlib_metadata import PackageNotFoundError, version
@@ -70,7 +89,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
               help="Show the version.")  # fmt: skip
 def cli() -> None:
-    """Inspect pictures with an installed algorithm.
+    """Inspect pictures with an installed algorithm; write, check, measure and ship one.
 
     \b
     Examples:

@@ -22,7 +22,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path
 _OVERLAY = click.Path(writable=True, path_type=Path)
 
 
-@click.command(epilog=exits.EPILOG)
+@click.command(epilog=exits.EPILOG, short_help="Inspect pictures, folders, or a camera's frames.")
 @click.argument("algorithm", metavar="NAME[==VERSION]", shell_complete=algorithm_names)
 @click.argument("pictures", metavar="[PICTURE | FOLDER]...", nargs=-1, type=_FILE_OR_FOLDER)
 @click.option("--image", "images", type=_FILE, multiple=True, help="A picture to inspect: JPEG or PNG; repeatable.")
@@ -90,7 +90,7 @@ def run(
     files = _files([*images, *pictures])
     if live and files and not watch:
         raise _wrong("--live is for --camera, --follow and --watch")
-    _check(files, camera, follow, count=count, watch=watch, one_product=one_product, step_index=step_index)
+    _check(algorithm, files, camera, follow, count=count, watch=watch, one_product=one_product, step_index=step_index)
     output.check_extras(overlay=overlay is not None, page=page is not None)
     _check_outputs([overlay, page], [*files, *([reference] if reference else [])])
     request = Request(
@@ -164,6 +164,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _check(
+    algorithm: str,
     files: Sequence[Path],
     camera: str | None,
     follow: Path | None,
@@ -175,6 +176,10 @@ def _check(
 ) -> None:
     """Refuse what doesn't go together. Raises UsageError."""
     sources = [bool(files), camera is not None, follow is not None]
+    if not any(sources) and Path(algorithm).exists():
+        raise _wrong(
+            f"{algorithm} is a file or folder: the algorithm's name comes before it, as procvision-host lists it"
+        )
     if sum(sources) != 1:
         raise _wrong(
             "there is nothing to inspect: give pictures, a folder, --camera or --follow"

@@ -14,7 +14,7 @@ from procvision_runner.cli.paths import OutFile
 _FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path)
 
 
-@click.command(epilog=exits.EPILOG)
+@click.command(epilog=exits.EPILOG, short_help="Teach an algorithm with pictures: they make its model.")
 @click.argument("algorithm", metavar="NAME")
 @click.argument("folder", metavar="FOLDER", type=_FOLDER)
 @click.option("--out", type=OutFile(), required=True, metavar="FILE", help="Where the model goes.")

@@ -19,7 +19,7 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 DEFAULT_TIMEOUT_S = 120.0
 
 
-@click.command(epilog=exits.EPILOG)
+@click.command(epilog=exits.EPILOG, short_help="Check an algorithm as a line will, before others do.")
 @click.argument("subject", metavar="[PATH | NAME]", default=".", shell_complete=projects_and_names)
 @click.option("--image", "images", type=_FILE, multiple=True, help="A sample picture of yours; repeatable.")
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_TIMEOUT_S, show_default=True,

@@ -89,6 +89,10 @@ def _decode_png(raw: bytes, meta: ImageMeta) -> RgbArray:
         raise _damaged("PNG", error) from None
 
 
+def _chunk_name(name: bytes) -> str:
+    return name.decode("ascii", "backslashreplace")
+
+
 def _check_png_chunks(raw: bytes) -> tuple[int, int, int, bool]:
     """Width, height, bits a sample and whether it is plain grey, once every chunk is whole and its CRC right."""
     if not raw.startswith(_PNG_SIGNATURE):
@@ -101,9 +105,9 @@ def _check_png_chunks(raw: bytes) -> tuple[int, int, int, bool]:
         length, name = _CHUNK_HEAD.unpack_from(raw, at)
         end = at + 8 + length
         if end + 4 > len(raw):
-            raise _damaged("PNG", f"it is cut off inside the chunk {name!r}")
+            raise _damaged("PNG", f"it is cut off inside the chunk {_chunk_name(name)}")
         if zlib.crc32(memoryview(raw)[at + 4 : end]) != int.from_bytes(raw[end : end + 4], "big"):
-            raise _damaged("PNG", f"the chunk {name!r} at byte {at} doesn't match its CRC")
+            raise _damaged("PNG", f"the chunk {_chunk_name(name)} at byte {at} doesn't match its CRC")
         if header is None:
             if name != b"IHDR" or length != 13:
                 raise _damaged("PNG", "it doesn't begin with its header")

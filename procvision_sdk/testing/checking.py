@@ -96,7 +96,7 @@ def info_findings(manifest: Manifest, info: Mapping[str, Any]) -> Iterator[Findi
         hint = "read manifest.json in get_info(), or return only what the manifest doesn't say"
         yield Finding("get_info() agrees with the manifest", "failed", "; ".join(contradictions), hint)
     else:
-        yield Finding("get_info() agrees with the manifest", detail=f"{len(info)} fields")
+        yield Finding("get_info() agrees with the manifest", detail=f"{len(info)} field{'s' if len(info) != 1 else ''}")
 
 
 def _steps_in_short(steps: Any) -> Any:

@@ -197,6 +197,7 @@ def test_whatever_an_algorithm_does_has_its_verdict_and_status(mood, status, wor
     assert done.returncode == status, done.stdout + done.stderr
     for word in words:
         assert word in done.stdout
+    assert "--reference" not in done.stdout  # nothing here asks for one
     assert "\x1b" not in done.stdout
     page = (tmp_path / "p.html").read_text()
     assert "<b>" not in page

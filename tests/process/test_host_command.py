@@ -77,6 +77,7 @@ def test_show_tells_the_steps_and_their_parameters(command: Command) -> None:
     ("arguments", "text"),
     [
         (("show", "unheard-of"), "no algorithm 'unheard-of' is installed"),
+        (("show", "stpes"), "hint: did you mean steps? If not, pip install"),
         (("show", "bad-manifest"), "broken"),
         (("show", "steps==2"), "is installed in version 1.2.3, asked for is 2"),
         (("check", "unheard-of"), "hint: "),
@@ -140,9 +141,11 @@ def test_wrong_command_line_is_64_with_a_hint(command: Command, arguments: tuple
     assert done.returncode == 64
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "\nhint: " in done.stderr
 
 
 def test_version_and_help_are_answered(command: Command) -> None:
     """Also where an algorithm is named beside them."""
-    assert command("--version").stdout.startswith("procvision-host")
+    assert command("--version").stdout.startswith("procvision-host ")
     assert "Exit statuses" in command("--algo", "steps", "--help").stdout

@@ -43,7 +43,7 @@ def test_the_groups_help_and_version(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["--nonsense"], ["run"], ["run", "x"], ["run", "x", "--image", "/absent"]]
+    "arguments", [["nonsense"], ["--nonsense"], ["run"], ["run", "x"], ["run", "x", "--image", "/absent"]]
 )
 def test_a_wrong_command_line_is_64_with_a_hint(arguments, capsys):
     assert main.status_of(arguments) == exits.USAGE
@@ -51,6 +51,27 @@ def test_a_wrong_command_line_is_64_with_a_hint(arguments, capsys):
     assert captured.err.startswith("error: ")
     assert captured.err.splitlines()[-1].startswith("hint: procvision")
     assert captured.out == ""
+
+
+def test_the_name_alone_shows_what_there_is(capsys):
+    assert main.status_of([]) == exits.USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert all(name in captured.err for name in main.COMMANDS)
+
+
+def test_a_mistyped_command_is_named_as_it_was_meant(capsys):
+    assert main.status_of(["rnu"]) == exits.USAGE
+    assert "Did you mean 'run'?" in capsys.readouterr().err
+
+
+def test_each_commands_line_in_the_help_is_whole(capsys, monkeypatch):
+    """On the narrowest usual terminal: a line that ends in dots doesn't say what it is for."""
+    monkeypatch.setenv("COLUMNS", "80")
+    main.status_of(["--help"])
+    commands = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in commands] == sorted(main.COMMANDS)
+    assert not any(line.endswith("...") for line in commands)
 
 
 @pytest.mark.parametrize(
