@@ -46,7 +46,8 @@ FIELDS: dict[str, str] = {
     "RunnerHello.heartbeat_grace_ms": "how long the runner waits for a pong; for the host's information",
     "AlgorithmName.name": "the name of its entry point and its manifest",
     "AlgorithmName.version": "its version, once it is known",
-    "Call.phase": "`pre`, `execute`, `info` or `reset`; anything else, and none, is answered with `error` 1000 `unknown_phase`",
+    "Call.phase": "`pre`, `execute`, `info` or `reset`; anything else, and none, is answered with `error` 1000 "
+    "`unknown_phase`",
     "Call.step_index": "the step of the manifest, from 1; required by `pre` and `execute`",
     "Call.pid": "the product id; required by `pre` and `execute`",
     "Call.session": "the inspection it belongs to; required by `pre`, `execute` and `reset`",
@@ -54,7 +55,8 @@ FIELDS: dict[str, str] = {
     "Call.shared_mem_id": "names the picture, opaque; see Images. Left out by a call without a picture",
     "Call.image_meta": "describes the picture; required where `shared_mem_id` is given, and only there",
     "Call.timeout_ms": "above 0: the host answers with `error` 1005 if the algorithm hasn't by then",
-    "Call.data": "an object in which the fields above may also stand, null for left out; a field at the top that isn't null wins",
+    "Call.data": "an object in which the fields above may also stand, null for left out; a field at the top that isn't "
+    "null wins",
     "SessionRef.id": "1 to 256 characters, the same for all calls of one inspection",
     "SessionRef.context": "what the algorithm may read: product code, trace id (`trace_id` also goes into the log)",
     "SessionRef.final": "the session's state is dropped after this call",
