@@ -133,6 +133,24 @@ def test_a_host_that_never_looks_at_pictures_is_found_out():
     assert not Path("/dev/shm", segment[1]).exists()
 
 
+def test_a_result_without_a_verdict_fails_the_row_that_provoked_it():
+    """The row asks that a picture is taken, and the frame must be a message of the protocol besides."""
+    done = conformance("--row", "slot-rgb", "--json", "--", sys.executable, PEER, "no-verdict")
+    row = rows_of(done)["slot-rgb"]
+    assert row["level"] == "failed"
+    assert row["reason"].startswith("a runner can't take this result (bad_result): ")
+
+
+def test_a_host_that_is_deaf_to_signals_is_found_out():
+    """`sh` waits for its child, as a host does whose handler is missing or is caught in its algorithm."""
+    host = ["sh", "-c", "trap '' TERM; " + f"{sys.executable} {PEER}"]
+    done = conformance("--row", "sigterm", "--row", "shutdown", "--patience-s", 2, "--json", "--", *host)
+    rows = rows_of(done)
+    assert rows["shutdown"]["level"] == "ok"
+    assert rows["sigterm"]["level"] == "failed"
+    assert rows["sigterm"]["frames"][-1] == {"sender": "runner", "text": "(SIGTERM)", "times": 1}
+
+
 def test_the_rows_can_be_listed():
     done = conformance("--list")
     assert done.returncode == 0

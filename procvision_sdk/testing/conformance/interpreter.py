@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from procvision_sdk.testing.conformance.forms import fault_of_form
 from procvision_sdk.testing.conformance.patterns import mismatch
 from procvision_sdk.testing.conformance.rows import Row
 from procvision_sdk.testing.conformance.segments import Segments
@@ -148,13 +149,22 @@ class _Player:
     def _end(self, _: bool) -> None:
         self._target.end()
 
+    def _signal(self, name: str) -> None:
+        self._target.signal(name)
+
     def _wait_ms(self, duration_ms: int) -> None:
         self._target.wait(duration_ms / 1000)
 
     # --- what must come of it -------------------------------------------------------------------------------
 
     def _next(self) -> dict[str, Any] | None:
-        return self._target.frame(self._patience_s)
+        found = self._target.frame(self._patience_s)
+        # Our own wire plays hosts that misbehave, too; what a process says is its author's.
+        if found is not None and not isinstance(self._target, Inspectable):
+            fault = fault_of_form(found)
+            if fault is not None:
+                raise ConformanceError(f"{fault}\n  the whole frame: {str(found)[:1000]}")
+        return found
 
     def _silence(self) -> str:
         return "no frame came, its output has ended" if self._target.ended(0) else "no frame came in time"

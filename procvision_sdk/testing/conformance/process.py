@@ -80,6 +80,10 @@ class ProcessTarget:
         """Closes its stdin, after all that was written."""
         self._to_write.put(None)
 
+    def signal(self, name: str) -> None:
+        """Gives the process alone a signal, as a service manager would."""
+        self._process.send_signal(signal.Signals[name])
+
     def wait(self, seconds: float) -> None:
         """Lets time pass."""
         time.sleep(seconds)

@@ -90,6 +90,12 @@ class RecordedTarget:
         self._recording.remark(self._peer, "(end of the stream)")
         self._target.end()
 
+    def signal(self, name: str) -> None:
+        """Give it a signal."""
+        self._keep_written()
+        self._recording.remark(self._peer, f"({name})")
+        self._target.signal(name)
+
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self._target.wait(seconds)

@@ -25,6 +25,7 @@ STEPS: dict[str, frozenset[str]] = {
     "ask": frozenset(),
     "ask_refused": frozenset(),
     "end": frozenset(),
+    "signal": frozenset(),
     "wait_ms": frozenset(),
     "expect": frozenset({"times"}),
     "expect_all": frozenset(),

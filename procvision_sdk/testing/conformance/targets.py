@@ -46,6 +46,9 @@ class Target(Protocol):
     def end(self) -> None:
         """Ends the stream that it reads."""
 
+    def signal(self, name: str) -> None:
+        """Gives it a signal that asks it to leave: `SIGTERM` or `SIGINT`."""
+
     def wait(self, seconds: float) -> None:
         """Lets time pass."""
 
@@ -136,6 +139,10 @@ class ConnectionTarget:
     def end(self) -> None:
         """Ends the stream that it reads."""
         self._handle(self._connection.receive_end())
+
+    def signal(self, name: str) -> None:  # noqa: ARG002 - they all say the same
+        """It decides to leave."""
+        self._leave(0)
 
     def wait(self, seconds: float) -> None:
         """Lets time pass."""
