@@ -15,9 +15,10 @@ PAUSE_S = 0.05
 
 
 def start_failure(target: Target, patience_s: float) -> str | None:
-    """Give what a host says of itself when it can't start: the message of an `error` that answers nothing and is about no frame.
+    """Give what a host says of itself when it can't start.
 
-    None where it becomes ready, and where it says nothing of the kind within ``patience_s``: the rows judge that.
+    That is the message of an `error` that answers nothing and is about no frame. None where it becomes ready, and where
+    it says nothing of the kind within ``patience_s``: the rows judge that.
     """
     deadline = time.monotonic() + patience_s
     hello = target.frame(patience_s)
