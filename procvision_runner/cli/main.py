@@ -64,7 +64,8 @@ class LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             for close in difflib.get_close_matches(args[0], COMMANDS, n=1):
-                error.message = f"No such command {args[0]!r}. Did you mean {close!r}?"
+                text = f"No such command {args[0]!r}. Did you mean {close!r}?"
+                raise click.UsageError(text, ctx=error.ctx) from None
             raise
 
 
