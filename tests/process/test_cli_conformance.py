@@ -8,13 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import procvision_sdk.testing
-from procvision_sdk.testing.conformance import load_rows
+from procvision_sdk.testing.conformance import ProcessTarget, load_rows
 from procvision_sdk.testing.conformance.faults import FAULTS
 from procvision_sdk.testing.conformance.scorecard import anchor
 from procvision_sdk.testing.misbehaving_host import option_parser
@@ -204,6 +205,27 @@ def test_ctrl_c_leaves_no_host_behind(tmp_path):
     assert err.strip() == "error: interrupted"
     for process_id in seen.read_text().split():
         assert not Path(f"/proc/{process_id}").exists()
+
+
+def test_an_interrupt_while_a_host_starts_leaves_none_behind(monkeypatch):
+    """Between the process and the first of its threads nobody else could end it."""
+    started = []
+
+    class Spied(subprocess.Popen):
+        def __init__(self, *arguments, **more):
+            super().__init__(*arguments, **more)
+            started.append(self)
+
+    def interrupted(_thread):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", Spied)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ProcessTarget(["sleep", "600"])
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
+    for stream in (started[0].stdin, started[0].stdout, started[0].stderr):
+        stream.close()
 
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "test-your-host.md"

@@ -58,8 +58,12 @@ class ProcessTarget:
             threading.Thread(target=work, name=f"conformance-{work.__name__}", daemon=True)
             for work in (self._write_all, self._read_frames, self._read_stderr)
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # Ctrl-C: nobody has this target yet, so nobody would close it
+            self._kill()
+            raise
 
     def __enter__(self) -> ProcessTarget:
         return self
@@ -122,9 +126,7 @@ class ProcessTarget:
 
     def close(self) -> None:
         """Kills it, with what it started, and gives everything back. What has ended may have left children."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._kill()
         self._to_write.put(None)
         for thread in self._threads:
             thread.join(5)
@@ -132,6 +134,11 @@ class ProcessTarget:
             assert stream is not None
             with contextlib.suppress(OSError):
                 stream.close()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def _write_all(self) -> None:
         stdin = self._process.stdin
