@@ -62,10 +62,9 @@ class LazyGroup(click.Group):
         """Find the command; where there is none, name the one that was meant. Raises UsageError."""
         try:
             return super().resolve_command(ctx, args)
-        except click.UsageError as error:
+        except click.UsageError:
             for close in difflib.get_close_matches(args[0], COMMANDS, n=1):
-                text = f"No such command {args[0]!r}. Did you mean {close!r}?"
-                raise click.UsageError(text, ctx=error.ctx) from None
+                raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close!r}?", ctx) from None
             raise
 
 

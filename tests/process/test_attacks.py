@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -259,7 +260,8 @@ def test_foreign_code_that_raises_costs_nothing_but_a_line_in_the_log(
     with supervised("--log", "hello", options=PATIENT, listeners=listeners, on_log=bad) as supervisor:
         for number in range(5):
             future = supervisor.submit("execute", PICTURE, pid="A", user_params={"number": number})
-            future.add_done_callback(bad)
+            with contextlib.suppress(raised):  # a Future that is done already calls it here
+                future.add_done_callback(bad)
             assert future.result(10).debug["echo"]["number"] == number
         assert echo(supervisor, 6) == 6
     assert heard[-1] == "stopped"

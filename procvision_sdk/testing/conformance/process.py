@@ -24,6 +24,7 @@ from procvision_sdk.wire.tables import Role
 
 _READ_BYTES = 65536
 _STDERR_LINES_KEPT = 30
+_LAST_WORDS_S = 2.0
 
 
 class ProcessTarget:
@@ -58,6 +59,7 @@ class ProcessTarget:
             threading.Thread(target=work, name=f"conformance-{work.__name__}", daemon=True)
             for work in (self._write_all, self._read_frames, self._read_stderr)
         ]
+        self._stderr_reader = self._threads[-1]
         try:
             for thread in self._threads:
                 thread.start()
@@ -120,7 +122,10 @@ class ProcessTarget:
 
     def evidence(self) -> str:
         """How the process is, and the last lines of its stderr."""
-        status = self._process.poll()
+        # A process that has hung up is about to end, and its last line is often the one that tells why.
+        status = self.exit_status(_LAST_WORDS_S) if self._ended.is_set() else self._process.poll()
+        if status is not None:
+            self._stderr_reader.join(_LAST_WORDS_S)
         lines = "\n".join("    " + line.decode("utf-8", "replace").rstrip() for line in list(self._stderr))
         return f"  process: {'running' if status is None else f'exited {status}'}, stderr ends with\n{lines}"
 
