@@ -193,7 +193,9 @@ def _own_output() -> Iterator[None]:
 
 
 def _problem(row: AlgorithmRow) -> str | None:
-    from procvision_host.loader import load
+    import traceback
+
+    from procvision_host.loader import LoadError, load
 
     try:
         with _own_output():
@@ -203,7 +205,9 @@ def _problem(row: AlgorithmRow) -> str | None:
             finally:
                 algorithm.teardown()
     except BaseException as error:  # noqa: BLE001 - a vendor's SystemExit is a failed check
-        return f"{type(error).__name__}: {error}"
+        frames = [] if isinstance(error, LoadError) else traceback.extract_tb(error.__traceback__)
+        where = f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
+        return f"{type(error).__name__}: {error}{where}"
     return None
 
 

@@ -66,6 +66,9 @@ class HostOptions:
         )
 
 
+_CONFIG_KEYS = ("hooks", "sessions")
+
+
 def read_config(config: Path | None, environment: Mapping[str, str]) -> Mapping[str, Any]:
     """What stands in the file that the option or the environment names, {} where none does. Raises HookPluginError."""
     from procvision_host.hookchoice import CONFIG_VARIABLE, HookPluginError
@@ -76,9 +79,12 @@ def read_config(config: Path | None, environment: Mapping[str, str]) -> Mapping[
     import tomllib
 
     try:
-        return tomllib.loads(named.read_text("utf-8"))
+        read = tomllib.loads(named.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise HookPluginError(f"the configuration file {named} can't be read: {error}") from None
+    for key in sorted(read.keys() - set(_CONFIG_KEYS)):  # `[hook.lamp]` would leave the lamp out, and say nothing
+        raise HookPluginError(f"the configuration file {named} has {key!r}, it may have {' and '.join(_CONFIG_KEYS)}")
+    return read
 
 
 _OPTIONS: list[Callable[[Any], Any]] = [

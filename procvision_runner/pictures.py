@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
     Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
+_OF_A_FILE = "read the file first; what OpenCV reads is BGR: Picture.of(cv2.imread(path), 'BGR')"
+_HINTS = {
+    "uint16": "Picture.of(picture, bits=12) says how many bits of a uint16 the camera uses",
+    "str": _OF_A_FILE,
+    "PosixPath": _OF_A_FILE,
+    "list": "numpy.asarray(picture, numpy.uint8)",
+}
+"""What to do with what is no array of the right kind, by its name."""
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class Picture:
@@ -41,11 +50,9 @@ class Picture:
             raise ValueError(f"a sample has 8 to {MAX_BITS} bits, this is {bits}")
         expected = "uint8" if bits == 8 else "uint16"
         if getattr(pixels, "dtype", None) != expected:
-            kind = getattr(pixels, "dtype", type(pixels).__name__)
-            raise TypeError(
-                f"a picture of {bits} bits is an array of {expected}, this is {kind}; hint: "
-                "Picture.of(picture, bits=12) says how many bits of a uint16 the camera uses"
-            )
+            kind = str(getattr(pixels, "dtype", type(pixels).__name__))
+            hint = _HINTS.get(kind, f"picture.astype(numpy.{expected}), once its values are those of {bits} bits")
+            raise TypeError(f"a picture of {bits} bits is an array of {expected}, this is {kind}; hint: {hint}")
         mono = pixels.ndim == 2
         if not mono and (pixels.ndim != 3 or pixels.shape[2] != 3):
             raise ValueError(f"a picture is H x W x 3 or H x W, this has the shape {pixels.shape}")

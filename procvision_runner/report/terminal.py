@@ -35,9 +35,12 @@ def render(inspection: Inspection) -> str:
     if inspection.times_ms:
         times = ", ".join(f"{name} {value:.1f} ms" for name, value in inspection.times_ms.items())
         lines.append(_faint(f"  {printable(times)}"))
-    if inspection.verdict == "ERROR" and inspection.logs:
+    # A host that doesn't start says why in its log, and that is the reason above.
+    reason_told = inspection.reason.endswith
+    logs = [line for line in inspection.logs if not reason_told(line.message.partition("; hint: ")[0])]
+    if inspection.verdict == "ERROR" and logs:
         lines += ["", "  last log lines:"]
-        lines += [f"    {line.level}: {printable(line.message)}" for line in inspection.logs[-MAX_ERROR_LOGS:]]
+        lines += [f"    {line.level}: {printable(line.message)}" for line in logs[-MAX_ERROR_LOGS:]]
     if inspection.hint:
         lines += ["", *(f"hint: {printable(line)}" for line in inspection.hint.splitlines())]
     return "\n".join(lines)

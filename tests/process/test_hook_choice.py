@@ -130,6 +130,15 @@ def test_a_wrong_value_is_named_with_its_place(
     assert text in told["error"]
 
 
+def test_a_table_that_nothing_reads_is_refused(tmp_path: Path) -> None:
+    """`[hook.watching]` for `[hooks.watching]`: the plugin would be left out, and nobody told."""
+    config = tmp_path / "procvision.toml"
+    config.write_text('[hook.watching]\npath = "/tmp"\n')
+    status, told = listed(environment(), "--config", str(config))
+    assert status == 78
+    assert "has 'hook', it may have hooks and sessions" in told["error"]
+
+
 def test_no_hooks_leaves_the_installed_out_but_for_those_asked_for(installed_hooks: Installed) -> None:
     """`--no-hooks --hook NAME`: only that one, and the box."""
     env = environment() | installed_hooks({**BROKEN, "good": "peer_hooks.broken:HoldsCallsUp"})

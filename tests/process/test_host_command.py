@@ -101,7 +101,7 @@ def test_check_runs_the_algorithms_setup(command: Command) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("crash-in-import", "RuntimeError: the model library is not there"),
+        ("crash-in-import", "RuntimeError: the model library is not there ("),
         ("exit-in-import", "SystemExit: 3"),
         ("raise-in-setup", "GPUOutOfMemoryError: the model takes 12 GiB"),
         ("raise-in-teardown", "SystemExit"),

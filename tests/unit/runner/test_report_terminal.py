@@ -68,6 +68,14 @@ def test_an_error_shows_the_last_logs_and_the_hint():
     assert text.rstrip().endswith("hint: look there")
 
 
+def test_a_log_line_that_is_the_reason_is_not_told_twice():
+    logs = (LogLine("INFO", "the lamp is on"), LogLine("ERROR", "no model; hint: name one"))
+    text = shown(inspection(verdict="ERROR", message="the host left: no model", hint="name one", logs=logs))
+    assert text.count("no model") == 1
+    assert "the lamp is on" in text
+    assert "last log lines" not in shown(inspection(verdict="ERROR", message="it left: no model", logs=logs[1:]))
+
+
 def test_an_ok_shows_no_logs():
     assert "line" not in shown(inspection(logs=(LogLine("INFO", "line"),)))
 

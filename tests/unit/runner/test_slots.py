@@ -134,6 +134,7 @@ def test_only_what_a_dead_runner_left_is_removed(tmp_path: Path) -> None:
         (np.zeros((6, 8, 3), np.uint16), TypeError),
         (np.zeros((6, 8, 3), np.float32), TypeError),
         ([[1]], TypeError),
+        ("board.png", TypeError),
         (np.zeros((6, 8, 4), np.uint8), ValueError),
         (np.zeros((6,), np.uint8), ValueError),
         (np.zeros((0, 8, 3), np.uint8), ValueError),
