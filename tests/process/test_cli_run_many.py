@@ -160,6 +160,13 @@ def test_what_does_not_go_together_is_64_on_stderr_alone(arguments, words, pictu
     assert words in captured.err
 
 
+def test_a_picture_in_the_algorithms_place_is_told(pictures, monkeypatch, capsys):
+    """The commonest slip: the name was left out."""
+    monkeypatch.chdir(pictures)
+    assert status_of(["run", "a good.png"]) == 64
+    assert "a good.png is a file or folder: the algorithm's name comes before it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["a good.png"], ["a good.png", "b bright.png"]])
 def test_a_page_that_cannot_be_written_is_an_error_after_the_verdict(
     arguments, pictures, two_sides, monkeypatch, capsys
