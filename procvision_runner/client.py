@@ -141,6 +141,8 @@ class Client:
         if self.hello is None:
             end = exchange.end
             raise self.launch_error(end.text if end is not None else f"no hello came within {timeout_s:g} s")
+        if "pending" not in self.hello.capabilities:
+            exchange.one_at_a_time()
         heartbeat = self._options.heartbeat
         hello = RunnerHello(runner_version=PROTOCOL_VERSION, capabilities=["cancel"])
         if heartbeat is not None:
@@ -206,8 +208,7 @@ class Client:
         if self._exchange.leader is pending:
             self._stop_leading()
         if self._exchange.orphan(pending):
-            self._send(Cancel(request_id=pending.call.request_id), time.monotonic() + 1.0)
-            self._attendant.wake()
+            self._cancel(pending)
 
     def submit(
         self, call: Call, timeout_s: float, on_freed: Callable[[], None] | None = None
@@ -242,8 +243,13 @@ class Client:
             return
         self._watcher.timed_out(pending)
         pending.resolve()
-        self._send(Cancel(request_id=pending.call.request_id), now + 1.0)
-        # Nobody waits for its answer any more, but its slot does.
+        self._cancel(pending)
+
+    def _cancel(self, pending: Pending) -> None:
+        """Asks a host that understands it to stop a call that nobody waits for any more."""
+        if self.hello is not None and "cancel" in self.hello.capabilities:
+            self._send(Cancel(request_id=pending.call.request_id), time.monotonic() + 1.0)
+        # Its answer is still to come, and its slot waits for that.
         self._attendant.wake()
 
     def _stop_leading(self) -> None:

@@ -62,6 +62,10 @@ class Exchange:
         """Whether calls can be made."""
         return self.end is None and not self.stopping
 
+    def one_at_a_time(self) -> None:
+        """The host's hello doesn't show that it takes calls ahead of their answers."""
+        self._max_in_flight = 1
+
     # --- a call begins --------------------------------------------------------------------------------------
 
     def begin(self, pending: Pending) -> bytes:

@@ -112,7 +112,7 @@ class Peer:
             {
                 "type": "hello",
                 "sdk_version": options.version,
-                "capabilities": ["cancel", "info", "reset", "pending"],
+                "capabilities": [] if options.outline else ["cancel", "info", "reset", "pending"],
                 "process_id": os.getpid(),
             }
         )
@@ -373,6 +373,7 @@ def option_parser() -> argparse.ArgumentParser:
     parser.add_argument("--never-pong", action="store_true")
     parser.add_argument("--no-pong-after", type=int, default=0, help="no pong once so many calls came")
     parser.add_argument("--other-pong", action="store_true", help="pongs of another id")
+    parser.add_argument("--outline", action="store_true", help="its hello shows no capabilities")
     parser.add_argument("--not-reading", action="store_true", help="stops to read its stdin when it is ready")
     parser.add_argument("--ignore-shutdown", action="store_true")
     parser.add_argument("--ignore-sigterm", action="store_true")

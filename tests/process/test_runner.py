@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -216,6 +218,26 @@ def test_any_command_line_can_be_a_host() -> None:
         options = attrs.evolve(QUICK_RUNNER, environment={**os.environ, MARK: mark})
         with Runner(command=[sys.executable, "-S", HOST_PROGRAM], options=options) as runner:
             assert runner.execute(pid="A", user_params={"number": 5}).debug["echo"] == {"number": 5}
+
+
+def test_host_without_capabilities_gets_one_call_at_a_time_and_no_cancel(tmp_path: Path) -> None:
+    """A runner sends nothing that a hello doesn't show to be understood."""
+    trace = tmp_path / "trace"
+    with nothing_left() as mark:
+        options = attrs.evolve(QUICK_RUNNER, environment={**os.environ, MARK: mark})
+        command = [sys.executable, "-S", HOST_PROGRAM, "--outline", "--trace", str(trace)]
+        with Runner(command=command, options=options) as runner:
+            calls = [{"number": number, "takes": 0.05} for number in range(3)]
+            futures = [runner.submit("execute", pid="A", user_params=params) for params in calls]
+            assert [future.result(20).debug["next_waits"] for future in futures] == [False] * 3
+            with pytest.raises(CallTimeoutError):
+                runner.execute(pid="A", user_params={"takes": 0.5}, timeout_s=0.1)
+    heard = [
+        bytes.fromhex(line["heard"]) for line in map(json.loads, trace.read_text().splitlines()) if "heard" in line
+    ]
+    kinds = [json.loads(payload[payload.index(b"{") :])["type"] for payload in heard]
+    assert kinds.count("call") == 4
+    assert "cancel" not in kinds
 
 
 @pytest.mark.parametrize(
