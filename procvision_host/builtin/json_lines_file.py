@@ -58,13 +58,12 @@ class JsonLinesFile:
     def _append(self, line: bytes) -> None:
         descriptor = self._locked()
         try:
-            size = os.fstat(descriptor).st_size
-            if size and size + len(line) > self._max_bytes:
+            # More than once where the other hosts fill the new file before this one has locked it.
+            while (size := os.fstat(descriptor).st_size) and size + len(line) > self._max_bytes:
                 self._put_aside()
                 os.close(descriptor)
                 descriptor = -1
                 descriptor = self._locked()
-                size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 line = b"\n" + line  # its writer was killed in the middle of the line before
             try:

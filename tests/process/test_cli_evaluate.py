@@ -237,7 +237,7 @@ def test_a_later_run_is_compared_with_an_earlier_one(spots, spots_env, tmp_path)
     ("arguments", "status", "words"),
     [
         (["bright-spots", "absent"], 64, ["absent", "hint: "]),
-        (["bright-spots", "empty"], 2, ["none of the known layouts", "hint: --layout"]),
+        (["bright-spots", "empty"], 2, ["none of the known layouts", "hint: yolo: images/"]),
         (["bright-spots", ".", "--layout", "mvtec"], 2, ["no pictures in MVTec-AD's layout"]),
         (["bright-spots", ".", "--param", "level=300"], 64, ["level is 300"]),
         (["bright-spots", ".", "--param", "glow=3"], 64, ["no such parameter", "hint: it has level"]),

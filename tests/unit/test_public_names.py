@@ -24,7 +24,7 @@ check_hook_plugin check_image_backend check_session_store check_survives_kills e
 """
 CONFORMANCE = """
 ConformanceError ConnectionTarget Inspectable Outcome ProcessTarget Row TableError Target by_paragraph load_rows play
-read_table run_row table_files
+read_table run_row start_failure table_files
 """
 NAMES = {
     "procvision_sdk": SDK,

@@ -297,7 +297,7 @@ def test_what_the_broker_may_not_take_waits_until_it_may(stack: ExitStack, tmp_p
     host = stack.enter_context(HookHost(tmp_path, options=named))
     for number in range(3):
         host.call(request_id=f"c{number}")
-    eventually(lambda: "doesn't take a message" in host.log(), "the log naming it")
+    eventually(lambda: "doesn't take a message" in host.log(), "the log naming it", host.log)
     rights.write_text("topic readwrite #\n")
     broker.reload()
     eventually(lambda: len(consumer.received("result")) == 3, "all results")

@@ -22,11 +22,11 @@ from procvision_sdk.testing.hook_hosts import PATIENCE_S
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
 
-def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """Waits until `condition` gives something true, and gives that back."""
+def eventually(condition: Callable[[], Any], what: str, told: Callable[[], Any] = str) -> Any:
+    """Waits until `condition` gives something true, and gives that back; `told` is asked where it doesn't."""
     deadline = monotonic() + PATIENCE_S
     while not (found := condition()):
-        assert monotonic() < deadline, f"{what}: not within {PATIENCE_S:g} s"
+        assert monotonic() < deadline, f"{what}: not within {PATIENCE_S:g} s {told()}"
         sleep(0.02)
     return found
 
