@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import warnings
 
 from procvision_sdk import Ok
@@ -79,7 +80,9 @@ def log_large(algorithm, text, count, **call):
     """Records of ever more bytes, some by a field and some by their message."""
     for number in range(count):
         algorithm.logger.info(f"{text} {number}", blob="x" * (number * 7500))
+        time.sleep(0.005)  # a line that finds the pipe full is dropped
         algorithm.logger.info(f"{text} {number}: " + "\u00e4" * (number * 900))
+        time.sleep(0.005)
     return Ok()
 
 
