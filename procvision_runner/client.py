@@ -144,7 +144,7 @@ class Client:
         if "pending" not in self.hello.capabilities:
             exchange.one_at_a_time()
         heartbeat = self._options.heartbeat
-        hello = RunnerHello(runner_version=PROTOCOL_VERSION, capabilities=["cancel"])
+        hello = RunnerHello(runner_version=PROTOCOL_VERSION)
         if heartbeat is not None:
             hello.heartbeat_interval_ms = int(heartbeat.interval_s * 1000)
             hello.heartbeat_grace_ms = int(heartbeat.grace_s * 1000)
