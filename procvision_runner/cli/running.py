@@ -13,12 +13,13 @@ import attrs
 import click
 
 from procvision_runner import RunnerError
-from procvision_runner.cli.errors import CommandError, show_error, split_hint, usage_error
+from procvision_runner.cli.errors import CommandError, show_error, usage_error
 from procvision_runner.cli.inspecting import inspect
-from procvision_runner.cli.picture_files import Frame
 from procvision_runner.cli.results import Results, Wanted
 from procvision_runner.cli.stations import Station, kept_alive
 from procvision_runner.following import Arrivals
+from procvision_runner.hints import split_hint
+from procvision_runner.picture_files import Frame
 from procvision_runner.sourcecode import Look, code_roots, look_at
 
 if TYPE_CHECKING:
