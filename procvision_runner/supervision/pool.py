@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from procvision_runner.errors import RunnerStoppedError, SwapError
 from procvision_runner.launching import host_command
-from procvision_runner.requests import InspectingPhase, InspectionSession, new_session_id, prepare
+from procvision_runner.requests import ARGUMENTS, InspectingPhase, InspectionSession, new_session_id, prepare
 from procvision_runner.slots import Lease, SlotPool
 from procvision_runner.supervision.affinity import Sessions
 from procvision_runner.supervision.attempts import Attempts
@@ -26,6 +26,7 @@ from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.standing import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.swap import GoldenPicture, SwapReport
+from procvision_sdk.keywords import only
 
 if TYPE_CHECKING:
     from procvision_runner.requests import Image
@@ -145,17 +146,17 @@ class Pool:
 
     def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Prepares a step."""
-        return self._attempts("pre", image, pid, more).run()
+        return self._attempts("pre", image, pid, only(ARGUMENTS, "pre_execute", more)).run()
 
     def execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Inspects a picture and waits for the result; takes and raises what `Supervisor.execute` does."""
-        return self._attempts("execute", image, pid, more).run()
+        return self._attempts("execute", image, pid, only(ARGUMENTS, "execute", more)).run()
 
     def submit(
         self, phase: InspectingPhase, image: Image | None = None, *, pid: str, **more: Any
     ) -> Future[CallResult]:
         """The same without waiting for the answer."""
-        return self._attempts(phase, image, pid, more).start()
+        return self._attempts(phase, image, pid, only(ARGUMENTS, "submit", more)).start()
 
     def _attempts(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> Attempts:
         if not self._running:

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from procvision_runner.errors import LaunchError, RunnerStoppedError
 from procvision_runner.launching import host_command
-from procvision_runner.requests import InspectingPhase, InspectionSession, Request, new_session_id, prepare, session_ref
+from procvision_runner.requests import (
+    ARGUMENTS,
+    InspectingPhase,
+    InspectionSession,
+    Request,
+    new_session_id,
+    prepare,
+    session_ref,
+)
 from procvision_runner.slots import Lease, SlotPool
 from procvision_runner.supervision import events
 from procvision_runner.supervision.admission import Admission
@@ -29,6 +37,7 @@ from procvision_runner.supervision.metrics import Snapshot
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.standing import Standing, SupervisorState
 from procvision_runner.supervision.succession import Succession
+from procvision_sdk.keywords import only
 from procvision_sdk.wire.messages import Call
 
 if TYPE_CHECKING:
@@ -197,7 +206,7 @@ class Supervisor:
 
     def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Prepares a step; takes what `execute` takes."""
-        return self._attempts("pre", image, pid, more).run()
+        return self._attempts("pre", image, pid, only(ARGUMENTS, "pre_execute", more)).run()
 
     def execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Inspects a picture and waits for the result; takes what `Runner.execute` takes.
@@ -205,7 +214,7 @@ class Supervisor:
         A call that failed for a reason that is retryable is made again; one that ends without a result raises a
         CallError that says why, with its `facts`. A verdict, whatever it is, is never asked for twice.
         """
-        return self._attempts("execute", image, pid, more).run()
+        return self._attempts("execute", image, pid, only(ARGUMENTS, "execute", more)).run()
 
     def submit(
         self, phase: InspectingPhase, image: Image | None = None, *, pid: str, **more: Any
@@ -215,7 +224,7 @@ class Supervisor:
         Returns when the picture is in its slot, whether or not a host has room or lives at the moment; so it waits
         for no host, only for a slot while all are leased. asyncio users `asyncio.wrap_future` it.
         """
-        return self._attempts(phase, image, pid, more).start()
+        return self._attempts(phase, image, pid, only(ARGUMENTS, "submit", more)).start()
 
     def reset_session(self, session: InspectionSession | str) -> None:
         """Has the algorithm forget a session. Raises CallError."""
