@@ -24,8 +24,13 @@ def around(blob: Blob, alignment: Alignment, margin_px: int, shape: tuple[int, i
     left, top, right, bottom = x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5
     corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]])
     moved = alignment.moved(corners) + alignment.local(x + width / 2, y + height / 2) + 0.5
-    low = np.rint(moved.min(axis=0)).astype(int) - margin_px
-    high = np.rint(moved.max(axis=0)).astype(int) + margin_px
-    x0, y0 = int(np.clip(low[0], 0, shape[1] - 1)), int(np.clip(low[1], 0, shape[0] - 1))
-    x1, y1 = int(np.clip(high[0], x0 + 1, shape[1])), int(np.clip(high[1], y0 + 1, shape[0]))
+    low_x, low_y = np.rint(moved.min(axis=0)).astype(int).tolist()
+    high_x, high_y = np.rint(moved.max(axis=0)).astype(int).tolist()
+    x0, x1 = _cut(low_x - margin_px, high_x + margin_px, shape[1])
+    y0, y1 = _cut(low_y - margin_px, high_y + margin_px, shape[0])
     return x0, y0, x1 - x0, y1 - y0
+
+
+def _cut(low: int, high: int, size: int) -> tuple[int, int]:
+    low = min(max(low, 0), size - 1)
+    return low, min(max(high, low + 1), size)

@@ -34,7 +34,11 @@ MAX_BLOBS = 1000
 MERGE_PX = 3
 """Differences no farther apart than twice this are one."""
 
+TILE_PX = 48
+"""What is rare in a reference is looked for in tiles of this size, and looked at only where it is."""
+
 _STEPS_PER_PX = 16
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 _DIRECTIONS = [
     np.ones((1, 3), np.uint8),
     np.ones((3, 1), np.uint8),
@@ -73,21 +77,6 @@ class Blob:
         return self.x + x, self.y + y, width, height
 
 
-@dataclass(frozen=True)
-class _Material:
-    """One of the two materials in the reference.
-
-    Attributes:
-        mask: where it is, 0 or 255.
-        deep: farther inside than the tolerance.
-        narrow: the middle of its parts that are too narrow to have anything deep, or None if there are none.
-    """
-
-    mask: Mask
-    deep: Mask
-    narrow: Mask | None
-
-
 class ToleratedReference:
     """The reference's copper with the bands in which an edge may tremble."""
 
@@ -95,10 +84,10 @@ class ToleratedReference:
         self.copper = copper
         self._tolerance_px = tolerance_px
         self._kernel = _disk(tolerance_px)
-        self._of = {
-            "extra": self._material(np.asarray(cv2.bitwise_not(copper), dtype=np.uint8)),
-            "missing": self._material(copper),
-        }
+        materials = (copper, _complement(copper))
+        # A place is of one material only: what is said of either needs one mask for both.
+        self._deep = np.bitwise_or(*(_eroded(each, self._kernel) for each in materials))
+        self._middle = np.bitwise_or(*(_middle(each, tolerance_px + 1) for each in materials))
 
     def blobs(self, seen: Mask, shown: Mask | None) -> Iterator[Blob]:
         """The differences.
@@ -107,29 +96,30 @@ class ToleratedReference:
             seen: the picture's copper, lying on the reference, 0 or 255.
             shown: 255 where the picture shows the reference's place at all, or None for everywhere.
         """
-        yield from self._blobs_of("extra", seen, shown)
-        yield from self._blobs_of("missing", np.asarray(cv2.bitwise_not(seen), dtype=np.uint8), shown)
-
-    def _blobs_of(self, kind: Kind, seen: Mask, shown: Mask | None) -> Iterator[Blob]:
-        """`seen` is copper for what is extra, substrate for what is missing: what replaced the material."""
-        replaced = self._of[kind]
-        different = seen & replaced.mask
+        unseen = _complement(seen)
+        different = seen ^ self.copper
         if shown is not None:
             different &= shown
-        core = different & (replaced.deep | _eroded(seen, self._kernel))
+        solid = _eroded(seen, self._kernel) | _eroded(unseen, self._kernel)
         border = BORDER_TOLERANCES * self._tolerance_px
-        inside = (slice(border, -border), slice(border, -border))
-        found = list(self._grown(kind, seen, different, _only(core, inside), tolerable=False))
-        yield from found
-        if replaced.narrow is not None:
-            middle = _only(different & replaced.narrow, inside)
-            for blob in found:  # what it covers is told of already, with what would have been merged with it
-                height, width = blob.body.shape
-                near = cv2.dilate(blob.body, np.ones((2 * MERGE_PX + 1,) * 2, np.uint8))
-                middle[blob.y : blob.y + height, blob.x : blob.x + width][near > 0] = 0
-            yield from self._grown(kind, seen, different, middle, tolerable=True)
+        core = _only(different & (self._deep | solid), border)
+        middle = _only(different & self._middle, border)
+        # What is there is copper where it is extra, substrate where copper is missing.
+        yield from self._blobs_of("extra", seen, different, core, middle)
+        yield from self._blobs_of("missing", unseen, different, core, middle)
 
-    def _grown(self, kind: Kind, seen: Mask, different: Mask, core: Mask, *, tolerable: bool) -> Iterator[Blob]:
+    def _blobs_of(self, kind: Kind, there: Mask, different: Mask, core: Mask, middle: Mask) -> Iterator[Blob]:
+        different = different & there
+        found = list(self._grown(kind, there, different, core & there, tolerable=False))
+        yield from found
+        middle = middle & there
+        for blob in found:  # what it covers is told of already, with what would have been merged with it
+            height, width = blob.body.shape
+            near = cv2.dilate(blob.body, np.ones((2 * MERGE_PX + 1,) * 2, np.uint8))
+            middle[blob.y : blob.y + height, blob.x : blob.x + width][near > 0] = 0
+        yield from self._grown(kind, there, different, middle, tolerable=True)
+
+    def _grown(self, kind: Kind, there: Mask, different: Mask, core: Mask, *, tolerable: bool) -> Iterator[Blob]:
         if not cv2.countNonZero(core):
             return
         merge = np.ones((2 * MERGE_PX + 1,) * 2, np.uint8)
@@ -138,7 +128,7 @@ class ToleratedReference:
             outlines = sorted(outlines, key=cv2.contourArea, reverse=True)[:MAX_BLOBS]
         grow = _disk(self._tolerance_px + 1)
         margin = self._tolerance_px + 1 + RING_PX + 1
-        rows, columns = seen.shape
+        rows, columns = there.shape
         for outline in outlines:
             x, y, width, height = cv2.boundingRect(outline)
             left, top = max(0, x - margin), max(0, y - margin)
@@ -157,13 +147,9 @@ class ToleratedReference:
                 body=body,
                 core_px=core_px,
                 tolerable=tolerable,
-                seen=seen[window],
-                expected=np.asarray(cv2.bitwise_not(self._of[kind].mask[window]), dtype=np.uint8),
+                seen=there[window],
+                expected=self.copper[window] if kind == "extra" else _complement(self.copper[window]),
             )
-
-    def _material(self, mask: Mask) -> _Material:
-        narrow = _middle(mask, self._tolerance_px + 1)
-        return _Material(mask, _eroded(mask, self._kernel), narrow if cv2.countNonZero(narrow) else None)
 
 
 def _middle(mask: Mask, reach_px: int) -> Mask:
@@ -171,13 +157,34 @@ def _middle(mask: Mask, reach_px: int) -> Mask:
     direction no neighbour is farther from an edge and one is nearer. Parts of one or two pixels are steps of a slanted
     edge and aren't meant."""
     disk = _disk(reach_px)
-    narrow = (mask & ~_dilated(_eroded(mask, disk), disk)) > 0
+    narrow = mask & _complement(_dilated(np.asarray(cv2.erode(mask, disk), dtype=np.uint8), disk))
+    narrow &= np.asarray(cv2.erode(mask, _CROSS), dtype=np.uint8)
+    # A narrow place has its edge within the reach: farther around it nothing changes its distance or its neighbours'.
+    around = reach_px + 2
+    for top, left in _tiles_with_any(narrow):
+        y, x = max(0, top - around), max(0, left - around)
+        window = mask[y : top + TILE_PX + around, x : left + TILE_PX + around]
+        tile = narrow[top : top + TILE_PX, left : left + TILE_PX]
+        ridges = _ridges(window)[top - y : top - y + tile.shape[0], left - x : left - x + tile.shape[1]]
+        tile[~ridges] = 0
+    return narrow
+
+
+def _ridges(mask: Mask) -> NDArray[np.bool_]:
+    """Where in some direction no neighbour is farther from an edge and one is nearer."""
     distance = cv2.convertScaleAbs(cv2.distanceTransform(mask, cv2.DIST_L2, 3), alpha=_STEPS_PER_PX)
-    middle = np.zeros(mask.shape, bool)
+    ridges = np.zeros(mask.shape, bool)
     for direction in _DIRECTIONS:
-        middle |= (distance >= cv2.dilate(distance, direction)) & (distance > cv2.erode(distance, direction))
-    middle &= distance > _STEPS_PER_PX * 5 // 4
-    return (middle & narrow).astype(np.uint8) * np.uint8(255)
+        ridges |= (distance >= cv2.dilate(distance, direction)) & (distance > cv2.erode(distance, direction))
+    return ridges
+
+
+def _tiles_with_any(mask: Mask) -> Iterator[tuple[int, int]]:
+    """Top and left of the tiles in which anything is set."""
+    rows, columns = (range(0, size, TILE_PX) for size in mask.shape)
+    strips = np.stack([np.bitwise_or.reduce(mask[row : row + TILE_PX]) for row in rows])
+    for row, column in np.argwhere(np.bitwise_or.reduceat(strips, columns, axis=1)):
+        yield rows[row], columns[column]
 
 
 def _disk(radius: int) -> NDArray[np.uint8]:
@@ -193,7 +200,12 @@ def _eroded(mask: Mask, kernel: NDArray[np.uint8]) -> Mask:
     return np.asarray(cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0), dtype=np.uint8)
 
 
-def _only(mask: Mask, inside: tuple[slice, slice]) -> Mask:
-    kept = np.zeros_like(mask)
-    kept[inside] = mask[inside]
-    return kept
+def _complement(mask: Mask) -> Mask:
+    return np.asarray(cv2.bitwise_not(mask), dtype=np.uint8)
+
+
+def _only(mask: Mask, border_px: int) -> Mask:
+    """The same mask with nothing set within `border_px` of its border."""
+    mask[:border_px] = mask[-border_px:] = 0
+    mask[:, :border_px] = mask[:, -border_px:] = 0
+    return mask

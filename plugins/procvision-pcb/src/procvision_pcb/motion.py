@@ -6,6 +6,7 @@ Pixel centres have integer coordinates.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -18,6 +19,9 @@ Matrix = NDArray[np.float64]
 
 NO_MOTION_PX = 0.25
 """A picture that moves less than this is taken as it is."""
+
+BAND_PX = 64
+"""So many rows are warped locally at a time: where each pixel comes from takes eight bytes, and stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Alignment:
     field: Floats | None
     correlation: float
 
-    @property
+    @cached_property
     def shift_px(self) -> float:
         """The farthest that a corner of the reference moves."""
         height, width = self.shape
@@ -98,17 +102,28 @@ def warped(image: NDArray[np.uint8] | Floats, matrix: Matrix) -> NDArray[Any]:
 def warped_locally(image: NDArray[np.uint8] | Floats, matrix: Matrix, field: Floats) -> NDArray[Any]:
     """`image` (H x W, uint8 or float32) after the affine motion and the field, of the same size and type."""
     height, width = image.shape
+    rows, cell_px = len(field), height / len(field)
     x = np.arange(width, dtype=np.float32)
-    y = np.arange(height, dtype=np.float32)[:, None]
-    maps = []
+    # One more row on each side, so that every place lies between two.
+    y = ((np.arange(-1, rows + 1) + 0.5) * cell_px - 0.5).astype(np.float32)[:, None]
+    places = []
     for row in (0, 1):
         by_x, by_y, constant = (np.float32(each) for each in matrix[row])
         added = np.ascontiguousarray(field[:, :, row])
-        places = np.asarray(cv2.resize(added, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-        places += by_x * x + constant
-        places += by_y * y
-        maps.append(places)
-    return cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        across = np.asarray(cv2.resize(added, (width, rows), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+        across = np.concatenate([across[:1], across, across[-1:]])
+        across += by_x * x + constant
+        across += by_y * y
+        places.append(across)
+    lying = np.empty_like(image)
+    for top in range(0, height, BAND_PX):
+        band = lying[top : top + BAND_PX]
+        at = (np.arange(top, top + len(band)) + 0.5) / cell_px + 0.5
+        above, below = int(at[0]), int(at[-1]) + 2
+        weights = np.maximum(1 - np.abs(at[:, None] - np.arange(above, below)), 0).astype(np.float32)
+        maps = [weights @ across[above:below] for across in places]
+        cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, dst=band, borderMode=cv2.BORDER_REPLICATE)
+    return lying
 
 
 def rescaled(matrix: Matrix, factor: float) -> Matrix:
