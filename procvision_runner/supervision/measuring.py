@@ -1,4 +1,4 @@
-"""What a host and all that it started take, looked at regularly and held against its limit."""
+"""What the current host and all that it started take, looked at regularly and held against its limit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from procvision_runner.supervision.events import Measured
 from procvision_runner.supervision.metrics import usage_of
 
 if TYPE_CHECKING:
+    from procvision_runner.supervision.admission import Admission
     from procvision_runner.supervision.hosts import Host
     from procvision_runner.supervision.journal import Journal
 
@@ -18,18 +19,18 @@ _log = logging.getLogger("procvision.runner")
 
 
 class Gauge:
-    """A duty of the keeper's. `of` names the host that is to be measured, `put_down` ends one."""
+    """A duty of the keeper's. `put_down` ends a host."""
 
     def __init__(
         self,
         journal: Journal,
-        of: Callable[[], Host | None],
+        admission: Admission,
         interval_s: float,
         memory_bytes: int | None,
         put_down: Callable[[Host, EndKind, str], None],
     ) -> None:
         self._journal = journal
-        self._of = of
+        self._admission = admission
         self._interval_s = interval_s
         self._memory_bytes = memory_bytes
         self._put_down = put_down
@@ -38,8 +39,8 @@ class Gauge:
 
     def look(self, now: float) -> float | None:
         """Measures if it is time to."""
-        host = self._of()
-        if host is None:
+        host = self._admission.current
+        if host is None or not host.ready:
             return None
         if host is not self._host:
             self._host = host

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from procvision_runner.params import ParamTextError, read_params
+from procvision_runner.cli.errors import CommandError
+from procvision_runner.cli.params import read_params
 from procvision_runner.training.pictures import pictures_of
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.manifest.parameters import ParameterSchema
@@ -32,8 +33,10 @@ def trained(order: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> di
     try:
         given = read_params(trainer.parameters, order["params"], f"{order['name']} has no such parameter", None)
         params = ParameterSchema(1, trainer.parameters).completed(given, None)
-    except (ParamTextError, CallRefusedError) as error:
-        return {"kind": "wrong", "message": str(error)}
+    except CommandError as error:
+        return {"kind": "wrong", "message": error.message, "hint": error.hint}
+    except CallRefusedError as error:
+        return {"kind": "wrong", "message": str(error), "hint": ""}
     out = Path(order["out"])
     pictures = pictures_of(Path(order["folder"]))
 

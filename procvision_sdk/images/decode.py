@@ -51,12 +51,14 @@ def _decode_jpeg(data: bytes | memoryview, meta: ImageMeta, room: bytearray | No
         _check_bits(meta, 8)
         if color in ("CMYK", "YCCK"):
             return _cmyk_to_rgb(simplejpeg.decode_jpeg(raw, "CMYK", strict=True), inverted=b"Adobe" in raw[:4096])
-        decoded: RgbArray = simplejpeg.decode_jpeg(raw, "RGB", strict=True, buffer=room)
+        grey = color == "Gray"
+        pixels = simplejpeg.decode_jpeg(raw, "GRAY" if grey else "RGB", strict=True, buffer=room)
     except ValueError as error:
         raise _damaged("JPEG", error) from None
     # libjpeg fills in what an abrupt end left out; an end marker is what tells a whole picture.
     if b"\xff\xd9" not in raw[-4096:]:
         raise _damaged("JPEG", "the end marker is missing")
+    decoded: RgbArray = np.broadcast_to(pixels, (height, width, 3)) if grey else pixels
     return decoded
 
 

@@ -32,6 +32,7 @@ def encoded(picture, form: str, **options) -> bytes:
 
 
 JPEG = encoded(Image.fromarray(SMOOTH), "JPEG", quality=95, subsampling=0)
+GREY_JPEG = encoded(Image.fromarray(SMOOTH[:, :, 0]), "JPEG", quality=95)
 PNG = encoded(Image.fromarray(SMOOTH), "PNG")
 
 
@@ -65,6 +66,14 @@ def test_grey_becomes_three_equal_channels():
         assert (array[:, :, 0] == array[:, :, 1]).all()
         assert (array[:, :, 0] == array[:, :, 2]).all()
         assert np.abs(array[:, :, 0].astype(int) - SMOOTH[:, :, 0]).max() < 12
+
+
+def test_grey_jpeg_is_one_channel_seen_three_times():
+    """As a raw MONO picture is: an algorithm that wants the brightness has nothing to convert."""
+    array = decode(GREY_JPEG, meta("jpeg"), bytearray(WIDTH * HEIGHT * 3))
+    assert array.shape == (HEIGHT, WIDTH, 3)
+    assert array.strides[2] == 0
+    assert not array.flags.writeable
 
 
 def test_alpha_is_dropped():
@@ -141,7 +150,7 @@ def test_exif_orientation_is_ignored():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.9, 0.99])
-@pytest.mark.parametrize(("data", "form"), [(JPEG, "jpeg"), (PNG, "png")])
+@pytest.mark.parametrize(("data", "form"), [(JPEG, "jpeg"), (GREY_JPEG, "jpeg"), (PNG, "png")])
 def test_cut_picture_is_an_error(data, form, share):
     """Wherever it is cut; never a partly grey one."""
     assert kind_of(data[: int(len(data) * share)], form) == "image_damaged"
@@ -150,6 +159,7 @@ def test_cut_picture_is_an_error(data, form, share):
 def test_picture_without_its_last_bytes_is_an_error():
     """The end marker and the last chunk are part of it."""
     assert kind_of(JPEG[:-2], "jpeg") == "image_damaged"
+    assert kind_of(GREY_JPEG[:-2], "jpeg") == "image_damaged"
     assert kind_of(PNG[:-12], "png") == "image_damaged"
 
 
