@@ -18,7 +18,8 @@ Made from the code by `docs/generate.py`. Every command has `--help`. Colours ar
 alone, and never where `NO_COLOR` is set. Errors go to stderr and end with a line `hint:` where there is something to
 try. Ctrl-C ends the host, too.
 
-Shell completion, names of installed algorithms included, comes from `procvision completion`, see below.
+Completion for bash, zsh and fish, names and parameters of installed algorithms included, comes from
+`procvision completion`, see below.
 
 ## Exit statuses
 """

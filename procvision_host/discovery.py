@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable
-from importlib.machinery import PathFinder
 from pathlib import Path
 
 import attrs
@@ -18,6 +17,7 @@ from importlib_metadata import EntryPoint, PackageNotFoundError, entry_points, v
 
 from procvision_host.sources import SourceRow, sources
 from procvision_sdk.errors import ManifestError, ProcVisionError
+from procvision_sdk.manifest.finding import manifest_folder
 from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import read_manifest
 from procvision_sdk.sources import Made
@@ -115,39 +115,12 @@ def _row(entry_point: EntryPoint) -> AlgorithmRow:
     try:
         if entry_point.dist is not None:
             name, version = entry_point.dist.metadata["Name"], entry_point.dist.version
-        folder = _manifest_folder(entry_point)
+        folder = manifest_folder(entry_point.value)
         manifest = read_manifest(folder / MANIFEST_FILE)
         _check_agreement(entry_point, manifest, version)
     except Exception as cause:  # noqa: BLE001 - whatever a plugin's metadata does, it is a row
         error = str(cause) or repr(cause)
     return AlgorithmRow(entry_point.name, entry_point.value, name, version, manifest, folder, error)
-
-
-def _manifest_folder(entry_point: EntryPoint) -> Path:
-    """The folder of the manifest: the innermost package of the entry point's module that has one."""
-    parts = entry_point.module.split(".")
-    search: list[str] | None = None
-    candidates: list[Path] = []
-    for depth, part in enumerate(parts, 1):
-        # PathFinder looks at files; importlib.util.find_spec would import the packages above.
-        spec = PathFinder.find_spec(".".join(parts[:depth]) if search is None else part, search)
-        if spec is None:
-            raise ManifestError(
-                f"its entry point {entry_point.value!r} names {'.'.join(parts[:depth])!r}, which isn't there; "
-                "hint: reinstall the plugin"
-            )
-        if spec.submodule_search_locations is None:
-            break
-        search = list(spec.submodule_search_locations)
-        candidates = [Path(location) for location in search] + candidates
-    for folder in candidates:
-        if (folder / MANIFEST_FILE).is_file():
-            return folder
-    looked = ", ".join(str(folder) for folder in candidates) or "no package"
-    raise ManifestError(
-        f"there is no {MANIFEST_FILE} beside {entry_point.module!r} (looked in {looked}); "
-        "hint: put it into the package and into the wheel"
-    )
 
 
 def _check_agreement(entry_point: EntryPoint, manifest: Manifest, version: str | None) -> None:

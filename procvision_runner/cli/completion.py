@@ -12,7 +12,7 @@ SHELLS = ("bash", "fish", "zsh")
 @click.command(epilog=exits.EPILOG, short_help="Print a shell's script that completes commands and names.")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> int:
-    """Print the script that completes commands, options, files and the names of installed algorithms.
+    """Print the script that completes commands, options, files, and the names and parameters of installed algorithms.
 
     \b
     Examples:
@@ -22,9 +22,11 @@ def completion(shell: str) -> int:
     """
     from click.shell_completion import get_completion_class
 
-    from procvision_runner.cli.main import cli
+    from procvision_runner.cli.main import COMPLETE_VARIABLE, cli
+    from procvision_runner.cli.shells import register
 
+    register()
     made = get_completion_class(shell)
     assert made is not None
-    click.echo(made(cli, {}, "procvision", "_PROCVISION_COMPLETE").source())
+    click.echo(made(cli, {}, "procvision", COMPLETE_VARIABLE).source())
     return exits.OK

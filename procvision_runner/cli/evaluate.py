@@ -9,7 +9,7 @@ import attrs
 import click
 
 from procvision_runner.cli import exits
-from procvision_runner.cli.completing import algorithm_names
+from procvision_runner.cli.completing import algorithm_names, param_pairs
 from procvision_runner.cli.paths import OutFile
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ _DATASET = click.Path(exists=True, readable=True, path_type=Path)
 @click.option("--pid", help="The product's id; where the algorithm knows only one, it is taken.")
 @click.option("--step", "step_index", type=click.IntRange(min=1),
               help="Only this step; by default the whole inspection.")  # fmt: skip
-@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the step; repeatable.")
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", shell_complete=param_pairs,
+              help="A parameter of the step; repeatable.")  # fmt: skip
 @click.option(
     "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many hosts inspect at once."
 )

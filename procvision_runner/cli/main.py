@@ -32,6 +32,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 )
 """Command -> module:attribute."""
 
+COMPLETE_VARIABLE = "_PROCVISION_COMPLETE"
+"""By which a shell's script asks for completions: click's name for a program that is called procvision."""
+
 
 class LazyGroup(click.Group):
     """A group that imports a command when it is asked for."""
@@ -107,6 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def status_of(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, print its errors, and give the exit status."""
     try:
+        if COMPLETE_VARIABLE in os.environ:
+            from procvision_runner.cli.shells import register
+
+            register()
         answer = cli.main(arguments, prog_name="procvision", standalone_mode=False)
         sys.stdout.flush()
         return answer if isinstance(answer, int) else exits.OK

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from procvision_runner.cli import exits
-from procvision_runner.cli.completing import algorithm_names
+from procvision_runner.cli.completing import algorithm_names, param_pairs
 from procvision_runner.cli.paths import OutFile
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 @click.option("--pid", help="The product's id; where the algorithm knows only one, it is taken.")
 @click.option("--step", "step_index", type=click.IntRange(min=1),
               help="Only this step; by default the whole inspection, all steps in one session.")  # fmt: skip
-@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the step; repeatable.")
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", shell_complete=param_pairs,
+              help="A parameter of the step; repeatable.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True,
               help="Print JSON instead: one object, with --camera, --follow and --watch one a line.")  # fmt: skip
 @click.option("--overlay", type=_OVERLAY, metavar="FILE.png",

@@ -1,0 +1,40 @@
+"""Where an installed algorithm's manifest lies. Nothing of the algorithm is imported."""
+
+from __future__ import annotations
+
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from procvision_sdk.errors import ManifestError
+from procvision_sdk.manifest.model import MANIFEST_FILE
+
+
+def manifest_folder(entry_point: str) -> Path:
+    """The innermost package of an entry point's module that has a manifest. Raises ManifestError.
+
+    ``entry_point`` is `module:Class`.
+    """
+    module = entry_point.partition(":")[0].strip()
+    parts = module.split(".")
+    search: list[str] | None = None
+    candidates: list[Path] = []
+    for depth, part in enumerate(parts, 1):
+        # PathFinder looks at files; importlib.util.find_spec would import the packages above.
+        spec = PathFinder.find_spec(".".join(parts[:depth]) if search is None else part, search)
+        if spec is None:
+            raise ManifestError(
+                f"its entry point {entry_point!r} names {'.'.join(parts[:depth])!r}, which isn't there; "
+                "hint: reinstall the plugin"
+            )
+        if spec.submodule_search_locations is None:
+            break
+        search = list(spec.submodule_search_locations)
+        candidates = [Path(location) for location in search] + candidates
+    for folder in candidates:
+        if (folder / MANIFEST_FILE).is_file():
+            return folder
+    looked = ", ".join(str(folder) for folder in candidates) or "no package"
+    raise ManifestError(
+        f"there is no {MANIFEST_FILE} beside {module!r} (looked in {looked}); "
+        "hint: put it into the package and into the wheel"
+    )
