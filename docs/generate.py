@@ -18,11 +18,11 @@ from msgspec import NODEFAULT
 
 from procvision_host import exits
 from procvision_host.options import DEFAULT_SHUTDOWN_GRACE_S
+from procvision_sdk.answers import MAX_DEFECT_RECTS
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.images import layout
 from procvision_sdk.images.meta import MAX_PIXELS, ImageMeta
 from procvision_sdk.plain import MAX_DEPTH
-from procvision_sdk.results import MAX_DEFECT_RECTS
 from procvision_sdk.wire import messages as m
 from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, DEFAULT_MAX_PENDING
 from procvision_sdk.wire.errors import REFUSALS

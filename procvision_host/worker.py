@@ -18,10 +18,10 @@ from procvision_host.logs import HOST_LOGGER, LogContext
 from procvision_host.raised import error_of
 from procvision_host.sessions import Sessions
 from procvision_sdk.algorithm import BaseAlgorithm, Returned
+from procvision_sdk.answers import check_returned
 from procvision_sdk.errors import CallRefusedError, ErrorCode, FatalError
 from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.plain import PlainValueError, plain
-from procvision_sdk.results import check_returned
 from procvision_sdk.session import Session
 from procvision_sdk.wire.codec import error_message
 from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from procvision_sdk.results import Defect, check_answer
+from procvision_sdk.answers import check_answer
+from procvision_sdk.results import Defect
 from procvision_sdk.wire.messages import Result
 
 

@@ -13,9 +13,9 @@ from code_pictures import DEFAULTS, MANIFEST, Gray, code, placed
 from procvision_codes import symbologies
 from procvision_codes.algorithm import CodeReader
 from procvision_sdk import Failed, Ng, Ok, Prepared, Session
+from procvision_sdk.answers import check_returned
 from procvision_sdk.manifest.parameters import ParameterSchema
 from procvision_sdk.manifest.reading import parse_manifest
-from procvision_sdk.results import check_returned
 from procvision_sdk.testing.lent import LentPictures
 
 GS1_TEXT = "(01)09501101020917(17)271231(21)SN42"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from procvision_pcb.algorithm import MAX_DEFECTS, PcbCompare
 from procvision_pcb.references import References, content_key
 from procvision_sdk import Failed, Ng, Ok, Prepared, Session
+from procvision_sdk.answers import check_returned
 from procvision_sdk.manifest.reading import parse_manifest
-from procvision_sdk.results import check_returned
 from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
 from procvision_sdk.testing.lent import LentPictures
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from procvision_sdk.answers import check_answer
 from procvision_sdk.errors import CallRefusedError
-from procvision_sdk.results import check_answer
 from procvision_sdk.wire.codec import Codec
 from procvision_sdk.wire.errors import RemoteProtocolError
 from procvision_sdk.wire.messages import Result

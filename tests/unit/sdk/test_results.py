@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procvision_sdk import Defect, Failed, Ng, Ok, Prepared, Rect
+from procvision_sdk.answers import MAX_COORDINATE, MAX_DEFECT_RECTS, check_answer, check_returned
 from procvision_sdk.errors import CallRefusedError
-from procvision_sdk.results import MAX_COORDINATE, MAX_DEFECT_RECTS, check_answer, check_returned
 
 SIZE = (100, 80)
 RECT = {"x": 1, "y": 2, "width": 3, "height": 4, "label": "scratch", "score": 0.5}
