@@ -29,14 +29,13 @@ class Attendant:
         log: HostLog,
         *,
         give_up: Callable[[Pending], None],
-        stop_leading: Callable[[], None],
     ) -> None:
         self._process = process
         self._exchange = exchange
+        exchange.attendant = self
         self._hearing = hearing
         self._log = log
         self._give_up = give_up
-        self._stop_leading = stop_leading
         self._wake_lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._closed = False
@@ -108,7 +107,8 @@ class Attendant:
             for pending in self._exchange.overdue_calls(monotonic()):
                 self._give_up(pending)
             if leads:
-                self._stop_leading()
+                # Whether a caller leads now, or this thread goes on, the loop's next turn shows.
+                self._exchange.stop_leading()
 
     def _leads(self) -> bool:
         exchange = self._exchange

@@ -23,7 +23,7 @@ from procvision_runner.exchange import Exchange
 from procvision_runner.hearing import Hearing
 from procvision_runner.hostlog import HostLog
 from procvision_runner.options import RunnerOptions
-from procvision_runner.pending import Pending
+from procvision_runner.pending import Judge, Pending
 from procvision_runner.process import HostProcess
 from procvision_runner.watching import Watcher
 from procvision_runner.writing import KEPT_FRAMES, Record, Writer
@@ -86,9 +86,7 @@ class Client:
             kill=self.kill,
             host_is_gone=self._host_is_gone,
         )
-        self._attendant = Attendant(
-            process, exchange, hearing, log, give_up=self._give_up, stop_leading=self._stop_leading
-        )
+        self._attendant = Attendant(process, exchange, hearing, log, give_up=self._give_up)
         self._killed_for: tuple[EndKind, str] | None = None
 
     # --- what there is to know ------------------------------------------------------------------------------
@@ -174,7 +172,7 @@ class Client:
 
         Raises CallError. `on_freed` runs once, when the host can't touch the call's picture any more.
         """
-        pending = Pending(call, time.monotonic(), timeout_s, on_freed, None)
+        pending = Pending(call, time.monotonic(), timeout_s, on_freed)
         try:
             self._begin(pending)
             self._wait_for(pending)
@@ -211,12 +209,22 @@ class Client:
             self._cancel(pending)
 
     def submit(
-        self, call: Call, timeout_s: float, on_freed: Callable[[], None] | None = None
-    ) -> Future[tuple[Result, float]]:
-        """Sends a call; the Future gets what `call` would return or raise. Waits only for room to send it."""
+        self,
+        call: Call,
+        timeout_s: float,
+        on_freed: Callable[[], None] | None = None,
+        judge: Judge | None = None,
+    ) -> Future[Any]:
+        """Sends a call; the Future, which can't be cancelled, gets what `call` would return or raise.
+
+        `judge` makes of the former what the Future is given, on the thread that has read it. Waits only for room.
+        """
         future: Future[Any] = Future()
-        self._begin(Pending(call, time.monotonic(), timeout_s, on_freed, future))
-        self._attendant.wake()
+        future.set_running_or_notify_cancel()
+        pending = Pending(call, time.monotonic(), timeout_s, on_freed, future, judge)
+        self._begin(pending)
+        if pending.unattended:
+            self._attendant.wake()
         return future
 
     def _begin(self, pending: Pending) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from math import inf
 from time import monotonic
 from typing import NoReturn
 
@@ -28,6 +29,7 @@ from procvision_sdk.wire.messages import AnyMessage, Error, Pong, Result
 from procvision_sdk.wire.tables import ConnectionState
 
 KEPT_UNEXPECTED = 32
+_NOBODY = object()
 
 
 class Exchange:
@@ -44,6 +46,10 @@ class Exchange:
         """Calls whose callers have given up, and whose pictures the host may still have."""
         self.leader: object | None = None
         """Whoever reads: a caller's `Pending`, or another's token."""
+        self.attendant: object = _NOBODY
+        """The token of the one that leads while only submitted calls wait."""
+        self.attended_until = 0.0
+        """Until when the attendant sleeps if nothing comes."""
         self.end: HostEnd | None = None
         """How the host ended, once it has."""
         self.stopping = False
@@ -90,6 +96,7 @@ class Exchange:
                 self.calls[request_id] = pending
                 if pending.future is not None:
                     self.submitted += 1
+                    pending.unattended = pending.deadline < self.attended_until or self.leader is not self.attendant
                 elif self.leader is None:
                     self.leader = pending
                 return frame
@@ -277,13 +284,15 @@ class Exchange:
             return [p for p in self.calls.values() if p.future and not p.ended and now >= p.deadline]
 
     def next_deadline(self) -> float | None:
-        """When a submitted call's time is over, or a tick is due."""
+        """When a submitted call's time is over, or a tick is due: until then the attendant sleeps."""
         with self.lock:
             deadlines = [pending.deadline for pending in self.calls.values() if pending.future and not pending.ended]
             tick_at = self.connection.deadline if self.end is None else None
-        if tick_at is not None:
-            deadlines.append(tick_at)
-        return min(deadlines, default=None)
+            if tick_at is not None:
+                deadlines.append(tick_at)
+            found = min(deadlines, default=None)
+            self.attended_until = inf if found is None else found
+        return found
 
     def end_all(self, end: HostEnd, now: float) -> bool:
         """The host has ended: so has every call. False if that was known."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeAlias
 
 from procvision_runner.errors import CallError
 from procvision_sdk.wire.messages import Call, Result
+
+Judge: TypeAlias = Callable[[Result, float], Any]
+"""From a result, and the seconds that it took, to what a Future is given; what it raises the Future raises."""
 
 
 class Pending:
@@ -26,10 +29,12 @@ class Pending:
         "error",
         "freed",
         "future",
+        "judge",
         "on_freed",
         "sent_at",
         "timeout_s",
         "took_s",
+        "unattended",
         "woken",
     )
 
@@ -39,12 +44,14 @@ class Pending:
         begun_at: float,
         timeout_s: float,
         on_freed: Callable[[], None] | None,
-        future: Future[Any] | None,
+        future: Future[Any] | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self.call = call
         self.deadline = begun_at + timeout_s
         self.on_freed = on_freed
         self.future = future
+        self.judge = judge
         self.answer: Result | None = None
         self.error: CallError | None = None
         self.ended = False
@@ -52,6 +59,8 @@ class Pending:
         self.sent_at = begun_at
         self.timeout_s = timeout_s
         self.took_s = 0.0
+        self.unattended = False
+        """Whether the attendant has to be woken to read its answer, or to end it in time."""
         self.woken: threading.Event | None = None
 
     def end(self, answer: Result | None, error: CallError | None, now: float) -> bool:
@@ -75,9 +84,14 @@ class Pending:
     def resolve(self) -> None:
         """Gives a submitted call's Future its outcome; not under any lock, since callbacks run in here."""
         future = self.future
-        if future is None or not future.set_running_or_notify_cancel():
+        if future is None:
             return
-        if self.error is not None:
+        if self.answer is None:
             future.set_exception(self.error)
+            return
+        try:
+            given = (self.answer, self.took_s) if self.judge is None else self.judge(self.answer, self.took_s)
+        except BaseException as error:  # noqa: BLE001 - the Future carries whatever it is
+            future.set_exception(error)
         else:
-            future.set_result((self.answer, self.took_s))
+            future.set_result(given)

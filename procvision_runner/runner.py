@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -184,23 +185,13 @@ class Runner:
         Returns when the picture is in its slot and the call is written. asyncio users `asyncio.wrap_future` it.
         """
         request = self._prepared(phase, image, pid, more)
-        outer: Future[CallResult] = Future()
-        outer.set_running_or_notify_cancel()
         kept = self._kept(request)
         if kept is not None:
-            outer.set_result(kept)
-            return outer
-        inner = self._running().submit(request.call, request.timeout_s, _release_of(request))
-
-        def finish(done: Future[tuple[Result, float]]) -> None:
-            try:
-                result, took_s = done.result()
-                outer.set_result(self._judged(request, result, took_s))
-            except BaseException as error:  # noqa: BLE001 - the Future carries whatever it is
-                outer.set_exception(error)
-
-        inner.add_done_callback(finish)
-        return outer
+            known: Future[CallResult] = Future()
+            known.set_result(kept)
+            return known
+        judge = partial(self._judged, request)
+        return self._running().submit(request.call, request.timeout_s, _release_of(request), judge)
 
     def reset(self, session: InspectionSession | str) -> None:
         """Has the algorithm forget a session. Raises CallError."""

@@ -207,7 +207,9 @@ class SlotPool:
         self._max_slots = max_slots
         self._free: list[Slot] = []
         self._all: list[Slot] = []
-        self._returned = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._returned = threading.Condition(self._lock)
+        self._waiting = 0
         self._closed = False
         # Runs at the interpreter's end too: nothing stays in shared memory because somebody forgot to close.
         self._finalizer = weakref.finalize(self, _remove_all, self._all, os.getpid())
@@ -219,13 +221,21 @@ class SlotPool:
             needed = picture.payload_bytes
         else:
             needed = picture[0] * picture[1] * CHANNELS[picture[2]]
-        with self._returned:
+        with self._lock:
             if not self._free and len(self._all) >= self._max_slots:
-                self._returned.wait_for(lambda: self._free or self._closed, timeout_s)
+                self._wait(timeout_s)
             if self._closed:
                 raise SlotsExhaustedError("the runner was stopped: its slots are gone")
             slot = self._taken(needed, timeout_s)
         return Lease(self, slot, picture)
+
+    def _wait(self, timeout_s: float) -> None:
+        """Under the lock: until a slot is free."""
+        self._waiting += 1
+        try:
+            self._returned.wait_for(lambda: self._free or self._closed, timeout_s)
+        finally:
+            self._waiting -= 1
 
     def _taken(self, needed: int, timeout_s: float) -> Slot:
         """Under the lock: the warmest free slot that fits, or a new one, in place of one too small if need be."""
@@ -246,14 +256,15 @@ class SlotPool:
         return slot
 
     def _give_back(self, slot: Slot) -> None:
-        with self._returned:
+        with self._lock:
             if not self._closed:
                 self._free.append(slot)
-                self._returned.notify()
+                if self._waiting:
+                    self._returned.notify()
 
     def close(self) -> None:
         """Removes every slot; to be called when no host reads them any more."""
-        with self._returned:
+        with self._lock:
             self._closed = True
             self._free.clear()
             self._returned.notify_all()
@@ -262,7 +273,7 @@ class SlotPool:
     @property
     def leased(self) -> int:
         """How many slots are on lease."""
-        with self._returned:
+        with self._lock:
             return len(self._all) - len(self._free)
 
 
