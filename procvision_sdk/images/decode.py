@@ -21,6 +21,8 @@ from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.images.view import high_bits
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from procvision_sdk.images.meta import ImageMeta
     from procvision_sdk.images.view import RgbArray
 
@@ -85,10 +87,16 @@ def _decode_png(raw: bytes, meta: ImageMeta) -> RgbArray:
             if picture.mode.startswith("I"):
                 high = high_bits(np.asarray(picture).astype(np.uint16), meta.bits or 16)
                 return np.repeat(high[:, :, np.newaxis], 3, axis=2)
-            # A palette's or a grey picture's transparency goes with its alpha.
-            return np.array(picture.convert("RGBA").convert("RGB") if picture.mode == "P" else picture.convert("RGB"))
+            return np.asarray(_as_rgb(picture))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _damaged("PNG", error) from None
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "RGB":
+        return picture  # `convert` would copy it
+    # A palette's transparency goes with its alpha, as a grey picture's does.
+    return (picture.convert("RGBA") if picture.mode == "P" else picture).convert("RGB")
 
 
 def _chunk_name(name: bytes) -> str:
