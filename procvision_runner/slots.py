@@ -239,9 +239,12 @@ class SlotPool:
 
     def _taken(self, needed: int, timeout_s: float) -> Slot:
         """Under the lock: the warmest free slot that fits, or a new one, in place of one too small if need be."""
-        for place in range(len(self._free) - 1, -1, -1):
-            if self._free[place].capacity >= needed:
-                return self._free.pop(place)
+        free = self._free
+        if free and free[-1].capacity >= needed:
+            return free.pop()
+        for place in range(len(free) - 2, -1, -1):
+            if free[place].capacity >= needed:
+                return free.pop(place)
         if len(self._all) >= self._max_slots:
             if not self._free:
                 raise SlotsExhaustedError(

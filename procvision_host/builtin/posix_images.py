@@ -47,7 +47,7 @@ MAX_ROOM_BYTES = 200_000_000
 class _Mapping:
     """One segment, mapped, with the last view of it, and what its header said when it was last read."""
 
-    __slots__ = ("header", "length", "memory", "said", "view", "view_key")
+    __slots__ = ("agreed", "header", "length", "memory", "said", "view", "view_key")
 
     def __init__(self, memory: mmap.mmap, length: int) -> None:
         self.memory = memory
@@ -55,6 +55,8 @@ class _Mapping:
         self.said = (b"", b"")
         """The header's bytes but for the generation, and what they mean: the next picture has the same as a rule."""
         self.header: SlotHeader | None = None
+        self.agreed: tuple[object, ...] = ()
+        """What of a call's `image_meta` was found to agree with this header."""
         self.view: RgbArray | None = None
         self.view_key: tuple[int, int, str, int] | None = None
 
@@ -119,8 +121,11 @@ class PosixImages:
         if header is None or (before, behind) != mapping.said:
             # Read from a copy: what is checked is what is used, whatever is written meanwhile.
             header = read_header(before + bytes(GENERATION_BYTES) + behind, mapping.length)
-            mapping.header, mapping.said = header, (before, behind)
-        check_description(header, meta)
+            mapping.header, mapping.said, mapping.agreed = header, (before, behind), ()
+        described = (meta.width, meta.height, meta.color_space, meta.encoding, meta.bits)
+        if described != mapping.agreed:
+            check_description(header, meta)
+            mapping.agreed = described
         if header.encoding != "raw":
             return PosixImage(mapping, header, generation, self._decoded(mapping, header, meta))
         if header.bits > 8:
