@@ -11,8 +11,8 @@ import platform
 import resource
 import shutil
 import sys
-from collections.abc import Iterator
-from importlib.util import find_spec
+from collections.abc import Iterator, Sequence
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
 from procvision_runner.scratch import abandoned
@@ -31,6 +31,8 @@ MIN_PROCESSES = 512
 """Threads count: OpenCV and BLAS start one for each core, in each host."""
 LIST_TIMEOUT_S = 60.0
 CORE = ("attrs", "click", "importlib-metadata", "msgspec", "numpy", "pluggy")
+IMPORTED_AT_START = ("attr", "click", "importlib_metadata", "msgspec", "numpy", "pluggy", "procvision_host")
+"""Packages that every host imports."""
 
 
 def examine_machine(*, clean: bool = False) -> Iterator[Finding]:
@@ -42,6 +44,7 @@ def examine_machine(*, clean: bool = False) -> Iterator[Finding]:
     yield from limits()
     yield from kernel()
     yield from versions()
+    yield from bytecode()
     yield from decoders()
     yield from algorithms()
 
@@ -224,6 +227,30 @@ def _unmet(distribution: object) -> Iterator[str]:
             continue
         if not requirement.specifier.contains(there, prereleases=True):
             yield f"{requirement} is needed, {there} is installed"
+
+
+def bytecode(names: Sequence[str] = IMPORTED_AT_START, *, kept: bool | None = None) -> Iterator[Finding]:
+    """Whether a start finds its modules compiled: without, each start compiles them anew and takes a second more.
+
+    `kept`: whether Python keeps what it has compiled; by default as this one does.
+    """
+    title = "compiled bytecode"
+    kept = not sys.dont_write_bytecode if kept is None else kept
+    missing, folders = [], []
+    for name in names:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None or Path(cache_from_source(spec.origin)).exists():
+            continue
+        folder = Path(spec.origin).parent
+        if not (kept and os.access(folder, os.W_OK)):
+            missing.append(name)
+            folders.append(str(folder))
+    if missing:
+        hint = f"{sys.executable} -m compileall -q {' '.join(folders)}; uv pip has --compile-bytecode"
+        detail = f"not there, and not kept, for {', '.join(missing)}: every start of a host compiles them anew"
+        yield Finding(title, "warning", detail, hint)
+    else:
+        yield Finding(title, detail="there, or kept at the first start")
 
 
 def decoders() -> Iterator[Finding]:

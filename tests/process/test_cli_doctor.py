@@ -126,6 +126,27 @@ def test_a_system_call_that_is_forbidden_makes_the_status_1(monkeypatch, capsys)
     assert "hint: Linux 5.3, or a seccomp profile" in out
 
 
+def test_modules_that_every_start_would_compile_anew_are_a_warning(tmp_path, monkeypatch):
+    """Images of containers tell Python to keep no bytecode: then each host takes a second more to start."""
+    package = tmp_path / "freshly_installed"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    (finding,) = doctoring.bytecode(["freshly_installed"], kept=False)
+    assert (finding.level, str(package) in finding.hint) == ("warning", True)
+    (finding,) = doctoring.bytecode(["freshly_installed"], kept=True)
+    assert finding.level == "ok"
+    subprocess.run(finding_command(doctoring.bytecode(["freshly_installed"], kept=False)), check=True)
+    (finding,) = doctoring.bytecode(["freshly_installed"], kept=False)
+    assert finding.level == "ok"
+
+
+def finding_command(findings):
+    """The command that a hint begins with."""
+    (finding,) = findings
+    return finding.hint.partition(";")[0].split()
+
+
 def test_a_missing_decoder_is_named(monkeypatch):
     monkeypatch.setattr(doctoring, "find_spec", lambda _: None)
     assert [(finding.title, finding.level) for finding in doctoring.decoders()] == [
