@@ -24,8 +24,9 @@ from procvision_host.worker import cancelled_answer
 from procvision_sdk.cancellation import Cancellation
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import error_message
-from procvision_sdk.wire.connection import Connection, PeerClosed, Violation
+from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.errors import LocalProtocolError
+from procvision_sdk.wire.events import PeerClosed, Violation
 from procvision_sdk.wire.messages import (
     AlgorithmName,
     AnyMessage,

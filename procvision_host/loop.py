@@ -22,7 +22,8 @@ from procvision_host.standby import Standby
 from procvision_sdk.cancellation import Cancellation
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import error_message
-from procvision_sdk.wire.connection import Connection, HandshakeExpired
+from procvision_sdk.wire.connection import Connection
+from procvision_sdk.wire.events import HandshakeExpired
 from procvision_sdk.wire.messages import AlgorithmName, AnyMessage, Call, Error, Result, Shutdown
 from procvision_sdk.wire.tables import ConnectionState
 

@@ -23,8 +23,9 @@ from procvision_runner.errors import (
 from procvision_runner.hostlog import HostLog
 from procvision_runner.pending import Pending
 from procvision_runner.watching import Watcher
-from procvision_sdk.wire.connection import Connection, Event
+from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.errors import LocalProtocolError
+from procvision_sdk.wire.events import Event
 from procvision_sdk.wire.messages import AnyMessage, Error, Pong, Result
 from procvision_sdk.wire.tables import ConnectionState
 

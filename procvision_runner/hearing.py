@@ -15,14 +15,7 @@ from procvision_runner.hostlog import HostLog
 from procvision_runner.process import HostProcess
 from procvision_runner.watching import Watcher
 from procvision_runner.writing import KEPT_FRAME_BYTES, Record
-from procvision_sdk.wire.connection import (
-    HandshakeExpired,
-    PeerClosed,
-    PingDue,
-    PongMissed,
-    UnexpectedAnswer,
-    Violation,
-)
+from procvision_sdk.wire.events import HandshakeExpired, PeerClosed, PingDue, PongMissed, UnexpectedAnswer, Violation
 from procvision_sdk.wire.messages import AnyMessage, Error, HostHello, Pong, Result, Shutdown
 
 READ_BYTES = 16 * 1024

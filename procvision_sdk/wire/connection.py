@@ -11,12 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias, get_args
 
-import attrs
-
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import Codec, error_for
 from procvision_sdk.wire.dialect import Dialect
 from procvision_sdk.wire.errors import REFUSALS, LocalProtocolError, RemoteProtocolError
+from procvision_sdk.wire.events import (
+    Event,
+    HandshakeExpired,
+    PeerClosed,
+    PingDue,
+    PongMissed,
+    UnexpectedAnswer,
+    Violation,
+)
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, FrameSplitter, frame
 from procvision_sdk.wire.greeting import HEADER_BYTES, PROTOCOL_VERSION
 from procvision_sdk.wire.heartbeat import Heartbeat, HeartbeatPolicy
@@ -39,57 +46,6 @@ DEFAULT_MAX_PENDING = 4
 """How many calls a runner may send ahead of their answers."""
 
 
-@attrs.frozen
-class Violation:
-    """The peer broke a rule. `reply` is the `error` frame to send, None where nothing can be sent any more.
-
-    `kind` is the machine-readable rule, one of `wire.errors.REFUSALS`; `fatal` says that the connection is over:
-    hang up after the reply, which can go out unless the same read closed the connection.
-    For a host `request_id` is the refused frame's own; for a runner it is the call that has had its answer with
-    this, since the refused frame was a `result` or an `error` of that id.
-    """
-
-    kind: str
-    message: str
-    fatal: bool
-    reply: Error | None
-    request_id: str | None = None
-
-
-@attrs.frozen
-class UnexpectedAnswer:
-    """An answer that no call or ping is waiting for: late, doubled or invented. Never taken for another's."""
-
-    message: Result | Error | Pong
-
-
-@attrs.frozen
-class PeerClosed:
-    """The peer's stream ended between two frames."""
-
-
-@attrs.frozen
-class HandshakeExpired:
-    """The peer's hello did not come within the handshake's timeout."""
-
-    timeout_s: float
-
-
-@attrs.frozen
-class PingDue:
-    """It is time to send this ping."""
-
-    ping: Ping
-
-
-@attrs.frozen
-class PongMissed:
-    """A ping was not answered in time; `unresponsive` once that happened as often in a row as is allowed."""
-
-    misses: int
-    unresponsive: bool
-
-
 _BEFORE_OPEN = (ConnectionState.STARTING, ConnectionState.HANDSHAKING)
 
 _Legal: TypeAlias = Mapping[type[AnyMessage], ConnectionState]
@@ -106,8 +62,6 @@ _SENDABLE: Mapping[Role, Mapping[ConnectionState, _Legal]] = {
 _RECEIVABLE: Mapping[Role, Mapping[ConnectionState, _Legal]] = {
     role: {state: _by_class(acts, "receive") for state, acts in table.items()} for role, table in TRANSITIONS.items()
 }
-
-Event: TypeAlias = AnyMessage | Violation | UnexpectedAnswer | PeerClosed | HandshakeExpired | PingDue | PongMissed
 
 
 def major(version: str) -> str:

@@ -8,8 +8,9 @@ import pytest
 
 from procvision_sdk.testing.conformance import read_table
 from procvision_sdk.testing.conformance.rows import TABLES
-from procvision_sdk.wire.connection import Connection, PeerClosed, UnexpectedAnswer, Violation
+from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.errors import LocalProtocolError
+from procvision_sdk.wire.events import PeerClosed, UnexpectedAnswer, Violation
 from procvision_sdk.wire.messages import (
     MESSAGE_TYPES,
     AnyMessage,

@@ -8,7 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import error_message
-from procvision_sdk.wire.connection import Connection, UnexpectedAnswer, Violation
+from procvision_sdk.wire.connection import Connection
+from procvision_sdk.wire.events import UnexpectedAnswer, Violation
 from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.greeting import hello_frame
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from procvision_sdk.plain import MAX_DEPTH, MAX_VALUE_DEPTH, PlainValueError, plain
 from procvision_sdk.wire.codec import Codec, nesting_depth
-from procvision_sdk.wire.connection import Connection, Event, Violation
+from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.errors import REFUSALS, LocalProtocolError, RemoteProtocolError
+from procvision_sdk.wire.events import Event, Violation
 from procvision_sdk.wire.frames import FrameSplitter, frame
 from procvision_sdk.wire.greeting import HOST_CAPABILITIES, PROTOCOL_VERSION, hello_frame, quoted
 from procvision_sdk.wire.messages import (

@@ -26,7 +26,8 @@ from attrs import frozen
 from procvision_sdk.testing.conformance.recording import Recording
 from procvision_sdk.testing.conformance.rows import Row
 from procvision_sdk.testing.conformance.scorecard import Outcome
-from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, Connection, Violation
+from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, Connection
+from procvision_sdk.wire.events import Violation
 from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.tables import ConnectionState, Role
 

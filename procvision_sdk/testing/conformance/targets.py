@@ -14,8 +14,9 @@ import msgspec
 
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import error_message
-from procvision_sdk.wire.connection import Connection, Event, HandshakeExpired, PeerClosed, UnexpectedAnswer, Violation
+from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.errors import LocalProtocolError
+from procvision_sdk.wire.events import Event, HandshakeExpired, PeerClosed, UnexpectedAnswer, Violation
 from procvision_sdk.wire.frames import FrameSplitter
 from procvision_sdk.wire.greeting import hello_frame
 from procvision_sdk.wire.messages import (

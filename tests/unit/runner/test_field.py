@@ -13,8 +13,9 @@ from procvision_runner.field.calls import FieldLease
 from procvision_runner.field.dialect import FieldDialect
 from procvision_runner.field.guides import SessionGuides
 from procvision_runner.field.pictures import FieldFolder
-from procvision_sdk.wire.connection import Connection, Violation
+from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.errors import RemoteProtocolError
+from procvision_sdk.wire.events import Violation
 from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 from procvision_sdk.wire.messages import Call, HostHello, Result, RunnerHello, SessionRef

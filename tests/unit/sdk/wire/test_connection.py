@@ -6,17 +6,9 @@ import pytest
 
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import error_message
-from procvision_sdk.wire.connection import (
-    Connection,
-    HandshakeExpired,
-    PeerClosed,
-    PingDue,
-    PongMissed,
-    UnexpectedAnswer,
-    Violation,
-    major,
-)
+from procvision_sdk.wire.connection import Connection, major
 from procvision_sdk.wire.errors import LocalProtocolError
+from procvision_sdk.wire.events import HandshakeExpired, PeerClosed, PingDue, PongMissed, UnexpectedAnswer, Violation
 from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.greeting import hello_frame
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
