@@ -16,7 +16,7 @@ from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
 from procvision_runner.scratch import abandoned
-from procvision_runner.slots import SHM_FOLDER, leftovers
+from procvision_runner.segments import SHM_FOLDER, leftovers
 from procvision_runner.validation.hosts import HostSilentError, ask
 from procvision_sdk.testing.findings import Finding
 

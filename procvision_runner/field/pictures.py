@@ -20,7 +20,8 @@ import attrs
 
 from procvision_runner.errors import SlotsExhaustedError
 from procvision_runner.pictures import Picture
-from procvision_runner.slots import SHM_FOLDER, Lease
+from procvision_runner.segments import SHM_FOLDER
+from procvision_runner.slots import Lease
 from procvision_sdk.images.meta import ImageMeta
 
 if TYPE_CHECKING:

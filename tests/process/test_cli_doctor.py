@@ -17,7 +17,8 @@ import pytest
 from procvision_runner import doctoring
 from procvision_runner.cli.main import status_of
 from procvision_runner.scratch import MIN_AGE_S, abandoned, scratch_folder
-from procvision_runner.slots import SHM_FOLDER, SlotPool
+from procvision_runner.segments import SHM_FOLDER
+from procvision_runner.slots import SlotPool
 
 PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
 Usage = namedtuple("Usage", "total used free")

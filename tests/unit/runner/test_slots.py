@@ -13,7 +13,8 @@ import pytest
 
 from procvision_runner.errors import SlotsExhaustedError
 from procvision_runner.pictures import Picture
-from procvision_runner.slots import SlotPool, remove_leftovers
+from procvision_runner.segments import remove_leftovers
+from procvision_runner.slots import SlotPool
 from procvision_sdk.images.layout import parse_slot_id, read_header
 
 SIZE = (8, 6, "RGB")
