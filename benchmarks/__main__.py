@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from benchmarks import instructions, peers
+from benchmarks import bytecodes, instructions, peers
 from benchmarks.cases import AT_LEAST, AT_MOST, cases, chosen
 from benchmarks.measure import Case, Measured, run
 from benchmarks.memory import memory_mb
@@ -110,7 +110,7 @@ def measure(only: str | None, rounds: int) -> dict[str, Any]:
     measured = run(picked, rounds, lambda text: None if quiet else click.echo(text, err=True), failed)
     figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "rows": table(measured)}
     if only is None:
-        figures["memory_mb"] = memory_mb()
+        figures |= {"memory_mb": memory_mb(), "bytecodes": bytecodes.a_call()}
     figures["left_out"] = missing
     if missing:
         click.echo(

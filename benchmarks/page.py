@@ -59,9 +59,23 @@ def page(run: dict[str, Any]) -> str:
         if values:
             out += ["", f"## {title}", "", f"| | {unit} |", "|---|---:|"]
             out += [f"| {name} | {value:,} |" for name, value in values.items()]
+    if run.get("bytecodes"):
+        out += ["", "## Bytecodes, a call", "", "| module | runner | host |", "|---|---:|---:|"]
+        out += [f"| {module} | {ours} | {theirs} |" for module, ours, theirs in _by_module(run["bytecodes"])]
     if run.get("left_out"):
         out += ["", f"Left out, since it was not installed: {', '.join(run['left_out'])}."]
     return "\n".join(out) + "\n\n" + NOTES.read_text("utf-8")
+
+
+def _by_module(counted: dict[str, dict[str, float]]) -> list[tuple[str, str, str]]:
+    """The modules with the most first, and their sum."""
+    runner, host = counted["runner"], counted["host"]
+    sums = {name: runner.get(name, 0) + host.get(name, 0) for name in {*runner, *host}}
+    names = sorted(sums, key=lambda name: -sums[name])
+    rows = [
+        (f"`{name}`" if "." in name else name, *(f"{end.get(name, 0):g}" for end in (runner, host))) for name in names
+    ]
+    return [("**all**", f"**{sum(runner.values()):g}**", f"**{sum(host.values()):g}**"), *rows]
 
 
 def target(row: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ def plain(value: Any, where: str = "value") -> Any:
     Raises PlainValueError naming the place, such as `data.debug.mean`, for anything else.
     """
     try:
-        return _rebuilt(value, 0)
+        return _rebuilt_dict(value, 0) if type(value) is dict else _rebuilt(value, 0)
     except PlainValueError as problem:
         raise PlainValueError(f"{_place(where, problem)} {problem}") from None
 
@@ -70,7 +70,10 @@ def _rebuilt_dict(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         if type(key) is not str:
             raise PlainValueError(f"has the key {key!r:.80}: keys are strings")
         try:
-            out[key] = item if type(item) in _ATOMS else _rebuilt(item, depth + 1)
+            if type(item) in _ATOMS:
+                out[key] = item
+            else:
+                out[key] = _rebuilt_dict(item, depth + 1) if type(item) is dict else _rebuilt(item, depth + 1)
         except PlainValueError as problem:
             problem.steps.append(f".{key}")
             raise

@@ -46,3 +46,13 @@ def test_name_that_no_case_has_is_refused_with_those_there_are() -> None:
     )
     assert run.returncode == 1
     assert "floor: pipe" in run.stderr
+
+
+def test_bytecodes_of_a_call_are_counted_at_both_ends() -> None:
+    """Where the Python of a call goes: the modules of either end, and none of the other's."""
+    code = "import json; from benchmarks import bytecodes; print(json.dumps(bytecodes.a_call()))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    ends = json.loads(run.stdout)
+    assert {"procvision_runner.exchange", "procvision_sdk.wire.connection"} <= set(ends["runner"])
+    assert {"procvision_host.worker", "procvision_sdk.wire.connection"} <= set(ends["host"])
+    assert not any(module.startswith("procvision_host") for module in ends["runner"])

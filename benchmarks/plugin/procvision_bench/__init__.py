@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from procvision_sdk import BaseAlgorithm, Ok, Session, read_image_from_shared_memory
+
+if TYPE_CHECKING:
+    from procvision_bench.bytecodes import Bytecodes
 
 PAGE_STRIDE = 64 * 1024
 
 
 class Bench(BaseAlgorithm):
     """Answers OK. Step 1 asks for its picture, and with `touch` reads one byte of every 64 KiB of it."""
+
+    _bytecodes: Bytecodes | None = None
 
     def execute(
         self,
@@ -27,9 +32,21 @@ class Bench(BaseAlgorithm):
             session.set("calls", session.get("calls", 0) + 1)
         elif step_index == 3:
             sum(range(user_params["turns"]))
+        elif step_index == 4:
+            return self._counted(on=user_params["on"])
         elif shared_mem_id:
             rows = read_image_from_shared_memory(shared_mem_id, image_meta)
             if user_params["touch"]:
                 stride = max(1, PAGE_STRIDE // (rows.shape[1] * 3))
                 int(rows[::stride, 0, 0].sum())
         return {"status": "OK", "data": {"result_status": "OK"}}
+
+    def _counted(self, *, on: bool) -> Ok:
+        if on:
+            from procvision_bench.bytecodes import Bytecodes
+
+            self._bytecodes = Bytecodes()
+            self._bytecodes.start()
+            return Ok()
+        assert self._bytecodes is not None
+        return Ok(debug=self._bytecodes.stop())
