@@ -28,11 +28,12 @@ from procvision_runner.supervision.metrics import COUNTERS
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.restart import RestartPolicy
 from procvision_runner.supervision.retry import RetryPolicy
+from procvision_runner.supervision.spare import SpareState
 from procvision_runner.supervision.standing import SupervisorState
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 REFERENCE = Path(__file__).parent / "reference" / "supervision.md"
-REGION = re.compile(r"(<!-- begin generated: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- end generated -->)", re.DOTALL)
+REGION = re.compile(r"(<!-- begin generated: (?P<name>[\w -]+?) -->\n)(?P<body>.*?)(<!-- end generated -->)", re.DOTALL)
 POLICIES = (
     SupervisorOptions,
     RestartPolicy,
@@ -127,6 +128,7 @@ def members(cls: type[StrEnum]) -> Callable[[], str]:
 
 REGIONS: dict[str, Callable[[], str]] = {
     "states": members(SupervisorState),
+    "spare states": members(SpareState),
     "events": event_table,
     "errors": error_table,
     "ends": members(EndKind),

@@ -132,6 +132,10 @@ class Conversation:
         if self.running is not None:
             elapsed_ms = int((time.monotonic() - self.running_since) * 1000)
             pong.executing = InFlight(request_id=self.running.request_id, elapsed_ms=elapsed_ms)
+        elif self.waiting and self.status.now is HostStatus.READY:
+            # Read together with the ping, or while the answer before was written: it is begun as soon as we are done.
+            pong.state = str(HostStatus.EXECUTING)
+            pong.executing = InFlight(request_id=self.waiting[0].request_id, elapsed_ms=0)
         elif self.versions is not None and self.status.now is HostStatus.READY:
             pong.algorithm, pong.host_version = self.versions
             self.versions = None

@@ -31,6 +31,7 @@ from procvision_host.worker import Worker
 from procvision_sdk.algorithm import BaseAlgorithm
 from procvision_sdk.call_result import CallResult, checked
 from procvision_sdk.images.reading import bind_image_reader
+from procvision_sdk.keywords import only
 from procvision_sdk.manifest.model import MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import read_manifest
 from procvision_sdk.plain import plain
@@ -118,7 +119,7 @@ class InMemoryRunner:
 
     def pre_execute(self, image: NDArray[np.uint8] | None = None, *, pid: str, **more: Any) -> CallResult:
         """Prepares a step; takes what `execute` takes."""
-        return self._call("pre", image, pid, **more)
+        return self._call("pre", image, pid, **only(_ARGUMENTS, "pre_execute", more))
 
     def execute(self, image: NDArray[np.uint8] | None = None, *, pid: str, **more: Any) -> CallResult:
         """Inspects a picture (H x W x 3 RGB or H x W, uint8).
@@ -127,7 +128,7 @@ class InMemoryRunner:
         call), `user_params`, `final` (ends the session), `camera_id`, `timestamp_ms` (0: results can be compared).
         Raises CallFailedError; a result of status ERROR is returned.
         """
-        return self._call("execute", image, pid, **more)
+        return self._call("execute", image, pid, **only(_ARGUMENTS, "execute", more))
 
     def reset(self, session: SessionRef | str) -> None:
         """Has the algorithm forget a session. Raises CallFailedError."""
@@ -182,6 +183,9 @@ class InMemoryRunner:
                 detail=answer.data.detail,
             )
         return answer, took_ms
+
+
+_ARGUMENTS = frozenset(InMemoryRunner._call.__kwdefaults__ or {})
 
 
 def _reference(session: SessionRef | str | None, *, final: bool) -> SessionRef:

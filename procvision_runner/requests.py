@@ -95,6 +95,10 @@ def prepare(
     return Request(call, (lease.width, lease.height), timeout_s, lease)
 
 
+ARGUMENTS = frozenset(prepare.__kwdefaults__ or {})
+"""What every way to make a call takes besides the picture and `pid`; `Runner.execute` says what they mean."""
+
+
 def image_meta(image: Lease | Picture, camera_id: str | None, timestamp_ms: int | None) -> dict[str, Any]:
     """What a call says of its picture; the time is now where none is given."""
     meta: dict[str, Any] = {

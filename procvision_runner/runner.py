@@ -26,6 +26,7 @@ from procvision_runner.launching import get_ready, host_command
 from procvision_runner.options import RunnerOptions
 from procvision_runner.process import HostProcess
 from procvision_runner.requests import (
+    ARGUMENTS,
     InspectingPhase,
     InspectionSession,
     Request,
@@ -37,6 +38,7 @@ from procvision_runner.requests import (
 from procvision_runner.results import CallResult
 from procvision_runner.slots import Lease, SlotPool
 from procvision_sdk.images.meta import ColorSpace
+from procvision_sdk.keywords import only
 from procvision_sdk.wire.messages import Call, Result
 
 if TYPE_CHECKING:
@@ -165,7 +167,7 @@ class Runner:
 
     def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Prepares a step; takes what `execute` takes."""
-        return self._call("pre", image, pid, more)
+        return self._call("pre", image, pid, only(ARGUMENTS, "pre_execute", more))
 
     def execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Inspects a picture and waits for the result.
@@ -175,7 +177,7 @@ class Runner:
         `user_params`, `final` (ends the session), `camera_id`, `timestamp_ms` (now), `timeout_s`.
         Raises CallError; a result of status ERROR is returned.
         """
-        return self._call("execute", image, pid, more)
+        return self._call("execute", image, pid, only(ARGUMENTS, "execute", more))
 
     def submit(
         self, phase: InspectingPhase, image: Image | None = None, *, pid: str, **more: Any
@@ -184,7 +186,7 @@ class Runner:
 
         Returns when the picture is in its slot and the call is written. asyncio users `asyncio.wrap_future` it.
         """
-        request = self._prepared(phase, image, pid, more)
+        request = self._prepared(phase, image, pid, only(ARGUMENTS, "submit", more))
         kept = self._kept(request)
         if kept is not None:
             known: Future[CallResult] = Future()

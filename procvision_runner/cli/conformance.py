@@ -119,7 +119,8 @@ def conformance(
 
 def _check_it_starts(command: Sequence[str], patience_s: float) -> None:
     """Say once what each row would say. Raises CommandError for a host that says that it can't start."""
-    from procvision_runner.cli.errors import CommandError, split_hint
+    from procvision_runner.cli.errors import CommandError
+    from procvision_runner.hints import split_hint
     from procvision_sdk.testing.conformance import ProcessTarget, start_failure
 
     try:

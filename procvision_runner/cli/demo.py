@@ -80,7 +80,8 @@ def demo(folder: Path, seed: int, in_browser: bool) -> int:
 
 def make_scene(folder: Path, seed: int) -> Scene:
     """Make the pictures. Raises CommandError where they can't be written or no board comes of the seed."""
-    from procvision_runner.cli.errors import CommandError, split_hint, usage_error
+    from procvision_runner.cli.errors import CommandError, usage_error
+    from procvision_runner.hints import split_hint
     from procvision_runner.report.pictures import write_png
     from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, photograph, with_defects
 
@@ -118,10 +119,11 @@ def count_found(placed: Sequence[PlacedDefect], inspection: Inspection) -> int:
 def _inspect_both(scene: Scene) -> tuple[Inspection, Inspection]:
     """Inspect both products in one host. Raises CommandError where there is no host to be had."""
     from procvision_runner import LaunchError, RunnerError
-    from procvision_runner.cli.errors import CommandError, split_hint
+    from procvision_runner.cli.errors import CommandError
     from procvision_runner.cli.inspecting import inspect
     from procvision_runner.cli.output import all_with_pictures
     from procvision_runner.cli.stations import launched
+    from procvision_runner.hints import split_hint
 
     try:
         with launched(ALGORITHM) as station:

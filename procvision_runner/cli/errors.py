@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from procvision_runner.cli import exits
 from procvision_runner.report.text import printable
-
-_HINT = re.compile(r"(?:;\s*|\n\s*)hint:\s*")
 
 
 class CommandError(Exception):
@@ -23,12 +19,6 @@ class CommandError(Exception):
 def usage_error(message: str, hint: str = "") -> CommandError:
     """Give the error for a wrong command line."""
     return CommandError(message, hint, status=exits.USAGE)
-
-
-def split_hint(text: str) -> tuple[str, str]:
-    """Take a message apart into what it says and the hint that it ends with ("" where there is none)."""
-    message, *hint = _HINT.split(text, maxsplit=1)
-    return message.strip(), hint[0].strip() if hint else ""
 
 
 def show_error(message: str, hint: str = "") -> None:

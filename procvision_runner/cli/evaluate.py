@@ -89,13 +89,14 @@ def evaluate(
     """
     from procvision_runner import RunnerError
     from procvision_runner.cli import evaluation_output, output
-    from procvision_runner.cli.errors import CommandError, split_hint
+    from procvision_runner.cli.errors import CommandError
     from procvision_runner.cli.evaluating import Plan, evaluate_all
     from procvision_runner.cli.program import command_line
     from procvision_runner.cli.progress import bar
     from procvision_runner.datasets import DatasetError, open_dataset
     from procvision_runner.evaluation.bounds import check
     from procvision_runner.evaluation.observations import Rules
+    from procvision_runner.hints import split_hint
 
     output.check_extras(overlay=False, page=page is not None)
     bounds, sweep, earlier = _wanted(requires, sweep_text, baseline_file)
@@ -129,10 +130,11 @@ def _wanted(
     requires: tuple[str, ...], sweep_text: str | None, baseline_file: Path | None
 ) -> tuple[list[Bound], Sweep | None, dict[str, Figures]]:
     """Read bounds, sweep and baseline. Raises CommandError (exit status 64)."""
-    from procvision_runner.cli.errors import split_hint, usage_error
+    from procvision_runner.cli.errors import usage_error
     from procvision_runner.evaluation.baseline import read_baseline
     from procvision_runner.evaluation.bounds import NO_FAILURES, parse_bound
     from procvision_runner.evaluation.sweeps import parse_sweep
+    from procvision_runner.hints import split_hint
 
     try:
         bounds = [parse_bound(text) for text in requires]

@@ -14,8 +14,7 @@ from attrs import frozen
 
 from procvision_runner.cli.errors import usage_error
 from procvision_runner.cli.inspecting import Outcome, Request, inspect
-from procvision_runner.cli.params import parse_step_params
-from procvision_runner.cli.products import steps_of
+from procvision_runner.cli.products import params_of, steps_of
 from procvision_runner.cli.stations import Station, several
 from procvision_runner.evaluation.evaluated import Evaluation
 from procvision_runner.evaluation.observations import Observation, Rules
@@ -107,9 +106,9 @@ def _is_parameter(manifest: Manifest, step_index: int | None, key: str) -> bool:
 
 def _check_parameter_sweep(sweep: Sweep, manifest: Manifest, plan: Plan) -> None:
     """Refuse a wrong value before anything is inspected. Whether a rect lies in a picture, that picture tells."""
-    steps = [step.index for step in steps_of(manifest, plan.step_index)]
+    steps = steps_of(manifest, plan.step_index)
     for value in sweep.values:
-        parse_step_params(manifest, steps, (*plan.params, f"{sweep.key}={value}"), (sys.maxsize, sys.maxsize))
+        params_of(manifest, steps, (*plan.params, f"{sweep.key}={value}"), (sys.maxsize, sys.maxsize))
 
 
 def _check_threshold_sweep(sweep: Sweep, manifest: Manifest) -> None:

@@ -44,7 +44,8 @@ def init(
       procvision init weld-check
       procvision init weld-check --pids A-100,A-200 --ci gitlab --defaults
     """
-    from procvision_runner.cli.errors import CommandError, split_hint, usage_error
+    from procvision_runner.cli.errors import CommandError, usage_error
+    from procvision_runner.hints import split_hint
     from procvision_runner.scaffold.names import NameProblemError, Names
     from procvision_runner.scaffold.project import FolderTakenError, Project, write
 

@@ -14,12 +14,11 @@ import msgspec
 from attrs import frozen
 
 from procvision_runner import RunnerError
-from procvision_runner.cli.errors import split_hint
-from procvision_runner.cli.params import parse_step_params
-from procvision_runner.cli.picture_files import Frame, PictureFile, PictureFileError, load
-from procvision_runner.cli.products import pid_of, steps_of
+from procvision_runner.cli.products import params_of, pid_of, steps_of
 from procvision_runner.cli.program import program
 from procvision_runner.cli.stations import Station, launched
+from procvision_runner.hints import split_hint
+from procvision_runner.picture_files import Frame, PictureFile, PictureFileError, load
 from procvision_runner.report.inspection import Inspection, LogLine
 
 if TYPE_CHECKING:
@@ -161,7 +160,7 @@ class _Call:
         manifest = station.manifest
         self.steps = steps_of(manifest, request.step_index)
         self._pid = pid_of(manifest, request.pid)
-        self._params = parse_step_params(manifest, [step.index for step in self.steps], request.params, size)
+        self._params = params_of(manifest, self.steps, request.params, size)
         self._version = manifest.version
         self._times = {} if station.start_ms is None else {"start": station.start_ms}
         self._phase = ""

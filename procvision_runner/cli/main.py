@@ -13,7 +13,8 @@ from types import MappingProxyType
 import click
 
 from procvision_runner.cli import exits
-from procvision_runner.cli.errors import CommandError, show_error, split_hint
+from procvision_runner.cli.errors import CommandError, show_error
+from procvision_runner.hints import split_hint
 from procvision_runner.report.extras import MissingExtraError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(

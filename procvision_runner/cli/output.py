@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from procvision_runner.cli.errors import CommandError
-from procvision_runner.cli.picture_files import Frame
+from procvision_runner.picture_files import Frame
 from procvision_runner.report.extras import need
 from procvision_runner.report.inspection import Inspection
 

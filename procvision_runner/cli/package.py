@@ -67,7 +67,8 @@ def package(
     from procvision_runner.bundling.errors import BundleError
     from procvision_runner.bundling.gathering import Sources
     from procvision_runner.bundling.target import NoTargetError, Target
-    from procvision_runner.cli.errors import CommandError, split_hint, usage_error
+    from procvision_runner.cli.errors import CommandError, usage_error
+    from procvision_runner.hints import split_hint
     from procvision_runner.report.extras import need
     from procvision_sdk.errors import ErrorCode
 

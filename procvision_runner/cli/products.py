@@ -1,11 +1,13 @@
-"""What an algorithm's manifest leaves to choose: the product, and the steps of its inspection."""
+"""What an algorithm's manifest leaves to choose: the product, the steps of its inspection, and their parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from procvision_runner.cli.errors import usage_error
+from procvision_runner.hints import split_hint
+from procvision_runner.params import ParamTextError, parse_step_params
 from procvision_sdk.manifest.model import ANY_PID
 
 if TYPE_CHECKING:
@@ -38,3 +40,13 @@ def pid_of(manifest: Manifest, given: str | None) -> str:
     if len(declared) > 1:
         raise usage_error(f"{manifest.name} inspects several products", f"--pid with one of {', '.join(declared)}")
     return declared[0]
+
+
+def params_of(
+    manifest: Manifest, steps: Sequence[Step], pairs: Iterable[str], size: tuple[int, int]
+) -> dict[int, dict[str, Any]]:
+    """Give each step's user_params from the command line's. Raises CommandError (exit status 64)."""
+    try:
+        return parse_step_params(manifest, [step.index for step in steps], pairs, size)
+    except ParamTextError as error:
+        raise usage_error(*split_hint(str(error))) from error

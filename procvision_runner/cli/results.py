@@ -14,7 +14,7 @@ from attrs import frozen
 from procvision_runner.cli import exits, output
 from procvision_runner.cli.errors import CommandError
 from procvision_runner.cli.inspecting import Outcome
-from procvision_runner.cli.picture_files import Frame
+from procvision_runner.picture_files import Frame
 from procvision_runner.report import terminal
 from procvision_runner.report.inspection import VERDICTS, Inspection
 

@@ -36,6 +36,8 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 @click.option("--live/--no-live", default=None,
               help="With --camera, --follow or --watch: events, memory, CPU, counters and latencies on stderr."
               " The default on a terminal; elsewhere they are JSON lines.")  # fmt: skip
+@click.option("--spare", is_flag=True,
+              help="Keep a second host ready, which goes on at once where the first is lost.")  # fmt: skip
 @click.option("--one-product", is_flag=True, help="The pictures are one product's: one for each step, in their order.")
 @click.option("--reference", type=_FILE, help="A picture that `pre` learns from, such as a defect-free product.")
 @click.option("--pid", help="The product's id; where the algorithm knows only one, it is taken.")
@@ -59,6 +61,7 @@ def run(
     count: int | None,
     watch: bool,
     live: bool | None,
+    spare: bool,
     one_product: bool,
     reference: Path | None,
     pid: str | None,
@@ -103,6 +106,8 @@ def run(
         params=params,
     )
     if len(files) == 1 and not watch and not any(path.is_dir() for path in pictures):
+        if spare:
+            raise _wrong("--spare is for several pictures, --camera, --follow and --watch")
         return _one(request, files[0], as_json, overlay, page)
     inspected = {file.parent for file in files} | ({follow} if follow is not None else set())
     wanted = Wanted(
@@ -117,15 +122,15 @@ def run(
         live = on_terminal()
     shown = sys.stderr if live else None
     if watch:
-        running.watch(request, files, wanted, one_product=one_product, live=shown)
+        running.watch(request, files, wanted, one_product=one_product, live=shown, spare=spare)
     if files:
-        return running.run_files(request, files, wanted, one_product=one_product)
+        return running.run_files(request, files, wanted, one_product=one_product, spare=spare)
     if camera is not None:
         frames = running.from_camera(camera, producers, count)
-        return running.run_stream(request, frames, wanted, shown, waiting_for=f"frames of camera {camera}")
+        return running.run_stream(request, frames, wanted, shown, waiting_for=f"frames of camera {camera}", spare=spare)
     assert follow is not None
     arriving = running.from_folder(follow, count)
-    return running.run_stream(request, arriving, wanted, shown, waiting_for=f"pictures in {follow}")
+    return running.run_stream(request, arriving, wanted, shown, waiting_for=f"pictures in {follow}", spare=spare)
 
 
 def _one(request: Request, image: Path, as_json: bool, overlay: Path | None, page: Path | None) -> int:

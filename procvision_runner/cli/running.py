@@ -13,12 +13,13 @@ import attrs
 import click
 
 from procvision_runner import RunnerError
-from procvision_runner.cli.errors import CommandError, show_error, split_hint, usage_error
+from procvision_runner.cli.errors import CommandError, show_error, usage_error
 from procvision_runner.cli.inspecting import inspect
-from procvision_runner.cli.picture_files import Frame
 from procvision_runner.cli.results import Results, Wanted
 from procvision_runner.cli.stations import Station, kept_alive
 from procvision_runner.following import Arrivals
+from procvision_runner.hints import split_hint
+from procvision_runner.picture_files import Frame
 from procvision_runner.sourcecode import Look, code_roots, look_at
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ POLL_S = 0.2
 Image: TypeAlias = Path | Frame
 
 
-def run_files(request: Request, images: Sequence[Path], wanted: Wanted, *, one_product: bool) -> int:
+def run_files(
+    request: Request, images: Sequence[Path], wanted: Wanted, *, one_product: bool, spare: bool = False
+) -> int:
     """Inspect files, each a product, or all one product's, a picture a step; give the exit status."""
     from procvision_runner.cli.progress import bar, on_terminal
 
-    with _station(request.algorithm) as station:
+    with _station(request.algorithm, spare=spare) as station:
         results = Results(wanted, quiet=on_terminal())
         with _told_anyway(results, station), bar(len(images), "inspecting") as seen:
             for image, outcome in _inspected(station, request, images, one_product=one_product):
@@ -43,10 +46,16 @@ def run_files(request: Request, images: Sequence[Path], wanted: Wanted, *, one_p
 
 
 def run_stream(
-    request: Request, images: Iterable[Image], wanted: Wanted, live: TextIO | None = None, *, waiting_for: str
+    request: Request,
+    images: Iterable[Image],
+    wanted: Wanted,
+    live: TextIO | None = None,
+    *,
+    waiting_for: str,
+    spare: bool = False,
 ) -> int:
     """Inspect pictures as they come, until there are no more or Ctrl-C; what came is written either way."""
-    with _station(request.algorithm, live) as station:
+    with _station(request.algorithm, live, spare=spare) as station:
         results = Results(wanted, view=station.view)
         _say(f"waiting for {waiting_for}", station)
         with _told_anyway(results, station):
@@ -57,7 +66,13 @@ def run_stream(
 
 
 def watch(
-    request: Request, images: Sequence[Path], wanted: Wanted, *, one_product: bool, live: TextIO | None = None
+    request: Request,
+    images: Sequence[Path],
+    wanted: Wanted,
+    *,
+    one_product: bool,
+    live: TextIO | None = None,
+    spare: bool = False,
 ) -> NoReturn:
     """Inspect, and again whenever a picture or the algorithm's code has changed, until Ctrl-C."""
     code = code_roots(request.algorithm)
@@ -65,7 +80,7 @@ def watch(
     while True:
         before = look_at(code)
         try:
-            with kept_alive(request.algorithm, live) as station:
+            with kept_alive(request.algorithm, live, spare=spare) as station:
                 while look_at(code) == before:
                     look = look_at(watched)
                     results = Results(wanted, view=station.view)
@@ -142,10 +157,10 @@ def _inspected(
 
 
 @contextmanager
-def _station(algorithm: str, live: TextIO | None = None) -> Iterator[Station]:
+def _station(algorithm: str, live: TextIO | None = None, *, spare: bool) -> Iterator[Station]:
     """Launch a host; that it can't be is the command's error."""
     try:
-        with kept_alive(algorithm, live) as station:
+        with kept_alive(algorithm, live, spare=spare) as station:
             yield station
     except RunnerError as error:
         raise CommandError(*split_hint(str(error))) from error

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
 from procvision_runner import Pool, RestartPolicy, RetryPolicy, Runner, Supervisor, SupervisorOptions
 from procvision_sdk.manifest.model import Manifest
@@ -57,15 +57,15 @@ def launched(algorithm: str) -> Iterator[Station]:
 
 
 @contextmanager
-def kept_alive(algorithm: str, live: TextIO | None = None) -> Iterator[Station]:
-    """Launch a host that is replaced when it dies. Raises RunnerError.
+def kept_alive(algorithm: str, live: TextIO | None = None, *, spare: bool = False) -> Iterator[Station]:
+    """Launch a host that is replaced when it dies, at once if a ``spare`` stands by. Raises RunnerError.
 
     ``live`` is where an operator sees what happens to it.
     """
     from procvision_runner.report.live import watching
 
     logs: deque[Mapping[str, Any]] = deque(maxlen=KEPT_LOGS)
-    supervisor = Supervisor(algorithm, options=OPTIONS, on_log=logs.append)
+    supervisor = Supervisor(algorithm, options=evolve(OPTIONS, spare=spare), on_log=logs.append)
     with ExitStack() as stack:
         view = stack.enter_context(watching(supervisor, live)) if live is not None else None
         stack.enter_context(supervisor)

@@ -32,7 +32,8 @@ def train(algorithm: str, folder: Path, out: Path, params: tuple[str, ...], as_j
       procvision train surface-anomaly good/ --out cloth.model
       procvision train surface-anomaly good/ --out label.model --param layout=aligned --param pids=A-17
     """
-    from procvision_runner.cli.errors import CommandError, split_hint, usage_error
+    from procvision_runner.cli.errors import CommandError, usage_error
+    from procvision_runner.hints import split_hint
     from procvision_runner.training import parent
     from procvision_sdk.training import TrainingError
 

@@ -38,8 +38,9 @@ def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: 
       procvision validate weld-check-0.1.0-cp311-manylinux_2_28_x86_64.zip
       procvision validate pcb-compare --image board.png --json
     """
-    from procvision_runner.cli.errors import split_hint, usage_error
+    from procvision_runner.cli.errors import usage_error
     from procvision_runner.cli.findings_output import tell
+    from procvision_runner.hints import split_hint
     from procvision_runner.validation.subject import NoSubjectError, opened
 
     pictures = dict(_pictures(images))

@@ -7,7 +7,7 @@ with watching(station) as view, station:
 
 On a terminal the last lines are drawn anew twice a second: state, process id, calls in the host and waiting, memory and
 CPU of the process tree, counters, latency percentiles of each phase. Anywhere else every event is a line of JSON, and
-so is, every `interval_s`, a `snapshot` of each supervisor.
+so is, every `interval_s`, a `snapshot` of each supervisor. A spare host has its line, and its snapshot, below theirs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import attrs
 import click
@@ -27,15 +27,14 @@ import click
 from procvision_runner.report.text import printable
 from procvision_runner.supervision import events
 from procvision_runner.supervision.pool import Pool
-
-if TYPE_CHECKING:
-    from procvision_runner.supervision.supervisor import Supervisor
+from procvision_runner.supervision.spare import Spare
+from procvision_runner.supervision.supervisor import Supervisor
 
 DRAW_INTERVAL_S = 0.5
 """Slow enough to be read, fast enough to be called live."""
 SNAPSHOT_INTERVAL_S = 5.0
 """As often as a host's memory is measured by default."""
-_COLOURS = {"ready": "green", "broken": "red", "stopped": "yellow"}
+_COLOURS = {"ready": "green", "broken": "red", "given up": "red", "stopped": "yellow"}
 _QUIET = (events.Executing, events.Measured)
 """Events that a terminal shows in its counters only."""
 _VERDICTS = {"OK", "NG"}
@@ -44,8 +43,8 @@ _VERDICTS = {"OK", "NG"}
 class LiveView:
     """A listener that shows what it hears, and draws or writes the numbers from a thread of its own."""
 
-    def __init__(self, supervisors: Sequence[Supervisor], stream: TextIO, *, drawn: bool, interval_s: float) -> None:
-        self._supervisors = supervisors
+    def __init__(self, shown: Sequence[Supervisor | Spare], stream: TextIO, *, drawn: bool, interval_s: float) -> None:
+        self._shown = shown
         self._stream = stream
         self._drawn = drawn
         self._interval_s = interval_s
@@ -90,8 +89,8 @@ class LiveView:
                 self._erase()
                 self._draw()
             else:
-                for supervisor in self._supervisors:
-                    self._write(json.dumps(snapshot_record(supervisor)) + "\n")
+                for one in self._shown:
+                    self._write(json.dumps(snapshot_record(one)) + "\n")
                 self._flush()
 
     # --- drawing, under the lock ----------------------------------------------------------------------------
@@ -105,7 +104,7 @@ class LiveView:
     def _draw(self) -> None:
         if self._drawn:
             width = shutil.get_terminal_size().columns - 1
-            lines = ["", *(line for supervisor in self._supervisors for line in status_lines(supervisor, width))]
+            lines = ["", *(line for one in self._shown for line in status_lines(one, width))]
             self._write("".join(f"{line}\n" for line in lines))
             self._lines_drawn = len(lines)
         self._flush()
@@ -130,9 +129,11 @@ def watching(
     """
     stream = sys.stdout if stream is None else stream
     drawn = stream.isatty() if drawn is None else drawn
-    supervisors = station.supervisors if isinstance(station, Pool) else (station,)
+    shown: list[Supervisor | Spare] = [*station.supervisors] if isinstance(station, Pool) else [station]
+    if station.spare is not None:
+        shown.append(station.spare)
     interval_s = interval_s or (DRAW_INTERVAL_S if drawn else SNAPSHOT_INTERVAL_S)
-    view = LiveView(supervisors, stream, drawn=drawn, interval_s=interval_s)
+    view = LiveView(shown, stream, drawn=drawn, interval_s=interval_s)
     station.bus.add(view)
     view.start()
     try:
@@ -159,27 +160,30 @@ def _worded(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def status_lines(supervisor: Supervisor, width: int) -> list[str]:
-    """How a supervisor is doing, in lines of at most `width` characters."""
-    snapshot = supervisor.snapshot()
-    state = str(supervisor.state)
+def status_lines(one: Supervisor | Spare, width: int) -> list[str]:
+    """How a supervisor or a spare is doing, in lines of at most `width` characters."""
+    snapshot = one.snapshot()
+    state = str(one.state)
     told = []
-    if supervisor.process_id is not None:
-        told.append(f"process {supervisor.process_id}")
-    told.append(f"{supervisor.admission.in_host} in the host, {supervisor.admission.waiting} waiting")
+    if one.process_id is not None:
+        told.append(f"process {one.process_id}")
+    if isinstance(one, Supervisor):
+        told.append(f"{one.admission.in_host} in the host, {one.admission.waiting} waiting")
     usage = snapshot.usage
     if usage is not None:
         told.append(f"memory {usage.memory_bytes / 1e6:.1f} MB, {usage.processes} processes")
         told.append(f"CPU {snapshot.cpu_percent:.0f} %")
-    if supervisor.broken_because:
-        told.append(printable(supervisor.broken_because))
-    name = printable(supervisor.name)
+    if one.broken_because:
+        told.append(printable(one.broken_because))
+    name = printable(one.name)
     head = _cut(f"{name}  {state}  {'   '.join(told)}", width)
     if len(name) + 2 + len(state) <= width:
         coloured = click.style(state, fg=_COLOURS.get(state, "yellow"), bold=True)
         head = head[: len(name) + 2] + coloured + head[len(name) + 2 + len(state) :]
     counted = "   ".join(f"{key.replace('_', ' ')} {value}" for key, value in _ordered(snapshot.counters.items()))
-    lines = [head, _cut(f"  {counted or 'no calls yet'}", width)]
+    lines = [head]
+    if counted or isinstance(one, Supervisor):
+        lines.append(_cut(f"  {counted or 'no calls yet'}", width))
     for phase, latency in sorted(snapshot.latencies.items()):
         text = (
             f"  {phase:<8} p50 {latency.p50_ms:.1f} ms   p90 {latency.p90_ms:.1f} ms   p99 {latency.p99_ms:.1f} ms   "
@@ -198,19 +202,19 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
-def snapshot_record(supervisor: Supervisor) -> dict[str, Any]:
-    """How a supervisor is doing, ready for JSON."""
-    snapshot = supervisor.snapshot()
+def snapshot_record(one: Supervisor | Spare) -> dict[str, Any]:
+    """How a supervisor or a spare is doing, ready for JSON."""
+    snapshot = one.snapshot()
     usage = snapshot.usage
+    calls = {"in_host": one.admission.in_host, "waiting": one.admission.waiting} if isinstance(one, Supervisor) else {}
     return {
         "event": "snapshot",
         "timestamp_ms": time.time_ns() // 1_000_000,
-        "source": supervisor.name,
-        "state": str(supervisor.state),
-        "broken_because": supervisor.broken_because,
-        "process_id": supervisor.process_id,
-        "in_host": supervisor.admission.in_host,
-        "waiting": supervisor.admission.waiting,
+        "source": one.name,
+        "state": str(one.state),
+        "broken_because": one.broken_because,
+        "process_id": one.process_id,
+        **calls,
         "counters": dict(snapshot.counters),
         "latencies": {phase: attrs.asdict(latency) for phase, latency in snapshot.latencies.items()},
         "memory_bytes": usage.memory_bytes if usage is not None else None,

@@ -133,9 +133,25 @@ class HostEnded(HostEvent):
 
 @attrs.frozen(kw_only=True)
 class HostRestarted(HostEvent):
-    """Another host is ready in place of one that ended, `down_s` after it."""
+    """Another host is ready in place of one that ended, `down_s` after it; a spare before `host_ended` is told."""
 
     down_s: float
+
+
+@attrs.frozen(kw_only=True)
+class SpareTookOver(HostEvent):
+    """The spare host, ready already, has the calls from here on; it is the supervisor's `host` now."""
+
+    spare: int
+    process_id: int
+    version: str | None
+
+
+@attrs.frozen(kw_only=True)
+class SpareGivenUp(Event):
+    """No spare host is started until a host becomes ready again, or until a `reset()` or a swap."""
+
+    reason: str
 
 
 @attrs.frozen(kw_only=True)

@@ -61,6 +61,9 @@ class Host(Watcher):
     ) -> None:
         self.number = number
         self.command = command
+        self.watcher = watcher
+        """Who has it: whoever takes it over puts itself here."""
+        self.launched_at = time.monotonic()
         self.info: dict[str, Any] = {}
         self.ready = False
         self.closing = False
@@ -75,7 +78,6 @@ class Host(Watcher):
         """What it wrote when it was asked for its stacks."""
         self._stopping = threading.Lock()
         self._options = options
-        self._watcher = watcher
         environment = options.runner.environment
         if environment is None:
             environment = options.environment.environment(os.environ)
@@ -152,28 +154,28 @@ class Host(Watcher):
 
     def missed_pong(self, misses: int) -> None:
         """Passes it on."""
-        self._watcher.host_missed_pong(self, misses)
+        self.watcher.host_missed_pong(self, misses)
 
     def unresponsive(self, misses: int) -> bool:
         """Passes it on; the supervisor ends the host with more care than the client would."""
-        self._watcher.host_unresponsive(self, misses)
+        self.watcher.host_unresponsive(self, misses)
         return True
 
     def timed_out(self, pending: Pending) -> None:
         """Passes it on."""
-        self._watcher.host_timed_out(self, pending)
+        self.watcher.host_timed_out(self, pending)
 
     def unexpected(self, answer: Result | Error | Pong) -> None:
         """Passes it on."""
-        self._watcher.host_answered_unexpectedly(self, answer)
+        self.watcher.host_answered_unexpectedly(self, answer)
 
     def violated(self, kind: str, message: str) -> None:
         """Passes it on."""
-        self._watcher.host_violated(self, kind, message)
+        self.watcher.host_violated(self, kind, message)
 
     def died(self, end: HostEnd) -> None:
         """Passes it on."""
-        self._watcher.host_died(self, end)
+        self.watcher.host_died(self, end)
 
 
 def _after(records: list[Mapping[str, Any]], before: int, last: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:

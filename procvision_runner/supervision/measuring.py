@@ -1,4 +1,4 @@
-"""What the current host and all that it started take, looked at regularly and held against its limit."""
+"""What a host and all that it started take, looked at regularly and held against its limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from procvision_runner.supervision.events import Measured
 from procvision_runner.supervision.metrics import usage_of
 
 if TYPE_CHECKING:
-    from procvision_runner.supervision.admission import Admission
     from procvision_runner.supervision.hosts import Host
     from procvision_runner.supervision.journal import Journal
 
@@ -19,18 +18,18 @@ _log = logging.getLogger("procvision.runner")
 
 
 class Gauge:
-    """A duty of the keeper's. `put_down` ends a host."""
+    """A duty of the keeper's. `of` names the host that is to be measured, `put_down` ends one."""
 
     def __init__(
         self,
         journal: Journal,
-        admission: Admission,
+        of: Callable[[], Host | None],
         interval_s: float,
         memory_bytes: int | None,
         put_down: Callable[[Host, EndKind, str], None],
     ) -> None:
         self._journal = journal
-        self._admission = admission
+        self._of = of
         self._interval_s = interval_s
         self._memory_bytes = memory_bytes
         self._put_down = put_down
@@ -39,8 +38,8 @@ class Gauge:
 
     def look(self, now: float) -> float | None:
         """Measures if it is time to."""
-        host = self._admission.current
-        if host is None or not host.ready:
+        host = self._of()
+        if host is None:
             return None
         if host is not self._host:
             self._host = host

@@ -20,6 +20,7 @@ COUNTERS = {
     "calls_OUTCOME": "by outcome: OK, NG, ERROR, or a cause",
     "retries": "attempts that failed and were followed by another",
     "restarts": "hosts that took the place of one that was lost",
+    "takeovers": "restarts in which the spare host took the place",
     "hosts_CAUSE": "hosts that ended, by cause",
     "failed_launches": "hosts that never became ready",
     "broken": "how often it was given up",

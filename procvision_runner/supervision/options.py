@@ -37,6 +37,9 @@ class SupervisorOptions:
     """A session without a call for so long has ended, whether it said so or not: the default store forgets it too."""
     sessions_outlive_host: bool = False
     """True with a session store outside the host: then any host can go on with any session."""
+    spare: bool = False
+    """True keeps one host more, launched and set up, that takes the place of one that is lost at once. A pool's hosts
+    share it. It takes the memory of a host."""
     limits: ResourceLimits = attrs.field(factory=ResourceLimits)
     """What a host may use."""
     environment: EnvironmentPolicy = attrs.field(factory=EnvironmentPolicy)

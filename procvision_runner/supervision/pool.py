@@ -1,12 +1,13 @@
 """`Pool`: several hosts of one algorithm behind a `Runner`'s interface.
 
-Each host has a supervisor of its own, all share the slots. A call goes to the host that has least to do; a session
-stays with the host that began it, unless its state lies in a store that all of them share
-(`sessions_outlive_host`). A call that belongs to no session moves on when its host is lost.
+Each host has a supervisor of its own, all share the slots, and the spare host if there is one. A call goes to the host
+that has least to do; a session stays with the host that began it, unless its state lies in a store that all of them
+share (`sessions_outlive_host`). A call that belongs to no session moves on when its host is lost.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import time
@@ -17,15 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from procvision_runner.errors import RunnerStoppedError, SwapError
 from procvision_runner.launching import host_command
-from procvision_runner.requests import InspectingPhase, InspectionSession, new_session_id, prepare
+from procvision_runner.requests import ARGUMENTS, InspectingPhase, InspectionSession, new_session_id, prepare
 from procvision_runner.slots import Lease, SlotPool
 from procvision_runner.supervision.affinity import Sessions
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.events import EventBus, Listener
 from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.standing import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.swap import GoldenPicture, SwapReport
+from procvision_runner.supervision.together import together
+from procvision_sdk.keywords import only
 
 if TYPE_CHECKING:
     from procvision_runner.requests import Image
@@ -53,6 +57,10 @@ class Pool:
         self.bus = EventBus(tuple(listeners))
         self.name = algorithm or host_command(algorithm, command, self.options.runner)[0]
         self._slots = SlotPool(self.options.runner.max_slots * hosts)
+        self.spare: Spare | None = None
+        if self.options.spare:
+            words = host_command(algorithm, command, self.options.runner)
+            self.spare = Spare(f"{self.name}/spare", words, self.options, self.bus, on_log)
         self.supervisors = tuple(
             Supervisor(
                 algorithm,
@@ -62,6 +70,7 @@ class Pool:
                 name=f"{self.name}/{number}",
                 slots=self._slots,
                 bus=self.bus,
+                spare=self.spare,
             )
             for number in range(1, hosts + 1)
         )
@@ -83,27 +92,21 @@ class Pool:
                 failures.append(error)
 
         self._running = True
-        self._together(start)
+        together([functools.partial(start, supervisor) for supervisor in self.supervisors])
         if failures:
             self.stop()
             raise failures[0]
+        if self.spare is not None:
+            self.spare.start()
         return self
 
     def stop(self) -> None:
         """Stops all hosts side by side."""
         self._running = False
-        self._together(lambda supervisor: supervisor.stop())
+        spares = [self.spare.stop] if self.spare is not None else []
+        together([*(supervisor.stop for supervisor in self.supervisors), *spares])
         self._slots.close()
         self.bus.close()
-
-    def _together(self, act: Callable[[Supervisor], object]) -> None:
-        threads = [
-            threading.Thread(target=act, args=[supervisor], name="procvision-pool") for supervisor in self.supervisors
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
 
     def __enter__(self) -> Pool:
         return self.start()
@@ -125,8 +128,9 @@ class Pool:
         return next((told for supervisor in self.supervisors if (told := supervisor.info())), {})
 
     def snapshots(self) -> dict[str, Snapshot]:
-        """Counters, latencies, memory and CPU, by supervisor."""
-        return {supervisor.name: supervisor.snapshot() for supervisor in self.supervisors}
+        """Counters, latencies, memory and CPU, by the name of a supervisor, or of the spare."""
+        snapshots = {supervisor.name: supervisor.snapshot() for supervisor in self.supervisors}
+        return snapshots if self.spare is None else {**snapshots, self.spare.name: self.spare.snapshot()}
 
     def reset(self) -> None:
         """Starts the hosts of broken supervisors again. Raises LaunchError."""
@@ -145,17 +149,17 @@ class Pool:
 
     def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Prepares a step."""
-        return self._attempts("pre", image, pid, more).run()
+        return self._attempts("pre", image, pid, only(ARGUMENTS, "pre_execute", more)).run()
 
     def execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Inspects a picture and waits for the result; takes and raises what `Supervisor.execute` does."""
-        return self._attempts("execute", image, pid, more).run()
+        return self._attempts("execute", image, pid, only(ARGUMENTS, "execute", more)).run()
 
     def submit(
         self, phase: InspectingPhase, image: Image | None = None, *, pid: str, **more: Any
     ) -> Future[CallResult]:
         """The same without waiting for the answer."""
-        return self._attempts(phase, image, pid, more).start()
+        return self._attempts(phase, image, pid, only(ARGUMENTS, "submit", more)).start()
 
     def _attempts(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> Attempts:
         if not self._running:
@@ -219,16 +223,21 @@ class Pool:
         """
         reports: list[SwapReport] = []
         done: list[tuple[Supervisor, tuple[str, ...]]] = []
-        for supervisor in self.supervisors:
-            before = supervisor.command
-            try:
-                reports.append(supervisor.swap(algorithm, command=command, golden=golden))
-            except SwapError as error:
-                for other, words in done:
-                    try:
-                        other.swap(command=words)
-                    except SwapError as also:
-                        error.add_note(f"{other.name} could not go back: {also}")
-                raise
-            done.append((supervisor, before))
+        try:
+            for supervisor in self.supervisors:
+                before = supervisor.command
+                try:
+                    reports.append(supervisor.swap(algorithm, command=command, golden=golden))
+                except SwapError as error:
+                    for other, words in done:
+                        try:
+                            other.swap(command=words)
+                        except SwapError as also:
+                            error.add_note(f"{other.name} could not go back: {also}")
+                    raise
+                done.append((supervisor, before))
+        finally:
+            # Also where they went back: by then the old spare is older than the hosts.
+            if done and self.spare is not None:
+                self.spare.renew(self.supervisors[0].command)
         return reports

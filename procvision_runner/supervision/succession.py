@@ -3,7 +3,7 @@
 The strategy: the keeper's thread decides and does; hosts tell what they notice on their clients' threads, which must
 not block, so that becomes a task of the keeper's. Who swaps or resets does that on a thread of its own.
 Warning: no lock is held while a host is launched or ended, so what was decided on may have changed meanwhile;
-`switching` orders the two who may install one, a swap and a restart.
+`switching` orders those who may install one: a swap, a restart, and the spare's taking over.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from procvision_runner.causes import EndKind, HostEnd
-from procvision_runner.errors import LaunchError
 from procvision_runner.supervision import events
-from procvision_runner.supervision.crashreports import CrashReports, Incident
 from procvision_runner.supervision.errands import Errands
-from procvision_runner.supervision.hosts import Host
+from procvision_runner.supervision.launcher import Launcher
 from procvision_runner.supervision.measuring import Gauge
+from procvision_runner.supervision.notices import Notices
 from procvision_runner.supervision.overdue import OverdueCalls
 from procvision_runner.supervision.recovery import Recovery
 
 if TYPE_CHECKING:
     from procvision_runner.pending import Pending
     from procvision_runner.supervision.admission import Admission
+    from procvision_runner.supervision.hosts import Host
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
+    from procvision_runner.supervision.spare import Spare
     from procvision_runner.supervision.standing import Standing
-    from procvision_sdk.wire.messages import Error, Pong, Result
 
 
-class Succession:
+class Succession(Notices):
     """A supervisor's hosts. `command` is what the next is launched with."""
 
     def __init__(
@@ -44,25 +44,25 @@ class Succession:
         admission: Admission,
         standing: Standing,
         on_log: Callable[[Mapping[str, Any]], None] | None,
+        spare: Spare | None,
     ) -> None:
+        super().__init__(journal)
         self.command = command
         self.swapping = threading.Lock()
         """Held through a swap, or a reset: one at a time."""
+        self.switching = threading.Lock()
+        self._since = 0.0
+        """No spare is taken that was launched earlier."""
         self._options = options
-        self._journal = journal
         self._admission = admission
         self._standing = standing
-        self._on_log = on_log
-        self.switching = threading.Lock()
-        self._hosts_lock = threading.Lock()
-        self._hosts: list[Host] = []
-        self._numbers = 0
-        self._reports = (
-            CrashReports(options.crash_folder, options.max_crash_reports) if options.crash_folder is not None else None
-        )
-        self.recovery = Recovery(self, options.restart, journal, admission, standing)
+        self._spare = spare
+        self._launcher = Launcher(options, journal, standing.stop_asked, on_log)
+        self.recovery = Recovery(self, options.restart, journal, admission, standing, spare)
         self._overdue = OverdueCalls(admission, options.cancel_grace_s, self._put_down)
-        gauge = Gauge(journal, admission, options.measure_interval_s, options.limits.memory_bytes, self._put_down)
+        gauge = Gauge(
+            journal, lambda: admission.current, options.measure_interval_s, options.limits.memory_bytes, self._put_down
+        )
         self.keeper = Errands(
             f"procvision-keeper {journal.name}", (self._overdue.look, gauge.look), self.recovery.keeper_failed
         )
@@ -71,38 +71,22 @@ class Succession:
 
     def launch(self, command: tuple[str, ...]) -> Host:
         """A host that is ready, and gets no calls yet. Raises LaunchError."""
-        with self._hosts_lock:
-            if self._standing.stopping:
-                raise LaunchError("the supervisor was stopped")
-            self._numbers += 1
-            try:
-                host = Host(self._numbers, command, self._options, self, self._on_log)
-            except OSError as error:
-                raise LaunchError(f"no host can be started: {error}; hint: see the limits of this process") from error
-            self._hosts.append(host)
-        self._journal.emit(events.HostStarting, host=host.number, command=command, process_id=host.process.process_id)
-        began = time.monotonic()
-        try:
-            host.get_ready()
-        except BaseException as error:
-            self._launch_failed(host, error)
-            raise
+        return self._launcher.launch(command, self)
+
+    def launch_next(self) -> Host:
+        """The same, of the running version."""
+        return self.launch(self.command)
+
+    def take_spare(self) -> Host | None:
+        """The spare host, if it is ready and of the running version. Under `switching`."""
+        taken = self._spare.take(self.command, self._since, self._launcher, self) if self._spare is not None else None
+        if taken is None:
+            return None
+        host, spare = taken
         self._journal.emit(
-            events.HostReady,
-            host=host.number,
-            process_id=host.process_id,
-            start_s=round(time.monotonic() - began, 3),
-            version=host.version,
+            events.SpareTookOver, host=host.number, spare=spare, process_id=host.process_id, version=host.version
         )
         return host
-
-    def _launch_failed(self, host: Host, error: BaseException) -> None:
-        host.stop(politely=False)
-        self._forget(host)
-        self._journal.emit(events.LaunchFailed, host=host.number, reason=str(error))
-        self._journal.count("failed_launches")
-        if isinstance(error, LaunchError) and not self._standing.stopping:
-            self._report(host, host.client.end or HostEnd(EndKind.EXITED, str(error)), "never became ready")
 
     def install(self, host: Host) -> Host | None:
         """Calls go to this host from now on; returns the one before."""
@@ -120,6 +104,7 @@ class Succession:
         """New sessions go to `host`; the host before, which is returned, keeps those it has."""
         with self.switching:
             self.command = command
+            self.renewed(host)
             before = self._admission.current
             if before is not None:
                 with self._admission.lock:
@@ -127,13 +112,15 @@ class Succession:
             self.install(host)
             return before
 
+    def renewed(self, host: Host) -> None:
+        """What was launched before this host may be of an earlier version, even by the same command: it isn't used."""
+        self._since = host.launched_at
+
     # --- a host's end ---------------------------------------------------------------------------------------
 
     def discard(self, host: Host) -> None:
         """Stops a host that got no calls."""
-        host.stop()
-        # Not before: a stop of the supervisor's waits for all that it knows of.
-        self._forget(host)
+        self._launcher.discard(host)
 
     def drain(self, host: Host) -> int:
         """Waits for the last session of a host that was swapped out, then stops it; how many had to be cut off."""
@@ -155,26 +142,10 @@ class Succession:
         self.keeper.do(functools.partial(self._replace, host, reason, leaving=leaving))
 
     def stop_all(self) -> None:
-        """Each in its own time, all in the time of one."""
-        with self._hosts_lock:
-            hosts = list(self._hosts)
-        threads = [threading.Thread(target=host.stop, name="procvision-stop") for host in hosts]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def _forget(self, host: Host) -> None:
-        with self._hosts_lock:
-            if host in self._hosts:
-                self._hosts.remove(host)
+        """Ends them, all in the time of one."""
+        self._launcher.stop_all()
 
     # --- what hosts tell ------------------------------------------------------------------------------------
-
-    def host_missed_pong(self, host: Host, misses: int) -> None:
-        """Counts it."""
-        self._journal.count("missed_pongs")
-        self._journal.emit(events.PongMissed, host=host.number, misses=misses)
 
     def host_unresponsive(self, host: Host, misses: int) -> None:
         """Has the keeper end it."""
@@ -185,16 +156,6 @@ class Succession:
         """Gives the call its grace, in which the host gets no other."""
         self._overdue.add(host, pending)
         self.keeper.look()
-
-    def host_answered_unexpectedly(self, host: Host, answer: Result | Error | Pong) -> None:
-        """Counts it."""
-        self._journal.count("unexpected_answers")
-        self._journal.emit(events.UnexpectedAnswer, host=host.number, request_id=answer.request_id, type=answer.TYPE)
-
-    def host_violated(self, host: Host, kind: str, message: str) -> None:
-        """Counts it."""
-        self._journal.count("violations")
-        self._journal.emit(events.ProtocolViolated, host=host.number, kind=kind, message=message[:1000])
 
     def host_died(self, host: Host, end: HostEnd) -> None:
         """Lets no more calls in; the rest is the keeper's."""
@@ -212,10 +173,12 @@ class Succession:
             host.closing = True
         if host.client.end is not None or host.stopped or self._standing.stopping:
             return
+        self.recovery.cover(host)
         self._journal.emit(events.HostPutDown, host=host.number, cause=str(kind), reason=text)
         host.put_down(kind, text)
 
     def _replace(self, host: Host, reason: str, *, leaving: bool) -> None:
+        self.recovery.cover(host)
         timeout_s = self._options.runner.shutdown_timeout_s
         # One that leaves tells by its own end why; in another the other calls, which have done nothing wrong, get
         # their time.
@@ -227,34 +190,22 @@ class Succession:
 
     def _bury(self, host: Host, end: HostEnd) -> None:
         """A host is gone: takes care of what it leaves, and of another in its place."""
-        if host not in self._hosts or not host.ready:
+        if host not in self._launcher or not host.ready:
             return  # buried already, or never installed: whoever launched it sees to that
         ended_at = time.monotonic()
+        self.recovery.cover(host)
         was_current = self._admission.current is host
         self._overdue.forget(host)
         self.recovery.last_logs = tuple(host.client.log.records)
         if was_current:
             self._standing.host_lost()
-        host.stop(politely=False)
+        self._launcher.bury(host, end)
+        # Not before it is buried: where its sessions outlive it, the next host goes on with them.
         lost = self._admission.lose(host, f"the host that knew it {end.text}")
-        self._forget(host)
-        self._journal.count(f"hosts_{end.kind}")
-        self._journal.emit(
-            events.HostEnded, host=host.number, cause=str(end.kind), reason=end.text, exit_status=end.exit_status
-        )
         if lost:
             self._journal.count("sessions_lost", lost)
             self._journal.emit(events.SessionsLost, host=host.number, count=lost)
-        if end.kind is not EndKind.STOPPED and not self._standing.stopping:
-            self._report(host, end, "ended")
+        if end.kind is not EndKind.STOPPED:
+            self._launcher.report(host, end, "ended")
         if was_current and not self._standing.stopping:
             self.recovery.restart(ended_at)
-
-    def _report(self, host: Host, end: HostEnd, what: str) -> None:
-        if self._reports is None:
-            return
-        incident = Incident(source=self._journal.name, what=what, end=end, host=host, options=self._options)
-        folder = self._reports.write(incident)
-        if folder is not None:
-            self._journal.count("crash_reports")
-            self._journal.emit(events.CrashReported, host=host.number, folder=str(folder))

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from procvision_runner.errors import LaunchError, RunnerStoppedError
 from procvision_runner.launching import host_command
-from procvision_runner.requests import InspectingPhase, InspectionSession, Request, new_session_id, prepare, session_ref
+from procvision_runner.requests import (
+    ARGUMENTS,
+    InspectingPhase,
+    InspectionSession,
+    Request,
+    new_session_id,
+    prepare,
+    session_ref,
+)
 from procvision_runner.slots import Lease, SlotPool
 from procvision_runner.supervision import events
 from procvision_runner.supervision.admission import Admission
@@ -27,8 +35,11 @@ from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.journal import Journal
 from procvision_runner.supervision.metrics import Snapshot
 from procvision_runner.supervision.options import SupervisorOptions
+from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.standing import Standing, SupervisorState
 from procvision_runner.supervision.succession import Succession
+from procvision_runner.supervision.together import together
+from procvision_sdk.keywords import only
 from procvision_sdk.wire.messages import Call
 
 if TYPE_CHECKING:
@@ -42,7 +53,8 @@ class Supervisor:
     """Keeps a host of one algorithm alive and makes calls in it. A context manager; any thread may call.
 
     `algorithm` is the name of an installed one, NAME or NAME==VERSION; `command` launches any other host instead.
-    `listeners` are told every event, `on_log` every log record of the hosts. `slots` and `bus` are shared by a pool.
+    `listeners` are told every event, `on_log` every log record of the hosts. A pool has its supervisors share `slots`,
+    `bus` and `spare`.
     """
 
     def __init__(
@@ -56,6 +68,7 @@ class Supervisor:
         name: str | None = None,
         slots: SlotPool | None = None,
         bus: events.EventBus | None = None,
+        spare: Spare | None = None,
     ) -> None:
         self.options = options = options if options is not None else SupervisorOptions()
         words = host_command(algorithm, command, options.runner)
@@ -64,7 +77,11 @@ class Supervisor:
         self.journal = Journal(self.name, self.bus)
         self.admission = Admission(options)
         self._standing = Standing()
-        self.succession = Succession(words, options, self.journal, self.admission, self._standing, on_log)
+        self._owns_spare = spare is None and options.spare
+        if self._owns_spare:
+            spare = Spare(f"{self.name}/spare", words, options, self.bus, on_log)
+        self.spare = spare
+        self.succession = Succession(words, options, self.journal, self.admission, self._standing, on_log, spare)
         self._owns_bus = bus is None
         self._shared_slots = slots
         self._slots: SlotPool | None = None
@@ -86,6 +103,8 @@ class Supervisor:
         if self.stopping:
             self.stop()
             raise LaunchError("the supervisor was stopped while it started")
+        if self.spare is not None and self._owns_spare:
+            self.spare.start()
         return self
 
     def stop(self) -> int | None:
@@ -107,7 +126,8 @@ class Supervisor:
             current = self.admission.current
             self.admission.close(_stopped_error)
             try:
-                self.succession.stop_all()
+                spares = [self.spare.stop] if self.spare is not None and self._owns_spare else []
+                together([self.succession.stop_all, *spares])
             finally:
                 self.succession.keeper.stop()
                 if self._shared_slots is None:
@@ -197,7 +217,7 @@ class Supervisor:
 
     def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Prepares a step; takes what `execute` takes."""
-        return self._attempts("pre", image, pid, more).run()
+        return self._attempts("pre", image, pid, only(ARGUMENTS, "pre_execute", more)).run()
 
     def execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
         """Inspects a picture and waits for the result; takes what `Runner.execute` takes.
@@ -205,7 +225,7 @@ class Supervisor:
         A call that failed for a reason that is retryable is made again; one that ends without a result raises a
         CallError that says why, with its `facts`. A verdict, whatever it is, is never asked for twice.
         """
-        return self._attempts("execute", image, pid, more).run()
+        return self._attempts("execute", image, pid, only(ARGUMENTS, "execute", more)).run()
 
     def submit(
         self, phase: InspectingPhase, image: Image | None = None, *, pid: str, **more: Any
@@ -215,7 +235,7 @@ class Supervisor:
         Returns when the picture is in its slot, whether or not a host has room or lives at the moment; so it waits
         for no host, only for a slot while all are leased. asyncio users `asyncio.wrap_future` it.
         """
-        return self._attempts(phase, image, pid, more).start()
+        return self._attempts(phase, image, pid, only(ARGUMENTS, "submit", more)).start()
 
     def reset_session(self, session: InspectionSession | str) -> None:
         """Has the algorithm forget a session. Raises CallError."""
@@ -255,7 +275,10 @@ class Supervisor:
         """
         from procvision_runner.supervision.swap import swap
 
-        return swap(self, algorithm, command=command, golden=golden)
+        report = swap(self, algorithm, command=command, golden=golden)
+        if self.spare is not None and self._owns_spare:
+            self.spare.renew(self.command)
+        return report
 
     def reset(self) -> None:
         """Starts a host again after the supervisor was given up; does nothing if it wasn't. Raises LaunchError."""

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from procvision_runner.cli.errors import CommandError
-from procvision_runner.cli.params import read_params
+from procvision_runner.params import ParamTextError, read_params
 from procvision_runner.training.pictures import pictures_of
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.manifest.parameters import ParameterSchema
@@ -33,10 +32,8 @@ def trained(order: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> di
     try:
         given = read_params(trainer.parameters, order["params"], f"{order['name']} has no such parameter", None)
         params = ParameterSchema(1, trainer.parameters).completed(given, None)
-    except CommandError as error:
-        return {"kind": "wrong", "message": error.message, "hint": error.hint}
-    except CallRefusedError as error:
-        return {"kind": "wrong", "message": str(error), "hint": ""}
+    except (ParamTextError, CallRefusedError) as error:
+        return {"kind": "wrong", "message": str(error)}
     out = Path(order["out"])
     pictures = pictures_of(Path(order["folder"]))
 

@@ -41,7 +41,7 @@ def train(
         if last is None:
             raise TrainingError(f"the process that trains {name} {described(process.returncode)} before it was done")
         if last["kind"] == "wrong":
-            raise WrongParameterError(f"{last['message']}; hint: {last['hint']}" if last["hint"] else last["message"])
+            raise WrongParameterError(last["message"])
         if last["kind"] == "failed":
             raise TrainingError(last["message"])
         try:

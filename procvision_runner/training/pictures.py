@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from procvision_runner.cli.picture_files import PictureFileError, load
 from procvision_runner.datasets.samples import PICTURE_SUFFIXES
+from procvision_runner.picture_files import PictureFileError, load
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.images.meta import ImageMeta
 from procvision_sdk.training import TrainingError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from procvision_runner import LaunchError, Runner, RunnerOptions
-from procvision_runner.cli.errors import split_hint
+from procvision_runner.hints import split_hint
 from procvision_runner.validation.hosts import HostSilentError, ask
 from procvision_sdk.manifest.model import ANY_PID, Manifest
 from procvision_sdk.testing import Finding, examine

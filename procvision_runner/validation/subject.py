@@ -19,8 +19,8 @@ from typing import Any
 
 from attrs import frozen
 
-from procvision_runner.cli.errors import split_hint
 from procvision_runner.declared import declared_algorithms
+from procvision_runner.hints import split_hint
 from procvision_runner.report.extras import need
 from procvision_runner.scratch import scratch_folder
 from procvision_sdk.errors import ProcVisionError

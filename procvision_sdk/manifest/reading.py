@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any, get_args
 
 import msgspec
 
 from procvision_sdk.errors import ManifestError
 from procvision_sdk.manifest.model import MANIFEST_FILE, Manifest
-from procvision_sdk.manifest.parameters import own_problems
+from procvision_sdk.manifest.parameters import AnyParameter, own_problems
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is a page of text; a larger file is something else."""
+
+
+_TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyParameter))
+_MEANT: Mapping[str, str] = MappingProxyType(
+    {
+        "number": "float",
+        "double": "float",
+        "real": "float",
+        "str": "string",
+        "text": "string",
+        "choice": "enum",
+        "select": "enum",
+        "roi": "rect",
+        "bbox": "rect",
+    }
+)
+"""What others call a type, where the name isn't near ours."""
+
+
+class _AnyParam(msgspec.Struct):
+    type: Any = None
+    key: Any = "?"
+
+
+class _AnyStep(msgspec.Struct):
+    params: list[_AnyParam] = []
+
+
+class _AnySteps(msgspec.Struct):
+    """As much of a manifest as it takes to find its parameters."""
+
+    steps: list[_AnyStep]
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -34,11 +70,37 @@ def parse_manifest(data: bytes, where: str = MANIFEST_FILE) -> Manifest:
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{where}: {error}") from None
+        raise ManifestError(f"{where}: {_wrong_types(data) or error}") from None
     problems = _problems(manifest)
     if problems:
         raise ManifestError(f"{where}: " + "; ".join(problems))
     return manifest
+
+
+def _wrong_types(data: bytes) -> str:
+    """Every parameter of a type that there is not; "" where that is not what is wrong."""
+    try:
+        steps = msgspec.json.decode(data, type=_AnySteps).steps
+    except (ValueError, RecursionError):
+        return ""
+    wrong = [
+        (f"step {number}, parameter {param.key!r:.80}", param.type)
+        for number, step in enumerate(steps, 1)
+        for param in step.params
+        if param.type not in _TYPES
+    ]
+    if not wrong:
+        return ""
+    problems = [f"{where}: its type is {'missing' if given is None else f'{given!r:.60}'}" for where, given in wrong]
+    meant = {given: close for _, given in wrong if isinstance(given, str) and (close := _meant(given))}
+    asked = [f"did you mean {close} for {given!r:.60}?" for given, close in meant.items()]
+    return "; ".join(problems) + "; hint: " + " ".join([*asked, f"allowed are {', '.join(_TYPES)}"])
+
+
+def _meant(given: str) -> str | None:
+    word = given.lower()
+    # "integer" is as near to "int" as the default allows; "number" is to "enum", too, and so stands in the table.
+    return _MEANT.get(word) or next(iter(difflib.get_close_matches(word, _TYPES, n=1)), None)
 
 
 def _problems(manifest: Manifest) -> list[str]:

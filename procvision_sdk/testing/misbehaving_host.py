@@ -40,6 +40,7 @@ class Peer:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.calls = 0
+        self.call_began = 0.0
         self.lock = threading.Lock()
 
     def send(self, message: dict[str, Any]) -> None:
@@ -148,6 +149,7 @@ class Peer:
                 hang()
         elif kind == "call":
             self.calls += 1
+            self.call_began = time.monotonic()
             self.answer(message)
 
     def answer(self, call: dict[str, Any]) -> None:
@@ -177,7 +179,12 @@ class Peer:
     def result(self, call: dict[str, Any], request_id: str | None = None) -> dict[str, Any]:
         """Give the right answer to a call."""
         params = call.get("user_params") or {}
-        debug = {"echo": call.get("user_params"), "process_id": os.getpid(), "next_waits": next_waits()}
+        debug = {
+            "echo": call.get("user_params"),
+            "process_id": os.getpid(),
+            "next_waits": next_waits(),
+            "latency_ms": int((time.monotonic() - self.call_began) * 1e6) / 1e3,
+        }
         if params.get("tell") == "limits":
             debug["told"] = {
                 name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[0]

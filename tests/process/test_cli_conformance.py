@@ -37,6 +37,70 @@ class Algorithm(BaseAlgorithm):
 """
 
 
+LYING_HOST = """
+import json, os, sys, threading, time
+
+lies = set(sys.argv[1:])
+states = {"now": "starting", "call": None}
+lock = threading.Lock()
+calls, wakes = [], threading.Semaphore(0)
+
+def receive():
+    length = sys.stdin.buffer.read(4)
+    return json.loads(sys.stdin.buffer.read(int.from_bytes(length, "big"))) if length else worker.join()
+
+def send(**message):
+    payload = json.dumps(message).encode()
+    sys.stdout.buffer.write(len(payload).to_bytes(4, "big") + payload)
+    sys.stdout.buffer.flush()
+
+def work():
+    time.sleep(0.3)  # the algorithm is loaded
+    with lock:
+        states["now"] = "ready"
+    while True:
+        wakes.acquire()
+        call = calls.pop(0)
+        if call["type"] == "shutdown":
+            with lock:
+                send(type="shutdown", status="OK")
+                os._exit(0)
+        with lock:
+            states["call"] = call["request_id"]
+        time.sleep(0.2)
+        data = {} if "latency" in lies else {"debug": {"latency_ms": 200.0}}
+        if call["phase"] == "execute":
+            data["result_status"] = "OK"
+        with lock:
+            states["call"] = None
+            send(type="result", request_id=call["request_id"], phase=call["phase"], status="OK", data=data)
+
+def status():
+    if states["now"] == "ready" and (calls or states["call"]):
+        return {"state": "executing", "executing": {"request_id": states["call"] or calls[0]["request_id"],
+                                                    "elapsed_ms": 0}}
+    return {"state": states["now"]}
+
+worker = threading.Thread(target=work, daemon=True)
+send(type="hello", sdk_version="1.0", capabilities=["info", "pending"])
+worker.start()
+while True:
+    message = receive()
+    with lock:
+        if message["type"] in ("call", "shutdown"):
+            calls.append(message)
+            wakes.release()
+        if message["type"] == "shutdown":
+            states["now"] = "draining"
+        elif message["type"] == "ping":
+            pong = status()
+            if pong["state"] in lies:
+                pong = {"state": "ready"}
+            send(type="pong", request_id=message["request_id"], **pong)
+"""
+"""Takes its time to load and for each call, reads meanwhile, and is truthful in all but what its arguments name."""
+
+
 def conformance(*arguments, timeout=60, **more):
     return subprocess.run(
         [*CONFORMANCE, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -140,6 +204,19 @@ def test_a_result_without_a_verdict_fails_the_row_that_provoked_it():
     row = rows_of(done)["slot-rgb"]
     assert row["level"] == "failed"
     assert row["reason"].startswith("a runner can't take this result (bad_result): ")
+
+
+@pytest.mark.parametrize("lie", ["nothing", "starting", "executing", "draining", "latency"])
+def test_a_host_that_lies_about_one_thing_fails_the_row_about_it_alone(lie):
+    """A pong that says ready whatever the host does, and an answer without its time."""
+    about = {state: f"ping-tells-{state}" for state in ("starting", "executing", "draining", "ready")}
+    about["latency"] = "latency-told"
+    done = conformance(*(word for row in about.values() for word in ("--row", row)), "--jobs", 4, "--json", "--",
+                       sys.executable, "-c", LYING_HOST, lie)  # fmt: skip
+    rows = rows_of(done)
+    assert {name for name, row in rows.items() if row["level"] != "ok"} == ({about[lie]} if lie in about else set())
+    if lie in about:
+        assert ("'state': 'ready'" in rows[about[lie]]["reason"]) is (lie != "latency")
 
 
 def test_a_host_that_is_deaf_to_signals_is_found_out():

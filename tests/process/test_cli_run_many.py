@@ -138,6 +138,7 @@ def test_a_bar_is_shown_on_a_terminal(pictures, two_sides):
         (["a good.png", "--count", "3"], "--count is for"),
         (["--camera", "any", "--watch"], "--watch is for"),
         (["a good.png", "--live"], "--live is for"),
+        (["a good.png", "--spare"], "--spare is for"),
         (["--follow", "absent"], "absent"),
         (["a good.png", "--one-product", "--step", "1"], "--one-product is all"),
         (["a good.png", "b bright.png", "--overlay", "."], "would be overwritten"),
@@ -243,6 +244,19 @@ def test_a_folder_is_followed_until_the_count_is_full(two_sides, pictures, tmp_p
         assert (first["title"], first["verdict"]) == ("quick.png", "OK")
         assert (second["title"], second["verdict"]) == ("slow.png", "NG")
         assert run.wait(60) == 1
+
+
+def test_a_spare_goes_on_after_a_picture_that_kills_the_host(two_sides, tmp_path):
+    """Which is an ERROR all the same."""
+    command = ["run", "two-sides", "--follow", ".", "--count", 2, "--json", "--live", "--spare"]
+    with going_on(*command, env=two_sides, folder=tmp_path) as run:
+        said(run.stderr, '"source": "two-sides/spare", "state": "ready"')
+        grey(tmp_path / "black.png", 0)
+        assert json.loads(said(run.stdout, "{"))["verdict"] == "ERROR"
+        said(run.stderr, '"event": "spare_took_over"')
+        grey(tmp_path / "good.png", 50)
+        assert json.loads(said(run.stdout, "{"))["verdict"] == "OK"
+        assert run.wait(60) == 2
 
 
 def test_ctrl_c_ends_following_with_its_page_and_nothing_left(two_sides, tmp_path):

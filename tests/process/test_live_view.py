@@ -7,14 +7,21 @@ import json
 import re
 from pathlib import Path
 
+import attrs
 from supervising import QUICK, marked, nothing_left, peer, wait_until
 
 from procvision_runner import Supervisor
 from procvision_runner.report.live import watching
 
 
-def station(mark: str, *arguments: str) -> Supervisor:
-    return Supervisor(command=peer(*arguments), options=marked(QUICK, mark), name="line 3")
+def station(mark: str, *arguments: str, spare: bool = False) -> Supervisor:
+    options = attrs.evolve(marked(QUICK, mark), spare=spare)
+    return Supervisor(command=peer(*arguments), options=options, name="line 3")
+
+
+def plain(stream: io.StringIO) -> str:
+    """What was written, without its colours."""
+    return re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
 
 
 def on_screen(written: str) -> list[str]:
@@ -76,3 +83,28 @@ def test_pipe_gets_every_event_and_snapshots_as_lines_of_json() -> None:
     assert (last["event"], last["state"], last["counters"]["calls_OK"]) == ("snapshot", "stopped", 1)
     assert set(last["latencies"]["execute"]) == {"calls", "p50_ms", "p90_ms", "p99_ms", "max_ms"}
     assert any(record.get("memory_bytes") for record in records)
+
+
+def test_spare_host_has_a_line_of_its_own_and_its_events_a_source() -> None:
+    stream = io.StringIO()
+    with nothing_left() as mark:
+        supervisor = station(mark, spare=True)
+        with watching(supervisor, stream, drawn=True, interval_s=0.05), supervisor:
+            spare = supervisor.spare
+            assert spare is not None
+            assert wait_until(lambda: f"line 3/spare  ready  process {spare.process_id}" in plain(stream))
+    last = on_screen(stream.getvalue())
+    assert [line.startswith("line 3/spare  stopped") for line in last].count(True) == 1
+    assert any("line 3/spare  host ready  host 1" in line for line in last)
+
+
+def test_snapshot_of_a_spare_is_a_line_of_json() -> None:
+    stream = io.StringIO()
+    with nothing_left() as mark:
+        supervisor = station(mark, spare=True)
+        with watching(supervisor, stream, interval_s=0.05), supervisor:
+            assert wait_until(lambda: '"source": "line 3/spare", "state": "ready"' in stream.getvalue())
+    records = [json.loads(line) for line in stream.getvalue().splitlines()]
+    told = [record for record in records if record["event"] == "snapshot" and record["source"] == "line 3/spare"]
+    assert "in_host" not in told[-1]
+    assert told[-1]["counters"] == {"hosts_stopped": 1}

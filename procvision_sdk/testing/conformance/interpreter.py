@@ -7,13 +7,14 @@ over with the others: what a row says about frames and exit statuses stands with
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from procvision_sdk.testing.conformance.answers import fault_of_result
 from procvision_sdk.testing.conformance.patterns import mismatch
-from procvision_sdk.testing.conformance.rows import Row
+from procvision_sdk.testing.conformance.rows import STEPS, Row
 from procvision_sdk.testing.conformance.segments import Segments
 from procvision_sdk.testing.conformance.targets import Inspectable, Target
 from procvision_sdk.wire.frames import frame
@@ -120,8 +121,8 @@ class _Player:
             self._target.events.clear()
 
     def play(self, step: dict[str, Any]) -> None:
-        verb = next(key for key in step if key not in ("only", "chunk_bytes", "times"))
-        getattr(self, f"_{verb}")(step[verb], **{key: step[key] for key in ("chunk_bytes", "times") if key in step})
+        verb = next(key for key in step if key in STEPS)
+        getattr(self, f"_{verb}")(step[verb], **{key: step[key] for key in STEPS[verb] if key in step})
 
     def _inspectable(self) -> Inspectable:
         if not isinstance(self._target, Inspectable):
@@ -181,19 +182,20 @@ class _Player:
             if problem:
                 raise ConformanceError(f"{problem}\n  the whole frame: {str(found)[:1000]}")
 
-    def _expect_all(self, patterns: list[dict[str, Any]]) -> None:
+    def _expect_all(self, patterns: list[dict[str, Any]], beside: Sequence[dict[str, Any]] = ()) -> None:
         missing = list(patterns)
         while missing:
             found = self._next()
             if found is None:
                 raise ConformanceError(f"{self._silence()}, still expected (in any order) {missing}")
-            fitting = next((pattern for pattern in missing if mismatch(pattern, found) is None), None)
+            fitting = next((pattern for pattern in (*missing, *beside) if mismatch(pattern, found) is None), None)
             if fitting is None:
-                raise ConformanceError(f"{str(found)[:1000]} is none of (in any order) {missing}")
+                raise ConformanceError(f"{str(found)[:1000]} is none of (in any order) {[*missing, *beside]}")
             problem = self._mismatch(fitting, found)
             if problem:
                 raise ConformanceError(f"{problem}\n  the whole frame: {str(found)[:1000]}")
-            missing.remove(fitting)
+            if fitting in missing:
+                missing.remove(fitting)
 
     def _expect_nothing_for_ms(self, duration_ms: int) -> None:
         found = self._target.frame(duration_ms / 1000)

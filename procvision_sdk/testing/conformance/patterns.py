@@ -56,7 +56,7 @@ def _special(name: str, argument: Any, value: Any, where: str) -> str | None:
         return f"{where} is missing"
     fits: dict[str, Callable[[], bool]] = {
         "$any": lambda: True,
-        "$is": lambda: isinstance(value, _TYPES[argument]) and (argument == "boolean" or value not in (True, False)),
+        "$is": lambda: isinstance(value, _TYPES[argument]) and (argument == "boolean") == isinstance(value, bool),
         "$one_of": lambda: any(mismatch(choice, value) is None for choice in argument),
         "$matches": lambda: isinstance(value, str) and re.search(argument, value) is not None,
         "$at_least": lambda: isinstance(value, (int, float)) and value >= argument,

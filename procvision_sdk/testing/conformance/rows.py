@@ -28,14 +28,17 @@ STEPS: dict[str, frozenset[str]] = {
     "signal": frozenset(),
     "wait_ms": frozenset(),
     "expect": frozenset({"times"}),
-    "expect_all": frozenset(),
+    "expect_all": frozenset({"beside"}),
     "expect_nothing_for_ms": frozenset(),
     "expect_event": frozenset(),
     "expect_state": frozenset(),
     "expect_end": frozenset(),
     "expect_exit": frozenset(),
 }
-"""The steps, and what may stand beside each; `only` (a role) may stand beside all."""
+"""The steps, and what may stand beside each; `only` (a role) may stand beside all.
+
+`beside` an `expect_all` is a list of patterns of frames that may come meanwhile, and need not.
+"""
 
 
 class TableError(ValueError):

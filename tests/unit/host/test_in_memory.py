@@ -199,3 +199,11 @@ def test_a_required_asset_that_is_missing_is_told():
     manifest = msgspec.structs.replace(MANIFEST, required_assets={"A": ["model.bin"]})
     with pytest.raises(LoadError, match=r"model\.bin \(for A\)"), InMemoryRunner(Watcher, manifest=manifest):
         pass
+
+
+def test_a_misspelt_argument_is_the_error_of_the_method_that_was_called():
+    """As a `Runner` has it."""
+    runner = InMemoryRunner(Watcher, manifest=MANIFEST)
+    for method in ("execute", "pre_execute"):
+        with pytest.raises(TypeError, match=rf"^{method}\(\) got an .* 'sesion'; hint: did you mean 'session'\?$"):
+            getattr(runner, method)(pid="A", sesion=1)

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from procvision_runner.cli import exits, main, program
-from procvision_runner.cli.errors import CommandError, split_hint
+from procvision_runner.cli.errors import CommandError
 
 
 def fails_with(monkeypatch, error):
@@ -96,12 +96,6 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
-
-
-def test_a_message_and_its_hint_are_told_apart():
-    assert split_hint("a; hint: b") == ("a", "b")
-    assert split_hint("a\nb\nhint: c\nd") == ("a\nb", "c\nd")
-    assert split_hint("no hint here") == ("no hint here", "")
 
 
 def test_suggested_commands_name_the_program_as_it_is_found(monkeypatch, tmp_path):

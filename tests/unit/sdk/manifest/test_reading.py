@@ -141,3 +141,41 @@ def test_schema_names_every_field() -> None:
     for field in (*WHOLE, "threshold", "choices", "min_length"):
         if field not in {"of_a_later_release", "threshold"}:
             assert f'"{field}"' in text
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("integer", "int"), ("number", "float"), ("Boolean", "bool"), ("str", "string"), ("rectangle", "rect")],
+)
+def test_wrong_parameter_type_names_those_there_are_and_the_one_that_was_meant(given: str, meant: str) -> None:
+    """Also where another language or JSON Schema calls it so."""
+    with pytest.raises(ManifestError) as caught:
+        with_parameter(key="level", type=given)
+    assert str(caught.value) == (
+        f"manifest.json: step 1, parameter 'level': its type is {given!r}; "
+        f"hint: did you mean {meant} for {given!r}? allowed are int, float, bool, string, enum, rect"
+    )
+
+
+@pytest.mark.parametrize("given", ["date", 5, None, ["int"]])
+def test_parameter_type_that_is_near_none_names_those_there_are(given: Any) -> None:
+    """Nothing is guessed; one that is left out is missing."""
+    with pytest.raises(ManifestError, match=r"level': its type is .*; hint: allowed are int, float, bool, string,"):
+        with_parameter(key="level", type=given)
+    with pytest.raises(ManifestError, match="level': its type is missing"):
+        with_parameter(key="level")
+
+
+def test_every_wrong_type_is_told_at_once() -> None:
+    """Whoever mends one would only meet the next."""
+    with pytest.raises(ManifestError) as caught:
+        parsed(
+            steps=[
+                {"index": 1, "name": "first", "params": [{"key": "a", "type": "integer"}, {"key": "b", "type": "int"}]},
+                {"index": 2, "name": "second", "params": [{"key": "c", "type": "integer"}]},
+            ]
+        )
+    assert "step 1, parameter 'a'" in str(caught.value)
+    assert "step 2, parameter 'c'" in str(caught.value)
+    assert "parameter 'b'" not in str(caught.value)
+    assert str(caught.value).count("did you mean") == 1

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from procvision_runner.cli.picture_files import PictureFileError, load
+from procvision_runner.picture_files import PictureFileError, load
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow makes the files")
 

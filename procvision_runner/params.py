@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from procvision_runner.cli.errors import usage_error
+from procvision_sdk.errors import ErrorCode, ProcVisionError
 
 if TYPE_CHECKING:
     from procvision_sdk.manifest.model import Manifest
@@ -19,15 +19,24 @@ _WORDS = MappingProxyType(
 _RECT_SIDES = ("x", "y", "width", "height")
 
 
+class ParamTextError(ProcVisionError):
+    """A ``key=value`` that no parameter takes."""
+
+    error_code = ErrorCode.INVALID_PARAMS
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(f"{message}\nhint: {hint}" if hint else message)
+
+
 def parse_params(manifest: Manifest, step_index: int, pairs: Iterable[str], size: tuple[int, int]) -> dict[str, Any]:
     """Give user_params from ``key=value`` texts, checked as the host will, for a picture of ``size`` pixels.
 
-    Raises CommandError (exit status 64) naming the parameter, the bound and the value.
+    Raises ParamTextError naming the parameter, the bound and the value.
     """
     step = manifest.step(step_index)
     if step is None:
         known = ", ".join(str(step.index) for step in manifest.steps)
-        raise usage_error(f"{manifest.name} has no step {step_index}", f"it has {known}")
+        raise ParamTextError(f"{manifest.name} has no step {step_index}", f"it has {known}")
     return read_params(step.params, pairs, f"{manifest.name} has no such parameter in step {step_index}", size)
 
 
@@ -36,22 +45,22 @@ def read_params(
 ) -> dict[str, Any]:
     """Give values from ``key=value`` texts, held against their parameters; ``unknown`` says that there is none.
 
-    Raises CommandError (exit status 64) naming the parameter, the bound and the value.
+    Raises ParamTextError naming the parameter, the bound and the value.
     """
     by_key = {parameter.key: parameter for parameter in parameters}
     params: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals:
-            raise usage_error(f"--param {pair!r} has no value", "--param key=value")
+            raise ParamTextError(f"--param {pair!r} has no value", "--param key=value")
         parameter = by_key.get(key)
         if parameter is None:
-            raise usage_error(f"--param {key}: {unknown}", f"it has {', '.join(by_key) or 'none'}")
+            raise ParamTextError(f"--param {key}: {unknown}", f"it has {', '.join(by_key) or 'none'}")
         kind = str(parameter.__struct_config__.tag)
         value = _READERS[kind](text)
         problem = parameter.problem(value, size)
         if problem is not None:
-            raise usage_error(f"--param {key} {problem}", parameter.description)
+            raise ParamTextError(f"--param {key} {problem}", parameter.description)
         params[key] = value
     return params
 
@@ -61,7 +70,7 @@ def parse_step_params(
 ) -> dict[int, dict[str, Any]]:
     """Give user_params for each of several steps: a parameter goes to every step that has it.
 
-    Raises CommandError (exit status 64) as `parse_params` does, and where no step has it.
+    Raises ParamTextError as `parse_params` does, and where no step has it.
     """
     if len(steps) == 1:
         return {steps[0]: parse_params(manifest, steps[0], pairs, size)}
@@ -71,7 +80,7 @@ def parse_step_params(
         key, equals, _ = pair.partition("=")
         if equals and not any(key in of_step for of_step in keys.values()):
             there = ", ".join(dict.fromkeys(key for of_step in keys.values() for key in sorted(of_step)))
-            raise usage_error(f"--param {key}: {manifest.name} has no such parameter", f"it has {there or 'none'}")
+            raise ParamTextError(f"--param {key}: {manifest.name} has no such parameter", f"it has {there or 'none'}")
     return {
         index: parse_params(
             manifest, index, [pair for pair in pairs if "=" not in pair or pair.partition("=")[0] in keys[index]], size

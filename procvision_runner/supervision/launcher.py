@@ -1,0 +1,134 @@
+"""Launches hosts and knows all that it launched, until they are buried: what a stop has to end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from procvision_runner.causes import EndKind, HostEnd
+from procvision_runner.errors import LaunchError
+from procvision_runner.supervision import events
+from procvision_runner.supervision.crashreports import CrashReports, Incident
+from procvision_runner.supervision.hosts import Host
+from procvision_runner.supervision.together import together
+
+if TYPE_CHECKING:
+    from procvision_runner.supervision.hosts import HostWatcher
+    from procvision_runner.supervision.journal import Journal
+    from procvision_runner.supervision.options import SupervisorOptions
+
+
+class Launcher:
+    """Any thread may. After `stop_asked` it launches nothing more."""
+
+    def __init__(
+        self,
+        options: SupervisorOptions,
+        journal: Journal,
+        stop_asked: threading.Event,
+        on_log: Callable[[Mapping[str, Any]], None] | None,
+    ) -> None:
+        self._options = options
+        self._journal = journal
+        self._stop_asked = stop_asked
+        self._on_log = on_log
+        self._lock = threading.Lock()
+        self._hosts: list[Host] = []
+        self._numbers = 0
+        self._reports = (
+            CrashReports(options.crash_folder, options.max_crash_reports) if options.crash_folder is not None else None
+        )
+
+    def __contains__(self, host: Host) -> bool:
+        """Whether it is neither buried nor somebody else's."""
+        return host in self._hosts
+
+    def hosts(self) -> list[Host]:
+        """All of them, in the order in which they were launched."""
+        with self._lock:
+            return list(self._hosts)
+
+    # --- a host's beginning ---------------------------------------------------------------------------------
+
+    def launch(self, command: tuple[str, ...], watcher: HostWatcher) -> Host:
+        """A host that is ready, and gets no calls yet. Raises LaunchError."""
+        with self._lock:
+            if self._stop_asked.is_set():
+                raise LaunchError("the supervisor was stopped")
+            self._numbers += 1
+            try:
+                host = Host(self._numbers, command, self._options, watcher, self._on_log)
+            except OSError as error:
+                raise LaunchError(f"no host can be started: {error}; hint: see the limits of this process") from error
+            self._hosts.append(host)
+        self._journal.emit(events.HostStarting, host=host.number, command=command, process_id=host.process.process_id)
+        try:
+            host.get_ready()
+        except BaseException as error:
+            self._launch_failed(host, error)
+            raise
+        self._journal.emit(
+            events.HostReady,
+            host=host.number,
+            process_id=host.process_id,
+            start_s=round(time.monotonic() - host.launched_at, 3),
+            version=host.version,
+        )
+        return host
+
+    def _launch_failed(self, host: Host, error: BaseException) -> None:
+        host.stop(politely=False)
+        self.forget(host)
+        self._journal.emit(events.LaunchFailed, host=host.number, reason=str(error))
+        self._journal.count("failed_launches")
+        if isinstance(error, LaunchError):
+            self.report(host, host.client.end or HostEnd(EndKind.EXITED, str(error)), "never became ready")
+
+    def adopt(self, host: Host, watcher: HostWatcher) -> bool:
+        """Takes over a host that another one launched, under a number of its own; False if it is too late for that."""
+        with self._lock:
+            if self._stop_asked.is_set():
+                return False
+            self._numbers += 1
+            host.number, host.watcher = self._numbers, watcher
+            self._hosts.append(host)
+            return True
+
+    # --- a host's end ---------------------------------------------------------------------------------------
+
+    def bury(self, host: Host, end: HostEnd) -> None:
+        """Ends what is left of a host that is gone, and tells."""
+        host.stop(politely=False)
+        self.forget(host)
+        self._journal.count(f"hosts_{end.kind}")
+        self._journal.emit(
+            events.HostEnded, host=host.number, cause=str(end.kind), reason=end.text, exit_status=end.exit_status
+        )
+
+    def discard(self, host: Host) -> None:
+        """Stops a host that got no calls."""
+        host.stop()
+        # Not before: a stop of the supervisor's waits for all that it knows of.
+        self.forget(host)
+
+    def forget(self, host: Host) -> None:
+        """It is buried, or somebody else's from now on."""
+        with self._lock:
+            if host in self._hosts:
+                self._hosts.remove(host)
+
+    def stop_all(self) -> None:
+        """Each in its own time, all in the time of one."""
+        together([host.stop for host in self.hosts()])
+
+    def report(self, host: Host, end: HostEnd, what: str) -> None:
+        """Writes a crash report, where they are kept; what ends at a stop is no incident."""
+        if self._reports is None or self._stop_asked.is_set():
+            return
+        incident = Incident(source=self._journal.name, what=what, end=end, host=host, options=self._options)
+        folder = self._reports.write(incident)
+        if folder is not None:
+            self._journal.count("crash_reports")
+            self._journal.emit(events.CrashReported, host=host.number, folder=str(folder))

@@ -1,0 +1,34 @@
+"""What hosts tell and nobody has to act on: it is counted and told on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from procvision_runner.supervision import events
+
+if TYPE_CHECKING:
+    from procvision_runner.supervision.hosts import Host
+    from procvision_runner.supervision.journal import Journal
+    from procvision_sdk.wire.messages import Error, Pong, Result
+
+
+class Notices:
+    """The half of a `HostWatcher` that is the same for whoever has the host."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def host_missed_pong(self, host: Host, misses: int) -> None:
+        """Counts it."""
+        self._journal.count("missed_pongs")
+        self._journal.emit(events.PongMissed, host=host.number, misses=misses)
+
+    def host_answered_unexpectedly(self, host: Host, answer: Result | Error | Pong) -> None:
+        """Counts it."""
+        self._journal.count("unexpected_answers")
+        self._journal.emit(events.UnexpectedAnswer, host=host.number, request_id=answer.request_id, type=answer.TYPE)
+
+    def host_violated(self, host: Host, kind: str, message: str) -> None:
+        """Counts it."""
+        self._journal.count("violations")
+        self._journal.emit(events.ProtocolViolated, host=host.number, kind=kind, message=message[:1000])

@@ -1,0 +1,250 @@
+"""One host more than is needed, launched and set up: it takes the place of one that is lost, and another is launched.
+
+The strategy: a thread of its own keeps it there. Whoever takes it adopts it under a number of its own, and is told by
+it from then on. One that dies while it stands by, or never becomes ready, is followed by another as the restart policy
+says.
+Warning: what was launched for another version, or before a swap or a reset, must not be taken: hence the command and
+the instant that `take` wants.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from procvision_runner.causes import EndKind, HostEnd
+from procvision_runner.errors import LaunchError
+from procvision_runner.supervision import events
+from procvision_runner.supervision.errands import Errands
+from procvision_runner.supervision.journal import Journal
+from procvision_runner.supervision.launcher import Launcher
+from procvision_runner.supervision.measuring import Gauge
+from procvision_runner.supervision.notices import Notices
+from procvision_runner.supervision.restart import GiveUp, RestartHistory
+
+if TYPE_CHECKING:
+    from procvision_runner.pending import Pending
+    from procvision_runner.supervision.hosts import Host, HostWatcher
+    from procvision_runner.supervision.metrics import Snapshot
+    from procvision_runner.supervision.options import SupervisorOptions
+
+
+class SpareState(StrEnum):
+    """What a spare is at."""
+
+    STARTING = "starting"
+    """The last one was taken, or is lost; the next is launched and set up, or waits for its delay."""
+    READY = "ready"
+    """A host stands by."""
+    GIVEN_UP = "given up"
+    """It didn't stay: none is launched until a host becomes ready again, or until a reset or a swap."""
+    STOPPED = "stopped"
+    """For good."""
+
+
+class Spare(Notices):
+    """Keeps one host standing by, for one supervisor or a pool of them. `name` is the source of its events."""
+
+    def __init__(
+        self,
+        name: str,
+        command: tuple[str, ...],
+        options: SupervisorOptions,
+        bus: events.EventBus,
+        on_log: Callable[[Mapping[str, Any]], None] | None,
+    ) -> None:
+        super().__init__(Journal(name, bus))
+        self.name = name
+        self._command = command
+        self._policy = options.restart
+        self._stop_asked = threading.Event()
+        self._launcher = Launcher(options, self._journal, self._stop_asked, on_log)
+        self._lock = threading.Lock()
+        self._host: Host | None = None
+        """Ready, and not told to be otherwise."""
+        self._renewals = 0
+        self._history = RestartHistory()
+        self._not_before = 0.0
+        self._given_up_because: str | None = None
+        gauge = Gauge(
+            self._journal, lambda: self._host, options.measure_interval_s, options.limits.memory_bytes, self._put_down
+        )
+        self._keeper = Errands(f"procvision-spare {name}", (self._fill, gauge.look), self._keeper_failed)
+        self._owner = os.getpid()
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Has the first one launched; returns at once."""
+        self._keeper.look()
+
+    def stop(self) -> None:
+        """Ends it. In a fork of this process it does nothing."""
+        if os.getpid() != self._owner:
+            return
+        self._stop_asked.set()
+        self._launcher.stop_all()
+        self._keeper.stop()
+
+    # --- what there is to know ------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> SpareState:
+        """What it is at."""
+        if self._stop_asked.is_set():
+            return SpareState.STOPPED
+        if self._given_up_because is not None:
+            return SpareState.GIVEN_UP
+        return SpareState.READY if self._host is not None else SpareState.STARTING
+
+    @property
+    def broken_because(self) -> str | None:
+        """Why it was given up."""
+        return self._given_up_because
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the process that would run the algorithm; None while there is none."""
+        host = self._host
+        return host.process_id if host is not None else None
+
+    def snapshot(self) -> Snapshot:
+        """What was counted of it, its memory and CPU."""
+        return self._journal.metrics.snapshot()
+
+    # --- what supervisors ask of it -------------------------------------------------------------------------
+
+    def take(
+        self, command: tuple[str, ...], since: float, into: Launcher, watcher: HostWatcher
+    ) -> tuple[Host, int] | None:
+        """The host, if it is ready, runs this command, and was launched at `since` or later, and its number here.
+
+        It is its taker's from here on.
+        """
+        with self._lock:
+            host = self._host
+            if host is None or host.client.end is not None or host.command != command or host.launched_at < since:
+                return None
+            spare = host.number
+            if not into.adopt(host, watcher):
+                return None
+            self._host = None
+            self._launcher.forget(host)
+        self._keeper.look()
+        return host, spare
+
+    def renew(self, command: tuple[str, ...]) -> None:
+        """Ends what stands by or is being launched, and has another launched, by this command."""
+        with self._lock:
+            self._command = command
+            self._renewals += 1
+            self._host = None
+        self._launcher.stop_all()
+        self._keeper.do(self._bury_stopped)
+        self.try_again()
+
+    def try_again(self) -> None:
+        """Something has changed: whatever failed before counts no more."""
+        with self._lock:
+            self._history = RestartHistory()
+            self._not_before = 0.0
+            self._given_up_because = None
+        self._keeper.look()
+
+    # --- what the host tells --------------------------------------------------------------------------------
+
+    def host_unresponsive(self, host: Host, misses: int) -> None:
+        """Has the keeper end it."""
+        if host.watcher is not self:
+            host.unresponsive(misses)  # It was taken meanwhile.
+            return
+        text = f"did not answer {misses} pings in a row"
+        self._keeper.do(lambda: self._put_down(host, EndKind.UNRESPONSIVE, text))
+
+    def host_timed_out(self, host: Host, pending: Pending) -> None:
+        """Nothing: it gets no call but the one by which it becomes ready, and that fails its launch."""
+
+    def host_died(self, host: Host, end: HostEnd) -> None:
+        """It can't be taken any more; the rest is the keeper's. Of one that was taken, its taker sees the end."""
+        self._withdrawn(host)
+        self._keeper.do(lambda: self._bury(host, end))
+
+    # --- what the keeper does -------------------------------------------------------------------------------
+
+    def _fill(self, now: float) -> float | None:
+        """Its duty: launches a host if there is none. Returns in how many seconds it would."""
+        with self._lock:
+            # Not before the last one is buried: then its delay is known.
+            if self._launcher.hosts() or self._given_up_because is not None or self._stop_asked.is_set():
+                return None
+            if now < self._not_before:
+                return self._not_before - now
+            command, renewals = self._command, self._renewals
+        try:
+            host = self._launcher.launch(command, self)
+        except LaunchError:
+            self._failed(renewals, launched=False)
+            return 0.0
+        with self._lock:
+            outdated = renewals != self._renewals
+            if not outdated:
+                self._history = self._history.launched()
+                # Where it has died again already, its burial is the keeper's next task.
+                self._host = host if host.client.end is None else None
+        if outdated:
+            self._launcher.discard(host)
+            return 0.0
+        return None
+
+    def _put_down(self, host: Host, kind: EndKind, text: str) -> None:
+        if not self._withdrawn(host):
+            return
+        self._journal.emit(events.HostPutDown, host=host.number, cause=str(kind), reason=text)
+        host.put_down(kind, text)
+        self._bury(host, host.client.end or HostEnd(kind, text))
+
+    def _withdrawn(self, host: Host) -> bool:
+        """Whether it was to be had until now."""
+        with self._lock:
+            if self._host is not host:
+                return False
+            self._host = None
+            return True
+
+    def _bury(self, host: Host, end: HostEnd) -> None:
+        if host not in self._launcher:
+            return  # Taken, or never ready.
+        self._launcher.bury(host, end)
+        if end.kind is not EndKind.STOPPED:
+            self._launcher.report(host, end, "ended while it stood by")
+            self._failed(self._renewals, launched=True)
+
+    def _bury_stopped(self) -> None:
+        for host in self._launcher.hosts():
+            if host.stopped:
+                self._bury(host, host.client.end or HostEnd(EndKind.STOPPED, "was stopped"))
+
+    def _failed(self, renewals: int, *, launched: bool) -> None:
+        """It was lost while it stood by, or never became ready: when the next is launched, if one is."""
+        now = time.monotonic()
+        with self._lock:
+            if renewals != self._renewals or self._stop_asked.is_set():
+                return
+            history = self._history if launched else self._history.launch_failed()
+            decision, self._history = self._policy.decide(history, now)
+            if not isinstance(decision, GiveUp):
+                self._not_before = now + decision.delay_s
+                return
+        self._give_up(decision.reason)
+
+    def _give_up(self, reason: str) -> None:
+        self._given_up_because = reason
+        self._journal.emit(events.SpareGivenUp, reason=reason)
+
+    def _keeper_failed(self, error: Exception) -> None:
+        """What should not happen, and should not happen again and again."""
+        self._give_up(f"its keeper failed: {error!r}")
