@@ -8,7 +8,7 @@ import contextlib
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic
 
 from procvision_runner.exchange import Exchange
@@ -39,8 +39,8 @@ class Attendant:
         self._wake_lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._closed = False
-        self._thread = threading.Thread(target=self._attend, name="procvision-attendant", daemon=True)
-        self._stops = False
+        self._thread = threading.Thread(target=self._live, name="procvision-attendant", daemon=True)
+        self._stops = self._replaced = False
         self.exit_seen = False
         """Whether the process has ended, or is about to: somebody has to read to the end of its frames."""
 
@@ -59,12 +59,27 @@ class Attendant:
             if not self._closed:
                 os.write(self._wake_write, b"\n")
 
-    def stop(self, timeout_s: float) -> None:
-        """Ends the thread, and waits for that at most so long."""
+    def leave(self) -> None:
+        """Has the thread end."""
         self._stops = True
-        if self.alive:
-            self.wake()
-            self._thread.join(timeout_s)
+        self.wake()
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for the thread's end, at most so long."""
+        self._thread.join(timeout_s)
+
+    def is_any_of(self, threads: Collection[int]) -> bool:
+        """Whether its thread is among those of these identifiers."""
+        return self._thread.ident in threads
+
+    def replaced(self) -> Attendant:
+        """Another in its place, that has started: this one is held up, and leaves as soon as it isn't any more."""
+        self._replaced = True
+        self.leave()
+        other = Attendant(self._process, self._exchange, self._hearing, self._log, give_up=self._give_up)
+        other.exit_seen = self.exit_seen
+        other.start()
+        return other
 
     def close(self) -> None:
         """Gives its descriptors back."""
@@ -72,6 +87,13 @@ class Attendant:
             self._closed = True
             os.close(self._wake_read)
             os.close(self._wake_write)
+
+    def _live(self) -> None:
+        try:
+            self._attend()
+        finally:
+            if self._replaced:
+                self.close()
 
     def _attend(self) -> None:
         process = self._process
@@ -99,6 +121,7 @@ class Attendant:
                 process.kill_tree()
                 for poller in (quiet, leading):
                     poller.unregister(process.pidfd)
+            leads = leads and self._exchange.leader is self
             if leads and ready.get(process.stdout):
                 self._hearing.read()
                 if self._exchange.end is not None:
@@ -106,7 +129,7 @@ class Attendant:
             self._hearing.tick()
             for pending in self._exchange.overdue_calls(monotonic()):
                 self._give_up(pending)
-            if leads:
+            if leads and self._exchange.leader is self:
                 # Whether a caller leads now, or this thread goes on, the loop's next turn shows.
                 self._exchange.stop_leading()
 

@@ -190,7 +190,7 @@ class Client:
             if exchange.leader is pending or exchange.try_to_lead(pending):
                 try:
                     now = pending.sent_at
-                    while not pending.ended and now < pending.deadline:
+                    while not pending.ended and now < pending.deadline and exchange.leader is pending:
                         now = self._hearing.read_once(now, pending.deadline)
                 finally:
                     # With its answer the last leader has stopped already.
@@ -250,7 +250,7 @@ class Client:
         if not self._exchange.give_up(pending, now):
             return
         self._watcher.timed_out(pending)
-        pending.resolve()
+        self._exchange.resolve(pending)
         self._cancel(pending)
 
     def _cancel(self, pending: Pending) -> None:
@@ -323,6 +323,7 @@ class Client:
         exchange.stopping = self._writer.given_up = True
         with exchange.lock:
             exchange.room.notify_all()
+        self._free_the_reader()
         self._attendant.wake()
         if politely and exchange.end is None and not self._send(Shutdown(), time.monotonic() + 1.0):
             self._writer.close(self.process.close_stdin)
@@ -343,7 +344,25 @@ class Client:
         """Waits for the last frames to be read and for the attendant to leave."""
         deadline = time.monotonic() + _EXIT_PATIENCE_S
         while self.end is None and self._attendant.alive and time.monotonic() < deadline:
+            self._free_the_reader()
             self._attendant.wake()
             time.sleep(0.001)
-        self._attendant.stop(_EXIT_PATIENCE_S)
+        self._attendant.leave()
+        deadline = time.monotonic() + _EXIT_PATIENCE_S
+        while self._attendant.alive and not self._attendant.is_any_of(self._exchange.resolving):
+            if time.monotonic() >= deadline:
+                break
+            self._attendant.join(0.02)
         self.log.settle(0.2)
+
+    def _free_the_reader(self) -> None:
+        """Whoever reads may be in a callback of a Future, and that may wait for this very stop: another reads on."""
+        exchange = self._exchange
+        if not exchange.resolving:
+            return
+        stuck = self._attendant if self._attendant.is_any_of(exchange.resolving) else None
+        with exchange.lock:
+            if stuck is not None or type(exchange.leader) is Pending:
+                exchange.leader = None
+        if stuck is not None:
+            self._attendant = stuck.replaced()

@@ -56,6 +56,8 @@ class Exchange:
         self.stopping = False
         self.tick_at = connection.deadline
         """When `tick` has something to say; read without the lock, as a hint how long to wait."""
+        self.resolving: set[int] = set()
+        """The threads that are in a Future's callbacks."""
         self.unexpected: list[Result | Error | Pong] = []
         """The last late, doubled and invented answers."""
         self._max_in_flight = max_in_flight
@@ -187,7 +189,16 @@ class Exchange:
         with self.lock:
             pending = self._ended_with(answer, error, now)
         if pending is not None:
+            self.resolve(pending)
+
+    def resolve(self, pending: Pending) -> None:
+        """Gives a submitted call's Future its outcome; not under the lock, since callbacks run in here."""
+        thread = threading.get_ident()
+        self.resolving.add(thread)
+        try:
             pending.resolve()
+        finally:
+            self.resolving.discard(thread)
 
     def _ended_with(self, answer: Result | Error, error: CallError | None, now: float) -> Pending | None:
         """Under the lock: the call that an answer belongs to has ended and its picture is free."""
@@ -311,7 +322,7 @@ class Exchange:
         if first:
             self._watcher.died(self.end)
         for pending in ended:
-            pending.resolve()
+            self.resolve(pending)
         return first
 
     def _error_of_end(self, end: HostEnd, pending: Pending) -> CallError:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 import pytest
-from supervising import HOST_PROGRAM, MARK, QUICK_RUNNER, nothing_left, processes_with
+from supervising import HOST_PROGRAM, MARK, QUICK_RUNNER, nothing_left, peer, processes_with
 from wire_client import eventually, lives
 
-from procvision_runner import Runner
+from procvision_runner import Pool, Runner, Supervisor, SupervisorOptions
 from procvision_runner.errors import (
     CallFailedError,
     CallTimeoutError,
@@ -210,6 +212,36 @@ def test_crash_is_told_with_its_signal_and_log(peer_environment: dict[str, str])
             runner.execute(pid="A")
         assert not runner.alive
         eventually(lambda: any("Fatal Python error" in r["message"] for r in runner.logs), "the trace")
+
+
+@pytest.mark.parametrize("kind", [Runner, Supervisor, partial(Pool, hosts=2)], ids=["Runner", "Supervisor", "Pool"])
+@pytest.mark.parametrize("somebody_waits", [False, True])
+def test_a_callback_may_stop_what_calls_it(
+    kind: Callable[..., Any], somebody_waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads runs the callbacks: nothing waits for that thread, be it the attendant's or a caller's."""
+    # A wait for itself would last this long: beyond the test's own patience.
+    monkeypatch.setattr("procvision_runner.client._EXIT_PATIENCE_S", 100.0)
+    with nothing_left() as mark:
+        options = attrs.evolve(OPTIONS, environment={**os.environ, MARK: mark})
+        options = options if kind is Runner else SupervisorOptions(runner=options)
+        runner = kind(command=peer("--takes", "0.3"), options=options).start()
+        stopped: Future[Any] = Future()
+
+        def stop(_: object) -> None:
+            try:
+                stopped.set_result(runner.stop())
+            except BaseException as error:
+                stopped.set_exception(error)
+
+        submitted = runner.submit("execute", pid="A")
+        submitted.add_done_callback(stop)
+        if somebody_waits:
+            with contextlib.suppress(RunnerStoppedError):
+                runner.execute(pid="A")
+        assert submitted.result(60).verdict == "OK"
+        assert stopped.result(60) in (0, None)
+        runner.stop()
 
 
 def test_any_command_line_can_be_a_host() -> None:
