@@ -13,12 +13,13 @@ from typing import Any
 import click
 
 from benchmarks import bytecodes, instructions, peers
-from benchmarks.cases import AT_LEAST, AT_MOST, cases, chosen
+from benchmarks.cases import AT_LEAST, AT_MOST, NEW_PROCESSES, cases, chosen
 from benchmarks.measure import Case, Measured, run
 from benchmarks.memory import memory_mb
 from benchmarks.page import target, write
 
 ROUNDS, QUICK_ROUNDS = 7, 2
+INSTALL = "hint: pip install -r benchmarks/peers.txt"
 
 
 def table(measured: list[Measured]) -> list[dict[str, Any]]:
@@ -39,8 +40,7 @@ def table(measured: list[Measured]) -> list[dict[str, Any]]:
             ratio, least, greatest = one.ratio_to(other)
             row |= {"reference": one.case.reference, "ratio": round(ratio, 2)}
             row |= {"ratio_least": round(least, 2), "ratio_greatest": round(greatest, 2)}
-            # What starts a process anew each time has its time in processes that are gone.
-            row["cpu_ratio"] = "" if one.case.group == "start" else round(one.cpu_ratio_to(other), 2)
+            row["cpu_ratio"] = "" if one.case.group in NEW_PROCESSES else round(one.cpu_ratio_to(other), 2)
             row |= {"at_most": AT_MOST.get(one.case.name), "at_least": AT_LEAST.get(one.case.name)}
         rows.append(row)
     return rows
@@ -96,10 +96,13 @@ def main(
 def measure(only: str | None, rounds: int) -> dict[str, Any]:
     """A whole run, as what `--json` writes."""
     picked = chosen(only)
-    if not picked:
+    missing = peers.installed()[1]
+    if only is not None and not picked:
+        absent = [name for name in missing if only in name or name in only]
+        if absent:
+            raise click.ClickException(f"not installed: {', '.join(absent)}; {INSTALL}")
         raise click.ClickException(f"no case is named {only!r}; there are: {', '.join(case.name for case in cases())}")
     quiet = not sys.stderr.isatty()
-    missing = peers.installed()[1]
 
     def failed(case: Case, error: Exception) -> None:
         if case.group != "peers":
@@ -113,9 +116,7 @@ def measure(only: str | None, rounds: int) -> dict[str, Any]:
         figures |= {"memory_mb": memory_mb(), "bytecodes": bytecodes.a_call()}
     figures["left_out"] = missing
     if missing:
-        click.echo(
-            f"left out, not installed: {', '.join(missing)}; hint: pip install -r benchmarks/peers.txt", err=True
-        )
+        click.echo(f"left out, not installed: {', '.join(missing)}; {INSTALL}", err=True)
     return figures
 
 

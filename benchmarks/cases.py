@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
-from benchmarks import floors, hooks, ours, peers
+from benchmarks import floors, hooks, ours, peers, recovery
 from benchmarks.measure import Case
 from benchmarks.pictures import SIZES
 
@@ -39,6 +39,10 @@ AT_LEAST: Mapping[str, float] = MappingProxyType(
 """How many times ours a peer is to take."""
 
 
+NEW_PROCESSES = frozenset({"start", "recovery"})
+"""Groups that start a process anew each time: the processors' time is in processes that are gone."""
+
+
 def cases() -> list[Case]:
     """All, each after what it is divided by."""
     found = [
@@ -48,7 +52,7 @@ def cases() -> list[Case]:
     ]
     for size in SIZES:
         found += _sized(size)
-    return [*found, *_colours(), *_encoded(), *_many(), *hooks.cases(), *_peers(), *_starts()]
+    return [*found, *_colours(), *_encoded(), *_many(), *hooks.cases(), *_peers(), *_starts(), *recovery.cases()]
 
 
 def _sized(size: str) -> list[Case]:
@@ -131,17 +135,28 @@ def _many() -> list[Case]:
 
 
 def _peers() -> list[Case]:
-    return [
-        Case(
-            name=f"{name}: {'control path' if group == 'control' else '2MP copied'}",
-            group="peers",
-            open=partial(peer, *(SIZES["2MP"] if group == "2MP" else (0, 0))),
-            calls=500 if group == "control" else 30,
-            reference="ours: control path" if group == "control" else "ours: 2MP copied",
+    found = []
+    for peer in peers.installed()[0]:
+        found.append(
+            Case(
+                name=f"{peer.name}: control path",
+                group="peers",
+                open=partial(peer.open, 0, 0),
+                calls=500,
+                reference="ours: control path",
+            )
         )
-        for name, peer in peers.installed()[0].items()
-        for group in ("control", "2MP")
-    ]
+        if peer.pictures:
+            found.append(
+                Case(
+                    name=f"{peer.name}: 2MP copied",
+                    group="peers",
+                    open=partial(peer.open, *SIZES["2MP"]),
+                    calls=30,
+                    reference="ours: 2MP copied",
+                )
+            )
+    return found
 
 
 def _starts() -> list[Case]:

@@ -26,7 +26,10 @@ says more of the machine than of us.
 - *bare call* is a host without hook plugins. *one observer* has one that counts calls; *memory sessions* and *SQLite
   sessions* an algorithm that changes its session at every call, kept in the host or in a file (*full* waits for the
   disk).
-- The peers do the same work without any check: request, picture, touch, answer.
+- *killed host to next answer* is `Supervisor.execute` right after its host was killed: the next host's start and its
+  first answer, the restart policy's first delay of 0.1 s included; *spare* is with a spare host. The algorithm of these
+  runs has nothing to load: what one loads comes on top without a spare, and not with one.
+- The peers do the same work without any check: request, picture, touch, answer. MCP is given no pictures.
 - Both ends are pinned to one core, so nothing is won by running side by side, but for *pipelined* and *at once*, which
   have all cores. *cpu* is the processor's time of all processes together.
 

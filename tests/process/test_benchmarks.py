@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from benchmarks.peers import PEERS
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "explanation" / "performance.json"
@@ -14,6 +19,13 @@ FIGURES = ROOT / "docs" / "explanation" / "performance.json"
 def benchmarks(*arguments: str) -> str:
     command = [sys.executable, "-m", "benchmarks", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=100).stdout
+
+
+def refused(*arguments: str) -> str:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1
+    return run.stderr
 
 
 def test_quick_run_tells_the_ratio_of_the_control_path(tmp_path: Path) -> None:
@@ -41,11 +53,7 @@ def test_page_is_what_its_figures_make(tmp_path: Path) -> None:
 
 def test_name_that_no_case_has_is_refused_with_those_there_are() -> None:
     """A typing mistake measures nothing, and says so."""
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--only", "nonsense"], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert run.returncode == 1
-    assert "floor: pipe" in run.stderr
+    assert "floor: pipe" in refused("--only", "nonsense")
 
 
 def test_bytecodes_of_a_call_are_counted_at_both_ends() -> None:
@@ -56,3 +64,34 @@ def test_bytecodes_of_a_call_are_counted_at_both_ends() -> None:
     assert {"procvision_runner.exchange", "procvision_sdk.wire.connection"} <= set(ends["runner"])
     assert {"procvision_host.worker", "procvision_sdk.wire.connection"} <= set(ends["host"])
     assert not any(module.startswith("procvision_host") for module in ends["runner"])
+
+
+def test_peer_is_measured_beside_ours_and_those_that_are_not_installed_are_named(tmp_path: Path) -> None:
+    """The standard library's is always there; the others are, or are left out by name."""
+    figures = tmp_path / "figures.json"
+    benchmarks("--quick", "--only", "multiprocessing: control path", "--json", str(figures))
+    run = json.loads(figures.read_text())
+    (row,) = [row for row in run["rows"] if row["case"] == "multiprocessing: control path"]
+    assert row["reference"] == "ours: control path"
+    assert row["ratio"] > 0
+    absent = [peer.name for peer in PEERS if importlib.util.find_spec(peer.needs) is None]
+    assert run["left_out"] == absent
+
+
+def test_peer_that_is_asked_for_and_not_installed_is_said_to_be() -> None:
+    """Rather than that there is no such case."""
+    absent = next((peer.name for peer in PEERS if importlib.util.find_spec(peer.needs) is None), None)
+    if absent is None:
+        pytest.skip("every peer is installed here")
+    run = refused("--only", absent)
+    assert f"not installed: {absent}" in run
+    assert "benchmarks/peers.txt" in run
+
+
+def test_recovery_is_measured_with_a_spare_and_without(tmp_path: Path) -> None:
+    """With one it is a call's time and not a start's: a fiftieth, of which this leaves ample room."""
+    figures = tmp_path / "figures.json"
+    benchmarks("--quick", "--only", "recovery", "--json", str(figures))
+    without, spare = json.loads(figures.read_text())["rows"]
+    assert spare["reference"] == without["case"]
+    assert spare["ratio"] < 1
