@@ -22,6 +22,7 @@ import numpy as np
 
 from procvision_anomaly import modelfile
 from procvision_anomaly.regions import regions
+from procvision_runner.evaluation.ranking import auroc
 
 ALIGNED = frozenset({"printed"})
 """Surfaces on which the same thing lies at the same place."""
@@ -29,13 +30,9 @@ _RANKS = 200_000
 """Pixels that the pixel AUROC is taken of, drawn by lot."""
 
 
-def auroc(positive: Any, negative: Any) -> float:
-    """The chance that a positive value is above a negative one, ties counting half."""
-    both = np.concatenate([positive, negative])
-    _, inverse, counts = np.unique(both, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    n, m = len(positive), len(negative)
-    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+def above(positive: Any, negative: Any) -> float | None:
+    """The chance that a positive value is above a negative one."""
+    return auroc(np.concatenate([positive, negative]), np.repeat([True, False], [len(positive), len(negative)]))
 
 
 def measured(surface: Path, layout: str) -> dict[str, Any]:
@@ -76,10 +73,10 @@ def measured(surface: Path, layout: str) -> dict[str, Any]:
     return {
         "surface": surface.name,
         "layout": layout,
-        "auroc": auroc(np.concatenate(list(scores.values())), fine),
-        "pixel_auroc": auroc(_some(np.concatenate(inside), rng), _some(np.concatenate(outside), rng)),
+        "auroc": above(np.concatenate(list(scores.values())), fine),
+        "pixel_auroc": above(_some(np.concatenate(inside), rng), _some(np.concatenate(outside), rng)),
         "found": {kind: float(np.mean(hits)) for kind, hits in hit.items()},
-        "by_defect": {kind: auroc(np.array(values), np.array(fine)) for kind, values in scores.items()},
+        "by_defect": {kind: above(values, fine) for kind, values in scores.items()},
         "false_alarms": float(np.mean(np.array(fine) > 1)),
         "learnt_in_s": round(learnt_in_s, 1),
         "ms": round(1000 * took / (sum(map(len, scores.values())) + len(fine))),
