@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from procvision_runner.pictures import Picture
 from procvision_runner.report.extras import need
 from procvision_sdk.errors import ErrorCode, ProcVisionError
 
@@ -25,7 +26,6 @@ SIMULATED = "simulated"
 PATH_VARIABLE = "GENICAM_GENTL64_PATH"
 """Where producers lie, by the standard: folders, separated as in PATH."""
 
-Pixels: TypeAlias = NDArray[np.uint8]
 _BAYER: Mapping[str, str] = MappingProxyType({"RG": "RGGB", "GB": "GBRG", "GR": "GRBG", "BG": "BGGR"})
 """GenICam's name of a pattern -> OpenCV's: the upper left four pixels."""
 
@@ -98,14 +98,14 @@ class Camera:
             if harvester is not None:
                 harvester.reset()
 
-    def grab(self, timeout_s: float = 10.0) -> Pixels:
-        """Wait for the next frame: H x W (mono) or H x W x 3 RGB, uint8, a copy of its own. Raises CameraError."""
+    def grab(self, timeout_s: float = 10.0) -> Picture:
+        """Wait for the next frame: mono or RGB, of as many bits as the camera has, a copy. Raises CameraError."""
         if self._acquirer is None:
             raise CameraError("the camera is not open; hint: use it in a with block")
         try:
             with self._acquirer.fetch(timeout=timeout_s) as buffer:
                 part = buffer.payload.components[0]
-                return pixels_of(part.data, part.width, part.height, part.data_format)
+                return picture_of(part.data, part.width, part.height, part.data_format)
         except CameraError:
             raise
         except Exception as error:
@@ -130,11 +130,11 @@ def _known_producers(wanted: str) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.glob("*.cti"))]
 
 
-def pixels_of(data: NDArray[Any], width: int, height: int, data_format: str) -> Pixels:
-    """Give a frame's samples, as the producer has them, as H x W or H x W x 3 RGB uint8; always a copy.
+def picture_of(data: NDArray[Any], width: int, height: int, data_format: str) -> Picture:
+    """Give a frame's samples, as the producer has them, as H x W or H x W x 3 RGB; always a copy.
 
-    More than 8 bits keep the upper 8. Raises CameraError for a format that isn't known, another number of samples, or
-    a sample that the format can't hold.
+    Of more than 8 bits all go to the host. Raises CameraError for a format that isn't known, another number of samples,
+    or a sample that the format can't hold.
     """
     read = _READERS.get(data_format)
     if read is None:
@@ -148,7 +148,9 @@ def pixels_of(data: NDArray[Any], width: int, height: int, data_format: str) -> 
         )
     shaped = data.reshape((height, width, samples) if samples > 1 else (height, width))
     try:
-        return np.array(read(shaped), np.uint8, order="C")
+        bits = _BITS.get(data_format, 8)
+        pixels: Any = np.array(read(shaped), np.uint8 if bits == 8 else np.uint16, order="C")
+        return Picture.of(pixels, bits=bits)
     except (IndexError, ValueError) as error:
         raise CameraError(f"a frame of {width} x {height} {data_format} has {samples} samples a pixel") from error
 
@@ -160,7 +162,7 @@ def _mono(bits: int) -> Callable[[NDArray[Any]], Any]:
         brightest = int(frame.max())
         if brightest >> bits:
             raise CameraError(f"a Mono{bits} frame holds {brightest}: {bits} bits are at most {(1 << bits) - 1}")
-        return frame >> (bits - 8)
+        return frame
 
     return read
 
@@ -182,9 +184,11 @@ def _bayer(pattern: str) -> Callable[[NDArray[Any]], Any]:
     return read
 
 
+_BITS: Mapping[str, int] = MappingProxyType({f"Mono{bits}": bits for bits in (8, 10, 12, 14, 16)})
+"""Formats of one sample a pixel, and the bits of that; all others have 8."""
 _READERS: Mapping[str, Callable[[NDArray[Any]], Any]] = MappingProxyType(
     {
-        **{f"Mono{bits}": _mono(bits) for bits in (8, 10, 12, 14, 16)},
+        **{name: _mono(bits) for name, bits in _BITS.items()},
         "RGB8": _colour((0, 1, 2), 3),
         "RGB8Packed": _colour((0, 1, 2), 3),
         "BGR8": _colour((2, 1, 0), 3),

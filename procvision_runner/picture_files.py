@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
 
@@ -60,22 +60,28 @@ class Frame:
     """A picture that no file holds, a camera's."""
 
     name: str
-    pixels: NDArray[np.uint8] = field(repr=False)
-    """H x W or H x W x 3 RGB, uint8."""
+    taken: Picture = field(repr=False)
 
     @property
     def height(self) -> int:
         """In pixels."""
-        return int(self.pixels.shape[0])
+        return self.taken.height
 
     @property
     def width(self) -> int:
         """In pixels."""
-        return int(self.pixels.shape[1])
+        return self.taken.width
 
     def picture(self) -> Picture:
         """Give it as a call takes it."""
-        return Picture.of(self.pixels)
+        return self.taken
+
+    def seen(self) -> NDArray[np.uint8]:
+        """Give it as the algorithm sees it: H x W or H x W x 3 RGB uint8, of more than 8 bits the upper 8."""
+        from procvision_sdk.images.view import high_bits
+
+        pixels: Any = self.taken.pixels
+        return pixels if self.taken.bits is None else high_bits(pixels, self.taken.bits)
 
 
 def load(path: Path) -> PictureFile:

@@ -40,7 +40,7 @@ def all_with_pictures(
     """The same for several; the reference is read once, and so stands on a page once."""
     learnt = _read(reference)
     return [
-        attrs.evolve(inspection, picture=image.pixels if isinstance(image, Frame) else _read(image), reference=learnt)
+        attrs.evolve(inspection, picture=image.seen() if isinstance(image, Frame) else _read(image), reference=learnt)
         for inspection, image in inspections
     ]
 

@@ -11,7 +11,9 @@ import pytest
 from shared_picture import shared_picture
 
 from procvision_runner import CallFailedError, Picture, Runner, RunnerOptions
+from procvision_runner.camera import picture_of
 from procvision_runner.field.pictures import FieldFolder
+from procvision_runner.picture_files import Frame
 from procvision_runner.slots import Lease, SlotPool
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.testing.hook_hosts import HookHost, host_environment, install_plugged
@@ -38,6 +40,15 @@ def test_the_algorithm_sees_the_eight_highest_bits(runner: Runner, bits: int, sh
         expected = np.repeat(expected[:, :, None], 3, axis=2)
     assert seen["shape"] == [31, 17, 3]
     assert seen["crc32"] == zlib.crc32(expected.tobytes())
+
+
+def test_a_cameras_frame_goes_whole_and_a_report_shows_what_the_algorithm_saw(runner: Runner) -> None:
+    """As a 12 bit camera's producer has it."""
+    samples = np.random.default_rng(3).integers(0, 4096, 31 * 17).astype(np.uint16)
+    frame = Frame("12 bits", picture_of(samples, 17, 31, "Mono12"))
+    seen = runner.execute(frame.picture(), pid="A", user_params=READ).debug
+    assert seen["shape"] == [31, 17, 3]
+    assert seen["crc32"] == zlib.crc32(np.repeat(frame.seen()[:, :, None], 3, axis=2).tobytes())
 
 
 def test_a_sample_that_no_such_camera_can_deliver_is_an_error(runner: Runner) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from procvision_runner.camera import SIMULATED, Camera, CameraError, pixels_of
+from procvision_runner.camera import SIMULATED, Camera, CameraError, picture_of
+from procvision_runner.picture_files import Frame
 
 
 @pytest.mark.parametrize(
@@ -20,18 +21,25 @@ from procvision_runner.camera import SIMULATED, Camera, CameraError, pixels_of
 )
 def test_a_frame_becomes_a_picture_of_its_own(data_format, samples, wanted):
     data = np.array(samples, np.uint8)
-    picture = pixels_of(data, 3, 2, data_format)
-    assert picture.tolist() == np.asarray(wanted).tolist()
-    assert picture.flags.c_contiguous
-    assert not np.shares_memory(picture, data)
+    picture = picture_of(data, 3, 2, data_format)
+    assert (picture.width, picture.height, picture.bits) == (3, 2, None)
+    assert picture.pixels.tolist() == np.asarray(wanted).tolist()
+    assert picture.pixels.flags.c_contiguous
+    assert not np.shares_memory(picture.pixels, data)
 
 
-def test_more_than_eight_bits_keep_the_upper_ones_and_never_wrap():
-    data = np.array([0, 15, 16, 4095, 4080, 256], np.uint16)
-    assert pixels_of(data, 3, 2, "Mono12").tolist() == [[0, 0, 1], [255, 255, 16]]
-    with pytest.raises(CameraError, match="holds 5000: 12 bits are at most 4095"):
-        pixels_of(np.array([5000], np.uint16), 1, 1, "Mono12")
-    assert pixels_of(np.array([1023], np.uint16), 1, 1, "Mono10").tolist() == [[255]]
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_more_than_eight_bits_are_sent_whole_and_never_wrap(bits):
+    brightest = 2**bits - 1
+    data = np.array([0, 15, 16, brightest, brightest - 15, 256], np.uint16)
+    picture = picture_of(data, 3, 2, f"Mono{bits}")
+    assert (picture.bits, picture.color_space, picture.pixels.dtype) == (bits, "MONO", np.uint16)
+    assert picture.pixels.ravel().tolist() == data.tolist()
+    assert Frame("one", picture).seen().ravel().tolist() == (data >> (bits - 8)).tolist()
+    assert Frame("one", picture).picture() is picture
+    if bits < 16:
+        with pytest.raises(CameraError, match=f"holds {brightest + 1}: {bits} bits are at most {brightest}"):
+            picture_of(np.array([brightest + 1], np.uint16), 1, 1, f"Mono{bits}")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +49,7 @@ def test_more_than_eight_bits_keep_the_upper_ones_and_never_wrap():
 )  # fmt: skip
 def test_a_bayer_mosaic_of_a_red_plate_is_red(data_format, mosaic):
     pytest.importorskip("cv2", reason="OpenCV reads Bayer mosaics")
-    picture = pixels_of(np.tile(np.array(mosaic, np.uint8) * 20, (8, 8)).ravel(), 16, 16, data_format)
+    picture = picture_of(np.tile(np.array(mosaic, np.uint8) * 20, (8, 8)).ravel(), 16, 16, data_format).pixels
     assert picture[4:-4, 4:-4].reshape(-1, 3).mean(axis=0).round().tolist() == [180, 0, 0]
 
 
@@ -57,7 +65,7 @@ def test_a_bayer_mosaic_of_a_red_plate_is_red(data_format, mosaic):
 )
 def test_a_frame_that_cannot_be_read_for_sure_is_an_error(count, data_format, words):
     with pytest.raises(CameraError, match=words):
-        pixels_of(np.zeros(count, np.uint8), 3, 2, data_format)
+        picture_of(np.zeros(count, np.uint8), 3, 2, data_format)
 
 
 def test_without_a_producer_there_is_a_hint(monkeypatch):
@@ -74,8 +82,8 @@ def test_the_simulated_camera_delivers_frames_and_is_let_go():
         with Camera(SIMULATED) as camera:
             frames = [camera.grab() for _ in range(3)]
             assert camera.name.startswith("Viky")
-        assert {frame.shape for frame in frames} == {(400, 400, 3)}
-        assert all(frame.flags.owndata for frame in frames)
+        assert {frame.pixels.shape for frame in frames} == {(400, 400, 3)}
+        assert all(frame.pixels.flags.owndata for frame in frames)
     with pytest.raises(CameraError, match="not open"):
         camera.grab()
 
