@@ -20,7 +20,8 @@ def program(name: str = NAME) -> str:
     if started.name != NAME:
         return name
     found = shutil.which(NAME)
-    if found is not None and Path(found).resolve() == started.resolve():
+    # The same words first: every inspection of a data set asks, and resolving takes longer than all else it needs.
+    if found is not None and (found == sys.argv[0] or Path(found).resolve() == started.resolve()):
         return name
     beside = started.with_name(name)
     near = os.path.relpath(beside)

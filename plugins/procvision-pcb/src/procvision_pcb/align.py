@@ -116,12 +116,12 @@ class _Level:
         self.image = image
         height, width = image.shape
         self._radius = max(width, height) / 2
-        center = ((width - 1) / 2, (height - 1) / 2)
+        center_x, center_y = (width - 1) / 2, (height - 1) / 2
         # Motions are described from the picture's middle, with the radius as the unit.
-        self._to_px = np.array([[self._radius, 0, center[0]], [0, self._radius, center[1]], [0, 0, 1]])
+        self._to_px = np.array([[self._radius, 0, center_x], [0, self._radius, center_y], [0, 0, 1]])
         self._from_px = np.linalg.inv(self._to_px)
-        x = ((np.arange(width) - center[0]) / self._radius).astype(np.float32)
-        y = ((np.arange(height) - center[1]) / self._radius).astype(np.float32)[:, None]
+        x = ((np.arange(width) - center_x) / self._radius).astype(np.float32)
+        y = ((np.arange(height) - center_y) / self._radius).astype(np.float32)[:, None]
         descent = np.empty((2, 3, height, width), np.float32)
         for images, direction in zip(descent, ((1, 0), (0, 1)), strict=True):
             by_x, by_y, gradient = images

@@ -109,9 +109,10 @@ class ToleratedReference:
         yield from self._blobs_of("missing", unseen, different, core, middle)
 
     def _blobs_of(self, kind: Kind, there: Mask, different: Mask, core: Mask, middle: Mask) -> Iterator[Blob]:
-        different = different & there
         found = list(self._grown(kind, there, different, core & there, tolerable=False))
         yield from found
+        if not cv2.countNonZero(middle):
+            return
         middle = middle & there
         for blob in found:  # what it covers is told of already, with what would have been merged with it
             height, width = blob.body.shape
@@ -136,7 +137,7 @@ class ToleratedReference:
             part = np.zeros(core[window].shape, np.uint8)
             cv2.drawContours(part, [outline], 0, 1, cv2.FILLED, offset=(-left, -top))
             part &= core[window]  # what lies in the outline, without what merging added to it
-            body = _dilated(part, grow) & different[window]
+            body = _dilated(part, grow) & different[window] & there[window]
             core_px = int(np.count_nonzero(body if tolerable else part))
             if core_px < MIN_CORE_PX:
                 continue

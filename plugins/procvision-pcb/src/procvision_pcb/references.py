@@ -1,7 +1,7 @@
 """Learnt references, kept by what they were learnt from.
 
 The same reference sent again, for the next product or by another session, costs a hash. How much is kept is bounded in
-pixels, because a learnt reference takes some eight bytes for each pixel of its picture; the one used longest ago goes.
+pixels, because a learnt reference takes some six bytes for each pixel of its picture; the one used longest ago goes.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class References:
     def __init__(self, max_kept_px: int = MAX_KEPT_PX) -> None:
         self._max_kept_px = max_kept_px
         self._kept: OrderedDict[str, Reference] = OrderedDict()
+        self._kept_px = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -50,14 +51,20 @@ class References:
 
     def keep(self, key: str, reference: Reference) -> None:
         """Keeps a reference. It stays even if it alone is over the bound."""
+        self._drop(key)
         self._kept[key] = reference
-        self._kept.move_to_end(key)
-        while len(self._kept) > 1 and sum(_pixels(each) for each in self._kept.values()) > self._max_kept_px:
-            self._kept.popitem(last=False)
+        self._kept_px += _pixels(reference)
+        while len(self._kept) > 1 and self._kept_px > self._max_kept_px:
+            self._drop(next(iter(self._kept)))
 
     def clear(self) -> None:
         """Forgets all."""
         self._kept.clear()
+        self._kept_px = 0
+
+    def _drop(self, key: str) -> None:
+        if key in self._kept:
+            self._kept_px -= _pixels(self._kept.pop(key))
 
 
 def _pixels(reference: Reference) -> int:
