@@ -187,6 +187,16 @@ def test_references_are_kept_up_to_their_bound_and_the_oldest_used_goes(board: G
     assert [references.get(key) is not None for key in "abc"] == [True, False, True]
 
 
+def test_a_reference_that_is_kept_again_takes_up_its_room_once(board: Gray) -> None:
+    """Else references would go before the bound is reached."""
+    from procvision_pcb.compare import Reference
+
+    references = References(max_kept_px=2 * board.size)
+    for key in "aab":
+        references.keep(key, Reference(board))
+    assert [references.get(key) is not None for key in "ab"] == [True, True]
+
+
 def test_content_keys_tell_pictures_and_parameters_apart(board: Gray) -> None:
     """One grey level of one pixel is another picture; the same bytes in another shape too."""
     changed = board.copy()

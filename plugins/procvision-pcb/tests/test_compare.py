@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from procvision_pcb.binarise import to_gray
+from procvision_pcb.binarise import threshold_globally, to_gray
 from procvision_pcb.compare import Finding, Reference
 from procvision_pcb.errors import NotComparableError
 from procvision_pcb.topology import LABELS
@@ -284,3 +284,12 @@ def test_a_narrow_gap_with_trembling_edges_is_no_short(board: Gray) -> None:
     picture = board.copy()
     picture[120:122, 60:600:3] = picture[123:125, 61:600:4] = COPPER
     assert found(board, picture) == []
+
+
+def test_a_material_that_is_rare_is_not_overlooked() -> None:
+    """Rows are left out of the histogram, but not where they may hold all there is of one material."""
+    picture = np.full((640, 640), SUBSTRATE, np.uint8)
+    for row in (101, 302, 503):
+        picture[row, 100:150] = 120
+    mask, _ = threshold_globally(picture, "dark", "picture")
+    np.testing.assert_array_equal(mask > 0, picture == 120)

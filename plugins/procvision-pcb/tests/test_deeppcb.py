@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import ModuleType
 import pytest
 
 GOAL = 0.97
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def test_every_board_group_reaches_the_goal_with_numbers_from_the_other_groups(
@@ -26,13 +28,30 @@ def test_every_board_group_reaches_the_goal_with_numbers_from_the_other_groups(
     assert {name for name, row in groups.items() if row["held_out"]["mean_average_precision"] < GOAL} == set()
 
 
-def test_without_its_data_the_benchmark_says_what_to_set(
-    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("script", ["deeppcb.py", "throughput.py"])
+def test_without_its_data_a_benchmark_says_what_to_set(script: str) -> None:
     """And exits with 64."""
-    monkeypatch.delenv("DEEPPCB_DIR", raising=False)
-    assert benchmark.main([]) == 64
-    assert "DEEPPCB_DIR" in capsys.readouterr().err
+    environment = {name: value for name, value in os.environ.items() if name != "DEEPPCB_DIR"}
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script)],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 64
+    assert "DEEPPCB_DIR" in done.stderr
+
+
+def test_throughput_is_measured_through_the_host(deeppcb: Path, tmp_path: Path) -> None:
+    """Three pairs: a rate and the figures are told, how high they are is not asked."""
+    pairs = tmp_path / "pairs" / "group00041"
+    pairs.mkdir(parents=True)
+    for file in sorted((deeppcb / "pairs" / "group00041").iterdir())[:9]:
+        (pairs / file.name).symlink_to(file)
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "throughput.py"), "--rounds", "1"],
+        env={**os.environ, "DEEPPCB_DIR": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "pictures/s: best" in done.stdout
 
 
 def test_through_the_host_the_figures_are_the_same_and_the_page_shows_the_worst_ten(

@@ -83,7 +83,8 @@ class PcbCompare(BaseAlgorithm):
         except NotComparableError as error:
             return Failed(NO_REFERENCE, str(error))
         session.set(_LEARNT, {"key": key, **how})
-        self.logger.info("reference learnt", pid=pid, step=step_index, known=known)
+        if not known:
+            self.logger.info("reference learnt", pid=pid, step=step_index)
         height, width = reference.shape
         return Prepared(message=f"reference of {width} x {height} px learnt", debug={"known": known})
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from procvision_pcb.binarise import Mask
 from procvision_pcb.motion import Alignment, Floats, Matrix, rescaled, warped, warped_locally
@@ -33,7 +34,8 @@ STEP_DONE = 0.02
 PRIOR_SHIFT, PRIOR_SIMILARITY, PRIOR_SHEAR = 0.02, 1.0, 10.0
 """How much squared difference (of masks from 0 to 1, on any level) a motion of one pixel must at least explain: a
 shift; a rotation or a scale that moves the picture's edge by it; a shear or an unequal scale that does. A board full of
-structure outweighs all of them."""
+structure outweighs all of them. A motion's parameters are what x adds, what y adds and the constant, of its x, then
+of its y."""
 PRIOR = np.diag([0, 0, PRIOR_SHIFT, 0, 0, PRIOR_SHIFT]) + sum(
     weight / 2 * np.outer(direction, direction)
     for weight, direction in (
@@ -63,9 +65,9 @@ class ReferencePyramid:
     def __init__(self, mask: Mask) -> None:
         self.shape: tuple[int, int] = (mask.shape[0], mask.shape[1])
         images = _pyramid(mask)
-        self._levels = [_Level(image) for image in images]
-        coarse = self._levels[min(len(self._levels) - 1, _phase_level(images))]
-        self._phase_level = self._levels.index(coarse)
+        self._finest = _FinestLevel(images[0])
+        self._levels = [self._finest, *(_Level(image) for image in images[1:])]
+        self._phase_level = _phase_level(images)
 
     def align(self, mask: Mask) -> Alignment:
         """Finds where the picture lies.
@@ -81,7 +83,7 @@ class ReferencePyramid:
             other_lying, other_correlation = self._correlate(images[0], other)
             if other_correlation > correlation:
                 matrix, lying, correlation = other, other_lying, other_correlation
-        field = self._levels[0].local_field(images[0], matrix, lying)
+        field = self._finest.local_field(images[0], matrix, lying)
         full_field = None if field is None else field * np.float32(FINEST)
         return Alignment(rescaled(matrix, FINEST), self.shape, full_field, correlation)
 
@@ -93,7 +95,7 @@ class ReferencePyramid:
         return matrix
 
     def _correlate(self, image: Floats, matrix: Matrix) -> tuple[Floats, float]:
-        expected, lying = self._levels[0].image, np.asarray(warped(image, matrix), dtype=np.float32)
+        expected, lying = self._finest.image, np.asarray(warped(image, matrix), dtype=np.float32)
         a, b = expected - expected.mean(), lying - lying.mean()
         norm = float(np.sqrt(np.vdot(a, a) * np.vdot(b, b)))
         return lying, float(np.vdot(a, b)) / norm if norm > 0 else 0.0
@@ -110,36 +112,30 @@ class ReferencePyramid:
 
 
 class _Level:
-    """One level of the reference: gradients, steepest-descent images, normal matrix."""
+    """One level of the reference: its gradients, and what is made of them alone."""
 
     def __init__(self, image: Floats) -> None:
         self.image = image
         height, width = image.shape
-        self._radius = max(width, height) / 2
-        center_x, center_y = (width - 1) / 2, (height - 1) / 2
-        # Motions are described from the picture's middle, with the radius as the unit.
-        self._to_px = np.array([[self._radius, 0, center_x], [0, self._radius, center_y], [0, 0, 1]])
-        self._from_px = np.linalg.inv(self._to_px)
-        x = ((np.arange(width) - center_x) / self._radius).astype(np.float32)
-        y = ((np.arange(height) - center_y) / self._radius).astype(np.float32)[:, None]
-        descent = np.empty((2, 3, height, width), np.float32)
-        for images, direction in zip(descent, ((1, 0), (0, 1)), strict=True):
-            by_x, by_y, gradient = images
-            cv2.Scharr(image, cv2.CV_32F, *direction, dst=gradient, scale=1 / 32)
-            # The border has no gradient of its own, and what moves in over it is unknown.
-            edge = 2
+        self._gx = cv2.Scharr(image, cv2.CV_32F, 1, 0, scale=1 / 32)
+        self._gy = cv2.Scharr(image, cv2.CV_32F, 0, 1, scale=1 / 32)
+        # The border has no gradient of its own, and what moves in over it is unknown.
+        edge = 2
+        for gradient in (self._gx, self._gy):
             gradient[:edge] = gradient[-edge:] = 0
             gradient[:, :edge] = gradient[:, -edge:] = 0
-            np.multiply(gradient, x, out=by_x)
-            np.multiply(gradient, y, out=by_y)
-        self._gx, self._gy = descent[:, 2]
-        self._descent = descent.reshape(6, -1)
-        normal = (self._descent @ self._descent.T).astype(np.float64)
+        # Motions are described from the picture's middle, with the radius as the unit.
+        self._radius = max(width, height) / 2
+        center_x, center_y = (width - 1) / 2, (height - 1) / 2
+        self._to_px = np.array([[self._radius, 0, center_x], [0, self._radius, center_y], [0, 0, 1]])
+        self._from_px = np.linalg.inv(self._to_px)
+        self._x = _powers((np.arange(width) - center_x) / self._radius)
+        self._y = _powers((np.arange(height) - center_y) / self._radius)
+        xx, xy, yy = (self._weighted_twice(each) for each in self._squares())
+        normal = np.block([[xx, xy], [xy, yy]])
         # Where the structure leaves a direction open (parallel tracks, a board with little on it), the answer is the
         # nearest to no motion, with no rotation and no scale.
         self._solution = np.linalg.inv(normal + PRIOR)
-        self._cells = (max(1, width // CELL), max(1, height // CELL))
-        self._products = [self._pool(a * b) for a, b in ((self._gx,) * 2, (self._gx, self._gy), (self._gy,) * 2)]
 
     def refine(self, image: Floats, matrix: Matrix) -> Matrix:
         """Gauss-Newton steps from `matrix`, at this level's scale."""
@@ -149,9 +145,9 @@ class _Level:
             error = np.asarray(warped(image, (self._to_px @ motion @ self._from_px)[:2]), dtype=np.float32)
             error -= self.image
             _forget_defects(error, FOREIGN_ERROR)
-            # What the parameters are: how far the middle moves, and how much farther what lies a radius away.
+            # What the parameters are: how much farther what lies a radius away moves, and how far the middle.
             pull = PRIOR @ ((motion[:2] - np.eye(2, 3)).ravel() * self._radius)
-            p = self._solution @ ((self._descent @ error.ravel()).astype(np.float64) + pull)
+            p = self._solution @ (np.concatenate([self._weighted(g * error) for g in (self._gx, self._gy)]) + pull)
             # However wild a step is, it can be undone.
             p = np.minimum(np.maximum(p, -limit), limit)
             step = np.eye(3)
@@ -162,9 +158,35 @@ class _Level:
         refined: Matrix = (self._to_px @ motion @ self._from_px)[:2]
         return refined
 
+    def _weighted(self, image: Floats) -> NDArray[np.float64]:
+        """Its sums, weighted by x, by y and by one: what it says to the motion's parameters."""
+        sums = (self._y[:, :2].T @ image @ self._x[:, :2]).astype(np.float64)
+        return np.array([sums[0, 1], sums[1, 0], sums[0, 0]])
+
+    def _weighted_twice(self, image: Floats) -> NDArray[np.float64]:
+        """Its sums, weighted by all products of two of x, y and one, 3 x 3."""
+        sums = (self._y.T @ image @ self._x).astype(np.float64)
+        by_y, by_x = np.array([[0, 1, 0], [1, 2, 1], [0, 1, 0]]), np.array([[2, 1, 1], [1, 0, 0], [1, 0, 0]])
+        twice: NDArray[np.float64] = sums[by_y, by_x]
+        return twice
+
+    def _squares(self) -> tuple[Floats, Floats, Floats]:
+        """Gradients times gradients: x with x, x with y, y with y."""
+        return self._gx * self._gx, self._gx * self._gy, self._gy * self._gy
+
+
+class _FinestLevel(_Level):
+    """The level on which what an affine motion leaves is measured, too."""
+
+    def __init__(self, image: Floats) -> None:
+        super().__init__(image)
+        height, width = image.shape
+        self._cells = (max(1, width // CELL), max(1, height // CELL))
+        self._pooled = [self._pool(each) for each in self._squares()]
+
     def local_field(self, image: Floats, matrix: Matrix, lying: Floats) -> Floats | None:
         """What is left per cell after `matrix`, in this level's px, or None if it is next to nothing."""
-        xx, xy, yy = self._products
+        xx, xy, yy = self._pooled
         ridge = LOCAL_STIFFNESS * float((xx + yy).mean()) + 1e-6
         determinant = (xx + ridge) * (yy + ridge) - xy * xy
         field = np.zeros((*xx.shape, 2), np.float32)
@@ -186,6 +208,11 @@ class _Level:
     def _pool(self, image: Floats) -> Floats:
         cells = cv2.resize(image, self._cells, interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.GaussianBlur(cells, (0, 0), 1.0), dtype=np.float32)
+
+
+def _powers(places: NDArray[np.float64]) -> Floats:
+    """N x 3: one, the place and its square."""
+    return np.vander(places, 3, increasing=True).astype(np.float32)
 
 
 def _forget_defects(error: Floats, scale: float) -> None:

@@ -34,7 +34,7 @@ MAX_BLOBS = 1000
 MERGE_PX = 3
 """Differences no farther apart than twice this are one."""
 
-TILE_PX = 48
+TILE_PX = 64
 """What is rare in a reference is looked for in tiles of this size, and looked at only where it is."""
 
 _STEPS_PER_PX = 16
@@ -162,12 +162,12 @@ def _middle(mask: Mask, reach_px: int) -> Mask:
     narrow &= np.asarray(cv2.erode(mask, _CROSS), dtype=np.uint8)
     # A narrow place has its edge within the reach: farther around it nothing changes its distance or its neighbours'.
     around = reach_px + 2
-    for top, left in _tiles_with_any(narrow):
-        y, x = max(0, top - around), max(0, left - around)
-        window = mask[y : top + TILE_PX + around, x : left + TILE_PX + around]
-        tile = narrow[top : top + TILE_PX, left : left + TILE_PX]
-        ridges = _ridges(window)[top - y : top - y + tile.shape[0], left - x : left - x + tile.shape[1]]
-        tile[~ridges] = 0
+    for tile_y, tile_x in _tiles_with_any(narrow):
+        x, y, width, height = cv2.boundingRect(narrow[tile_y : tile_y + TILE_PX, tile_x : tile_x + TILE_PX])
+        x, y = tile_x + x, tile_y + y
+        left, top = max(0, x - around), max(0, y - around)
+        ridges = _ridges(mask[top : y + height + around, left : x + width + around])
+        narrow[y : y + height, x : x + width][~ridges[y - top :, x - left :][:height, :width]] = 0
     return narrow
 
 
@@ -181,7 +181,7 @@ def _ridges(mask: Mask) -> NDArray[np.bool_]:
 
 
 def _tiles_with_any(mask: Mask) -> Iterator[tuple[int, int]]:
-    """Top and left of the tiles in which anything is set."""
+    """Top and left of the tiles in which anything is set, TILE_PX high and wide or cut at the border."""
     rows, columns = (range(0, size, TILE_PX) for size in mask.shape)
     strips = np.stack([np.bitwise_or.reduce(mask[row : row + TILE_PX]) for row in rows])
     for row, column in np.argwhere(np.bitwise_or.reduceat(strips, columns, axis=1)):

@@ -115,14 +115,14 @@ def warped_locally(image: NDArray[np.uint8] | Floats, matrix: Matrix, field: Flo
         across += by_x * x + constant
         across += by_y * y
         places.append(across)
+    at = (np.arange(height) + 0.5) / cell_px + 0.5
+    weights = np.maximum(1 - np.abs(at[:, None] - np.arange(rows + 2)), 0).astype(np.float32)
     lying = np.empty_like(image)
     for top in range(0, height, BAND_PX):
-        band = lying[top : top + BAND_PX]
-        at = (np.arange(top, top + len(band)) + 0.5) / cell_px + 0.5
-        above, below = int(at[0]), int(at[-1]) + 2
-        weights = np.maximum(1 - np.abs(at[:, None] - np.arange(above, below)), 0).astype(np.float32)
-        maps = [weights @ across[above:below] for across in places]
-        cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, dst=band, borderMode=cv2.BORDER_REPLICATE)
+        band = slice(top, min(height, top + BAND_PX))
+        near = slice(int(at[top]), int(at[band.stop - 1]) + 2)
+        maps = [weights[band, near] @ across[near] for across in places]
+        cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, dst=lying[band], borderMode=cv2.BORDER_REPLICATE)
     return lying
 
 
