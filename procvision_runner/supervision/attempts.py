@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from procvision_runner.errors import (
     BrokenError,
@@ -27,11 +27,31 @@ from procvision_sdk.errors import ErrorCode
 if TYPE_CHECKING:
     from procvision_runner.requests import Request
     from procvision_runner.results import CallResult
+    from procvision_runner.supervision.admission import Admission
     from procvision_runner.supervision.hosts import Host
-    from procvision_runner.supervision.supervisor import Supervisor
+    from procvision_runner.supervision.journal import Journal
+    from procvision_runner.supervision.options import SupervisorOptions
+    from procvision_runner.supervision.succession import Succession
     from procvision_sdk.wire.messages import Result
 
 _log = logging.getLogger("procvision.runner")
+
+
+class Station(Protocol):
+    """What a call needs of the supervisor that it is made in."""
+
+    options: SupervisorOptions
+    journal: Journal
+    admission: Admission
+    succession: Succession
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop."""
+
+    @property
+    def logs(self) -> list[Mapping[str, Any]]:
+        """The last log records of the current host, or of the last one that there was."""
 
 
 class Attempts:
@@ -39,10 +59,10 @@ class Attempts:
 
     def __init__(
         self,
-        supervisor: Supervisor,
+        supervisor: Station,
         request: Request,
         session_id: str | None,
-        elsewhere: Callable[[Supervisor], Supervisor | None] | None = None,
+        elsewhere: Callable[[Station], Station | None] | None = None,
     ) -> None:
         self.future: Future[CallResult] | None = None
         """Of a submitted call."""

@@ -34,6 +34,7 @@ from procvision_sdk.keywords import only
 if TYPE_CHECKING:
     from procvision_runner.requests import Image
     from procvision_runner.results import CallResult
+    from procvision_runner.supervision.attempts import Station
     from procvision_runner.supervision.metrics import Snapshot
     from procvision_sdk.images.meta import ColorSpace
 
@@ -188,7 +189,7 @@ class Pool:
                 self._sessions.end(session_id)
             return binding.host
 
-    def _least_busy(self, besides: Supervisor | None = None) -> Supervisor:
+    def _least_busy(self, besides: Station | None = None) -> Supervisor:
         """Among those that are ready, else among those that will be, else any: it says why it is broken."""
         turn = next(self._turn)
         count = len(self.supervisors)
@@ -203,7 +204,7 @@ class Pool:
             ),
         )
 
-    def _elsewhere(self, besides: Supervisor) -> Supervisor | None:
+    def _elsewhere(self, besides: Station) -> Supervisor | None:
         """Another supervisor that is ready."""
         other = self._least_busy(besides)
         return other if other is not besides and other.state is SupervisorState.READY else None

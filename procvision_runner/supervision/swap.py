@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
@@ -22,8 +22,33 @@ if TYPE_CHECKING:
     from procvision_runner.pictures import Picture, Pixels
     from procvision_runner.requests import InspectingPhase
     from procvision_runner.results import CallResult
+    from procvision_runner.slots import SlotPool
     from procvision_runner.supervision.hosts import Host
-    from procvision_runner.supervision.supervisor import Supervisor
+    from procvision_runner.supervision.journal import Journal
+    from procvision_runner.supervision.options import SupervisorOptions
+    from procvision_runner.supervision.succession import Succession
+
+
+class Station(Protocol):
+    """What a swap needs of the supervisor whose version it changes."""
+
+    options: SupervisorOptions
+    journal: Journal
+    succession: Succession
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What its hosts are launched with."""
+
+    @property
+    def slots(self) -> SlotPool:
+        """Where the pictures lie."""
+
+    def pre_execute(self, image: Pixels | Picture, *, pid: str, **more: Any) -> CallResult:
+        """Prepares a step, in the running version."""
+
+    def execute(self, image: Pixels | Picture, *, pid: str, **more: Any) -> CallResult:
+        """Inspects a picture, in the running version."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -65,7 +90,7 @@ class SwapReport:
 
 
 def swap(
-    supervisor: Supervisor,
+    supervisor: Station,
     algorithm: str | None = None,
     *,
     command: Sequence[str] | None = None,
@@ -107,13 +132,13 @@ def swap(
         )
 
 
-def _refused(supervisor: Supervisor, new: str, reason: str, logs: Sequence[Mapping[str, Any]]) -> SwapError:
+def _refused(supervisor: Station, new: str, reason: str, logs: Sequence[Mapping[str, Any]]) -> SwapError:
     supervisor.journal.count("failed_swaps")
     supervisor.journal.emit(events.SwapFailed, new=new, reason=reason)
     return SwapError(f"{new} was not switched to: {reason}", logs=logs)
 
 
-def _compared(supervisor: Supervisor, host: Host, golden: GoldenPicture) -> Comparison:
+def _compared(supervisor: Station, host: Host, golden: GoldenPicture) -> Comparison:
     """Raises SwapError where the new version doesn't say what it should."""
     expected = golden.expected or _verdict(golden, _by_the_old(supervisor, golden), "the running version")
     try:
@@ -133,7 +158,7 @@ def _verdict(golden: GoldenPicture, result: CallResult, who: str) -> str:
     return result.verdict
 
 
-def _by_the_old(supervisor: Supervisor, golden: GoldenPicture) -> CallResult:
+def _by_the_old(supervisor: Station, golden: GoldenPicture) -> CallResult:
     session = InspectionSession(new_session_id(), dict(golden.context))
     more: dict[str, Any] = {
         "pid": golden.pid,
@@ -149,7 +174,7 @@ def _by_the_old(supervisor: Supervisor, golden: GoldenPicture) -> CallResult:
         raise SwapError(f"the running version has no result for {golden.name!r}: {error}", logs=error.logs) from error
 
 
-def _by(supervisor: Supervisor, host: Host, golden: GoldenPicture) -> CallResult:
+def _by(supervisor: Station, host: Host, golden: GoldenPicture) -> CallResult:
     session = InspectionSession(new_session_id(), dict(golden.context))
     if golden.reference is not None:
         prepared = _call(supervisor, host, "pre", golden.reference, golden, session)
@@ -159,7 +184,7 @@ def _by(supervisor: Supervisor, host: Host, golden: GoldenPicture) -> CallResult
 
 
 def _call(
-    supervisor: Supervisor,
+    supervisor: Station,
     host: Host,
     phase: InspectingPhase,
     image: Pixels | Picture,
