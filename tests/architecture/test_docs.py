@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from generating import protocol_words as words
 
 from procvision_sdk.errors import ErrorCode
+from procvision_sdk.images.meta import ImageMeta
 from procvision_sdk.wire import messages
 from procvision_sdk.wire.errors import REFUSALS
 from procvision_sdk.wire.greeting import HOST_CAPABILITIES
@@ -21,17 +21,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "protocol.md").read_text("utf-8")
 KIND_AT = {"CallRefusedError": 1, "error_message": 1, "_send_error": 1, "loading_failed": 1, "_bad": 0}
 """Which argument of a call is a kind."""
-
-
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    """`docs/generate.py`, which is a script and in no package."""
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def section(heading: str) -> str:
@@ -55,32 +44,20 @@ def kinds_in_code() -> Iterator[tuple[str, str]]:
                 yield str(node.args[place].value), f"{path.relative_to(ROOT)}:{node.lineno}"  # type: ignore[attr-defined]
 
 
-def test_generated_regions_are_up_to_date(generator: ModuleType) -> None:
-    """If this fails: python docs/generate.py"""
-    assert generator.generated(PAGE) == PAGE
-
-
-def test_every_region_is_on_the_page_once(generator: ModuleType) -> None:
-    """No table that is made from the code is left out or misspelt."""
-    found = [match["name"] for match in generator.REGION.finditer(PAGE)]
-    assert sorted(found) == sorted(generator.REGIONS)
-    assert PAGE.count("<!-- begin generated") == len(found)
-
-
-def test_nothing_is_described_that_is_gone(generator: ModuleType) -> None:
-    """The words of the generator are all used."""
-    described = {name.split(".")[0] for name in generator.FIELDS}
+def test_nothing_is_described_that_is_gone() -> None:
+    """The words of the page are all used."""
+    described = {name.split(".")[0] for name in words.FIELDS}
     assert described == {
         cls.__name__
-        for cls in [*vars(messages).values(), generator.ImageMeta]
-        if isinstance(cls, type) and hasattr(cls, "__struct_fields__") and f"{cls.__name__}." in str(generator.FIELDS)
+        for cls in [*vars(messages).values(), ImageMeta]
+        if isinstance(cls, type) and hasattr(cls, "__struct_fields__") and f"{cls.__name__}." in str(words.FIELDS)
     }
-    for name in generator.FIELDS:
+    for name in words.FIELDS:
         cls, field = name.split(".")
-        assert field in getattr(messages, cls, generator.ImageMeta).__struct_fields__, name
-    assert set(generator.CODES) == set(ErrorCode)
-    assert set(generator.STATES) == set(ConnectionState)
-    assert set(generator.STATUS_EVENTS) == {event for events in STATUS_TRANSITIONS.values() for event in events}
+        assert field in getattr(messages, cls, ImageMeta).__struct_fields__, name
+    assert set(words.CODES) == set(ErrorCode)
+    assert set(words.STATES) == set(ConnectionState)
+    assert set(words.STATUS_EVENTS) == {event for events in STATUS_TRANSITIONS.values() for event in events}
 
 
 @pytest.mark.parametrize("name", messages.MESSAGE_TYPES)
@@ -112,7 +89,7 @@ def test_every_refusal_of_the_wire_is_described(kind: str) -> None:
     assert f"| `{kind}` |" in section("Refusals")
 
 
-def test_every_kind_that_the_code_raises_is_described(generator: ModuleType) -> None:
+def test_every_kind_that_the_code_raises_is_described() -> None:
     """A kind on the wire that the page doesn't know is a hole in the contract."""
     kinds = dict(kinds_in_code())
     assert len(kinds) > 15
@@ -120,7 +97,7 @@ def test_every_kind_that_the_code_raises_is_described(generator: ModuleType) -> 
         kind: where for kind, where in kinds.items() if f"| `{kind}` |" not in section("Kinds") + section("Refusals")
     }
     assert missing == {}
-    gone = set(generator.KINDS) - set(kinds) - {"recoverable", "gpu_out_of_memory", "fatal", "program"}
+    gone = set(words.KINDS) - set(kinds) - {"recoverable", "gpu_out_of_memory", "fatal", "program"}
     assert gone <= {"load_failed", "setup_failed"}  # put together from the stage
 
 

@@ -1,4 +1,4 @@
-"""Writes the generated regions of the supervision's reference: `python docs/supervision.py`, or `--check` to compare.
+"""The tables of the supervision's reference.
 
 Everything in them stands in the code: fields, defaults and causes, and in the docstrings what they mean. A field, a
 member or an event without a docstring is a KeyError, and so a failing test.
@@ -9,16 +9,14 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
-import re
-import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import attrs
 
+from generating.markdown import Regions, glossary, table
 from procvision_runner import errors
 from procvision_runner.causes import EndKind
 from procvision_runner.options import RunnerOptions
@@ -32,8 +30,6 @@ from procvision_runner.supervision.spare import SpareState
 from procvision_runner.supervision.standing import SupervisorState
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
-REFERENCE = Path(__file__).parent / "reference" / "supervision.md"
-REGION = re.compile(r"(<!-- begin generated: (?P<name>[\w -]+?) -->\n)(?P<body>.*?)(<!-- end generated -->)", re.DOTALL)
 POLICIES = (
     SupervisorOptions,
     RestartPolicy,
@@ -55,17 +51,6 @@ def docstrings(cls: type[Any]) -> dict[str, str]:
         if isinstance(target, ast.Name) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
             found[target.id] = str(text.value.value)
     return found
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
 
 
 def _first(cls: type[Any]) -> str:
@@ -123,34 +108,15 @@ def error_table() -> str:
 
 def members(cls: type[StrEnum]) -> Callable[[], str]:
     """An enumeration's table."""
-    return lambda: table(("", "meaning"), ((f"`{member}`", docstrings(cls)[member.name]) for member in cls))
+    return lambda: glossary("", {member: docstrings(cls)[member.name] for member in cls})
 
 
-REGIONS: dict[str, Callable[[], str]] = {
+REGIONS: Regions = {
     "states": members(SupervisorState),
-    "spare states": members(SpareState),
+    "spare-states": members(SpareState),
     "events": event_table,
     "errors": error_table,
     "ends": members(EndKind),
     "policies": policies,
-    "counters": lambda: table(("counter", "counts"), ((f"`{name}`", text) for name, text in COUNTERS.items())),
+    "counters": lambda: glossary("counter", COUNTERS, "counts"),
 }
-
-
-def generated(page: str) -> str:
-    """The page with every region written anew."""
-    return REGION.sub(lambda found: f"{found[1]}{REGIONS[found['name']]()}\n{found[4]}", page)
-
-
-def main() -> int:
-    """Writes the page, or with --check says whether it is up to date."""
-    page = REFERENCE.read_text("utf-8")
-    new = generated(page)
-    if "--check" in sys.argv[1:]:
-        return int(new != page)
-    REFERENCE.write_text(new, "utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,40 @@
+"""The reference of the command `procvision`, from its click commands."""
+
+from __future__ import annotations
+
+import inspect
+
+import click
+
+from generating.markdown import Regions, exit_statuses
+from generating.options import options_table, usage
+from procvision_runner.cli import exits
+from procvision_runner.cli.main import COMMANDS, cli
+
+
+def sections() -> str:
+    """A section for each command."""
+    parts = []
+    with click.Context(cli, info_name="procvision") as group:
+        for name in sorted(COMMANDS):
+            command = cli.get_command(group, name)
+            assert command is not None
+            with click.Context(command, info_name=name, parent=group) as context:
+                parts += [f"## {context.command_path}", f"    {usage(context)}", *_told(command)]
+                parts += filter(None, [options_table(context)])
+    return "\n\n".join(parts)
+
+
+def _told(command: click.Command) -> list[str]:
+    """The docstring: paragraphs as they are, what stands behind \\b as code."""
+    paragraphs = []
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        if paragraph.startswith("\b"):
+            first, *rest = paragraph.split("\n")[1:]
+            paragraphs += [first, "\n".join(f"    {line.removeprefix('  ')}" for line in rest)]
+        else:
+            paragraphs.append(paragraph)
+    return paragraphs
+
+
+REGIONS: Regions = {"exit-statuses": lambda: exit_statuses(exits.MEANINGS), "commands": sections}

@@ -1,0 +1,8 @@
+"""The table of the evaluation's reference."""
+
+from __future__ import annotations
+
+from generating.markdown import Regions, glossary
+from procvision_runner.evaluation.figures import MEANINGS
+
+REGIONS: Regions = {"figures": lambda: glossary("figure", MEANINGS)}
