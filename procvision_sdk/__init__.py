@@ -5,7 +5,7 @@ The names below are loaded when they are first used, so that importing a part of
 
 from __future__ import annotations
 
-import importlib
+from procvision_sdk._lazy import lazy_names
 
 # Not from `typing`: a host says hello before it imports that much.
 TYPE_CHECKING = False
@@ -71,15 +71,4 @@ __all__ = [
     "read_image_from_shared_memory",
 ]
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

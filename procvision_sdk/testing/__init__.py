@@ -12,8 +12,9 @@ pytest finds the fixtures by itself once ProcVision is installed:
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from procvision_sdk._lazy import lazy_names
 
 if TYPE_CHECKING:
     from procvision_sdk.testing._defects import PlacedDefect
@@ -69,15 +70,4 @@ __all__ = [
     "with_marks",
 ]
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

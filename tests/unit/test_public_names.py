@@ -36,12 +36,15 @@ NAMES = {
 
 @pytest.mark.parametrize("module", NAMES)
 def test_public_names_are_these(module: str) -> None:
-    """No more, no fewer, each of them there, and `dir` tells them."""
+    """No more, no fewer, each of them there, and `dir` and `import *` give them."""
     imported = importlib.import_module(module)
     assert sorted(imported.__all__) == sorted(NAMES[module].split())
     for name in imported.__all__:
         assert getattr(imported, name) is not None
     assert set(imported.__all__) <= set(dir(imported))
+    starred: dict[str, object] = {}
+    exec(f"from {module} import *", starred)
+    assert set(imported.__all__) <= set(starred)
 
 
 @pytest.mark.parametrize("module", ["procvision_sdk", "procvision_sdk.testing"])
