@@ -1,4 +1,4 @@
-"""One inspection through a real host: for each step `pre` with the reference, `execute` with the product."""
+"""One inspection through a real host: for each step `pre`, with the reference if there is one, and `execute`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import attrs
 import msgspec
 from attrs import frozen
 
-from procvision_runner import RunnerError
+from procvision_runner import CallFailedError, RunnerError
 from procvision_runner.cli.products import params_of, pid_of, steps_of
 from procvision_runner.cli.program import program
 from procvision_runner.cli.stations import Station, launched
 from procvision_runner.hints import split_hint
 from procvision_runner.picture_files import Frame, PictureFile, PictureFileError, load
 from procvision_runner.report.inspection import Inspection, LogLine
+from procvision_sdk.errors import ErrorCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +143,7 @@ def _inspect(
         session = session or station.runner.session(context={"title": request.image.name})
         session_id = session.id
         for step in call.steps:
-            if files.reference is not None and not call.made("pre", step, files.reference, session):
+            if not call.prepared(step, files.reference, session):
                 break
             last = final and step is call.steps[-1]
             if not call.made("execute", step, files.image, session, final=last):
@@ -156,7 +157,7 @@ class _Call:
     """The calls of one inspection, timed, with what they have in common and what they gave."""
 
     def __init__(self, station: Station, request: Request, size: tuple[int, int]) -> None:
-        self._runner, self._request = station.runner, request
+        self._runner, self._request, self._left_out = station.runner, request, station.pre_left_out
         manifest = station.manifest
         self.steps = steps_of(manifest, request.step_index)
         self._pid = pid_of(manifest, request.pid)
@@ -166,15 +167,42 @@ class _Call:
         self._phase = ""
         self._answers: list[tuple[Step, CallResult]] = []
 
+    def prepared(self, step: Step, reference: PictureFile | None, session: InspectionSession) -> bool:
+        """Make a step's `pre`; False where its answer ends the inspection. Raises as `made` does.
+
+        Without a reference it is made without a picture, and one that asks for a picture all the same is left out: what
+        it means that nothing was prepared, `execute` says.
+        """
+        if reference is None and step.index in self._left_out:
+            return True
+        try:
+            if self.made("pre", step, reference, session):
+                return True
+            if reference is not None or self._answers[-1][1].error_code != ErrorCode.IMAGE_LOAD_FAILED:
+                return False
+            self._answers.pop()
+        except CallFailedError as error:
+            if reference is not None or error.error_code != ErrorCode.IMAGE_LOAD_FAILED:
+                raise
+        self._left_out.add(step.index)
+        self._times.pop(self._timed("pre", step))
+        return True
+
     def made(
-        self, phase: str, step: Step, file: PictureFile | Frame, session: InspectionSession, *, final: bool = False
+        self,
+        phase: str,
+        step: Step,
+        file: PictureFile | Frame | None,
+        session: InspectionSession,
+        *,
+        final: bool = False,
     ) -> bool:
         """Make one call; False where its answer ends the inspection.
 
         Raises RunnerError, and PictureFileError for a size that no picture has.
         """
         self._phase = phase
-        picture = file.picture()
+        picture = None if file is None else file.picture()
         facts: dict[str, Any] = {
             "pid": self._pid,
             "step_index": step.index,
@@ -188,11 +216,12 @@ class _Call:
             else:
                 result = self._runner.execute(picture, final=final, **facts)
         finally:
-            self._times[phase if len(self.steps) == 1 else f"{phase} {step.index}"] = (
-                time.perf_counter() - started
-            ) * 1000
+            self._times[self._timed(phase, step)] = (time.perf_counter() - started) * 1000
         self._answers.append((step, result))
         return result.status == "OK"
+
+    def _timed(self, phase: str, step: Step) -> str:
+        return phase if len(self.steps) == 1 else f"{phase} {step.index}"
 
     def ended(self) -> Outcome:
         """Give the inspection that the answers make: its verdict is the worst of the steps'."""
@@ -231,7 +260,8 @@ class _Call:
 
     def _of_reference(self, message: str) -> str:
         """Say with a message that it is about the reference, where it is."""
-        return f"with the reference: {message}" if self._phase == "pre" else message
+        about_it = self._phase == "pre" and self._request.reference is not None
+        return f"with the reference: {message}" if about_it else message
 
     def _inspection(self, **changes: Any) -> Inspection:
         return Inspection(

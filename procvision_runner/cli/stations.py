@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from procvision_runner import Pool, RestartPolicy, RetryPolicy, Runner, Supervisor, SupervisorOptions
 from procvision_sdk.manifest.model import Manifest
@@ -39,6 +39,8 @@ class Station:
     """How long the start took; None once it was told."""
     kept_logs: Sequence[Mapping[str, Any]] = ()
     """Where the log records of a host that may be replaced gather."""
+    pre_left_out: set[int] = field(factory=set)
+    """The steps whose `pre` asks for a picture, learnt where none is given."""
     view: LiveView | None = None
     """Where an operator sees what happens to it: what else goes to the same terminal goes through it."""
 

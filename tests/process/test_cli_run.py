@@ -204,6 +204,55 @@ def test_whatever_an_algorithm_does_has_its_verdict_and_status(mood, status, wor
     assert f"mood is {mood} \\x1b[31m" in page
 
 
+PREPARING = """
+from procvision_sdk import BaseAlgorithm, Failed, Ok, Prepared, read_image_from_shared_memory
+
+class Vendor(BaseAlgorithm):
+    def get_info(self): return {}
+    def pre_execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        match user_params["pre"]:
+            case "reads": read_image_from_shared_memory(shared_mem_id, image_meta)
+            case "fails": return Failed("4713", "the lamp is cold")
+            case "asks" if not shared_mem_id: return Failed("1002", "there is no picture")
+        session.set("prepared", "with a picture" if shared_mem_id else "without a picture")
+        return Prepared()
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        return Ok(message=session.get("prepared", "not prepared"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("pre", "arguments", "status", "message", "phases"),
+    [
+        ("needs none", [], 0, "without a picture", {"pre", "execute"}),
+        ("reads", [], 0, "not prepared", {"execute"}),
+        ("asks", [], 0, "not prepared", {"execute"}),
+        ("fails", [], 2, "the lamp is cold", {"pre"}),
+        ("needs none", ["--reference", "reference.jpg"], 0, "with a picture", {"pre", "execute"}),
+        ("fails", ["--reference", "reference.jpg"], 2, "with the reference: the lamp is cold", {"pre"}),
+    ],
+)
+def test_pre_is_called_without_a_picture_where_there_is_no_reference(
+    pre, arguments, status, message, phases, boards, tmp_path
+):
+    """As the protocol has it, `pre` and then `execute`; a `pre` that can't do without a picture is left out."""
+    choices = {"type": "enum", "key": "pre", "choices": ["needs none", "reads", "asks", "fails"]}
+    installed = install_algorithm(
+        tmp_path, "prepares", PREPARING, steps=[{"index": 1, "name": "one", "params": [choices]}]
+    )
+    folder, _ = boards
+    for pictures in (["bad.jpg"], ["bad.jpg", "good one.png"]):
+        done = procvision(
+            "run", "prepares", *arguments, *pictures, "--param", f"pre={pre}", "--json", folder=folder,
+            env=environment(installed),
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout + done.stderr
+        told = json.loads(done.stdout)
+        for record in told.get("inspections", [told]):
+            assert record["message"] == message
+            assert set(record["times_ms"]) - {"start"} == phases
+
+
 def test_a_product_must_be_named_where_there_are_several(fake_check, boards):
     folder, _ = boards
     unnamed = procvision("run", "fake-check", "--image", "bad.jpg", folder=folder, env=fake_check)

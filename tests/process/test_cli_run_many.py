@@ -91,7 +91,7 @@ def test_a_picture_that_kills_the_host_is_an_error_and_the_next_has_a_host(pictu
     assert "exited" in record["inspections"][4]["message"]
     assert any("ended the process with status 3" in line["message"] for line in record["inspections"][4]["logs"])
     assert record["inspections"][5]["verdict"] == "OK"
-    assert set(record["inspections"][5]["times_ms"]) == {"execute 1", "execute 2"}
+    assert set(record["inspections"][5]["times_ms"]) == {"pre 1", "execute 1", "pre 2", "execute 2"}
 
 
 def test_one_step_alone_and_a_parameter_of_every_step(pictures, two_sides):
