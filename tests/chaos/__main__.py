@@ -20,9 +20,10 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=int(time.time()), help="of pictures and faults, not of their timing"
     )
+    parser.add_argument("--spare", action="store_true", help="a spare host stands by, and is struck too")
     parser.add_argument("--json", action="store_true", help="for machines")
     options = parser.parse_args()
-    report = run(options.seconds, options.seed, options.hosts)
+    report = run(options.seconds, options.seed, options.hosts, spare=options.spare)
     if options.json:
         print(json.dumps(report.as_dict()))
     else:
@@ -36,7 +37,7 @@ def show(report: Report, seed: int) -> None:
         "calls": f"{report.calls} ({report.calls_per_s:g} a second)",
         "ended": ", ".join(f"{count} {name}" for name, count in sorted(report.outcomes.items())),
         "faults": ", ".join(f"{count} {name}" for name, count in sorted(report.faults.items())),
-        "restarts": str(report.restarts),
+        "restarts": f"{report.restarts}, {report.takeovers} of them by a spare host",
         "retries": str(report.retries),
         "sessions": f"{report.sessions_lost} lost with their host, and told",
         "swaps refused": str(report.swaps_refused),

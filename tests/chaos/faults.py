@@ -20,6 +20,8 @@ from procvision_runner.supervision.swap import GoldenPicture
 from tests.chaos.pictures import number, picture
 
 SIGNALS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV)
+SPARE_SHARE = 0.15
+"""How much of what is struck is the spare host, where there is one."""
 
 
 class Recovery:
@@ -75,6 +77,13 @@ class Faults:
     def _strike(self, random_: random.Random) -> None:
         if self._stop.wait(random_.uniform(*self._pause_s)):
             return
+        spare = self._pool.spare
+        if spare is not None and random_.random() < SPARE_SHARE:
+            if spare.process_id is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(spare.process_id, random_.choice(SIGNALS))
+                    self.counts["spare struck"] += 1
+            return
         supervisor = random_.choice(self._pool.supervisors)
         host = supervisor.admission.current
         if host is None or not host.ready:
@@ -104,5 +113,8 @@ class Faults:
         try:
             supervisor.swap(f"chaos=={version}", golden=[golden])
             self.counts["swap"] += 1
+            if self._pool.spare is not None:
+                # The pool is never of one version here, and its spare is now of this one's.
+                self._pool.spare.renew(supervisor.command)
         except SwapError as error:
             self.swap_failures.append(str(error)[:300])

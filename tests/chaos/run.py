@@ -37,6 +37,8 @@ class Report:
     outcomes: dict[str, int]
     faults: dict[str, int]
     restarts: int
+    takeovers: int
+    """Restarts in which a spare host was ready."""
     retries: int
     sessions_lost: int
     swaps_refused: int
@@ -78,13 +80,15 @@ def options() -> SupervisorOptions:
     )
 
 
-def run(seconds: float, seed: int, hosts: int = 4, pause_s: tuple[float, float] = (0.05, 0.6)) -> Report:
+def run(
+    seconds: float, seed: int, hosts: int = 4, pause_s: tuple[float, float] = (0.05, 0.6), *, spare: bool = False
+) -> Report:
     """Raises nothing for what it finds: that is in the report."""
     seconds = min(seconds, MAX_SECONDS)
     book, recovery = Book(), Recovery()
     mark = f"chaos-{os.getpid()}-{seed}"
     with tempfile.TemporaryDirectory(prefix="procvision-chaos-") as folder:
-        settings = marked(options(), mark, install(Path(folder)))
+        settings = attrs.evolve(marked(options(), mark, install(Path(folder))), spare=spare)
         pool = Pool("chaos==1.0", hosts=hosts, options=settings, listeners=[recovery])
         with pool:
             began = time.monotonic()
@@ -94,7 +98,7 @@ def run(seconds: float, seed: int, hosts: int = 4, pause_s: tuple[float, float] 
             snapshots = pool.snapshots().values()
             counters = {
                 name: sum(snapshot.counters.get(name, 0) for snapshot in snapshots)
-                for name in ("restarts", "retries", "sessions_lost", "broken")
+                for name in ("restarts", "takeovers", "retries", "sessions_lost", "broken")
             }
     segments = list(Path("/dev/shm").glob(f"pv-{os.getpid()}-*"))
     wait_until(lambda: not processes_with(mark), 5.0)
@@ -107,6 +111,7 @@ def run(seconds: float, seed: int, hosts: int = 4, pause_s: tuple[float, float] 
         outcomes=dict(book.outcomes),
         faults=dict(faults.counts),
         restarts=counters["restarts"],
+        takeovers=counters["takeovers"],
         retries=counters["retries"],
         sessions_lost=counters["sessions_lost"],
         swaps_refused=len(faults.swap_failures),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.chaos.run import run
 
-SECONDS = float(os.environ.get("PROCVISION_CHAOS_SECONDS", "8"))
+SECONDS = float(os.environ.get("PROCVISION_CHAOS_SECONDS", "5"))
 
 
-def test_under_faults_and_load_every_call_ends_once_and_no_verdict_is_wrong() -> None:
+@pytest.mark.parametrize("spare", [False, True], ids=["without a spare", "with a spare"])
+def test_under_faults_and_load_every_call_ends_once_and_no_verdict_is_wrong(spare: bool) -> None:
     """Two hosts for a few seconds: SIGKILL, SIGSTOP, SIGSEGV and swaps, callers of three kinds."""
-    report = run(SECONDS, seed=7, hosts=2)
+    report = run(SECONDS, seed=7, hosts=2, spare=spare)
     assert report.passed, report.as_dict()
     assert report.calls > 20
     assert sum(count for name, count in report.faults.items() if name != "swap") > 0
