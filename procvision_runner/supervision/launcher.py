@@ -79,6 +79,10 @@ class Launcher:
         return host
 
     def _launch_failed(self, host: Host, error: BaseException) -> None:
+        if host.stopped:
+            # It was ended while it was launched, by a stop or because another version is wanted: no failure of its.
+            self.bury(host, host.client.end or HostEnd(EndKind.STOPPED, "was stopped"))
+            return
         host.stop(politely=False)
         self.forget(host)
         self._journal.emit(events.LaunchFailed, host=host.number, reason=str(error))

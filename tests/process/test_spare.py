@@ -305,13 +305,17 @@ def test_after_a_swap_the_spare_is_of_the_new_version_and_the_old_one_is_gone() 
 
 
 def test_swap_while_the_spare_is_still_launched_has_the_next_one_be_of_the_new_version(tmp_path: Path) -> None:
-    """The one that hangs in its setup is ended, not waited for."""
+    """The one that hangs in its setup is ended, not waited for, and that is no incident."""
     arguments = ("--first", str(tmp_path / "first"), "--setup-fails", "hang")
     heard: list[kinds.Event] = []
-    with supervised(*arguments, options=WARM, listeners=[heard.append]) as station:
+    options = attrs.evolve(WARM, crash_folder=tmp_path / "incidents")
+    with supervised(*arguments, options=options, listeners=[heard.append]) as station:
         assert wait_until(lambda: any(e.NAME == "host_starting" and e.source == "peer/spare" for e in heard))
         station.swap(command=peer("--verdict", "NG"))
         standing_by = spare_of(station)
+        assert station.spare is not None
+        assert station.spare.snapshot().counters == {"hosts_stopped": 1}
+        assert not (tmp_path / "incidents").exists()
         kill(station.process_id)
         assert answered_by(station) == standing_by
 
