@@ -1,7 +1,8 @@
 """Does what a page of the documents says: writes its files, runs its commands, holds what they print to the page.
 
 A fenced block with a `title` is a file. A block of `sh` is run. A block of `text` right after one is what it prints:
-its lines stand in the output in this order; times and the output's other lines don't matter.
+its lines stand in the output in this order; times, sizes and the output's other lines, for which ``...`` may stand,
+don't matter.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-_TIME = re.compile(r"\b\d+(?:\.\d+)? (ms|s)\b")
+_MEASURED = re.compile(r"\b\d+(?:\.\d+)? (ms|s|MB)\b")
 COMMAND_TIMEOUT_S = 100.0
 
 
@@ -69,8 +70,8 @@ def _output(commands: str, folder: Path, environment: Mapping[str, str]) -> str:
 
 
 def _plain(text: str) -> list[str]:
-    lines = (re.sub(r"\s+", " ", _TIME.sub(r"N \1", line)).strip() for line in text.splitlines())
-    return [line for line in lines if line]
+    lines = (re.sub(r"\s+", " ", _MEASURED.sub(r"N \1", line)).strip() for line in text.splitlines())
+    return [line for line in lines if line not in ("", "...")]
 
 
 def _hold(output: str, expected: str) -> None:

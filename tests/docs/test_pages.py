@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import socket
 import subprocess
@@ -50,6 +51,15 @@ HOW_TOS = (
 def test_a_how_to_works(page: str, tmp_path: Path) -> None:
     """Its files are written, its commands run, and print what it says."""
     assert follow(f"how-to/{page}.md", tmp_path, own_environment(BIN)) >= 1
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11) or platform.machine() != "x86_64", reason="the page's station is another machine"
+)
+def test_the_how_to_of_packages_works(tmp_path: Path) -> None:
+    """From a new project to the station that has it, beside a clone."""
+    (tmp_path / "procvision").symlink_to(DOCS.parent)
+    assert follow("how-to/ship-a-package.md", tmp_path, own_environment(BIN)) == 4
 
 
 @pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto isn't installed: apt-get install mosquitto")
