@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from procvision_runner.errors import SwapError
 from procvision_runner.supervision.events import Event, HostRestarted, Swapped
@@ -18,6 +19,7 @@ from procvision_runner.supervision.standing import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.swap import GoldenPicture
 from tests.chaos.pictures import number, picture
+from tests.peers.background import Background
 
 SIGNALS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV)
 SPARE_SHARE = 0.15
@@ -44,38 +46,29 @@ class Recovery:
                 self.seconds.append(max(0.0, event.timestamp_ms / 1000 - struck))
 
 
-class Faults:
+class Faults(Background):
     """Two threads: one strikes, one swaps."""
 
     def __init__(self, pool: Pool, recovery: Recovery, seed: int, pause_s: tuple[float, float], swap_s: float) -> None:
+        super().__init__(
+            *(
+                partial(self._repeatedly, act, random.Random(f"{seed} {act.__name__}"))
+                for act in (self._strike, self._swap)
+            )
+        )
         self.counts: Counter[str] = Counter()
         self.swap_failures: list[str] = []
         self._pool = pool
         self._recovery = recovery
         self._pause_s = pause_s
         self._swap_s = swap_s
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._repeatedly, args=[act, random.Random(f"{seed} {act.__name__}")])
-            for act in (self._strike, self._swap)
-        ]
-
-    def __enter__(self) -> Faults:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(120)
 
     def _repeatedly(self, act: Callable[[random.Random], None], random_: random.Random) -> None:
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             act(random_)
 
     def _strike(self, random_: random.Random) -> None:
-        if self._stop.wait(random_.uniform(*self._pause_s)):
+        if self.stopping.wait(random_.uniform(*self._pause_s)):
             return
         spare = self._pool.spare
         if spare is not None and random_.random() < SPARE_SHARE:
@@ -97,7 +90,7 @@ class Faults:
             self.counts[number_.name] += 1
 
     def _swap(self, random_: random.Random) -> None:
-        if self._stop.wait(self._swap_s):
+        if self.stopping.wait(self._swap_s):
             return
         supervisor = random_.choice(self._pool.supervisors)
         if supervisor.state is not SupervisorState.READY:

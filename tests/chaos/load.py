@@ -6,11 +6,13 @@ import random
 import threading
 from collections import Counter
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from procvision_runner import CallError
 from procvision_runner.supervision.pool import Pool
 from tests.chaos.pictures import picture, wrong
+from tests.peers.background import Background
 
 WINDOW = 12
 """Submitted calls on their way, of one caller."""
@@ -65,29 +67,14 @@ class Book:
         return sum(1 for count in self.ends.values() if count != 1)
 
 
-class Load:
+class Load(Background):
     """Threads that call until they are told to stop."""
 
     def __init__(self, pool: Pool, book: Book, seed: int) -> None:
+        kinds = [self._block] * 6 + [self._submit] * 2 + [self._inspect] * 4
+        super().__init__(*(partial(kind, random.Random(f"{seed} {place}")) for place, kind in enumerate(kinds)))
         self._pool = pool
         self._book = book
-        self._stop = threading.Event()
-        kinds = [self._block] * 6 + [self._submit] * 2 + [self._inspect] * 4
-        self._threads = [
-            threading.Thread(target=kind, args=[random.Random(f"{seed} {place}")], name=f"chaos-{place}")
-            for place, kind in enumerate(kinds)
-        ]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(90)
-        assert not any(thread.is_alive() for thread in self._threads), "a caller waits for ever"
 
     @staticmethod
     def _params(random_: random.Random) -> dict[str, Any]:
@@ -95,7 +82,7 @@ class Load:
 
     def _block(self, random_: random.Random) -> None:
         """One call after the other."""
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             pixels = picture(random_)
             call = self._book.call()
             try:
@@ -108,7 +95,7 @@ class Load:
     def _submit(self, random_: random.Random) -> None:
         """A window of calls, through a slot that was lent."""
         room = threading.Semaphore(WINDOW)
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             room.acquire()
             pixels = picture(random_)
             lease = self._pool.lend(pixels.shape[1], pixels.shape[0])
@@ -129,7 +116,7 @@ class Load:
 
     def _inspect(self, random_: random.Random) -> None:
         """Sessions of three calls; one that was lost is told, and begun anew."""
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             session = self._pool.session({"line": "3"})
             reference = picture(random_)
             phases = [("pre", reference), ("execute", picture(random_)), ("execute", picture(random_))]

@@ -8,11 +8,13 @@ import signal
 import textwrap
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from background import Background
 from peer_plugins import environment as environment_of
 from peer_plugins import install_algorithm
 from supervising import (
@@ -77,30 +79,19 @@ def pooled(*arguments: str, options: SupervisorOptions = WARM, **more: Any) -> I
         yield pool
 
 
-class Stream:
+class Stream(Background):
     """Callers without a pause, each with its own numbers; `wrong` is what didn't come back as it should."""
 
     def __init__(self, station: Supervisor | Pool, callers: int = 4) -> None:
+        super().__init__(*(partial(self._call, caller) for caller in range(callers)))
         self.done = 0
         self.wrong: list[str] = []
         self._station = station
-        self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._call, args=[caller]) for caller in range(callers)]
-
-    def __enter__(self) -> Stream:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
 
     def _call(self, caller: int) -> None:
         number = caller * 1_000_000
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             number += 1
             try:
                 if echo(self._station, number) != number:

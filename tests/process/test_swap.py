@@ -11,6 +11,7 @@ import attrs
 import chaos_plugins
 import numpy as np
 import pytest
+from background import Background
 from supervising import (
     PICTURE,
     QUICK,
@@ -36,30 +37,19 @@ PATIENT = attrs.evolve(
 )
 
 
-class Inspections:
+class Inspections(Background):
     """Threads that inspect, each product in a session of three calls, and what they met."""
 
     def __init__(self, supervisor: Supervisor, callers: int = 4) -> None:
+        super().__init__(*[self._inspect] * callers)
         self._supervisor = supervisor
-        self._stop = threading.Event()
         self._lock = threading.Lock()
         self.errors: list[BaseException] = []
         self.sessions: list[set[int]] = []
         """The processes that answered, by session."""
-        self._threads = [threading.Thread(target=self._inspect) for _ in range(callers)]
-
-    def __enter__(self) -> Inspections:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
 
     def _inspect(self) -> None:
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             session = self._supervisor.session()
             more: dict[str, Any] = {"pid": "A", "session": session, "user_params": {"takes": 0.005}}
             try:
