@@ -29,6 +29,16 @@ BROKEN = {
     "returns-no-generator": "peer_hooks.broken:ReturnsNoGenerator",
     "changes-everything": "peer_hooks.broken:ChangesEverything",
 }
+DEEDS: list[tuple[str, dict[str, Any]]] = [
+    ("nothing", {}),
+    ("return-rects", {"count": 2}),
+    ("return-rects", {"count": 21}),
+    ("return-none", {}),
+    ("raise-recoverable", {}),
+    ("return-no-verdict", {}),
+    ("print-text", {"text": "a line", "count": 1}),
+]
+"""Deeds of `misbehaving` and their parameters: every kind of answer is among what they are answered with."""
 
 
 class Watched:

@@ -24,16 +24,11 @@ PARAMS = [
 ]
 ALGORITHM = '''
 """Finds the one spot brighter than `level`; a corner pixel says how else to behave."""
-import json, os, time
-from pathlib import Path
+import os, time
 import numpy as np
-from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, Prepared, read_image_from_shared_memory
+from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, read_image_from_shared_memory
 
 class Vendor(BaseAlgorithm):
-    def setup(self): pass
-    def teardown(self): pass
-    def get_info(self): return json.loads(Path(__file__).with_name("manifest.json").read_text())
-    def pre_execute(self, *_): return Prepared()
     def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
         picture = read_image_from_shared_memory(shared_mem_id, image_meta)[:, :, 0]
         match int(picture[0, 0]):

@@ -18,15 +18,10 @@ from procvision_sdk.testing.boards import make_board, photograph, with_defects  
 
 MOODS = {"type": "enum", "key": "mood", "choices": ["ok", "ng", "raise", "fail", "exit", "hang"], "default": "ok"}
 ALGORITHM = """
-import json, os, time
-from pathlib import Path
-from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, Prepared, RecoverableError
+import os, time
+from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, RecoverableError
 
 class Vendor(BaseAlgorithm):
-    def setup(self): pass
-    def teardown(self): pass
-    def get_info(self): return json.loads(Path(__file__).with_name("manifest.json").read_text())
-    def pre_execute(self, *_): return Prepared()
     def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
         self.logger.warning("mood is " + user_params["mood"] + " \\x1b[31m")
         match user_params["mood"]:

@@ -8,19 +8,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from hooking import BROKEN
+from hooking import BROKEN, DEEDS
 from launching import Gate, Launch
 from wire_client import WireClient, eventually
-
-DEEDS: list[tuple[str, dict[str, Any]]] = [
-    ("nothing", {}),
-    ("return-rects", {"count": 2}),
-    ("return-rects", {"count": 21}),
-    ("return-none", {}),
-    ("raise-recoverable", {}),
-    ("return-no-verdict", {}),
-    ("print-text", {"text": "a line", "count": 1}),
-]
 
 
 def without_times(answer: dict[str, Any]) -> dict[str, Any]:

@@ -8,19 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hooking import WATCHING, Watched
+from hooking import DEEDS, WATCHING, Watched
 from launching import Launch
 from wire_client import WireClient, eventually
 
-DEEDS: list[tuple[str, dict[str, Any]]] = [
-    ("nothing", {}),
-    ("return-rects", {"count": 2}),
-    ("return-rects", {"count": 21}),
-    ("return-none", {}),
-    ("raise-recoverable", {}),
-    ("return-no-verdict", {}),
-    ("print-text", {"text": "a line", "count": 1}),
-]
 STEPS_CALL: dict[str, Any] = {
     "user_params": {},
     "session": {"id": "one", "context": {"product_code": "P", "trace_id": "t"}},
