@@ -10,10 +10,12 @@ Warning: all of this happens before the hello, so what is imported here is impor
 from __future__ import annotations
 
 import os
-import time
 from _thread import allocate_lock
 from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETSIG, F_SETSIG, fcntl, ioctl
+from os import close, fstat, stat, write
+from os import open as os_open
 from termios import FIONREAD
+from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +139,7 @@ class HostEnds:
         try:
             if fcntl(descriptor, F_GETSIG) != _MARK:
                 return False
-            there, here = os.stat(self._path(place)), os.fstat(descriptor)  # noqa: PTH116 - no pathlib before the hello
+            there, here = stat(self._path(place)), fstat(descriptor)  # noqa: PTH116 - no pathlib before the hello
             mode = fcntl(descriptor, F_GETFL) & os.O_ACCMODE
         except OSError:
             return False
@@ -146,9 +148,9 @@ class HostEnds:
         return same_file and mode in (self._FLAGS[place] & os.O_ACCMODE, os.O_RDWR)
 
     def _opened(self, place: int) -> int:
-        low = os.open(self._path(place), self._FLAGS[place] | os.O_CLOEXEC)
+        low = os_open(self._path(place), self._FLAGS[place] | os.O_CLOEXEC)
         descriptor = out_of_the_way(low)
-        os.close(low)
+        close(low)
         fcntl(descriptor, F_SETSIG, _MARK)
         return descriptor
 
@@ -159,14 +161,14 @@ class HostEnds:
         """Tells the guardian; never a vendor's file that got the descriptor's number."""
         if not self._is_ours(self.notices):
             self._reopen()
-        os.write(self.notices, notice)
+        write(self.notices, notice)
 
     def wake_reader(self, request: bytes) -> None:
         """Wakes whoever reads the frames; `request` is DRAIN_REQUEST, or anything else for a mere look."""
         if not self._is_ours(self.wake):
             self._reopen()
         try:
-            os.write(self.wake, request)
+            write(self.wake, request)
         except BlockingIOError:
             return  # A full pipe wakes its reader anyway.
 
@@ -174,7 +176,7 @@ class HostEnds:
         """Gives as much of a line to the guardian as there is room for. Raises OSError if there is none."""
         if not self._is_ours(self.logs):
             self._reopen()
-        return os.write(self.logs, data)
+        return write(self.logs, data)
 
     def _is_ours(self, descriptor: int) -> bool:
         try:
@@ -201,9 +203,9 @@ def wait_for_stray_output() -> None:
         ioctl(1, FIONREAD, waiting)
         if waiting == _NO_BYTES:
             return
-        deadline = time.monotonic() + STRAY_PATIENCE_S
-        while waiting != _NO_BYTES and time.monotonic() < deadline:
-            time.sleep(0.0001)
+        deadline = monotonic() + STRAY_PATIENCE_S
+        while waiting != _NO_BYTES and monotonic() < deadline:
+            sleep(0.0001)
             ioctl(1, FIONREAD, waiting)
     except OSError:
         return  # Its fd 1 is the algorithm's own doing.

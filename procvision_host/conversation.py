@@ -1,18 +1,20 @@
 """What the host's two threads share: the connection, the calls that wait and the one that runs, and the drain.
 
 Warning: everything below `lock` is shared by both threads. Every method says whether it takes the lock or expects it.
+What is called of `os`, `select` and `time` between two calls is imported by name, here and beside: an algorithm may put
+its own into those modules, as libraries for coroutines do.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import select
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
+from os import write as os_write
+from select import select
+from time import monotonic
 from typing import Any
 
 from procvision_host import exits
@@ -85,7 +87,7 @@ class Conversation:
         lock.acquire()
         try:
             if data:
-                events = self.connection.receive(data, time.monotonic())
+                events = self.connection.receive(data, monotonic())
             else:
                 self.reader.frames_ended()
                 events = self.connection.receive_end()
@@ -130,7 +132,7 @@ class Conversation:
     def _pong(self, ping: Ping) -> Pong:
         pong = Pong(request_id=ping.request_id, state=str(self.status.now))
         if self.running is not None:
-            elapsed_ms = int((time.monotonic() - self.running_since) * 1000)
+            elapsed_ms = int((monotonic() - self.running_since) * 1000)
             pong.executing = InFlight(request_id=self.running.request_id, elapsed_ms=elapsed_ms)
         elif self.waiting and self.status.now is HostStatus.READY:
             # Read together with the ping, or while the answer before was written: it is begun as soon as we are done.
@@ -174,7 +176,7 @@ class Conversation:
         if self._output_lost:
             return
         try:
-            written = os.write(self._ends.frames_out, frame)
+            written = os_write(self._ends.frames_out, frame)
         except OSError:
             written = 0  # Met again, and told apart, below.
         if written < len(frame):
@@ -184,9 +186,9 @@ class Conversation:
         """What one write didn't take: a runner is slow, is gone, or a vendor's thread closed the descriptor."""
         while rest:
             try:
-                rest = rest[os.write(self._ends.frames_out, rest) :]
+                rest = rest[os_write(self._ends.frames_out, rest) :]
             except BlockingIOError:
-                select.select((), (self._ends.frames_out,), ())
+                select((), (self._ends.frames_out,), ())
             except BrokenPipeError:
                 self._output_lost = True
                 return
@@ -210,7 +212,7 @@ class Conversation:
         if self.draining:
             return
         self.draining = True
-        self.drain_began = time.monotonic()
+        self.drain_began = monotonic()
         self.connection.drain()
         self.status.on("drain")
         self._ends.notify_guardian(DRAIN_NOTICE)

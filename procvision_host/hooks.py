@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import monotonic
 from types import MappingProxyType
 from typing import Any
 
@@ -208,8 +209,6 @@ class Hooks:
 
     def end(self, timeout_s: float = OBSERVERS_END_S) -> None:
         """Waits for the observers, all together at most so long."""
-        from time import monotonic
-
         deadline = monotonic() + timeout_s
         for observer in self.observers:
             observer.end(deadline - monotonic())

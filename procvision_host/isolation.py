@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread, current_thread
+from time import monotonic
 from typing import Any
 
 from procvision_host.hookchoice import IsolationPolicy
@@ -41,13 +41,13 @@ class Isolation:
 
         Where the function is not the whole of it, its success doesn't end a row of failures.
         """
-        began = time.monotonic()
+        began = monotonic()
         try:
             given = function()
         except BaseException as error:  # noqa: BLE001 - foreign code, SystemExit included
             self.failed(hook, f"raised {type(error).__name__}", error)
             return None
-        took = time.monotonic() - began
+        took = monotonic() - began
         if took > self._slow_s:
             self._was_slow(hook, took, fails=slow_fails)
         elif whole:

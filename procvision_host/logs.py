@@ -8,11 +8,11 @@ only for the end of a line that has begun is there a wait, and a short one: the 
 from __future__ import annotations
 
 import logging
-import select
 import sys
 import threading
-import time
 import traceback
+from select import select
+from time import monotonic, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -91,10 +91,10 @@ class JsonLinesHandler(logging.Handler):
         data = b"\n" + line if self._torn else line
         written = self._ends.write_log(data)
         self._torn = False
-        deadline = time.monotonic() + LINE_PATIENCE_S
+        deadline = monotonic() + LINE_PATIENCE_S
         while written < len(data):
             self._torn = True
-            select.select((), (self._ends.logs,), (), max(0.0, deadline - time.monotonic()))
+            select((), (self._ends.logs,), (), max(0.0, deadline - monotonic()))
             written += self._ends.write_log(data[written:])
         self._torn = False
 
@@ -169,4 +169,4 @@ def install(ends: HostEnds, algorithm: str, context: LogContext, level: str) -> 
 
 def timestamp_ms() -> int:
     """Now, as the protocol writes instants."""
-    return time.time_ns() // 1_000_000
+    return time_ns() // 1_000_000

@@ -8,9 +8,9 @@ Warning: a blocking read never happens under the conversation's lock.
 from __future__ import annotations
 
 import logging
-import os
-import time
 from collections.abc import Callable
+from os import _exit
+from time import monotonic
 from typing import Any
 
 from procvision_host import exits
@@ -58,8 +58,8 @@ class Loop:
         connection = conversation.connection
         while connection.state is ConnectionState.HANDSHAKING and not conversation.draining:
             deadline = connection.deadline
-            conversation.reader.pump(None if deadline is None else max(0.0, deadline - time.monotonic()))
-            for event in connection.tick(time.monotonic()):
+            conversation.reader.pump(None if deadline is None else max(0.0, deadline - monotonic()))
+            for event in connection.tick(monotonic()):
                 if isinstance(event, HandshakeExpired):
                     conversation.send(
                         error_message(
@@ -140,7 +140,7 @@ class Loop:
             call = conversation.waiting.popleft()
             conversation.status.on("call")
             conversation.abandoned = conversation.cancellation.requested = False
-            conversation.running_since = time.monotonic()
+            conversation.running_since = monotonic()
             conversation.running = call
         finally:
             lock.release()
@@ -153,7 +153,7 @@ class Loop:
     def _give(self, call: Call, answer: Result | Error) -> tuple[Result | Error, float]:
         """Writes a call's answer; gives what was answered, and the milliseconds since the call began."""
         if self._is_copy:
-            os._exit(0)
+            _exit(0)
         conversation = self._conversation
         wait_for_stray_output()
         # The algorithm has had its hands on the process: the frames' descriptors may not be what they were.
@@ -162,7 +162,7 @@ class Loop:
         lock = conversation.lock
         lock.acquire()
         try:
-            elapsed_ms = (time.monotonic() - conversation.running_since) * 1000
+            elapsed_ms = (monotonic() - conversation.running_since) * 1000
             conversation.running = None
             conversation.status.on("answered")
             abandoned = conversation.abandoned
@@ -197,4 +197,4 @@ class Loop:
     def end_copy(self) -> None:
         """Ends a forked child that came back from the vendor's code, before it answers in the original's name."""
         if self._is_copy:
-            os._exit(0)
+            _exit(0)

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from os import _exit
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from procvision_host.channels import DRAIN_REQUEST
@@ -88,4 +89,4 @@ def leave(status: int, board: Board) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     board.leaves()
-    os._exit(status)
+    _exit(status)

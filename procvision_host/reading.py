@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-import select
 import signal
-import threading
 from collections.abc import Callable
+from os import read
+from select import POLLIN, poll
+from threading import current_thread, main_thread
 
 from procvision_host.channels import HostEnds
 from procvision_host.logs import HOST_LOGGER
@@ -28,9 +28,9 @@ class Reader:
         self._watch()
 
     def _watch(self) -> None:
-        poller = select.poll()
-        poller.register(self._ends.frames_in, select.POLLIN)
-        poller.register(self._ends.control, select.POLLIN)
+        poller = poll()
+        poller.register(self._ends.frames_in, POLLIN)
+        poller.register(self._ends.control, POLLIN)
         self._poller = poller
         self._poll = poller.poll
 
@@ -42,7 +42,7 @@ class Reader:
 
     def listen_for_signals(self) -> None:
         """Has signals tell the reader; only the main thread may say so."""
-        if threading.current_thread() is threading.main_thread():
+        if current_thread() is main_thread():
             signal.set_wakeup_fd(self._ends.wake, warn_on_full_buffer=False)
 
     def frames_ended(self) -> None:
@@ -68,7 +68,7 @@ class Reader:
         for descriptor, _ in ready:
             if descriptor == ends.frames_in:
                 try:
-                    data = os.read(descriptor, READ_BYTES)
+                    data = read(descriptor, READ_BYTES)
                 except BlockingIOError:
                     continue
                 except OSError:
@@ -88,7 +88,7 @@ class Reader:
 
     def _read_requests(self) -> None:
         try:
-            data = os.read(self._ends.control, 64)
+            data = read(self._ends.control, 64)
         except BlockingIOError:
             return
         except OSError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
+from os import getpid
 from typing import Any, NoReturn, Protocol
 
 from procvision_host.hookchoice import HookPluginError
@@ -89,7 +89,7 @@ class GuardedSessions:
     def __init__(self, store: SessionStore, max_bytes: int) -> None:
         self._store = store
         self._max_bytes = max_bytes
-        self._process_id = os.getpid()
+        self._process_id = getpid()
         self._ended: dict[str, None] = {}
         """Sessions that are over and that the store still has, since it failed at that moment; the newest of them."""
 
@@ -142,7 +142,7 @@ class GuardedSessions:
 
     def close(self) -> None:
         """As the store; at the host's end nothing can be refused any more, so a failure is a line in the log."""
-        if os.getpid() != self._process_id:
+        if getpid() != self._process_id:
             return
         try:
             self._store.close()
@@ -151,7 +151,7 @@ class GuardedSessions:
 
     def _not_in_a_copy(self) -> None:
         # A child that the algorithm forked has the parent's file or connection: two on one would spoil it.
-        if os.getpid() != self._process_id:
+        if getpid() != self._process_id:
             raise CallRefusedError(
                 ErrorCode.UNKNOWN,
                 "session_store",

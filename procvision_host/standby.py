@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
+from time import monotonic
 
 from procvision_host import exits
 from procvision_host.channels import DRAIN_NOTICE, HostEnds
@@ -122,7 +122,7 @@ class Standby:
         conversation = self._conversation
         while not self._stopped:
             conversation.reader.pump(self._patience(), suspicious=True)
-            self._enforce_deadlines(time.monotonic())
+            self._enforce_deadlines(monotonic())
             with conversation.lock:
                 if self._hand_back:
                     self._hand_back = self.reads = False
@@ -132,7 +132,7 @@ class Standby:
     def _patience(self) -> float | None:
         """Seconds until the running call is to be answered for the algorithm, or the descriptors looked after."""
         deadline = self._deadline()
-        return MEND_S if deadline is None else min(MEND_S, max(0.0, deadline - time.monotonic()))
+        return MEND_S if deadline is None else min(MEND_S, max(0.0, deadline - monotonic()))
 
     def _deadline(self) -> float | None:
         conversation = self._conversation

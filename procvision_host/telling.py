@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from functools import partial
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -101,7 +101,7 @@ class Telling:
 
     def _tell_call(self, call: Call, answer: AnyMessage, elapsed_ms: float) -> None:
         # Taken here: the observers' threads may come to it late.
-        ended_at_ns = time.time_ns()
+        ended_at_ns = time_ns()
 
         def arguments() -> dict[str, Any]:
             return {

@@ -202,8 +202,14 @@ class WireClient:
         return message
 
     def until_state(self, state: str) -> dict[str, Any]:
-        """Pings until the host tells this state."""
-        return dict(eventually(lambda: (pong := self.ping())["state"] == state and pong, f"state {state}"))
+        """Pings until the host tells this state, and a call that it executes has begun: one about to begin has 0 ms."""
+
+        def reached() -> dict[str, Any] | None:
+            pong = self.ping()
+            begun = pong.get("executing", {"elapsed_ms": 1})["elapsed_ms"] > 0
+            return pong if pong["state"] == state and begun else None
+
+        return dict(eventually(reached, f"state {state}"))
 
     # --- stderr ---------------------------------------------------------------------------------------------
 

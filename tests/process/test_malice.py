@@ -92,6 +92,15 @@ def test_exception_between_two_calls_is_logged_and_no_more(host: WireClient, dee
     assert host.shut_down() == 0
 
 
+def test_what_an_algorithm_replaces_in_the_library_is_not_what_its_host_calls(host: WireClient) -> None:
+    """Calls, pings and the end go on as they did: libraries for coroutines replace these functions, too."""
+    assert host.call("replace-what-the-host-calls")["status"] == "OK"
+    for _ in range(3):
+        assert host.call()["data"]["result_status"] == "OK"
+    assert host.ping()["state"] == "ready"
+    assert host.shut_down() == 0
+
+
 def test_processes_that_multiply_are_gone_with_the_host(host: WireClient) -> None:
     """Forty processes, and one that is never the same: all are gone with the host."""
     assert host.call("fork-many", params={"count": 40})["status"] == "OK"

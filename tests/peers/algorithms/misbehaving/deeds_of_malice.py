@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import threading
 import time
@@ -249,4 +250,20 @@ def fork_many(algorithm, count, **call):
         if not os.fork():
             time.sleep(3600)
             os._exit(0)
+    return Ok()
+
+
+def replace_what_the_host_calls(algorithm, **call):
+    """What a library for coroutines does, and nothing behind it."""
+
+    def broken(*_, **__):
+        raise RuntimeError("replaced")
+
+    for module, names in {
+        os: ("read", "write", "open", "close", "stat", "fstat", "_exit"),
+        select: ("poll", "select"),
+        time: ("monotonic", "time_ns", "perf_counter", "sleep"),
+    }.items():
+        for name in names:
+            setattr(module, name, broken)
     return Ok()
