@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Any
 from uuid import uuid4
 
@@ -59,13 +59,16 @@ def check_session_store(
     shared: bool = True,
     open_expiring: Callable[[float], SessionStore] | None = None,
     damage: Callable[[str], None] | None = None,
+    outage: Callable[[], AbstractContextManager[object]] | None = None,
 ) -> None:
     """Holds a store against the protocol `procvision_sdk.session.SessionStore`.
 
     `open_store` opens a store, each time on the same data. `shared` says that two stores on it see each other's
     sessions, as those of two hosts do, and that what was saved outlives them; a store in memory has `shared=False`.
     `open_expiring` opens one with a time to live of so many seconds, `damage` spoils what is kept under an id behind
-    the store's back. Sessions get ids of their own, so that the check can run against a store in use.
+    the store's back. Within `outage()` what keeps the sessions can't be reached, its server is down or its disk away;
+    afterwards it is there again, with all that was saved. Sessions get ids of their own, so that the check can run
+    against a store in use.
 
     Raises AssertionError naming the rule that doesn't hold.
     """
@@ -88,6 +91,8 @@ def check_session_store(
         _check_lasting(open_store, prefix)
     if open_expiring is not None:
         _check_expiry(open_expiring, prefix)
+    if outage is not None:
+        _check_outage(open_store, outage, prefix)
 
 
 def _check_keeping(store: SessionStore, prefix: str) -> None:
@@ -237,6 +242,37 @@ def _check_expiry(open_expiring: Callable[[float], SessionStore], prefix: str) -
             time.sleep(EXPIRES_AFTER_S / 4)
         store.save(name, b'{"n":2}')
         store.delete(name)
+
+
+def _check_outage(
+    open_store: Callable[[], SessionStore], outage: Callable[[], AbstractContextManager[object]], prefix: str
+) -> None:
+    name = f"{prefix}-outage"
+    with closing(open_store()) as store:
+        store.load(name)
+        store.save(name, b'{"n":1}')
+        store.load(name)
+        with outage():
+            _fails_for_now(lambda: store.save(name, b'{"n":2}'), "save")
+            _fails_for_now(lambda: store.load(name), "load")
+        try:
+            found = store.load(name)
+            store.save(name, b'{"n":3}')
+            store.delete(name)
+        except Exception as error:
+            raise AssertionError(f"after an outage the next call works, not {error!r}") from error
+        _hold(found == b'{"n":1}', f"what was saved before an outage is there after it, here it is {found!r}")
+
+
+def _fails_for_now(call: Callable[[], object], name: str) -> None:
+    rule = f"{name} in an outage raises a SessionStoreError that is retryable"
+    try:
+        given = call()
+    except Exception as error:
+        if not (isinstance(error, SessionStoreError) and error.retryable):
+            raise AssertionError(f"{rule}, not {error!r}") from error
+    else:
+        _hold(False, f"{rule}, here it gives {given!r}")
 
 
 def _loaded(store: SessionStore, name: str) -> bytes | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -134,3 +134,92 @@ def test_a_store_that_gives_what_was_spoilt_is_found() -> None:
     store = MemorySessionStore()
     with pytest.raises(AssertionError, match="spoilt"):
         check_session_store(lambda: store, shared=False, damage=lambda _: None)
+
+
+class Served(MemorySessionStore):
+    """A store whose server may be away."""
+
+    away = False
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        self.away = True
+        yield
+        self.away = False
+
+    def must_be_there(self) -> None:
+        if self.away:
+            raise SessionStoreError("the server is away", retryable=True)
+
+    def load(self, session_id: str) -> bytes | None:
+        self.must_be_there()
+        return super().load(session_id)
+
+    def save(self, session_id: str, state: bytes) -> None:
+        self.must_be_there()
+        super().save(session_id, state)
+
+
+class TakesAwayForNew(Served):
+    def load(self, session_id: str) -> bytes | None:
+        return None if self.away else super().load(session_id)
+
+
+class DropsSavings(Served):
+    def save(self, session_id: str, state: bytes) -> None:
+        if not self.away:
+            super().save(session_id, state)
+
+
+class GivesUp(Served):
+    def must_be_there(self) -> None:
+        if self.away:
+            raise SessionStoreError("the server is away")
+
+
+class RaisesAnything(Served):
+    def must_be_there(self) -> None:
+        if self.away:
+            raise ConnectionError("away")
+
+
+class NeverConnectsAgain(Served):
+    was_away = False
+
+    def must_be_there(self) -> None:
+        self.was_away = self.was_away or self.away
+        if self.was_away:
+            raise SessionStoreError("the connection is closed", retryable=True)
+
+
+class ComesBackEmpty(Served):
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        with super().outage():
+            yield
+        self._states.clear()
+
+
+def test_a_store_whose_server_was_away_holds() -> None:
+    """It fails the calls of the outage, and no other."""
+    store = Served()
+    check_session_store(lambda: store, shared=False, outage=store.outage)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        (TakesAwayForNew, "load in an outage raises a SessionStoreError that is retryable, here it gives None"),
+        (DropsSavings, "save in an outage raises"),
+        (GivesUp, "that is retryable, not SessionStoreError"),
+        (RaisesAnything, "not ConnectionError"),
+        (NeverConnectsAgain, "after an outage the next call works"),
+        (ComesBackEmpty, "what was saved before an outage is there after it, here it is None"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_store_that_is_wrong_about_an_outage_is_found(wrong: Callable[[], Served], rule: str) -> None:
+    """A server that is down must not make new sessions of those that were begun."""
+    store = wrong()
+    with pytest.raises(AssertionError, match=rule):
+        check_session_store(lambda: store, shared=False, outage=store.outage)
