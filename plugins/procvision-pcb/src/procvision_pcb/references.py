@@ -1,7 +1,7 @@
 """Learnt references, kept by what they were learnt from.
 
 The same reference sent again, for the next product or by another session, costs a hash. How much is kept is bounded in
-pixels, because a learnt reference takes some six bytes for each pixel of its picture; the one used longest ago goes.
+pixels, because a learnt reference takes some four bytes for each pixel of its picture; the one used longest ago goes.
 """
 
 from __future__ import annotations
