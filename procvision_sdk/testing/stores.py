@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from typing import Any
 from uuid import uuid4
 
@@ -59,16 +59,16 @@ def check_session_store(
     shared: bool = True,
     open_expiring: Callable[[float], SessionStore] | None = None,
     damage: Callable[[str], None] | None = None,
-    outage: Callable[[], AbstractContextManager[object]] | None = None,
+    outage: tuple[Callable[[], object], Callable[[], object]] | None = None,
 ) -> None:
     """Holds a store against the protocol `procvision_sdk.session.SessionStore`.
 
     `open_store` opens a store, each time on the same data. `shared` says that two stores on it see each other's
     sessions, as those of two hosts do, and that what was saved outlives them; a store in memory has `shared=False`.
     `open_expiring` opens one with a time to live of so many seconds, `damage` spoils what is kept under an id behind
-    the store's back. Within `outage()` what keeps the sessions can't be reached, its server is down or its disk away;
-    afterwards it is there again, with all that was saved. Sessions get ids of their own, so that the check can run
-    against a store in use.
+    the store's back. Of `outage` the first takes away what keeps the sessions, its server or its disk, and the second
+    brings it back with all that was saved. Sessions get ids of their own, so that the check can run against a store in
+    use.
 
     Raises AssertionError naming the rule that doesn't hold.
     """
@@ -92,7 +92,7 @@ def check_session_store(
     if open_expiring is not None:
         _check_expiry(open_expiring, prefix)
     if outage is not None:
-        _check_outage(open_store, outage, prefix)
+        _check_outage(open_store, *outage, prefix)
 
 
 def _check_keeping(store: SessionStore, prefix: str) -> None:
@@ -245,16 +245,19 @@ def _check_expiry(open_expiring: Callable[[float], SessionStore], prefix: str) -
 
 
 def _check_outage(
-    open_store: Callable[[], SessionStore], outage: Callable[[], AbstractContextManager[object]], prefix: str
+    open_store: Callable[[], SessionStore], begin: Callable[[], object], end: Callable[[], object], prefix: str
 ) -> None:
     name = f"{prefix}-outage"
     with closing(open_store()) as store:
         store.load(name)
         store.save(name, b'{"n":1}')
         store.load(name)
-        with outage():
+        begin()
+        try:
             _fails_for_now(lambda: store.save(name, b'{"n":2}'), "save")
             _fails_for_now(lambda: store.load(name), "load")
+        finally:
+            end()
         try:
             found = store.load(name)
             store.save(name, b'{"n":3}')

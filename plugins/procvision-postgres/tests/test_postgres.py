@@ -59,7 +59,7 @@ def test_the_store_holds(server: PostgresServer, execute: Execute) -> None:
         lambda: PostgresSessionStore(server.url),
         open_expiring=lambda seconds: PostgresSessionStore(server.url, ttl_s=seconds),
         damage=lambda session_id: execute(spoil, session_id.encode()),
-        outage=server.outage,
+        outage=(server.kill, server.start),
     )
 
 

@@ -41,7 +41,7 @@ def test_the_store_holds(server: RedisServer, client: redis.Redis) -> None:
         lambda: RedisSessionStore(server.url),
         open_expiring=lambda seconds: RedisSessionStore(server.url, ttl_s=seconds),
         damage=lambda session_id: client.setrange(f"procvision:session:{session_id}", 20, b"#"),
-        outage=server.outage,
+        outage=(server.kill, server.start),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -141,10 +141,10 @@ class Served(MemorySessionStore):
 
     away = False
 
-    @contextmanager
-    def outage(self) -> Iterator[None]:
+    def take_away(self) -> None:
         self.away = True
-        yield
+
+    def bring_back(self) -> None:
         self.away = False
 
     def must_be_there(self) -> None:
@@ -193,17 +193,15 @@ class NeverConnectsAgain(Served):
 
 
 class ComesBackEmpty(Served):
-    @contextmanager
-    def outage(self) -> Iterator[None]:
-        with super().outage():
-            yield
+    def bring_back(self) -> None:
+        super().bring_back()
         self._states.clear()
 
 
 def test_a_store_whose_server_was_away_holds() -> None:
     """It fails the calls of the outage, and no other."""
     store = Served()
-    check_session_store(lambda: store, shared=False, outage=store.outage)
+    check_session_store(lambda: store, shared=False, outage=(store.take_away, store.bring_back))
 
 
 @pytest.mark.parametrize(
@@ -222,4 +220,4 @@ def test_a_store_that_is_wrong_about_an_outage_is_found(wrong: Callable[[], Serv
     """A server that is down must not make new sessions of those that were begun."""
     store = wrong()
     with pytest.raises(AssertionError, match=rule):
-        check_session_store(lambda: store, shared=False, outage=store.outage)
+        check_session_store(lambda: store, shared=False, outage=(store.take_away, store.bring_back))

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -89,15 +88,6 @@ class PostgresServer:
                 os.kill(child, signal.SIGKILL)
         while any(map(_runs, children)):
             time.sleep(0.005)
-
-    @contextlib.contextmanager
-    def outage(self) -> Iterator[None]:
-        """Within it the server has crashed."""
-        self.kill()
-        try:
-            yield
-        finally:
-            self.start()
 
     def stop(self) -> None:
         """In good order, without waiting for clients."""

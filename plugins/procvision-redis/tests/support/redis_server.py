@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -51,15 +49,6 @@ class RedisServer:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
-
-    @contextlib.contextmanager
-    def outage(self) -> Iterator[None]:
-        """Within it the server has crashed."""
-        self.kill()
-        try:
-            yield
-        finally:
-            self.start()
 
     def __enter__(self) -> RedisServer:
         self.start()
