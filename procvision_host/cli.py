@@ -147,6 +147,8 @@ def hooks_command(as_json: bool, **choice: Any) -> None:
             state = click.style(f"not used: {row.reason}", fg="yellow")
         source = f"{row.distribution} {row.version}" if row.distribution else row.entry_point
         click.echo(f"{row.name:<{width}}  {state}  ({source}, {row.chosen_by})")
+        for warning in row.warnings:
+            click.echo(f"{'':<{width}}  {click.style('warning:', fg='yellow')} {warning}")
         if row.implements:
             click.echo(f"{'':<{width}}  {', '.join(hook.removeprefix('procvision_') for hook in row.implements)}")
         for option in row.options:
@@ -176,6 +178,7 @@ def _hook_as_dict(row: HookRow) -> dict[str, Any]:
         ],
         "reason": row.reason,
         "error": row.error,
+        "warnings": list(row.warnings),
     }
 
 

@@ -23,7 +23,7 @@ from procvision_host.hookchoice import (
 )
 from procvision_host.hookshape import problems
 from procvision_host.isolation import Isolation, Observer
-from procvision_host.logs import HOST_LOGGER
+from procvision_host.logs import HOST_LOGGER, warnings_heard
 from procvision_sdk import hookspecs
 from procvision_sdk.hookspecs import HookOption
 
@@ -47,6 +47,8 @@ class HookRow:
     values: Mapping[str, Any] = MappingProxyType({})
     reason: str | None = None
     error: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What it logged when it was configured: it is used, and not as it was meant."""
 
 
 class Hooks:
@@ -119,13 +121,14 @@ class Hooks:
         options = self._options(row.name)
         values, policy = self._choice.values(row.name, options)
         configure = self._implementations("procvision_configure").get(row.name)
+        heard: list[str] = []
         if configure is not None:
-            configure(values=MappingProxyType(values))
+            with warnings_heard(heard.append):
+                configure(values=MappingProxyType(values))
         self._policies[row.name] = policy
         implements = tuple(hook for hook in hookspecs.SORTS if row.name in self._implementations(hook))
-        self.rows.append(
-            attrs.evolve(row, active=True, implements=implements, options=options, values=MappingProxyType(values))
-        )
+        used = attrs.evolve(row, active=True, implements=implements, options=options, warnings=tuple(heard))
+        self.rows.append(attrs.evolve(used, values=MappingProxyType(values)))
 
     def _described(self, row: HookRow, load: Callable[[], Any]) -> HookRow:
         """What a plugin that isn't used would give; its module is imported already."""

@@ -11,6 +11,8 @@ import logging
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from select import select
 from time import monotonic, time_ns
 from types import TracebackType
@@ -165,6 +167,26 @@ def install(ends: HostEnds, algorithm: str, context: LogContext, level: str) -> 
     sys.excepthook = uncaught
     threading.excepthook = uncaught_in_thread
     return own
+
+
+@contextmanager
+def warnings_heard(hear: Callable[[str], None]) -> Iterator[None]:
+    """Gives what is logged in the block, warnings and worse, to `hear` as well."""
+    handler = _Hearing(logging.WARNING)
+    handler.hear = hear
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
+class _Hearing(logging.Handler):
+    hear: Callable[[str], None]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.hear(record.getMessage())
 
 
 def timestamp_ms() -> int:

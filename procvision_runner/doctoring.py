@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
+from procvision_runner.hints import split_hint
 from procvision_runner.scratch import abandoned
 from procvision_runner.segments import SHM_FOLDER, leftovers
 from procvision_runner.validation.hosts import HostSilentError, ask
@@ -47,6 +48,7 @@ def examine_machine(*, clean: bool = False) -> Iterator[Finding]:
     yield from bytecode()
     yield from decoders()
     yield from algorithms()
+    yield from hook_plugins()
 
 
 def shared_memory(folder: Path = SHM_FOLDER) -> Iterator[Finding]:
@@ -276,3 +278,23 @@ def algorithms() -> Iterator[Finding]:
     for row in rows:
         if row["error"] is not None:
             yield Finding(f"algorithm {row['name']}", "warning", row["error"], f"procvision validate {row['name']}")
+
+
+def hook_plugins() -> Iterator[Finding]:
+    """Which a host started here would use, by its configuration, and what they say of it."""
+    title = "hook plugins"
+    try:
+        rows = ask(["hooks"], os.environ, LIST_TIMEOUT_S)
+    except HostSilentError as error:
+        yield Finding(title, "failed", str(error))
+        return
+    if isinstance(rows, dict):
+        # One that is asked for can't be used: every host would leave with that.
+        yield Finding(title, "failed", *split_hint(rows["error"]))
+        return
+    used = [row["name"] for row in rows if row["active"]]
+    yield Finding(title, detail=", ".join(used) or "none")
+    for row in rows:
+        for told in (row["error"], *row["warnings"]):
+            if told is not None:
+                yield Finding(f"hook plugin {row['name']}", "warning", *split_hint(told))

@@ -101,7 +101,8 @@ def procvision_configure(values: Mapping[str, Any]) -> None:
 
     When: once, before any other hook but `procvision_options`, and only if the plugin is used.
     Thread: main. May change: the plugin itself.
-    Failure: the plugin is left out with the reason; if it was asked for by name the host exits 78.
+    Failure: the plugin is left out with the reason; if it was asked for by name the host exits 78. Of what is no
+    reason to be left out it logs a warning, which `procvision-host hooks` and `procvision doctor` show.
     """
 
 

@@ -14,6 +14,7 @@ import msgspec
 from attrs import frozen
 
 from procvision_runner import CallFailedError, RunnerError
+from procvision_runner.cli.noticing import notices
 from procvision_runner.cli.products import params_of, pid_of, steps_of
 from procvision_runner.cli.program import program
 from procvision_runner.cli.stations import Station, launched
@@ -102,7 +103,7 @@ def inspect_alone(request: Request) -> Inspection:
         files = _Files.of(request)
         with launched(request.algorithm) as station:
             outcome = _inspect(station, request, files)
-        return outcome.with_logs(station.logs)
+        return attrs.evolve(outcome.with_logs(station.logs), notices=notices(station.logs))
     except (RunnerError, PictureFileError) as error:
         if outcome is None:
             outcome = _failed(request, error)

@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+import click
 import msgspec
 from attrs import evolve, field, frozen
 
 from procvision_runner import Pool, RestartPolicy, RetryPolicy, Runner, Supervisor, SupervisorOptions
+from procvision_runner.cli.noticing import Noticing
+from procvision_runner.report.text import printable
 from procvision_sdk.manifest.model import Manifest
 
 if TYPE_CHECKING:
@@ -67,18 +70,31 @@ def kept_alive(algorithm: str, live: TextIO | None = None, *, spare: bool = Fals
     from procvision_runner.report.live import watching
 
     logs: deque[Mapping[str, Any]] = deque(maxlen=KEPT_LOGS)
-    supervisor = Supervisor(algorithm, options=evolve(OPTIONS, spare=spare), on_log=logs.append)
+    noticing = Noticing()
+
+    def on_log(record: Mapping[str, Any]) -> None:
+        logs.append(record)
+        noticing.take(record)
+
+    supervisor = Supervisor(algorithm, options=evolve(OPTIONS, spare=spare), on_log=on_log)
     with ExitStack() as stack:
         view = stack.enter_context(watching(supervisor, live)) if live is not None else None
         stack.enter_context(supervisor)
+        noticing.begin(_to_stderr if view is None else view.show)
         yield Station(supervisor, _manifest(supervisor), kept_logs=logs, view=view)
 
 
 @contextmanager
 def several(algorithm: str, hosts: int) -> Iterator[Station]:
     """Launch so many hosts, each replaced when it dies. Raises RunnerError."""
-    with Pool(algorithm, hosts=hosts, options=OPTIONS) as pool:
+    noticing = Noticing()
+    with Pool(algorithm, hosts=hosts, options=OPTIONS, on_log=noticing.take) as pool:
+        noticing.begin(_to_stderr)
         yield Station(pool, _manifest(pool))
+
+
+def _to_stderr(text: str) -> None:
+    click.secho(printable(text), err=True, fg="yellow")
 
 
 def _manifest(runner: Runner | Supervisor | Pool) -> Manifest:

@@ -66,6 +66,8 @@ class Inspection:
     times_ms: Mapping[str, float] = field(factory=dict)
     """What took how long, in the order in which it happened."""
     logs: tuple[LogLine, ...] = ()
+    notices: tuple[str, ...] = ()
+    """What the host said that is about no call: a hook plugin that is left out, a log that can't be written."""
     command: str = ""
     """A command line that repeats the inspection."""
 
@@ -93,5 +95,6 @@ class Inspection:
             "defects": [defect.to_dict() for defect in self.defects],
             "times_ms": {name: round(value, 3) for name, value in self.times_ms.items()},
             "logs": [{"level": line.level, "message": line.message} for line in self.logs],
+            "notices": list(self.notices),
             "command": self.command,
         }

@@ -41,6 +41,8 @@ def render(inspection: Inspection) -> str:
     if inspection.verdict == "ERROR" and logs:
         lines += ["", "  last log lines:"]
         lines += [f"    {line.level}: {printable(line.message)}" for line in logs[-MAX_ERROR_LOGS:]]
+    elif inspection.notices:
+        lines += ["", *(click.style(f"  {printable(text)}", fg="yellow") for text in inspection.notices)]
     if inspection.hint:
         lines += ["", *(f"hint: {printable(line)}" for line in inspection.hint.splitlines())]
     return "\n".join(lines)

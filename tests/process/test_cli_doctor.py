@@ -13,6 +13,8 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
+from hooking import BROKEN
+from peer_plugins import environment
 
 from procvision_runner import doctoring
 from procvision_runner.cli.main import status_of
@@ -42,6 +44,18 @@ def test_this_machine_is_looked_at():
     assert told["ok"] is True
     assert {finding["level"] for finding in told["findings"]} <= {"ok", "warning"}
     assert {"title", "level", "detail", "hint"} == set(told["findings"][0])
+
+
+def test_a_hook_plugin_that_is_broken_is_a_warning_and_one_that_every_host_stumbles_over_a_failure(installed_hooks):
+    """As the hosts that are started from here would meet it."""
+    env = environment() | installed_hooks({"import-error": BROKEN["import-error"]})
+    done = doctor(env=env)
+    assert done.returncode == 0
+    assert " warning  hook plugin import-error: ModuleNotFoundError: " in done.stdout
+    done = doctor(env=env | {"PROCVISION_HOOKS": "unheard-of"})
+    assert done.returncode == 1
+    assert "  FAILED  hook plugins: " in done.stdout
+    assert "hint: procvision-host hooks shows what is there" in done.stdout
 
 
 def test_a_small_limit_is_a_warning_with_a_hint():

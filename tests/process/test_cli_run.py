@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
 
 import pytest
 from cli_program import PROCVISION, descendants, procvision, shared_memory_of, wait_until_gone
+from hooking import BROKEN
 from peer_plugins import environment, install_algorithm
 
 pytest.importorskip("procvision_pcb", reason="plugins/procvision-pcb is not installed")
@@ -246,6 +248,25 @@ def test_pre_is_called_without_a_picture_where_there_is_no_reference(
         for record in told.get("inspections", [told]):
             assert record["message"] == message
             assert set(record["times_ms"]) - {"start"} == phases
+
+
+def test_what_a_host_says_outside_of_calls_is_seen_beside_its_verdicts(fake_check, installed_hooks, boards):
+    """Once, however many pictures there are; not what belongs to a call, and not in place of an ERROR's reason."""
+    hooks = installed_hooks({"import-error": BROKEN["import-error"]})
+    env = {**fake_check, "PYTHONPATH": os.pathsep.join([hooks["PYTHONPATH"], fake_check["PYTHONPATH"]])}
+    folder, _ = boards
+    said = "error: hook plugin import-error is left out: ModuleNotFoundError"
+    arguments = ["run", "fake-check", "--pid", "A", "bad.jpg"]
+    one = procvision(*arguments, folder=folder, env=env)
+    assert (one.returncode, one.stdout.count(said), one.stderr) == (0, 1, "")
+    assert "mood is" not in one.stdout
+    (notice,) = json.loads(procvision(*arguments, "--json", folder=folder, env=env).stdout)["notices"]
+    assert notice.startswith(said)
+    many = procvision(*arguments, "good one.png", "reference.jpg", folder=folder, env=env)
+    assert (many.returncode, many.stderr.count(said), "mood is" in many.stderr) == (0, 1, False)
+    failed = procvision(*arguments, "--param", "mood=fail", folder=folder, env=env)
+    assert failed.returncode == 2
+    assert failed.stdout.count("import-error is left out") == 1  # among the last log lines
 
 
 def test_a_product_must_be_named_where_there_are_several(fake_check, boards):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +19,7 @@ import pytest
 from mqtt_broker import MOSQUITTO, Broker, Consumer, eventually
 
 from procvision_sdk.testing import check_hook_plugin
-from procvision_sdk.testing.hook_hosts import HookHost
+from procvision_sdk.testing.hook_hosts import HookHost, host_environment, install_plugged
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto isn't installed: apt-get install mosquitto")
 Start = Callable[..., HookHost]
@@ -238,8 +240,40 @@ def test_without_a_usable_folder_messages_are_held_in_memory(start: Start, consu
     host = start(spool=tmp_path / "taken")
     host.call("ng")
     eventually(lambda: consumer.received("result"), "the result")
-    assert "there is no spool in" in host.log()
+    assert host.log().count("no spool") == 2
+    assert '"level":"warning","message":"there is no spool: ' in host.log()
+    assert '"level":"info","message":"there is no spool in ' in host.log()
     assert host.shut_down() == 0
+
+
+def test_a_spool_that_cannot_be_written_is_seen_by_whoever_starts_hosts(tmp_path: Path) -> None:
+    """`run` tells it once, of one picture and of many; `doctor` and `procvision-host hooks` tell it before."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow writes the picture")
+    pictures = [tmp_path / name for name in ("one.png", "two.png")]
+    for path in pictures:
+        image.new("L", (20, 20), 90).save(path)
+    (tmp_path / "taken").write_text("")
+    (tmp_path / "procvision.toml").write_text('[hooks.mqtt]\nbroker = "127.0.0.1:1"\nspool = "taken/spool"\n')
+    environment = {
+        **host_environment(install_plugged(tmp_path / "installed", {})),
+        "PROCVISION_CONFIG": "procvision.toml",
+    }
+
+    def told(module: str, *arguments: object) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *map(str, arguments)], cwd=tmp_path, env=environment, capture_output=True,
+            text=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    seen = f"there is no spool: {tmp_path / 'taken'} is no folder; what isn't sent is held in memory"
+    run = ("procvision_runner.cli.main", "run", "plugged", "--pid", "A")
+    assert told(*run, pictures[0]).count(seen) == 1
+    assert told(*run, *pictures).count(seen) == 1
+    assert seen in told("procvision_runner.cli.main", "doctor")
+    rows = json.loads(told("procvision_host", "hooks", "--json"))
+    assert [row["warnings"][0].startswith(seen) for row in rows if row["name"] == "mqtt"] == [True]
 
 
 def test_a_damaged_spool_is_put_aside(start: Start, consumer: Consumer, tmp_path: Path) -> None:

@@ -103,3 +103,14 @@ def test_what_others_left_comes_after_ones_own_and_only_of_those_who_are_gone(tm
         opened.append("mine", b"x")
         assert drained(opened) == ["of1", "of1 too", "of2", "of2 too", "mine"]
         assert drained(before[0]) == ["of0", "of0 too"]
+
+
+def test_what_speaks_against_a_folder_is_told_before_it_is_used(tmp_path: Path) -> None:
+    """Nothing is made to find it out, and a folder that is yet to be made is none of it."""
+    assert places.trouble(tmp_path) is None
+    assert places.trouble(tmp_path / "not" / "yet") is None
+    assert not (tmp_path / "not").exists()
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert places.trouble(folder) == f"{tmp_path / 'file'} is no folder"
+    assert places.trouble(Path("/proc/1/nothing/is/made/here")) is not None

@@ -27,6 +27,17 @@ class Place:
         os.close(self._lock)
 
 
+def trouble(folder: Path) -> str | None:
+    """Why nothing could be written into a folder, which need not be there yet; None where nothing speaks against it."""
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    if not there.is_dir():
+        return f"{there} is no folder"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} can't be written by this user"
+
+
 def take(folder: Path) -> Place:
     """The lowest free number. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from procvision_mqtt.places import trouble
 from procvision_mqtt.settings import OPTIONS, Settings, read
 from procvision_sdk.hookspecs import HookOption, hookimpl
 from procvision_sdk.records import call_record, debug_record
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 END_S = 1.5
 """Of the two seconds that a host gives its plugins at its end."""
+_log = logging.getLogger("procvision_mqtt")
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
@@ -29,6 +32,7 @@ class Mqtt:
     def __init__(self) -> None:
         self._settings: Settings | None = None
         self._spool: Spool | None = None
+        self._trouble: str | None = None
         self._sender: Sender | None = None
         self._run = os.urandom(6).hex()
         self._sequence = 0
@@ -43,7 +47,14 @@ class Mqtt:
     @hookimpl
     def procvision_configure(self, values: Mapping[str, Any]) -> None:
         """Checks the options; nothing is opened or connected yet."""
-        self._settings = read(values)
+        self._settings = settings = read(values)
+        self._trouble = trouble(settings.spool)
+        if self._trouble is not None:
+            _log.warning(
+                "there is no spool: %s; what isn't sent is held in memory, and lost with the host; "
+                "hint: spool = a folder that the host's user may write",
+                self._trouble,
+            )
 
     @hookimpl
     def procvision_host_loaded(self, algorithm: str, version: str, process_id: int) -> None:
@@ -55,7 +66,7 @@ class Mqtt:
         assert settings is not None
         name = re.sub(r"[^\w.-]", "_", algorithm)
         folder = settings.spool / re.sub(r"[^\w.-]", "_", settings.station) / name
-        self._spool, number = open_spool(folder, settings.max_spool_bytes)
+        self._spool, number = open_spool(folder, settings.max_spool_bytes, told=self._trouble is not None)
         self._topic = f"{settings.topics}/{name}/{number}"
         self._host = {
             "station": settings.station,

@@ -65,7 +65,7 @@ class Spool:
         with self._lock:
             message = Message(self._next, topic, payload)
             self._next += 1
-            if self._held:
+            if self._held or self._database is None:
                 self._hold(message)
                 self._put_held()
                 return
@@ -208,16 +208,18 @@ def _connected(path: Path, max_bytes: int) -> sqlite3.Connection:
     return database
 
 
-def open_spool(folder: Path, max_bytes: int) -> tuple[Spool, int]:
+def open_spool(folder: Path, max_bytes: int, *, told: bool = False) -> tuple[Spool, int]:
     """This host's spool and its number, with what others left.
 
     Without a usable folder it is in memory alone, and the number the process's own, so that no two hosts have one.
+    ``told``: whether the log says already that there is none.
     """
     try:
         place = places.take(folder)
         spool = Spool(place, max_bytes)
     except (OSError, sqlite3.Error) as error:
-        _log.error("there is no spool in %s, messages are held in memory: %s", folder, error)
+        level = logging.INFO if told else logging.ERROR
+        _log.log(level, "there is no spool in %s, messages are held in memory: %s", folder, error)
         return Spool(None, max_bytes), os.getpid()
     adopted = spool.adopt(places.left_behind(folder), max_bytes)
     waiting = spool.waiting()
