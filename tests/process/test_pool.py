@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import textwrap
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,8 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
-from peer_plugins import environment as environment_of
-from peer_plugins import install_algorithm
+from counting import counting
 from supervising import PICTURE, QUICK, echo, marked, nothing_left, peer, wait_until, with_runner
 
 from procvision_runner.errors import LaunchError, RunnerStoppedError, SessionLostError, SwapError
@@ -80,23 +78,7 @@ def test_call_moves_on_when_its_host_is_lost_and_its_session_is_told() -> None:
 
 def test_with_a_shared_store_any_host_goes_on_with_a_session(tmp_path: Path) -> None:
     """SQLite, in the box: the state of the last call that was answered, found by another process."""
-    source = textwrap.dedent("""
-        from procvision_sdk import BaseAlgorithm, Ok
-
-        class Vendor(BaseAlgorithm):
-            def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
-                session.set("calls", session.get("calls", 0) + 1)
-                return Ok(debug={"calls": session.get("calls")})
-    """)
-    environment = environment_of(install_algorithm(tmp_path / "installed", "counting", source))
-    arguments = ("--sessions", f"sqlite:{tmp_path / 'sessions.db'}")
-    options = attrs.evolve(
-        PATIENT,
-        runner=attrs.evolve(PATIENT.runner, handshake_timeout_s=30.0, ready_timeout_s=30.0, host_arguments=arguments),
-        sessions_outlive_host=True,
-        retry=RetryPolicy(retries=2),
-    )
-    with nothing_left() as mark, Pool("counting", hosts=2, options=marked(options, mark, environment)) as pool:
+    with nothing_left() as mark, Pool("counting", hosts=2, options=counting(RETRYING, mark, tmp_path)) as pool:
         session = pool.session()
         counted = [pool.execute(PICTURE, pid="A", session=session).debug["calls"] for _ in range(4)]
         for process_id in processes(pool):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import textwrap
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -15,8 +14,7 @@ from typing import Any
 import attrs
 import pytest
 from background import Background
-from peer_plugins import environment as environment_of
-from peer_plugins import install_algorithm
+from counting import counting
 from supervising import (
     PICTURE,
     QUICK,
@@ -179,22 +177,10 @@ def test_session_of_a_lost_host_is_told_and_the_spare_never_goes_on_with_it() ->
 
 def test_with_a_store_outside_the_host_the_spare_goes_on_with_a_session(tmp_path: Path) -> None:
     """The real host and SQLite: no call's state is lost, and none is counted twice."""
-    source = textwrap.dedent("""
-        import os
-        from procvision_sdk import BaseAlgorithm, Ok
-
-        class Vendor(BaseAlgorithm):
-            def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
-                session.set("calls", session.get("calls", 0) + 1)
-                return Ok(debug={"calls": session.get("calls"), "process_id": os.getpid()})
-    """)
-    environment = environment_of(install_algorithm(tmp_path / "installed", "counting", source))
-    arguments = ("--sessions", f"sqlite:{tmp_path / 'sessions.db'}")
-    options = attrs.evolve(
-        with_runner(NO_RESTART_IN_TIME, handshake_timeout_s=30.0, ready_timeout_s=30.0, host_arguments=arguments),
-        sessions_outlive_host=True,
-    )
-    with nothing_left() as mark, Supervisor("counting", options=marked(options, mark, environment)) as station:
+    with (
+        nothing_left() as mark,
+        Supervisor("counting", options=counting(NO_RESTART_IN_TIME, mark, tmp_path)) as station,
+    ):
         session = station.session()
         counted = [station.execute(PICTURE, pid="A", session=session).debug["calls"] for _ in range(3)]
         standing_by = spare_of(station)
