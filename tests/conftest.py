@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from hypothesis import HealthCheck, settings
+
+# What stands in `peers` is imported by its own name, by tests and by what they start.
+PEERS = str(Path(__file__).parent / "peers")
+if PEERS not in sys.path:
+    sys.path.append(PEERS)
 
 # A machine that does other things, too, is slow at times: that is no fault of what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

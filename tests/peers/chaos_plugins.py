@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from tests.peers import peer_plugins
+
 PEERS = Path(__file__).parent
 ROOT = PEERS.parents[1]
 ALGORITHM = "chaos"
@@ -47,8 +49,4 @@ def _install_one(folder: Path, version: str) -> None:
     manifest = json.loads((target / "manifest.json").read_text())
     manifest |= {"version": version, "entry_point": f"{package}:Chaos"}
     (target / "manifest.json").write_text(json.dumps(manifest))
-    metadata = folder / f"{package}-{version}.dist-info"
-    metadata.mkdir()
-    name = package.replace("_", "-")
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (metadata / "entry_points.txt").write_text(f"[procvision.algorithms]\n{ALGORITHM} = {package}:Chaos\n")
+    peer_plugins.install(folder, package, {"procvision.algorithms": {ALGORITHM: f"{package}:Chaos"}}, version)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
-PEERS = str(Path(__file__).parents[1] / "peers")
-if PEERS not in sys.path:
-    sys.path.append(PEERS)
-
-from hooking import GROUP  # noqa: E402
-from launching import Gate, Launch  # noqa: E402
-from peer_plugins import ALGORITHMS, environment, install  # noqa: E402
-from wire_client import WireClient  # noqa: E402
+from hooking import GROUP
+from launching import Gate, Launch
+from peer_plugins import ALGORITHMS, environment, install
+from wire_client import WireClient
 
 # A suite that runs in the background of a shell has inherited that SIGINT is ignored, and so would all that it starts:
 # what Ctrl-C does to a program could not be seen.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from peer_plugins import install
 from PIL import Image
 
 TRAINER = """
@@ -53,12 +54,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A distribution with a trainer, and one whose entry point names none."""
     folder = tmp_path_factory.mktemp("installed")
     (folder / "vendor_of_trainer.py").write_text(TRAINER)
-    metadata = folder / "vendor_of_trainer-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: vendor-of-trainer\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        "[procvision.trainers]\nlearner = vendor_of_trainer:TRAINER\nstranger = vendor_of_trainer:NO_TRAINER\n"
-    )
+    brings = {"learner": "vendor_of_trainer:TRAINER", "stranger": "vendor_of_trainer:NO_TRAINER"}
+    install(folder, "vendor-of-trainer", {"procvision.trainers": brings}, "1.0")
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 

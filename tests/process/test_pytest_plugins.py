@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from peer_plugins import install
+
 from procvision_host import pytest_plugin as host_plugin
 from procvision_runner import pytest_plugin as runner_plugin
 from procvision_sdk.testing import pytest_plugin as sdk_plugin
@@ -81,9 +83,6 @@ ALGORITHM = """
 from procvision_sdk import BaseAlgorithm, Defect, Ng, Ok, Prepared, read_image_from_shared_memory as read
 
 class Check(BaseAlgorithm):
-    def setup(self): pass
-    def teardown(self): pass
-    def get_info(self): return {}
     def pre_execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
         session.set("mean", round(float(read(shared_mem_id, image_meta).mean()), 3))
         return Prepared()
@@ -97,13 +96,11 @@ MANIFEST = """{"name": "vendors-check", "version": "1.0", "entry_point": "vendor
 
 
 def test_a_vendors_tests_find_everything(tmp_path):
-    package, metadata = tmp_path / "vendors_check", tmp_path / "vendors_check-1.0.dist-info"
+    package = tmp_path / "vendors_check"
     package.mkdir()
-    metadata.mkdir()
     (package / "__init__.py").write_text(ALGORITHM)
     (package / "manifest.json").write_text(MANIFEST)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: vendors-check\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[procvision.algorithms]\nvendors-check = vendors_check:Check\n")
+    install(tmp_path, "vendors-check", {"procvision.algorithms": {"vendors-check": "vendors_check:Check"}}, "1.0")
     (tmp_path / "test_check.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]

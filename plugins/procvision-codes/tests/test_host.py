@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 from code_pictures import MANIFEST, code, placed
 
-from procvision_runner import CallFailedError, Runner, RunnerOptions
+from procvision_runner import CallFailedError, Runner
 
-SOURCE = Path(__file__).parents[1] / "src"
 GS1_TEXT = "(01)09501101020917(17)271231(21)SN42"
 PARAMS = {"syntax": "GS1", "match": "exact", "field": "21", "expected_from": "serial", "duplicates_are_ng": True}
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    """A host with `code-reader`; where the plugin isn't installed, it is found beside these tests."""
-    options = RunnerOptions()
-    try:
-        assert version("procvision-codes") == MANIFEST["version"]
-    except PackageNotFoundError:
-        folder = tmp_path_factory.mktemp("installed")
-        metadata = folder / f"procvision_codes-{MANIFEST['version']}.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: procvision-codes\nVersion: {MANIFEST['version']}\n"
-        )
-        (metadata / "entry_points.txt").write_text(
-            f"[procvision.algorithms]\ncode-reader = {MANIFEST['entry_point']}\n"
-        )
-        paths = [str(folder), str(SOURCE), os.environ.get("PYTHONPATH", "")]
-        options = RunnerOptions(environment={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))})
-    with Runner("code-reader", options=options) as running:
+def runner() -> Iterator[Runner]:
+    """A host with `code-reader`, as it is installed."""
+    assert version("procvision-codes") == MANIFEST["version"]
+    with Runner("code-reader") as running:
         yield running
 
 

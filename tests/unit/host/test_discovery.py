@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peer_plugins import install_algorithm
 
 from procvision_host.discovery import AlgorithmRow, UnknownAlgorithmError, discover, find
 from procvision_host.loader import LoadError, load, made
 from procvision_sdk import BaseAlgorithm, Ok
 
-PEERS = str(Path(__file__).parents[2] / "peers")
 SOURCE = """
 raise RuntimeError("nobody may import this")
 """
@@ -21,12 +21,10 @@ raise RuntimeError("nobody may import this")
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Installs packages for one test."""
-    monkeypatch.syspath_prepend(PEERS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    from peer_plugins import install_algorithm
 
     def more(name: str, source: str = SOURCE, **manifest: Any) -> Path:
-        return Path(install_algorithm(tmp_path, name, source, **manifest))
+        return install_algorithm(tmp_path, name, source, **manifest)
 
     return more
 

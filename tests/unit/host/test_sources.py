@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from peer_plugins import install
 
 from procvision_host.discovery import UnknownAlgorithmError, find
 from procvision_host.loader import load
@@ -41,13 +42,8 @@ def nothing(rest):
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A distribution with three sources, one of which can't be imported."""
     (tmp_path / "shelf_of_test.py").write_text(SOURCE)
-    metadata = tmp_path / "shelf_of_test-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf-of-test\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        "[procvision.algorithm_sources]\n"
-        "shelf = shelf_of_test:shelf\nnothing = shelf_of_test:nothing\ngone = not_there_at_all:shelf\n"
-    )
+    brings = {"shelf": "shelf_of_test:shelf", "nothing": "shelf_of_test:nothing", "gone": "not_there_at_all:shelf"}
+    install(tmp_path, "shelf-of-test", {"procvision.algorithm_sources": brings}, "1.0")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "shelf_of_test", raising=False)
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
+from peer_plugins import install
+
 from procvision_runner.sourcecode import code_roots, look_at
-
-
-def installed(folder, name, module):
-    metadata = folder / f"{name}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[procvision.algorithms]\n{name} = {module}:Check\n")
 
 
 def test_the_package_is_found_and_not_imported(tmp_path, monkeypatch):
@@ -18,8 +13,8 @@ def test_the_package_is_found_and_not_imported(tmp_path, monkeypatch):
     (package / "__init__.py").write_text("raise SystemExit('imported')")
     (package / "inner.py").write_text("")
     (tmp_path / "near_check.py").write_text("raise SystemExit('imported')")
-    installed(tmp_path, "far", "far_check.inner")
-    installed(tmp_path, "near", "near_check")
+    install(tmp_path, "far", {"procvision.algorithms": {"far": "far_check.inner:Check"}}, "1.0")
+    install(tmp_path, "near", {"procvision.algorithms": {"near": "near_check:Check"}}, "1.0")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert code_roots("far") == code_roots("far==1.0") == [package]
     assert code_roots("near") == [tmp_path / "near_check.py"]
