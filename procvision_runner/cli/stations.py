@@ -80,7 +80,7 @@ def kept_alive(algorithm: str, live: TextIO | None = None, *, spare: bool = Fals
     with ExitStack() as stack:
         view = stack.enter_context(watching(supervisor, live)) if live is not None else None
         stack.enter_context(supervisor)
-        noticing.begin(_to_stderr if view is None else view.show)
+        noticing.begin(_to_stderr if view is None else lambda text: view.show(printable(text)))
         yield Station(supervisor, _manifest(supervisor), kept_logs=logs, view=view)
 
 
