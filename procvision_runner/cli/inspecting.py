@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _ASKS_FOR_A_REFERENCE = re.compile(r"\b(?:pre|reference)\b")
 """In an algorithm's message: it misses what `pre` would have given it."""
+_READ_NO_PICTURE = "not_this_calls_image"
+"""The host's word for an algorithm that reads a picture in a call that has none."""
 
 
 @frozen(kw_only=True)
@@ -171,19 +173,15 @@ class _Call:
     def prepared(self, step: Step, reference: PictureFile | None, session: InspectionSession) -> bool:
         """Make a step's `pre`; False where its answer ends the inspection. Raises as `made` does.
 
-        Without a reference it is made without a picture, and one that asks for a picture all the same is left out: what
-        it means that nothing was prepared, `execute` says.
+        Without a reference it is made without a picture, and one that reads its picture all the same is left out: what
+        it means that nothing was prepared, `execute` says. Any other failure is one.
         """
         if reference is None and step.index in self._left_out:
             return True
         try:
-            if self.made("pre", step, reference, session):
-                return True
-            if reference is not None or self._answers[-1][1].error_code != ErrorCode.IMAGE_LOAD_FAILED:
-                return False
-            self._answers.pop()
+            return self.made("pre", step, reference, session)
         except CallFailedError as error:
-            if reference is not None or error.error_code != ErrorCode.IMAGE_LOAD_FAILED:
+            if reference is not None or error.kind != _READ_NO_PICTURE:
                 raise
         self._left_out.add(step.index)
         self._times.pop(self._timed("pre", step))
@@ -231,7 +229,8 @@ class _Call:
         debug = executed[-1][1].debug if executed else {}
         message, hint = split_hint(last.message)
         if last.status != "OK":
-            if self._request.reference is None and _ASKS_FOR_A_REFERENCE.search(last.message):
+            misses_it = self._phase == "pre" and last.error_code == ErrorCode.IMAGE_LOAD_FAILED
+            if self._request.reference is None and (misses_it or _ASKS_FOR_A_REFERENCE.search(last.message)):
                 hint = "--reference PICTURE is what `pre` learns from"
             code = last.error_code or ""
             inspection = self._inspection(

@@ -223,7 +223,7 @@ class Vendor(BaseAlgorithm):
     [
         ("needs none", [], 0, "without a picture", {"pre", "execute"}),
         ("reads", [], 0, "not prepared", {"execute"}),
-        ("asks", [], 0, "not prepared", {"execute"}),
+        ("asks", [], 2, "there is no picture", {"pre"}),
         ("fails", [], 2, "the lamp is cold", {"pre"}),
         ("needs none", ["--reference", "reference.jpg"], 0, "with a picture", {"pre", "execute"}),
         ("fails", ["--reference", "reference.jpg"], 2, "with the reference: the lamp is cold", {"pre"}),
@@ -232,7 +232,7 @@ class Vendor(BaseAlgorithm):
 def test_pre_is_called_without_a_picture_where_there_is_no_reference(
     pre, arguments, status, message, phases, boards, tmp_path
 ):
-    """As the protocol has it, `pre` and then `execute`; a `pre` that can't do without a picture is left out."""
+    """As the protocol has it, `pre` and then `execute`; a `pre` that reads one all the same is left out."""
     choices = {"type": "enum", "key": "pre", "choices": ["needs none", "reads", "asks", "fails"]}
     installed = install_algorithm(
         tmp_path, "prepares", PREPARING, steps=[{"index": 1, "name": "one", "params": [choices]}]
@@ -248,6 +248,7 @@ def test_pre_is_called_without_a_picture_where_there_is_no_reference(
         for record in told.get("inspections", [told]):
             assert record["message"] == message
             assert set(record["times_ms"]) - {"start"} == phases
+            assert ("--reference" in record["hint"]) is (pre == "asks")
 
 
 def test_what_a_host_says_outside_of_calls_is_seen_beside_its_verdicts(fake_check, installed_hooks, boards):
