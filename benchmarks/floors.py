@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -106,6 +107,20 @@ def copy(width: int, height: int, mappings: int = 1) -> Iterator[Once]:
         next(targets)[...] = source
 
     yield once
+
+
+@contextmanager
+def sqlite_update() -> Iterator[Once]:
+    """One row of an SQLite file written anew, in a transaction, as durable as our store's `normal`."""
+    with tempfile.TemporaryDirectory() as folder:
+        connection = sqlite3.connect(Path(folder) / "rows.db", isolation_level=None)
+        for pragma in ("page_size = 1024", "journal_mode = WAL", "synchronous = normal"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("CREATE TABLE rows (id TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID")
+        connection.execute("INSERT INTO rows VALUES ('one', x'')")
+        states = itertools.cycle([bytes(64), bytes(63) + b"1"])
+        yield lambda: connection.execute("UPDATE rows SET state = ? WHERE id = 'one'", (next(states),))
+        connection.close()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from benchmarks import floors
 from benchmarks.measure import Case, Once
 from benchmarks.ours import CONTEXT, environment
 from procvision_runner import Runner, RunnerOptions
@@ -47,6 +48,7 @@ def cases() -> list[Case]:
         "ours: SQLite sessions, full": partial(sqlite, "full"),
     }
     return [
+        Case(name="floor: SQLite update", group="hooks", open=floors.sqlite_update, calls=CALLS),
         Case(name=bare, group="hooks", open=partial(call, "--no-hooks"), calls=CALLS),
         *(Case(name=name, group="hooks", open=open_, calls=CALLS, reference=bare) for name, open_ in found.items()),
     ]
