@@ -25,7 +25,7 @@ says more of the machine than of us.
   that is copied into a slot. *lent*: it is in its slot already, as when a camera wrote it there.
 - *bare call* is a host without hook plugins. *one observer* has one that counts calls; *memory sessions* and *SQLite
   sessions* an algorithm that changes its session at every call, kept in the host or in a file (*full* waits for the
-  disk).
+  disk); *SQLite update* is one such write by SQLite alone, in a loop.
 - *killed host to next answer* is `Supervisor.execute` right after its host was killed: the next host's start and its
   first answer, the restart policy's first delay of 0.1 s included; *spare* is with a spare host. The algorithm of these
   runs has nothing to load: what one loads comes on top without a spare, and not with one.
