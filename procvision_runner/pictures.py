@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
+Description: TypeAlias = tuple[int, int, ColorSpace, Encoding, int, int | None]
+"""Width, height, color space, encoding, the payload's bytes, and the bits of a sample where they are more than 8."""
+
 _OF_A_FILE = "read the file first; what OpenCV reads is BGR: Picture.of(cv2.imread(path), 'BGR')"
 _HINTS = {
     "uint16": "Picture.of(picture, bits=12) says how many bits of a uint16 the camera uses",
@@ -108,6 +111,11 @@ class Picture:
         if self.data is not None:
             return len(self.data)
         return raw_bytes(self.width, self.height, self.color_space, self.bits)
+
+    @property
+    def described(self) -> Description:
+        """What a slot's header says of it."""
+        return (self.width, self.height, self.color_space, self.encoding, self.payload_bytes, self.bits)
 
 
 def _check_size(width: int, height: int) -> None:

@@ -19,7 +19,7 @@ from procvision_sdk.images.layout import PAYLOAD_OFFSET
 from procvision_sdk.images.meta import CHANNELS, ColorSpace
 
 if TYPE_CHECKING:
-    from procvision_runner.pictures import Pixels
+    from procvision_runner.pictures import Description, Pixels
 
 SHM_FOLDER = Path("/dev/shm")  # where POSIX shared memory lies on Linux
 PREFIX = "pv-"
@@ -51,7 +51,7 @@ class Slot:
                 "hint: enlarge it, or lower max_slots (in a container: --shm-size)"
             ) from error
         self.generation = 0
-        self.described: tuple[Any, ...] | None = None
+        self.described: Description | None = None
         """What the header says beside the generation: it is written again only where that changes."""
         self._views: dict[tuple[int, int, str, int | None], Any] = {}
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from procvision_runner.errors import SlotsExhaustedError
-from procvision_runner.pictures import Picture
+from procvision_runner.pictures import Description, Picture
 from procvision_runner.segments import Slot, remove_leftovers
 from procvision_sdk.images.layout import (
     PAYLOAD_OFFSET,
@@ -24,7 +24,7 @@ from procvision_sdk.images.layout import (
     write_generation,
     write_header,
 )
-from procvision_sdk.images.meta import CHANNELS, ColorSpace, Encoding
+from procvision_sdk.images.meta import CHANNELS, ColorSpace
 
 if TYPE_CHECKING:
     from procvision_runner.pictures import Pixels
@@ -38,6 +38,7 @@ class Lease:
 
     __slots__ = (
         "_array",
+        "_described",
         "_pool",
         "_released",
         "_slot",
@@ -49,26 +50,17 @@ class Lease:
         "width",
     )
 
-    def __init__(self, pool: SlotPool, slot: Slot, picture: Picture | tuple[int, int, ColorSpace]) -> None:
+    def __init__(self, pool: SlotPool, slot: Slot, described: Description) -> None:
         self._pool = pool
         self._slot = slot
+        self._described = described
         self._released = False
         self._array: Pixels | None = None
-        if isinstance(picture, Picture):
-            self.width, self.height = picture.width, picture.height
-            self.color_space: ColorSpace = picture.color_space
-            self.encoding: Encoding = picture.encoding
-            self.payload_bytes = picture.payload_bytes
-            self.bits = picture.bits
-        else:
-            self.width, self.height, self.color_space = picture
-            self.encoding = "raw"
-            self.payload_bytes = self.width * self.height * CHANNELS[self.color_space]
-            self.bits = None
+        self.width, self.height, self.color_space, self.encoding, self.payload_bytes, self.bits = described
         # Odd: being written. An id of this generation can't exist yet, one of the last is stale from here on. It is odd
         # already where the last lease went back without a call.
-        slot.generation += 1 + slot.generation % 2
-        write_generation(slot.memory, slot.generation)
+        slot.generation = generation = slot.generation + 1 + slot.generation % 2
+        write_generation(slot.memory, generation)
 
     @property
     def array(self) -> Pixels:
@@ -93,19 +85,35 @@ class Lease:
     def publish(self) -> str:
         """Completes the slot's header; returns the `shared_mem_id` for a call. Once a lease."""
         slot = self._slot
-        if self._released or slot.generation % 2 == 0:
+        generation = slot.generation
+        if self._released or generation % 2 == 0:
             raise ValueError("this lease was used for a call already: lend a slot for each picture")
-        slot.generation += 1
-        crc = 0
-        if self.encoding != "raw":
-            crc = zlib.crc32(memoryview(slot.memory)[PAYLOAD_OFFSET : PAYLOAD_OFFSET + self.payload_bytes])
-        description = (self.width, self.height, self.color_space, self.encoding, self.payload_bytes, crc)
-        if (description, self.bits) == slot.described:
-            write_generation(slot.memory, slot.generation)
+        slot.generation = generation = generation + 1
+        if self._described == slot.described:
+            write_generation(slot.memory, generation)
         else:
-            slot.described = (description, self.bits)
-            write_header(slot.memory, SlotHeader(slot.generation, *description, bits=self.bits or 0))
-        return slot_id(slot.name, slot.generation)
+            self._describe(slot, generation)
+        return slot_id(slot.name, generation)
+
+    def _describe(self, slot: Slot, generation: int) -> None:
+        """Writes the whole header. What is encoded has its own each time, with the CRC-32 of what lies there."""
+        crc = 0
+        if self.encoding == "raw":
+            slot.described = self._described
+        else:
+            slot.described = None
+            crc = zlib.crc32(memoryview(slot.memory)[PAYLOAD_OFFSET : PAYLOAD_OFFSET + self.payload_bytes])
+        header = SlotHeader(
+            generation,
+            self.width,
+            self.height,
+            self.color_space,
+            self.encoding,
+            self.payload_bytes,
+            crc,
+            bits=self.bits or 0,
+        )
+        write_header(slot.memory, header)
 
     def release(self) -> None:
         """Gives the slot back; a second call does nothing."""
@@ -141,16 +149,18 @@ class SlotPool:
     def lease(self, picture: Picture | tuple[int, int, ColorSpace], timeout_s: float) -> Lease:
         """A slot that is large enough. Raises SlotsExhaustedError if none comes back within the timeout."""
         if isinstance(picture, Picture):
-            needed = picture.payload_bytes
+            described = picture.described
         else:
-            needed = picture[0] * picture[1] * CHANNELS[picture[2]]
+            width, height, color_space = picture
+            described = (width, height, color_space, "raw", width * height * CHANNELS[color_space], None)
+        needed = described[4]
         with self._lock:
             if not self._free and len(self._all) >= self._max_slots:
                 self._wait(timeout_s)
             if self._closed:
                 raise SlotsExhaustedError("the runner was stopped: its slots are gone")
             slot = self._taken(needed, timeout_s)
-        return Lease(self, slot, picture)
+        return Lease(self, slot, described)
 
     def _wait(self, timeout_s: float) -> None:
         """Under the lock: until a slot is free."""
