@@ -52,7 +52,17 @@ def cases() -> list[Case]:
     ]
     for size in SIZES:
         found += _sized(size)
-    return [*found, *_colours(), *_encoded(), *_many(), *hooks.cases(), *_peers(), *_starts(), *recovery.cases()]
+    return [
+        *found,
+        *_colours(),
+        *_encoded(),
+        *_at_work(),
+        *_many(),
+        *hooks.cases(),
+        *_peers(),
+        *_starts(),
+        *recovery.cases(),
+    ]
 
 
 def _sized(size: str) -> list[Case]:
@@ -89,6 +99,20 @@ def _colours() -> list[Case]:
             reference="ours: 2MP copied",
         )
         for color in ("BGR", "MONO")
+    ]
+
+
+def _at_work() -> list[Case]:
+    given_back = "ours: 2MP at work, memory given back"
+    return [
+        Case(
+            name=name,
+            group="arrays",
+            open=partial(ours.at_work, *SIZES["2MP"], given_back=name == given_back),
+            calls=30,
+            reference=reference,
+        )
+        for name, reference in ((given_back, None), ("ours: 2MP at work", given_back))
     ]
 
 
@@ -177,10 +201,13 @@ def _starts() -> list[Case]:
 
 def chosen(only: str | None) -> list[Case]:
     """The cases whose name holds `only`, or whose group it is, with the references they need."""
+    return with_references({case.name for case in cases() if only is None or only in case.name or only == case.group})
+
+
+def with_references(wanted: set[str]) -> list[Case]:
+    """These cases, with what they are divided by."""
     every = {case.name: case for case in cases()}
-    if only is None:
-        return list(every.values())
-    wanted = {name for name, case in every.items() if only in name or only == case.group}
+    wanted = set(wanted)
     for _ in range(2):  # a reference may have one of its own
         wanted |= {case.reference for name, case in every.items() if name in wanted and case.reference}
     return [case for name, case in every.items() if name in wanted]

@@ -61,6 +61,17 @@ def call(
 
 
 @contextmanager
+def at_work(width: int, height: int, *, given_back: bool) -> Iterator[Once]:
+    """An algorithm that makes arrays of the picture's size, as most do.
+
+    `given_back`: in a host whose memory goes back to the kernel with each of them, as a process's does by default.
+    """
+    tunables = {"GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={128 * 1024}"} if given_back else {}
+    with Runner("bench", options=RunnerOptions(environment={**environment(), **tunables})) as running:
+        yield lambda: running.execute(running.lend(width, height), pid="A", step_index=5)
+
+
+@contextmanager
 def host_alone() -> Iterator[Once]:
     """Our host, driven by the floor's own end: what of the control path is the host's."""
     peer = subprocess.Popen(

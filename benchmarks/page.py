@@ -29,7 +29,10 @@ says more of the machine than of us.
 - *killed host to next answer* is `Supervisor.execute` right after its host was killed: the next host's start and its
   first answer, the restart policy's first delay of 0.1 s included; *spare* is with a spare host. The algorithm of these
   runs has nothing to load: what one loads comes on top without a spare, and not with one.
-- The peers do the same work without any check: request, picture, touch, answer. MCP is given no pictures.
+- *at work*: an algorithm that makes arrays of the picture's size; *given back*: in a process that gives their memory
+  back to the kernel each time, as glibc does by default.
+- The peers do the same work without any check: request, picture, touch, answer. MCP is given no pictures. They are
+  measured after the rest, with ours beside them once more.
 - Both ends are pinned to one core, so nothing is won by running side by side, but for *pipelined* and *at once*, which
   have all cores. *cpu* is the processor's time of all processes together.
 

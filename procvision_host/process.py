@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from procvision_host.channels import HostEnds
 
 _LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LARGEST_KEPT_BYTES = 31 << 20
+"""Just below 32 MiB, the most that glibc learns to keep (mallopt(3), M_MMAP_THRESHOLD)."""
 
 
 def prepare(ends: HostEnds) -> None:
@@ -43,6 +45,17 @@ def prepare(ends: HostEnds) -> None:
     # What an algorithm prints leaves at once, also without a newline and before a crash, and no character of it can
     # raise. The streams are made anew: the old ones remember what kind of file their descriptors were before.
     sys.stdout, sys.stderr = _unbuffered_stream(1), _unbuffered_stream(2)
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Has the C library keep what is freed for what is allocated next; twice the largest block at most.
+
+    glibc's gives each large array back to the kernel and takes the next one anew, page by page, which costs more than
+    most of what is done with it: until it has seen one of about that size freed. This one is never touched, so it takes
+    up no memory.
+    """
+    bytes(_LARGEST_KEPT_BYTES)
 
 
 def _unbuffered_stream(descriptor: int) -> TextIO:

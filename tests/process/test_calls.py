@@ -271,3 +271,8 @@ def test_timeout_of_any_length_is_one_that_does_not_come(host: WireClient, gate:
     assert host.ping("later")["executing"]["request_id"] == call
     gate.open()
     assert host.answer(call)["status"] == "OK"
+
+
+def test_memory_that_an_algorithm_frees_is_there_for_its_next_array(host: WireClient) -> None:
+    """Two arrays of 7 MB are 3,375 pages, which a process gives back each time if nobody tells it otherwise."""
+    assert host.call("make-large-arrays")["data"]["debug"]["pages"] < 100

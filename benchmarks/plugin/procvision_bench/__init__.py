@@ -34,6 +34,9 @@ class Bench(BaseAlgorithm):
             sum(range(user_params["turns"]))
         elif step_index == 4:
             return self._counted(on=user_params["on"])
+        elif step_index == 5:
+            picture = read_image_from_shared_memory(shared_mem_id, image_meta)
+            int(((picture // 2 + picture // 4) > 100).sum())
         elif shared_mem_id:
             rows = read_image_from_shared_memory(shared_mem_id, image_meta)
             if user_params["touch"]:

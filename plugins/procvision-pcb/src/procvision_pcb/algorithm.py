@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
-
 from procvision_pcb.binarise import to_gray
 from procvision_pcb.compare import Comparison, Reference
 from procvision_pcb.errors import NotComparableError
@@ -27,8 +25,6 @@ MAX_DEFECTS = 20
 NO_REFERENCE = "1003"
 NOT_COMPARABLE = "1006"
 _LEARNT = "learnt_reference"
-_LARGEST_KEPT_BYTES = 31 << 20
-"""glibc's limit for what it may learn to keep is 32 MiB."""
 
 
 class PcbCompare(BaseAlgorithm):
@@ -40,7 +36,6 @@ class PcbCompare(BaseAlgorithm):
 
     def setup(self) -> None:
         """Nothing to load: there is no model."""
-        _keep_freed_memory()
 
     def teardown(self) -> None:
         """Forgets all references."""
@@ -147,13 +142,3 @@ class PcbCompare(BaseAlgorithm):
             Defect(*finding.box, label=finding.label, score=round(finding.score, 4)) for finding in sure[:MAX_DEFECTS]
         ]
         return Ng(reason, defects, message=f"{len(sure)} differences from the reference")
-
-
-def _keep_freed_memory() -> None:
-    """Lets the allocator keep what a comparison frees for the next one.
-
-    glibc's gives the memory of each large array back to the system and has it zeroed anew for the next, which costs
-    more than most of what is done with the array, until it has seen one of about that size freed: then it keeps as
-    much. This one isn't touched, so it never takes up any memory.
-    """
-    np.empty(_LARGEST_KEPT_BYTES, np.uint8)
