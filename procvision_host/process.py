@@ -55,7 +55,8 @@ def _keep_freed_memory() -> None:
     most of what is done with it: until it has seen one of about that size freed. This one is never touched, so it takes
     up no memory.
     """
-    bytes(_LARGEST_KEPT_BYTES)
+    with contextlib.suppress(MemoryError):  # less than that is allowed: then nothing so large will be asked for
+        bytes(_LARGEST_KEPT_BYTES)
 
 
 def _unbuffered_stream(descriptor: int) -> TextIO:
