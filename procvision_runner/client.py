@@ -192,6 +192,8 @@ class Client:
                     now = pending.sent_at
                     while not pending.ended and now < pending.deadline and exchange.leader is pending:
                         now = self._hearing.read_once(now, pending.deadline)
+                        if exchange.attendant_late:
+                            self._wake_late_attendant()
                 finally:
                     # With its answer the last leader has stopped already.
                     if exchange.leader is pending:
@@ -200,6 +202,13 @@ class Client:
                 pending.woken.wait(max(0.0, pending.deadline - time.monotonic()))
             if not pending.ended and time.monotonic() >= pending.deadline:
                 self._give_up(pending)
+        if self._hearing.pong_awaited:
+            # A pong that nobody reads would count as missed.
+            self._attendant.wake()
+
+    def _wake_late_attendant(self) -> None:
+        self._exchange.attendant_late = False
+        self._attendant.wake()
 
     def _orphan(self, pending: Pending) -> None:
         """Its caller was interrupted: the call is cancelled, and the attendant sees to its end and its slot's."""
@@ -362,7 +371,7 @@ class Client:
             return
         stuck = self._attendant if self._attendant.is_any_of(exchange.resolving) else None
         with exchange.lock:
-            if stuck is not None or type(exchange.leader) is Pending:
+            if exchange.leader is not None and exchange.leader in (stuck, *exchange.resolving.values()):
                 exchange.leader = None
         if stuck is not None:
             self._attendant = stuck.replaced()

@@ -51,13 +51,15 @@ class Exchange:
         """The token of the one that leads while only submitted calls wait."""
         self.attended_until = 0.0
         """Until when the attendant sleeps if nothing comes."""
+        self.attendant_late = False
+        """Whether it sleeps longer than it may: whoever leads wakes it."""
         self.end: HostEnd | None = None
         """How the host ended, once it has."""
         self.stopping = False
         self.tick_at = connection.deadline
         """When `tick` has something to say; read without the lock, as a hint how long to wait."""
-        self.resolving: set[int] = set()
-        """The threads that are in a Future's callbacks."""
+        self.resolving: dict[int, object | None] = {}
+        """The threads that are in a Future's callbacks, each with what it leads as, if it does."""
         self.unexpected: list[Result | Error | Pong] = []
         """The last late, doubled and invented answers."""
         self._max_in_flight = max_in_flight
@@ -189,16 +191,25 @@ class Exchange:
         with self.lock:
             pending = self._ended_with(answer, error, now)
         if pending is not None:
-            self.resolve(pending)
+            self.resolve(pending, reading=True)
 
-    def resolve(self, pending: Pending) -> None:
-        """Gives a submitted call's Future its outcome; not under the lock, since callbacks run in here."""
+    def resolve(self, pending: Pending, *, reading: bool = False) -> None:
+        """Gives a submitted call's Future its outcome; not under the lock, since callbacks run in here.
+
+        `reading` where the thread that does so is the leader.
+        """
+        if pending.future is None:
+            return
         thread = threading.get_ident()
-        self.resolving.add(thread)
+        # A callback may make calls, which may end others: this thread is in one until the outermost has returned.
+        outermost = thread not in self.resolving
+        if outermost:
+            self.resolving[thread] = self.leader if reading else None
         try:
             pending.resolve()
         finally:
-            self.resolving.discard(thread)
+            if outermost:
+                del self.resolving[thread]
 
     def _ended_with(self, answer: Result | Error, error: CallError | None, now: float) -> Pending | None:
         """Under the lock: the call that an answer belongs to has ended and its picture is free."""
@@ -231,6 +242,8 @@ class Exchange:
                     pending.deadline = due
                     if pending.woken is not None:
                         pending.woken.set()
+                    elif pending.future is not None and due < self.attended_until:
+                        self.attendant_late = self.leader is not self.attendant
                 return
 
     def keep_unexpected(self, answer: Result | Error | Pong) -> None:

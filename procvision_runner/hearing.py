@@ -86,7 +86,7 @@ class Hearing:
         self._record.append((now, "in", data[:KEPT_FRAME_BYTES]))
         events, ended = self._exchange.receive(data, now)
         if ended is not None:
-            self._exchange.resolve(ended)
+            self._exchange.resolve(ended, reading=True)
         for event in events:
             self._handle(event, now)
         if not data:

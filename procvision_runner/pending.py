@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -9,6 +10,8 @@ from typing import Any, TypeAlias
 
 from procvision_runner.errors import CallError
 from procvision_sdk.wire.messages import Call, Result
+
+_log = logging.getLogger("procvision.runner")
 
 Judge: TypeAlias = Callable[[Result, float], Any]
 """From a result, and the seconds that it took, to what a Future is given; what it raises the Future raises."""
@@ -87,11 +90,22 @@ class Pending:
         if future is None:
             return
         if self.answer is None:
-            future.set_exception(self.error)
+            _settle(future.set_exception, self.error)
             return
         try:
             given = (self.answer, self.took_s) if self.judge is None else self.judge(self.answer, self.took_s)
         except BaseException as error:  # noqa: BLE001 - the Future carries whatever it is
-            future.set_exception(error)
+            _settle(future.set_exception, error)
         else:
-            future.set_result(given)
+            _settle(future.set_result, given)
+
+
+def _settle(settle: Callable[[Any], None], outcome: Any) -> None:
+    """Ends a Future. A callback's SystemExit ends neither the thread that reads nor its host; Ctrl-C is the user's."""
+    try:
+        settle(outcome)
+    except BaseException as error:
+        # The Future itself has caught every Exception.
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
+        _log.exception("a callback of a call's Future raised")

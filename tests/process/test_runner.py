@@ -23,6 +23,7 @@ from wire_client import eventually, lives
 
 from procvision_runner import Pool, Runner, Supervisor, SupervisorOptions
 from procvision_runner.errors import (
+    CallError,
     CallFailedError,
     CallTimeoutError,
     HostDiedError,
@@ -31,6 +32,7 @@ from procvision_runner.errors import (
     SlotsExhaustedError,
 )
 from procvision_runner.options import RunnerOptions
+from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 OPTIONS = RunnerOptions(shutdown_timeout_s=2.0, terminate_timeout_s=1.0)
 
@@ -242,6 +244,102 @@ def test_a_callback_may_stop_what_calls_it(
         assert submitted.result(60).verdict == "OK"
         assert stopped.result(60) in (0, None)
         runner.stop()
+
+
+def test_a_callback_that_wants_to_leave_ends_no_other_call() -> None:
+    """SystemExit is caught by nothing in a Future; the thread that reads goes on."""
+
+    def leave(_: object) -> None:
+        raise SystemExit(3)
+
+    with nothing_left() as mark:
+        options = attrs.evolve(QUICK_RUNNER, environment={**os.environ, MARK: mark})
+        with Runner(command=peer("--takes", "0.1"), options=options) as runner:
+            for _ in range(2):
+                first = runner.submit("execute", pid="A")
+                first.add_done_callback(leave)
+                assert first.result(10).verdict == "OK"
+            assert runner.execute(pid="A").verdict == "OK"
+
+
+def test_a_callback_whose_own_call_timed_out_may_still_stop() -> None:
+    """One callback within another's reach: the thread is in one until the outermost has returned."""
+    with nothing_left() as mark:
+        options = attrs.evolve(OPTIONS, environment={**os.environ, MARK: mark})
+        runner = Runner(command=peer("hang", "--after", "1"), options=options).start()
+        stopped: Future[Any] = Future()
+
+        def call_and_stop(_: object) -> None:
+            try:
+                with contextlib.suppress(CallTimeoutError):
+                    runner.execute(pid="A", timeout_s=0.2)
+                stopped.set_result(runner.stop())
+            except BaseException as error:
+                stopped.set_exception(error)
+
+        runner.submit("execute", pid="A").add_done_callback(call_and_stop)
+        stopped.result(30)
+        assert not runner.alive
+
+
+def test_a_submitted_call_ends_in_time_while_a_caller_reads() -> None:
+    """Its time begins when the call before it has its answer; who reads that need not be who ends it."""
+    with nothing_left() as mark:
+        options = attrs.evolve(OPTIONS, environment={**os.environ, MARK: mark}, heartbeat=None)
+        with Runner(command=peer("hang", "--after", "1", "--takes", "0.5"), options=options) as runner:
+            client = runner._client
+            assert client is not None
+            first = runner.submit("execute", pid="A", timeout_s=60.0)
+            hung = runner.submit("execute", pid="A", timeout_s=0.2)
+            with ThreadPoolExecutor(1) as threads:
+                waits = threads.submit(runner.execute, pid="A", timeout_s=20.0)
+                eventually(lambda: len(client._exchange.calls) == 3, "three calls on their way")
+                client._attendant.wake()  # whatever makes it look: it hands the reading to the caller that waits
+                assert first.result(10).verdict == "OK"
+                with pytest.raises(CallTimeoutError):
+                    hung.result(10)
+                runner.stop()
+                assert isinstance(waits.exception(10), CallError)
+
+
+ANSWERS_BEFORE_ITS_PONG = """
+import json, os, struct, time
+def send(message):
+    data = json.dumps(message).encode()
+    os.write(1, struct.pack(">I", len(data)) + data)
+def receive():
+    length = struct.unpack(">I", os.read(0, 4))[0]
+    return json.loads(os.read(0, length))
+send({"type": "hello", "sdk_version": "1.0", "capabilities": []})
+receive()
+call = None
+while True:
+    message = receive()
+    if message["type"] == "call":
+        call = message
+    elif message["type"] == "ping":
+        if call:
+            answer = {key: call[key] for key in ("request_id", "phase", "step_index")}
+            data = {"result_status": "OK", "debug": {"latency_ms": 1.0}}
+            send({"type": "result", "status": "OK", "message": "", "data": data, **answer})
+            call = None
+            time.sleep(0.05)
+        send({"type": "pong", "request_id": message["request_id"], "state": "ready"})
+    elif message["type"] == "shutdown":
+        send({"type": "shutdown", "status": "OK"})
+        break
+"""
+
+
+def test_a_pong_that_comes_after_the_last_caller_has_left_is_read() -> None:
+    """A caller that reads has its answer and goes; the pong that it asked for is nobody's miss."""
+    heartbeat = HeartbeatPolicy(interval_s=0.2, grace_s=0.4, misses_allowed=1)
+    options = attrs.evolve(OPTIONS, heartbeat=heartbeat)
+    with Runner(command=[sys.executable, "-S", "-c", ANSWERS_BEFORE_ITS_PONG], options=options) as runner:
+        for _ in range(3):
+            assert runner.execute(pid="A").verdict == "OK"
+            time.sleep(0.7)  # longer than a pong may take
+            assert runner.alive
 
 
 def test_any_command_line_can_be_a_host() -> None:
