@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ def machine() -> dict[str, Any]:
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "python": platform.python_version(),
-        "optimised": "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or ""),
+        "of_the_distribution": sys.base_prefix == "/usr",
         "system": f"{platform.system()} {platform.machine()}",
         "processor": names[0].partition(":")[2].strip() if names else platform.processor(),
         "cores": os.cpu_count(),

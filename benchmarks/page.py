@@ -44,7 +44,7 @@ def page(run: dict[str, Any]) -> str:
     machine, rows = run["machine"], run["rows"]
     out = [
         _HEAD + f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
-        f"CPython {machine['python']}{' built without optimisations' if not machine['optimised'] else ''}; "
+        f"CPython {machine['python']}{' of the distribution' if machine['of_the_distribution'] else ''}; "
         f"{run['rounds']} rounds.",
         "",
         "![Medians of the control path](../images/performance-control.svg)",
