@@ -259,7 +259,8 @@ class Client:
         if not self._exchange.give_up(pending, now):
             return
         self._watcher.timed_out(pending)
-        self._exchange.resolve(pending)
+        # Only the attendant ends calls that have a Future.
+        self._exchange.resolve(pending, reading=self._exchange.leader is self._attendant)
         self._cancel(pending)
 
     def _cancel(self, pending: Pending) -> None:

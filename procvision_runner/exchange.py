@@ -148,7 +148,8 @@ class Exchange:
     def try_to_lead(self, pending: Pending) -> bool:
         """Makes the caller the leader; otherwise it has an event that is set when it should look again."""
         with self.lock:
-            if self.leader is None:
+            # In a Future's callback this thread may lead already, as somebody else: it goes on as this call's caller.
+            if self.leader is None or self.resolving.get(threading.get_ident()) is self.leader:
                 self.leader = pending
                 return True
             if pending.woken is None:

@@ -185,6 +185,7 @@ class Runner:
         """The same without waiting for the answer: a Future of what `execute` returns or raises.
 
         Returns when the picture is in its slot and the call is written. asyncio users `asyncio.wrap_future` it.
+        The Future's callbacks run on the thread that reads the host's answers, so they are short; they may make calls.
         """
         request = self._prepared(phase, image, pid, only(ARGUMENTS, "submit", more))
         kept = self._kept(request)

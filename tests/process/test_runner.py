@@ -246,6 +246,30 @@ def test_a_callback_may_stop_what_calls_it(
         runner.stop()
 
 
+@pytest.mark.parametrize("somebody_waits", [False, True])
+def test_a_callback_may_make_calls_and_wait_for_them(somebody_waits: bool) -> None:
+    """It runs on the thread that reads, which goes on reading for the call within."""
+    with nothing_left() as mark:
+        options = attrs.evolve(QUICK_RUNNER, environment={**os.environ, MARK: mark})
+        with Runner(command=peer("--takes", "0.1"), options=options) as runner:
+            within: Future[Any] = Future()
+
+            def call(_: object) -> None:
+                try:
+                    within.set_result([runner.execute(pid="A").verdict for _ in range(2)])
+                except BaseException as error:
+                    within.set_exception(error)
+
+            first = runner.submit("execute", pid="A")
+            first.add_done_callback(call)
+            others = [runner.submit("execute", pid="A") for _ in range(2)]
+            if somebody_waits:
+                assert runner.execute(pid="A").verdict == "OK"
+            assert within.result(10) == ["OK", "OK"]
+            assert [other.result(10).verdict for other in others] == ["OK", "OK"]
+            assert runner.execute(pid="A").verdict == "OK"
+
+
 def test_a_callback_that_wants_to_leave_ends_no_other_call() -> None:
     """SystemExit is caught by nothing in a Future; the thread that reads goes on."""
 
