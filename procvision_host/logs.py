@@ -101,12 +101,13 @@ class JsonLinesHandler(logging.Handler):
         self._torn = False
 
     def _unwritable(self, record: logging.LogRecord, error: Exception) -> dict[str, Any]:
+        text = _shown(record.msg)
         return {
             "timestamp_ms": timestamp_ms(),
             "level": "error",
-            "message": f"a log record can't be written: {type(error).__name__}; its text is {record.msg!r:.500}",
+            "message": f"a log record can't be written: {type(error).__name__}; its text is {text!r:.500}",
             "algorithm": self._algorithm,
-            "logger": str(record.name),
+            "logger": _shown(record.name),
         }
 
 
@@ -130,6 +131,14 @@ def record_fields(
         for name, value in fields.items():
             values.setdefault(str(name), value)
     return values
+
+
+def _shown(value: object) -> str:
+    """A vendor's object as text that JSON can carry; never raises."""
+    try:
+        return str(value).encode("utf-8", "replace").decode()
+    except Exception as error:  # noqa: BLE001
+        return f"({type(value).__name__}, which can't be shown: {type(error).__name__})"
 
 
 def _traceback(exc_info: Any) -> str:
@@ -186,7 +195,11 @@ class _Hearing(logging.Handler):
     hear: Callable[[str], None]
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.hear(record.getMessage())
+        try:
+            text: object = record.getMessage()
+        except Exception:  # noqa: BLE001 - a malformed record must not cost the plugin that logged it
+            text = record.msg
+        self.hear(_shown(text))
 
 
 def timestamp_ms() -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hooking import BROKEN, WATCHING
+from launching import Launch
 from peer_plugins import environment
 from wire_client import WireClient
 
@@ -69,6 +70,22 @@ def test_a_broken_plugin_that_was_asked_for_stops_the_host(start: Callable[..., 
     host = start(BROKEN, "misbehaving", "--hook", name)
     assert name in host.receive()["message"]
     assert host.wait() == 78
+
+
+def test_a_plugin_that_logs_what_is_malformed_is_used_and_heard(launch: Launch, installed_hooks: Installed) -> None:
+    """As the list shows it, and as the host's log does."""
+    added = installed_hooks({"logs-malformed": BROKEN["logs-malformed"]})
+    row = rows(environment() | added)["logs-malformed"]
+    assert (row["active"], row["error"]) == (True, None)
+    unshown = "(Untellable, which can't be shown: ValueError)"
+    assert row["warnings"] == ["it is %s of %s", unshown, "and this is ?"]
+    path = f"{added['PYTHONPATH']}:{launch.environment['PYTHONPATH']}"
+    host = launch("misbehaving", "--hook", "logs-malformed", environment={"PYTHONPATH": path})
+    assert host.call()["status"] == "OK"
+    host.log("its text is 'it is %s of %s'", logger="vendor")
+    host.log(f'its text is "{unshown}"', logger="vendor")
+    host.log("and this is ?", logger="vendor")
+    assert host.shut_down() == 0
 
 
 def test_the_command_line_is_stronger_than_the_file_and_that_than_the_environment(

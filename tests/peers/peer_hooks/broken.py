@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
@@ -42,6 +43,22 @@ class RaisesInConfigure:
     @hookimpl
     def procvision_configure(self, values):
         raise OSError("no such queue")
+
+
+class LogsMalformed:
+    @hookimpl
+    def procvision_configure(self, values):
+        log = logging.getLogger("vendor")
+        log.warning("it is %s of %s", 1)  # noqa: PLE1206
+        log.warning(Untellable())
+        log.warning("and this is \ud800")
+
+
+class Untellable:
+    def __str__(self):
+        raise ValueError("no")
+
+    __repr__ = __str__
 
 
 class RaisesInOptions:

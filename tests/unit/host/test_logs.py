@@ -90,6 +90,14 @@ class UntellableError(Exception):
     __repr__ = __str__
 
 
+class UnsayableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("\ud800")
+
+    def __repr__(self) -> str:
+        return "\ud800"
+
+
 @pytest.mark.parametrize(
     ("message", "arguments", "more"),
     [
@@ -98,6 +106,8 @@ class UntellableError(Exception):
         ("\ud800", (), {}),
         ("\x00\x1b[31m", (), {}),
         ("%s", (UntellableError(),), {}),
+        (UntellableError(), (), {}),
+        (UnsayableError(), (), {}),
         ("x", (), {"exc_info": UntellableError()}),
         ("x", (), {"extra": {"fields": {"a": float("nan"), "b": b"x", "c": object(), "d": 10**400}}}),
         ("x", (), {"extra": {"fields": {"\ud800": "\ud800"}}}),
@@ -105,13 +115,22 @@ class UntellableError(Exception):
     ],
 )
 def test_record_that_cannot_be_written_is_told_all_the_same(
-    logger: logging.Logger, pipe: Pipe, message: str, arguments: tuple[Any, ...], more: dict[str, Any]
+    logger: logging.Logger, pipe: Pipe, message: object, arguments: tuple[Any, ...], more: dict[str, Any]
 ) -> None:
     """A vendor's record never takes the host down and never breaks the log's form."""
     logger.error(message, *arguments, **more)
     (record,) = pipe.records
     assert {"timestamp_ms", "level", "message", "logger", "algorithm"} <= set(record)
     assert record["level"] == "error"
+
+
+def test_logger_whose_name_is_no_text_is_told_all_the_same(pipe: Pipe, context: LogContext) -> None:
+    """A vendor names its loggers."""
+    made = logging.Logger("\ud800")
+    made.addHandler(JsonLinesHandler(pipe, "weld-check", context))  # type: ignore[arg-type]
+    made.error("x")
+    (record,) = pipe.records
+    assert record["logger"] == "?"
 
 
 def test_long_message_is_cut_and_a_long_line_goes_without_its_fields(logger: logging.Logger, pipe: Pipe) -> None:
