@@ -8,16 +8,17 @@ a number that is somebody else's by now is left to them.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable
 from enum import Enum
 from fcntl import F_GETSIG, F_SETSIG, fcntl
+from os import O_CLOEXEC, O_RDWR, close, dup2, fstat, listdir, stat
+from os import open as os_open
 from pathlib import Path
 
 _MARK = 58
 """The signal that is set for SQLite's descriptors, as the host marks its own with another: it is never sent, and asking
 for it is the cheapest question about a descriptor."""
-_OWN_DESCRIPTORS = Path("/proc/self/fd")
+_OWN_DESCRIPTORS = "/proc/self/fd"
 
 
 class Descriptors(Enum):
@@ -33,9 +34,12 @@ class OwnDescriptors:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._files: list[tuple[int, Path, tuple[int, int, bool]]] = []
-        numbers = [int(entry.name) for entry in _OWN_DESCRIPTORS.iterdir()]
-        for path in filter(Path.exists, paths):
-            file = path.stat()
+        numbers = [int(name) for name in listdir(_OWN_DESCRIPTORS)]  # noqa: PTH208 - Path calls through the module
+        for path in paths:
+            try:
+                file = stat(path)  # noqa: PTH116
+            except FileNotFoundError:
+                continue
             for number in numbers:
                 with contextlib.suppress(OSError):  # as for the one that the folder itself was read with
                     identity = _identity(number)
@@ -53,7 +57,7 @@ class OwnDescriptors:
             for number, _, _ in self._files:
                 if fcntl(number, F_GETSIG) != _MARK:
                     return False
-            return not self._files or os.fstat(self._files[0][0]).st_nlink > 0
+            return not self._files or fstat(self._files[0][0]).st_nlink > 0
         except OSError:
             return False
 
@@ -68,13 +72,13 @@ class OwnDescriptors:
             except OSError:
                 closed.append((number, path))
         for number, path in closed:
-            opened = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            opened = os_open(path, O_RDWR | O_CLOEXEC)
             if opened != number:
-                os.dup2(opened, number, inheritable=False)
-                os.close(opened)
+                dup2(opened, number, inheritable=False)
+                close(opened)
         return Descriptors.RESTORED
 
 
 def _identity(number: int) -> tuple[int, int, bool]:
-    status = os.fstat(number)
+    status = fstat(number)
     return status.st_dev, status.st_ino, status.st_nlink > 0

@@ -14,6 +14,9 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from os import close, fstat, ftruncate, pread, stat, write
+from os import open as os_open
 from pathlib import Path
 from typing import Any
 
@@ -59,46 +62,52 @@ class JsonLinesFile:
         descriptor = self._locked()
         try:
             # More than once where the other hosts fill the new file before this one has locked it.
-            while (size := os.fstat(descriptor).st_size) and size + len(line) > self._max_bytes:
+            while (size := fstat(descriptor).st_size) and size + len(line) > self._max_bytes:
                 self._put_aside()
-                os.close(descriptor)
+                close(descriptor)
                 descriptor = -1
                 descriptor = self._locked()
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            if size and pread(descriptor, 1, size - 1) != b"\n":
                 line = b"\n" + line  # its writer was killed in the middle of the line before
             try:
-                written = os.write(descriptor, line)
+                written = write(descriptor, line)
             except OSError:
-                os.ftruncate(descriptor, size)
+                ftruncate(descriptor, size)
                 raise
             if written < len(line):
-                os.ftruncate(descriptor, size)
+                ftruncate(descriptor, size)
                 raise OSError(0, f"only {written} of a line's {len(line)} bytes found room")
         finally:
             if descriptor >= 0:
-                os.close(descriptor)
+                close(descriptor)
 
     def _locked(self) -> int:
         """The file that has the name now, locked until it is closed.
 
         It is opened for every line: of a descriptor that is kept nobody knows whose it is after the algorithm ran.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            descriptor = os.open(self._path, _FLAGS, 0o644)
+            descriptor = self._opened()
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 if self._has_the_name(descriptor):
                     return descriptor
             except BaseException:
-                os.close(descriptor)
+                close(descriptor)
                 raise
-            os.close(descriptor)
+            close(descriptor)
+
+    def _opened(self) -> int:
+        try:
+            return os_open(self._path, _FLAGS, 0o644)
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os_open(self._path, _FLAGS, 0o644)
 
     def _has_the_name(self, descriptor: int) -> bool:
-        ours = os.fstat(descriptor)
+        ours = fstat(descriptor)
         try:
-            named = os.stat(self._path)  # noqa: PTH116 - beside fstat
+            named = stat(self._path)  # noqa: PTH116 - beside fstat
         except FileNotFoundError:
             return False
         return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
@@ -109,9 +118,8 @@ class JsonLinesFile:
         if oldest == 0:
             self._path.unlink()
         for number in range(oldest, 0, -1):
-            source = self._numbered(number - 1)
-            if source.exists():
-                source.replace(self._numbered(number))
+            with suppress(FileNotFoundError):
+                self._numbered(number - 1).replace(self._numbered(number))
 
     def _numbered(self, number: int) -> Path:
         return self._path if number == 0 else self._path.with_name(f"{self._path.name}.{number}")

@@ -7,11 +7,12 @@ algorithm can't write into its picture even by accident. NumPy is imported with 
 from __future__ import annotations
 
 import mmap
-import os
 import stat
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from os import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, close, fstat
+from os import open as os_open
 from typing import TYPE_CHECKING
 
 from procvision_sdk.errors import CallRefusedError, ErrorCode
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from procvision_sdk.images.view import RgbArray
 
 SHM_FOLDER = "/dev/shm"  # where POSIX shared memory lies on Linux
+_FLAGS = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK
 MAX_MAPPINGS = 64
 """A runner has a handful of slots; more mappings than this are forgotten ones, the least recently used go."""
 
@@ -146,18 +148,18 @@ class PosixImages:
 
     def _map(self, segment: str) -> _Mapping:
         try:
-            descriptor = os.open(f"{SHM_FOLDER}/{segment}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os_open(f"{SHM_FOLDER}/{segment}", _FLAGS)
         except OSError as error:
             raise _unreadable(segment, f"can't be opened: {error.strerror}") from None
         try:
-            status = os.fstat(descriptor)
+            status = fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
                 raise _unreadable(segment, "is empty or no segment of shared memory")
             memory = mmap.mmap(descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ)
             read_header(memory, status.st_size)  # raises for what is no slot: none of that is kept
             mapping = _Mapping(memory, status.st_size)
         finally:
-            os.close(descriptor)
+            close(descriptor)
         self._mappings[f"{SCHEME}:{segment}"] = mapping
         if len(self._mappings) > self._max_mappings:
             self._mappings.popitem(last=False)

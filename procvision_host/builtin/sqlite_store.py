@@ -20,6 +20,7 @@ import sqlite3
 import struct
 import time
 from collections.abc import Callable
+from os import fstat, pread
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -170,7 +171,7 @@ class SqliteSessionStore:
         try:
             with self._path.open("rb") as file:
                 beginning = file.read(len(_HEADER))
-                size = os.fstat(file.fileno()).st_size
+                size = fstat(file.fileno()).st_size
         except OSError as error:
             raise SessionStoreError(f"{self._path} can't be read: {error.strerror}") from error
         if beginning != _HEADER:
@@ -232,7 +233,7 @@ class SqliteSessionStore:
         if self._index is None:
             return b""
         try:
-            return os.pread(self._index, _INDEX_HEADER_BYTES, 0)
+            return pread(self._index, _INDEX_HEADER_BYTES, 0)
         except OSError:
             return b""
 

@@ -13,6 +13,8 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from os import close, fstat, preadv
+from os import open as os_open
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,7 @@ class PictureFile:
     """An open regular file, with the size that it had when it was opened."""
 
     def __init__(self, descriptor: int, name: str) -> None:
-        status = os.fstat(descriptor)
+        status = fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise refused("no_such_image", f"{name} is no regular file")
         self._descriptor = descriptor
@@ -47,7 +49,7 @@ class PictureFile:
         data = bytearray(length)
         rest = memoryview(data)
         while rest:
-            read = os.preadv(self._descriptor, [rest], offset)
+            read = preadv(self._descriptor, [rest], offset)
             if not read:
                 raise refused("stale_image", f"{self._name} was cut off while it was read")
             rest, offset = rest[read:], offset + read
@@ -55,7 +57,7 @@ class PictureFile:
 
     def check_unchanged(self) -> None:
         """Raises CallRefusedError (1002, `stale_image`) where the file was written since it was opened."""
-        status = os.fstat(self._descriptor)
+        status = fstat(self._descriptor)
         if (status.st_size, status.st_mtime_ns, status.st_ctime_ns) != self._stamp:
             raise refused(
                 "stale_image", f"{self._name} was changed while it was read; hint: put files in place by renaming them"
@@ -89,20 +91,20 @@ def opened_below(folder: Path, parts: Sequence[str], name: str) -> Iterator[Pict
     descriptor = -1
     try:
         try:
-            descriptor = os.open(folder, _DIRECTORY)
+            descriptor = os_open(folder, _DIRECTORY)
             for part in parts[:-1]:
-                below = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-                os.close(descriptor)
+                below = os_open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+                close(descriptor)
                 descriptor = below
-            below = os.open(parts[-1], _FILE, dir_fd=descriptor)
-            os.close(descriptor)
+            below = os_open(parts[-1], _FILE, dir_fd=descriptor)
+            close(descriptor)
             descriptor = below
         except OSError as error:
             raise refused("no_such_image", f"{name} can't be opened: {error.strerror}; links are refused") from None
         yield PictureFile(descriptor, name)
     finally:
         if descriptor >= 0:
-            os.close(descriptor)
+            close(descriptor)
 
 
 def to_rgb(data: memoryview, meta: ImageMeta) -> RgbArray:

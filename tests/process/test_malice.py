@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from launching import Launch
+from shared_picture import grey, shared_picture
 from wire_client import WireClient, eventually
 
 PRETENDING = {
@@ -93,12 +96,42 @@ def test_exception_between_two_calls_is_logged_and_no_more(host: WireClient, dee
 
 
 def test_what_an_algorithm_replaces_in_the_library_is_not_what_its_host_calls(host: WireClient) -> None:
-    """Calls, pings and the end go on as they did: libraries for coroutines replace these functions, too."""
+    """Calls, pictures, pings and the end go on as they did: libraries for coroutines replace these functions, too."""
     assert host.call("replace-what-the-host-calls")["status"] == "OK"
-    for _ in range(3):
+    for level in (7, 8, 9):
         assert host.call()["data"]["result_status"] == "OK"
+        with shared_picture(grey(level=level), 8, 6) as first_seen:
+            assert _levels(host.call("read", **first_seen.fields)) == [level] * 3
     assert host.ping()["state"] == "ready"
     assert host.shut_down() == 0
+
+
+def test_nor_is_it_what_stores_backends_and_observers_call(launch: Launch, tmp_path: Path) -> None:
+    """Those in the box: sessions in SQLite, pictures in files, a line in the log for each call."""
+    (tmp_path / "plain.raw").write_bytes(grey())
+    values = (f"file-images.folders={tmp_path}", f"json-lines.directory={tmp_path}/log", "json-lines.max_bytes=4096")
+    options = (word for value in values for word in ("--hook-option", value))
+    host = launch("misbehaving", "--sessions", f"sqlite:{tmp_path}/s.db", *options)
+    assert host.call("remember", params={"text": "it"})["status"] == "OK"
+    assert host.call("replace-what-the-host-calls")["status"] == "OK"
+    assert host.call("recall")["data"]["debug"]["kept"] == "it"
+    assert host.call("remember", params={"text": "that"})["status"] == "OK"
+    assert host.call("recall")["data"]["debug"]["kept"] == "that"
+    with shared_picture(grey(level=9), 8, 6) as slot:
+        assert _levels(host.call("read", shared_mem_id=f"file:{tmp_path}/plain.raw", image_meta=slot.meta)) == [7] * 3
+        (tmp_path / "slot").write_bytes(slot.path.read_bytes())
+        assert _levels(host.call("read", shared_mem_id=f"file:{tmp_path}/slot#2", image_meta=slot.meta)) == [9] * 3
+    for _ in range(20):  # until the log is put aside
+        host.call()
+    assert host.shut_down() == 0
+    files = list((tmp_path / "log").iterdir())
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert len(files) > 1
+    assert sum(line["kind"] == "result" for line in lines) == 27
+
+
+def _levels(answer: dict[str, Any]) -> Any:
+    return answer["data"]["debug"]["first"] if answer["type"] == "result" else answer
 
 
 def test_processes_that_multiply_are_gone_with_the_host(host: WireClient) -> None:

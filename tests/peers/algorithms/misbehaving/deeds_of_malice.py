@@ -259,10 +259,12 @@ def replace_what_the_host_calls(algorithm, **call):
     def broken(*_, **__):
         raise RuntimeError("replaced")
 
+    # Neither `time.time` nor `time.time_ns`: the standard library's logging calls one of them through the module (the
+    # latter from Python 3.13 on), so without them nobody in the process could log a line.
     for module, names in {
-        os: ("read", "write", "open", "close", "stat", "fstat", "_exit"),
+        os: ("read", "write", "open", "close", "stat", "fstat", "pread", "preadv", "_exit"),
         select: ("poll", "select"),
-        time: ("monotonic", "time_ns", "perf_counter", "sleep"),
+        time: ("monotonic", "perf_counter", "sleep"),
     }.items():
         for name in names:
             setattr(module, name, broken)
