@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from typing import Any
@@ -11,6 +12,9 @@ _HOST_LOGGER = "procvision.host"
 """The host's own: what it warns of, such as that a hook plugin took long, is for its log."""
 _ERRORS = frozenset({"error", "critical"})
 _NUMBER = re.compile(r"\d+")
+MAX_KINDS = 256
+"""So many kinds of notices are known to have been shown, those heard last: a line that runs for a year hears texts of
+every kind, as where a device's address stands in each."""
 
 
 def notices(records: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -25,12 +29,15 @@ def notices(records: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 class Noticing:
-    """Given each record of hosts that come and go; shows what is to be noticed once, from `begin` on."""
+    """Given each record of hosts that come and go; shows what is to be noticed once, from `begin` on.
+
+    What hasn't come again while `MAX_KINDS` others came is shown anew.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._told: set[str] = set()
-        self._waiting: list[str] = []
+        self._told: dict[str, None] = {}
+        self._waiting: deque[str] = deque(maxlen=MAX_KINDS)
         self._show: Callable[[str], None] | None = None
 
     def take(self, record: Mapping[str, Any]) -> None:
@@ -38,9 +45,13 @@ class Noticing:
         for text in notices([record]):
             with self._lock:
                 kind = _NUMBER.sub("", text)
-                if kind in self._told:
+                known = kind in self._told
+                self._told.pop(kind, None)
+                self._told[kind] = None  # the last of all
+                if known:
                     continue
-                self._told.add(kind)
+                if len(self._told) > MAX_KINDS:
+                    del self._told[next(iter(self._told))]
                 show = self._show
                 if show is None:
                     self._waiting.append(text)
@@ -51,6 +62,7 @@ class Noticing:
         """Hosts are there: from now on it is shown. Those that couldn't be launched have an error of their own."""
         with self._lock:
             self._show = show
-            waiting, self._waiting = self._waiting, []
+            waiting = list(self._waiting)
+            self._waiting.clear()
         for text in waiting:
             show(text)
