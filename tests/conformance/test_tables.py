@@ -31,6 +31,9 @@ IN_MEMORY = [(role, row) for role in Role for row in load_rows(role=role, kind="
 THROUGH_PIPES = load_rows(role="host", kind="process")
 
 
+PINGS = [{"message": {"type": "ping"}}] * 2
+
+
 def _named(value: object) -> str | None:
     return f"{value.table}-{value.id}" if isinstance(value, Row) else None
 
@@ -128,6 +131,10 @@ def test_table_without_rows_is_left_to_others(tmp_path: Path) -> None:
         ([{"expect_all": [{"type": "result"}]}], "still expected"),
         ([{"send": {"type": "ping"}}, {"expect_all": [{"type": "result"}], "beside": [{"state": "?"}]}], "is none of"),
         ([{"send": {"type": "ping"}}, {"expect_all": [{"type": "result"}], "beside": [{"type": "pong"}]}], "still exp"),
+        ([{"send": PINGS}, {"expect_all": [{"type": "result"}], "beside": [{"type": "pong"}]}], "is none of"),
+        ([{"send": PINGS}, {"expect_either": [[{"type": "pong"}, {"type": "result"}]]}], "is none of"),
+        ([{"send": {"type": "ping"}}, {"expect_either": [[{"type": "error"}], [{"type": "result"}]]}], "is none of"),
+        ([{"send": {"type": "ping"}}, {"expect_either": [[{"type": "pong"}, {"type": "pong"}]]}], "expected one of"),
         ([{"ask": {"type": "ping"}}], "it refused to send"),
         ([{"ask_refused": {"type": "error", "message": "x"}}], "it sent what it must not"),
     ],
@@ -162,6 +169,8 @@ def test_broken_expectation_is_told(steps: list[dict[str, object]], text: str) -
         ({"a": {"$none_of": ["x", "y"]}}, {"a": "y"}, False),
         ({"a": {"$matches": "^x"}}, {"a": "xy"}, True),
         ({"a": {"$at_least": 3}}, {"a": 2}, False),
+        ({"a": {"$at_least": 3}}, {"a": 3.5}, True),
+        ({"a": {"$at_least": 0}}, {"a": True}, False),
         ([1, {"$any": True}], [1, 2], True),
         ([1], [1, 2], False),
         ({"a": 1}, [], False),

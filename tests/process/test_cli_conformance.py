@@ -68,12 +68,13 @@ def work():
         with lock:
             states["call"] = call["request_id"]
         time.sleep(0.2)
-        data = {} if "latency" in lies else {"debug": {"latency_ms": 200.0}}
+        data = {} if "latency" in lies else {"debug": {"latency_ms": "untimed" in lies or 200.0}}
         if call["phase"] == "execute":
             data["result_status"] = "OK"
         with lock:
             states["call"] = None
-            send(type="result", request_id=call["request_id"], phase=call["phase"], status="OK", data=data)
+            for _ in range(1 + states.pop("again", 0)):
+                send(type="result", request_id=call["request_id"], phase=call["phase"], status="OK", data=data)
 
 def status():
     if states["now"] == "ready" and (calls or states["call"]):
@@ -92,13 +93,21 @@ while True:
             wakes.release()
         if message["type"] == "shutdown":
             states["now"] = "draining"
+        elif message["type"] == "ping" and "twice" in lies:
+            states["again"] = 1
         elif message["type"] == "ping":
             pong = status()
             if pong["state"] in lies:
                 pong = {"state": "ready"}
             send(type="pong", request_id=message["request_id"], **pong)
+            while "flood" in lies and pong["state"] == "draining":
+                send(type="pong", request_id=message["request_id"], **pong)
 """
-"""Takes its time to load and for each call, reads meanwhile, and is truthful in all but what its arguments name."""
+"""Takes its time to load and for each call, reads meanwhile, and is truthful in all but what its arguments name.
+
+`twice` gives a call's answer once more in place of a pong, `untimed` says `true` where a time belongs, `flood` answers
+a ping for ever.
+"""
 
 
 def conformance(*arguments, timeout=60, **more):
@@ -217,6 +226,24 @@ def test_a_host_that_lies_about_one_thing_fails_the_row_about_it_alone(lie):
     assert {name for name, row in rows.items() if row["level"] != "ok"} == ({about[lie]} if lie in about else set())
     if lie in about:
         assert ("'state': 'ready'" in rows[about[lie]]["reason"]) is (lie != "latency")
+
+
+@pytest.mark.parametrize(
+    ("lie", "failing", "text"),
+    [
+        ("twice", ["ping-tells-starting", "ping-tells-executing"], "{'type': 'result', 'request_id': 'c1'"),
+        ("untimed", ["latency-told"], "'latency_ms': True"),
+        ("flood", ["ping-tells-draining"], "{'type': 'pong', 'request_id': 'p', 'state': 'draining'} is none of"),
+    ],
+)
+def test_a_host_that_answers_beside_the_question_is_found_out(lie, failing, text):
+    """Each frame would be right elsewhere; a row is over after as many as it asks for, however many come."""
+    done = conformance(*(word for row in failing for word in ("--row", row)), "--jobs", 2, "--json", "--",
+                       sys.executable, "-c", LYING_HOST, lie)  # fmt: skip
+    rows = rows_of(done)
+    assert {name for name, row in rows.items() if row["level"] == "failed"} == set(failing)
+    for row in rows.values():
+        assert text in row["reason"]
 
 
 def test_a_host_that_is_deaf_to_signals_is_found_out():

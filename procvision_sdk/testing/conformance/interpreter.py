@@ -161,13 +161,14 @@ class _Player:
     def _next(self) -> dict[str, Any] | None:
         return self._target.frame(self._patience_s)
 
-    def _mismatch(self, pattern: dict[str, Any], found: dict[str, Any]) -> str | None:
-        """What is wrong with a frame; first of all what the row is about."""
+    def _check(self, pattern: dict[str, Any], found: dict[str, Any]) -> None:
+        """Raises for what is wrong with a frame; first of all what the row is about."""
         problem = mismatch(pattern, found)
         # The smallest host of our own wire has no algorithm, and so no verdict.
         if problem is None and not isinstance(self._target, Inspectable):
             problem = fault_of_result(found)
-        return problem
+        if problem:
+            raise ConformanceError(f"{problem}\n  the whole frame: {str(found)[:1000]}")
 
     def _silence(self) -> str:
         return "no frame came, its output has ended" if self._target.ended(0) else "no frame came in time"
@@ -178,24 +179,33 @@ class _Player:
             if found is None:
                 number = f" (number {count} of {times})" if times > 1 else ""
                 raise ConformanceError(f"{self._silence()}, expected {pattern}{number}")
-            problem = self._mismatch(pattern, found)
-            if problem:
-                raise ConformanceError(f"{problem}\n  the whole frame: {str(found)[:1000]}")
+            self._check(pattern, found)
 
     def _expect_all(self, patterns: list[dict[str, Any]], beside: Sequence[dict[str, Any]] = ()) -> None:
-        missing = list(patterns)
+        missing, allowed = list(patterns), list(beside)
         while missing:
             found = self._next()
             if found is None:
                 raise ConformanceError(f"{self._silence()}, still expected (in any order) {missing}")
-            fitting = next((pattern for pattern in (*missing, *beside) if mismatch(pattern, found) is None), None)
+            fitting = next((pattern for pattern in (*missing, *allowed) if mismatch(pattern, found) is None), None)
             if fitting is None:
-                raise ConformanceError(f"{str(found)[:1000]} is none of (in any order) {[*missing, *beside]}")
-            problem = self._mismatch(fitting, found)
-            if problem:
-                raise ConformanceError(f"{problem}\n  the whole frame: {str(found)[:1000]}")
-            if fitting in missing:
-                missing.remove(fitting)
+                raise ConformanceError(f"{str(found)[:1000]} is none of (in any order) {[*missing, *allowed]}")
+            self._check(fitting, found)
+            # What has come isn't expected again: so many frames at the most, however many a host sends.
+            (missing if fitting in missing else allowed).remove(fitting)
+
+    def _expect_either(self, orders: list[list[dict[str, Any]]]) -> None:
+        going = orders
+        while all(going):
+            found = self._next()
+            heads = [order[0] for order in going]
+            if found is None:
+                raise ConformanceError(f"{self._silence()}, expected one of {heads}")
+            going = [order for order in going if mismatch(order[0], found) is None]
+            if not going:
+                raise ConformanceError(f"{str(found)[:1000]} is none of {heads}")
+            self._check(going[0][0], found)
+            going = [order[1:] for order in going]
 
     def _expect_nothing_for_ms(self, duration_ms: int) -> None:
         found = self._target.frame(duration_ms / 1000)

@@ -59,7 +59,7 @@ def _special(name: str, argument: Any, value: Any, where: str) -> str | None:
         "$is": lambda: isinstance(value, _TYPES[argument]) and (argument == "boolean") == isinstance(value, bool),
         "$one_of": lambda: any(mismatch(choice, value) is None for choice in argument),
         "$matches": lambda: isinstance(value, str) and re.search(argument, value) is not None,
-        "$at_least": lambda: isinstance(value, (int, float)) and value >= argument,
+        "$at_least": lambda: isinstance(value, (int, float)) and not isinstance(value, bool) and value >= argument,
     }
     if name not in fits:
         raise ValueError(f"a pattern knows no {name}")

@@ -29,6 +29,7 @@ STEPS: dict[str, frozenset[str]] = {
     "wait_ms": frozenset(),
     "expect": frozenset({"times"}),
     "expect_all": frozenset({"beside"}),
+    "expect_either": frozenset(),
     "expect_nothing_for_ms": frozenset(),
     "expect_event": frozenset(),
     "expect_state": frozenset(),
@@ -37,7 +38,8 @@ STEPS: dict[str, frozenset[str]] = {
 }
 """The steps, and what may stand beside each; `only` (a role) may stand beside all.
 
-`beside` an `expect_all` is a list of patterns of frames that may come meanwhile, and need not.
+`beside` an `expect_all` is a list of patterns of frames that may come meanwhile, each once, and need not.
+`expect_either` is a list of lists of patterns: the frames come as one of the lists says, in its order and all of it.
 """
 
 
