@@ -73,9 +73,9 @@ class ResourceLimits:
 
 ALLOWED_NAMES = frozenset(
     {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"}
-    | {"LD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"}
+    | {"GLIBC_TUNABLES", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"}
 )
-"""What programs need to find themselves, their libraries and their caches."""
+"""What programs need to find themselves, their libraries and their caches, and how the C library is tuned."""
 ALLOWED_PREFIXES = (
     "LC_",
     "PYTHON",

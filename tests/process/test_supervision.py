@@ -214,11 +214,13 @@ def test_limit_ends_the_host_and_the_cause_is_told(misbehaviour: str, limits: Re
 def test_secrets_of_the_platform_do_not_reach_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLATFORM_DATABASE_PASSWORD", "swordfish")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072")
     with supervised() as supervisor:
         told = supervisor.execute(pid="A", user_params={"tell": "environment"}).debug["told"]
     assert "PLATFORM_DATABASE_PASSWORD" not in told
     assert "swordfish" not in str(told)
     assert told["OMP_NUM_THREADS"] == "1"
+    assert told["GLIBC_TUNABLES"] == "glibc.malloc.mmap_threshold=131072"
     assert told["PATH"] == os.environ["PATH"]
 
 

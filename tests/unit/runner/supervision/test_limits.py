@@ -16,6 +16,12 @@ def test_secrets_do_not_reach_the_host() -> None:
     assert EnvironmentPolicy().environment(own) == {"PATH": "/bin", "LC_ALL": "C", "CUDA_VISIBLE_DEVICES": "0"}
 
 
+def test_how_the_c_library_is_tuned_reaches_the_host() -> None:
+    """As the documents tell who would rather have memory given back."""
+    own = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072", "GLIBC_SECRET": "x"}
+    assert EnvironmentPolicy().environment(own) == {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}
+
+
 def test_extra_wins() -> None:
     policy = EnvironmentPolicy(names={"PATH"}, prefixes=(), extra={"PATH": "/opt", "MODEL": "m"})
     assert policy.environment({"PATH": "/bin", "HOME": "/root"}) == {"PATH": "/opt", "MODEL": "m"}
