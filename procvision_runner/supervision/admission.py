@@ -206,10 +206,12 @@ class Admission:
 
     # --- what the supervisor decides ------------------------------------------------------------------------
 
-    def install(self, host: Host | None) -> Host | None:
-        """Makes a host the current one; returns the one before."""
+    def install(self, host: Host | None, in_place: Callable[[], None] | None = None) -> Host | None:
+        """Makes a host the current one; returns the one before. `in_place` is called under the lock."""
         with self.lock:
             before, self.current = self.current, host
+            if in_place is not None:
+                in_place()
             if host is not None:
                 host.ready = True
                 if not self._closed:

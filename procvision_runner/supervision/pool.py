@@ -134,7 +134,7 @@ class Pool:
         return snapshots if self.spare is None else {**snapshots, self.spare.name: self.spare.snapshot()}
 
     def reset(self) -> None:
-        """Starts the hosts of broken supervisors again. Raises LaunchError."""
+        """Starts the hosts of broken supervisors again, and a spare that was given up. Raises LaunchError."""
         for supervisor in self.supervisors:
             supervisor.reset()
 
@@ -224,6 +224,7 @@ class Pool:
         """
         reports: list[SwapReport] = []
         done: list[tuple[Supervisor, tuple[str, ...]]] = []
+        since = self._since()
         try:
             for supervisor in self.supervisors:
                 before = supervisor.command
@@ -238,7 +239,11 @@ class Pool:
                     raise
                 done.append((supervisor, before))
         finally:
-            # Also where they went back: by then the old spare is older than the hosts.
-            if done and self.spare is not None:
+            # Also where they went back, or were interrupted: by then the old spare is older than the hosts.
+            if self.spare is not None and self._since() != since:
                 self.spare.renew(self.supervisors[0].command)
         return reports
+
+    def _since(self) -> list[float]:
+        """From when on a spare must have been launched, for each of the supervisors: a swap and a reset change it."""
+        return [supervisor.succession.since for supervisor in self.supervisors]

@@ -86,7 +86,9 @@ class Recovery:
         while not self._standing.stopping:
             decision, self._history = self._policy.decide(self._history, time.monotonic())
             if isinstance(decision, GiveUp):
-                self.give_up(decision.reason)
+                with hosts.switching:
+                    if self._admission.current is None:
+                        self.give_up(decision.reason)
                 return
             if self._standing.stop_asked.wait(decision.delay_s) or self._admission.current is not None:
                 return
@@ -95,6 +97,8 @@ class Recovery:
             try:
                 host = hosts.launch_next()
             except LaunchError as error:
+                if self._admission.current is not None:
+                    return  # A swap's, of which this says nothing.
                 self._history = self._history.launch_failed()
                 self.last_logs = tuple(error.logs)
                 continue
@@ -142,9 +146,11 @@ class Recovery:
         self.give_up(f"its supervisor failed: {error!r}")
 
     def reset(self) -> None:
-        """Somebody has looked: forgets what was tried and starts a host again. Raises LaunchError."""
+        """Somebody has looked: forgets what was tried, and starts a host again if need be. Raises LaunchError."""
         with self._hosts.swapping:
             if not self._standing.try_again():
+                if self._spare is not None:
+                    self._spare.try_again()
                 return
             self._history = RestartHistory()
             self._journal.emit(events.WasReset)
@@ -155,8 +161,9 @@ class Recovery:
                 self.give_up(str(error))
                 raise
             # A spare from before may have loaded what was mended since.
-            self._hosts.renewed(host)
-            self._hosts.install(host)
+            with self._hosts.switching:
+                self._hosts.renewed(host)
+                self._hosts.install(host)
             if self._spare is not None:
                 self._spare.renew(host.command)
 

@@ -25,6 +25,7 @@ from procvision_runner.supervision.launcher import Launcher
 from procvision_runner.supervision.measuring import Gauge
 from procvision_runner.supervision.notices import Notices
 from procvision_runner.supervision.restart import GiveUp, RestartHistory
+from procvision_runner.supervision.together import together
 
 if TYPE_CHECKING:
     from procvision_runner.pending import Pending
@@ -67,6 +68,8 @@ class Spare(Notices):
         self._host: Host | None = None
         """Ready, and not told to be otherwise."""
         self._renewals = 0
+        self._launched_in = 0
+        """The renewal that its last host was launched in: what comes of one from before counts no more."""
         self._history = RestartHistory()
         self._not_before = 0.0
         self._given_up_because: str | None = None
@@ -143,7 +146,9 @@ class Spare(Notices):
             self._command = command
             self._renewals += 1
             self._host = None
-        self._launcher.stop_all()
+            # Those of now: the keeper may launch the next before they have ended.
+            outdated = self._launcher.hosts()
+        together([host.stop for host in outdated])
         self._keeper.do(self._bury_stopped)
         self.try_again()
 
@@ -158,19 +163,19 @@ class Spare(Notices):
     # --- what the host tells --------------------------------------------------------------------------------
 
     def host_unresponsive(self, host: Host, misses: int) -> None:
-        """Has the keeper end it."""
+        """It can't be taken any more, and the keeper ends it; whoever has taken it already is told instead."""
+        self._withdraw(host)
         if host.watcher is not self:
-            host.unresponsive(misses)  # It was taken meanwhile.
+            host.unresponsive(misses)
             return
-        text = f"did not answer {misses} pings in a row"
-        self._keeper.do(lambda: self._put_down(host, EndKind.UNRESPONSIVE, text))
+        self._keeper.do(lambda: self._put_down_unresponsive(host, misses))
 
     def host_timed_out(self, host: Host, pending: Pending) -> None:
         """Nothing: it gets no call but the one by which it becomes ready, and that fails its launch."""
 
     def host_died(self, host: Host, end: HostEnd) -> None:
         """It can't be taken any more; the rest is the keeper's. Of one that was taken, its taker sees the end."""
-        self._withdrawn(host)
+        self._withdraw(host)
         self._keeper.do(lambda: self._bury(host, end))
 
     # --- what the keeper does -------------------------------------------------------------------------------
@@ -184,6 +189,7 @@ class Spare(Notices):
             if now < self._not_before:
                 return self._not_before - now
             command, renewals = self._command, self._renewals
+            self._launched_in = renewals
         try:
             host = self._launcher.launch(command, self)
         except LaunchError:
@@ -200,20 +206,27 @@ class Spare(Notices):
             return 0.0
         return None
 
-    def _put_down(self, host: Host, kind: EndKind, text: str) -> None:
-        if not self._withdrawn(host):
+    def _put_down_unresponsive(self, host: Host, misses: int) -> None:
+        self._withdraw(host)
+        if host.watcher is not self:
+            # Told while it was still launched, and taken before this: nobody is told a second time.
+            host.unresponsive(misses)
             return
+        self._put_down(host, EndKind.UNRESPONSIVE, f"did not answer {misses} pings in a row")
+
+    def _put_down(self, host: Host, kind: EndKind, text: str) -> None:
+        self._withdraw(host)
+        if host not in self._launcher or host.stopped or host.client.end is not None:
+            return  # Taken, or it ends already.
         self._journal.emit(events.HostPutDown, host=host.number, cause=str(kind), reason=text)
         host.put_down(kind, text)
         self._bury(host, host.client.end or HostEnd(kind, text))
 
-    def _withdrawn(self, host: Host) -> bool:
-        """Whether it was to be had until now."""
+    def _withdraw(self, host: Host) -> None:
+        """From here on it isn't taken, unless it has been."""
         with self._lock:
-            if self._host is not host:
-                return False
-            self._host = None
-            return True
+            if self._host is host:
+                self._host = None
 
     def _bury(self, host: Host, end: HostEnd) -> None:
         if host not in self._launcher:
@@ -221,7 +234,7 @@ class Spare(Notices):
         self._launcher.bury(host, end)
         if end.kind is not EndKind.STOPPED:
             self._launcher.report(host, end, "ended while it stood by")
-            self._failed(self._renewals, launched=True)
+            self._failed(self._launched_in, launched=True)
 
     def _bury_stopped(self) -> None:
         for host in self._launcher.hosts():

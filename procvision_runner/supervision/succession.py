@@ -51,7 +51,7 @@ class Succession(Notices):
         self.swapping = threading.Lock()
         """Held through a swap, or a reset: one at a time."""
         self.switching = threading.Lock()
-        self._since = 0.0
+        self.since = 0.0
         """No spare is taken that was launched earlier."""
         self._options = options
         self._admission = admission
@@ -79,7 +79,7 @@ class Succession(Notices):
 
     def take_spare(self) -> Host | None:
         """The spare host, if it is ready and of the running version. Under `switching`."""
-        taken = self._spare.take(self.command, self._since, self._launcher, self) if self._spare is not None else None
+        taken = self._spare.take(self.command, self.since, self._launcher, self) if self._spare is not None else None
         if taken is None:
             return None
         host, spare = taken
@@ -91,8 +91,7 @@ class Succession(Notices):
     def install(self, host: Host) -> Host | None:
         """Calls go to this host from now on; returns the one before."""
         self.recovery.launched()
-        self._standing.ready()
-        before = self._admission.install(host)
+        before = self._admission.install(host, self._standing.ready)
         if host.client.end is not None:
             # It died between its hello and here, and the keeper may have found nothing to do about it then.
             self.keeper.do(functools.partial(self._bury, host, host.client.end))
@@ -103,8 +102,8 @@ class Succession(Notices):
     def promote(self, host: Host, command: tuple[str, ...]) -> Host | None:
         """New sessions go to `host`; the host before, which is returned, keeps those it has."""
         with self.switching:
-            self.command = command
             self.renewed(host)
+            self.command = command
             before = self._admission.current
             if before is not None:
                 with self._admission.lock:
@@ -114,7 +113,7 @@ class Succession(Notices):
 
     def renewed(self, host: Host) -> None:
         """What was launched before this host may be of an earlier version, even by the same command: it isn't used."""
-        self._since = host.launched_at
+        self.since = host.launched_at
 
     # --- a host's end ---------------------------------------------------------------------------------------
 
@@ -161,10 +160,15 @@ class Succession(Notices):
         """Lets no more calls in; the rest is the keeper's."""
         with self._admission.lock:
             host.closing = True
-            current = self._admission.current is host
-        if current:
-            self._standing.host_lost()
+            self._lost_if_current(host)
         self.keeper.do(functools.partial(self._bury, host, end))
+
+    def _lost_if_current(self, host: Host) -> bool:
+        """Whether calls went to this host. Under the admission's lock: else another may be installed in between."""
+        if self._admission.current is not host:
+            return False
+        self._standing.host_lost()
+        return True
 
     # --- what the keeper does -------------------------------------------------------------------------------
 
@@ -194,11 +198,10 @@ class Succession(Notices):
             return  # buried already, or never installed: whoever launched it sees to that
         ended_at = time.monotonic()
         self.recovery.cover(host)
-        was_current = self._admission.current is host
+        with self._admission.lock:
+            was_current = self._lost_if_current(host)
         self._overdue.forget(host)
         self.recovery.last_logs = tuple(host.client.log.records)
-        if was_current:
-            self._standing.host_lost()
         self._launcher.bury(host, end)
         # Not before it is buried: where its sessions outlive it, the next host goes on with them.
         lost = self._admission.lose(host, f"the host that knew it {end.text}")

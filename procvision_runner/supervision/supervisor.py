@@ -275,13 +275,19 @@ class Supervisor:
         """
         from procvision_runner.supervision.swap import swap
 
-        report = swap(self, algorithm, command=command, golden=golden)
-        if self.spare is not None and self._owns_spare:
-            self.spare.renew(self.command)
-        return report
+        since = self.succession.since
+        try:
+            return swap(self, algorithm, command=command, golden=golden)
+        finally:
+            # Also where it was interrupted after the switch, while the old one's sessions went on.
+            if self.spare is not None and self._owns_spare and self.succession.since != since:
+                self.spare.renew(self.command)
 
     def reset(self) -> None:
-        """Starts a host again after the supervisor was given up; does nothing if it wasn't. Raises LaunchError."""
+        """Starts a host again after the supervisor was given up, and tries again with a spare that was.
+
+        Does nothing if neither was. Raises LaunchError.
+        """
         self.succession.recovery.reset()
 
 

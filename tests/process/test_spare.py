@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -356,6 +357,23 @@ def test_reset_has_the_spare_launched_anew() -> None:
         station.reset()
         assert station.process_id != before
         assert spare_of(station) not in (before, station.process_id)
+
+
+@pytest.mark.parametrize("stations", [supervised, pooled])
+def test_reset_of_what_is_not_broken_tries_again_with_a_spare_that_was_given_up(
+    stations: Callable[..., contextlib.AbstractContextManager[Supervisor | Pool]],
+) -> None:
+    """The hosts serve on."""
+    with stations(options=attrs.evolve(WARM, restart=RestartPolicy(max_restarts=0))) as station:
+        kill(spare_of(station))
+        spare = station.spare
+        assert spare is not None
+        assert wait_until(lambda: spare.state is SpareState.GIVEN_UP)
+        serving = answered_by(station)
+        station.reset()
+        assert spare_of(station)
+        assert spare.broken_because is None
+        assert isinstance(station, Pool) or answered_by(station) == serving
 
 
 def test_spare_is_measured_as_hosts_are() -> None:
