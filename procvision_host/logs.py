@@ -136,7 +136,7 @@ def record_fields(
 def _shown(value: object) -> str:
     """A vendor's object as text that JSON can carry; never raises."""
     try:
-        return str(value).encode("utf-8", "replace").decode()
+        return str.encode(str(value), "utf-8", "replace").decode()
     except Exception as error:  # noqa: BLE001
         return f"({type(value).__name__}, which can't be shown: {type(error).__name__})"
 
