@@ -38,7 +38,7 @@ def test_a_broken_plugin_leaves_the_verdicts_as_they_are(
     answers = [without_times(host.call(deed, params=params)) for deed, params in DEEDS]
     assert answers == answers_without
     assert host.shut_down() == 0
-    if name != "changes-everything":  # nobody can see what it did
+    if name not in {"changes-everything", "logs-malformed"}:  # nobody can see what the one did; the other only says so
         assert any(f"hook plugin {name}" in record["message"] for record in host.whole_log())
 
 
