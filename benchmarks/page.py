@@ -77,7 +77,7 @@ def _by_module(counted: dict[str, dict[str, float]]) -> list[tuple[str, str, str
     """The modules with the most first, and their sum."""
     runner, host = counted["runner"], counted["host"]
     sums = {name: runner.get(name, 0) + host.get(name, 0) for name in {*runner, *host}}
-    names = sorted(sums, key=lambda name: -sums[name])
+    names = sorted(sums, key=lambda name: (-sums[name], name))
     rows = [
         (f"`{name}`" if "." in name else name, *(f"{end.get(name, 0):g}" for end in (runner, host))) for name in names
     ]
