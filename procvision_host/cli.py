@@ -117,7 +117,7 @@ def check_command(name: str, as_json: bool) -> None:
 @hook_options
 @_json_option
 def hooks_command(as_json: bool, **choice: Any) -> None:
-    """The hook plugins: which are used, what each implements, what failed to load and why.
+    """The hook plugins: which are used, what each implements and warned of, what failed to load and why.
 
     Exit status 78 if one that was asked for by name can't be used: a host with these options would leave with it.
     """

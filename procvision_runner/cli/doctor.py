@@ -13,7 +13,7 @@ from procvision_runner.cli import exits
 @click.option("--clean", is_flag=True, help="Remove what dead runners and commands left; never a living one's.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def doctor(clean: bool, as_json: bool) -> int:
-    """Look at this machine: shared memory, limits, versions, decoders, leftovers of dead runners.
+    """Look at this machine: shared memory, limits, versions, bytecode, decoders, plugins, what dead runners left.
 
     The exit status is 1 when something would keep hosts from running; a warning alone leaves it 0.
 
