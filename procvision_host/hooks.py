@@ -23,7 +23,7 @@ from procvision_host.hookchoice import (
 )
 from procvision_host.hookshape import problems
 from procvision_host.isolation import Isolation, Observer
-from procvision_host.logs import HOST_LOGGER, warnings_heard
+from procvision_host.logs import HOST_LOGGER, shown, warnings_heard
 from procvision_sdk import hookspecs
 from procvision_sdk.hookspecs import HookOption
 
@@ -104,7 +104,7 @@ class Hooks:
             self.rows.append(attrs.evolve(self._described(row, load), reason=str(missing)))
         except BaseException as cause:
             self._forget(name)
-            error = str(cause) if isinstance(cause, HookPluginError) else f"{type(cause).__name__}: {cause}"
+            error = str(cause) if isinstance(cause, HookPluginError) else f"{type(cause).__name__}: {shown(cause)}"
             if name in choice.wanted:
                 raise HookPluginError(f"hook plugin {name} ({row.chosen_by}) is broken: {error}") from cause
             self._log.error("hook plugin %s is left out: %s", name, error)
@@ -188,7 +188,7 @@ class Hooks:
             try:
                 given = dict(implementation())
             except Exception as cause:
-                error = f"{hook} raised {type(cause).__name__}: {cause}"
+                error = f"{hook} raised {type(cause).__name__}: {shown(cause)}"
                 if name in self._choice.wanted:
                     raise HookPluginError(f"hook plugin {name}: {error}") from cause
                 self._log.error("hook plugin %s gives nothing: %s", name, error)

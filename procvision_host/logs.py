@@ -101,13 +101,13 @@ class JsonLinesHandler(logging.Handler):
         self._torn = False
 
     def _unwritable(self, record: logging.LogRecord, error: Exception) -> dict[str, Any]:
-        text = _shown(record.msg)
+        text = shown(record.msg)
         return {
             "timestamp_ms": timestamp_ms(),
             "level": "error",
             "message": f"a log record can't be written: {type(error).__name__}; its text is {text!r:.500}",
             "algorithm": self._algorithm,
-            "logger": _shown(record.name),
+            "logger": shown(record.name),
         }
 
 
@@ -133,7 +133,7 @@ def record_fields(
     return values
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A vendor's object as text that JSON can carry; never raises."""
     try:
         return str.encode(str(value), "utf-8", "replace").decode()
@@ -199,7 +199,7 @@ class _Hearing(logging.Handler):
             text: object = record.getMessage()
         except Exception:  # noqa: BLE001 - a malformed record must not cost the plugin that logged it
             text = record.msg
-        self.hear(_shown(text))
+        self.hear(shown(text))
 
 
 def timestamp_ms() -> int:

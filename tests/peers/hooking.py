@@ -21,6 +21,7 @@ BROKEN = {
     "raises-in-options": "peer_hooks.broken:RaisesInOptions",
     "raises-in-configure": "peer_hooks.broken:RaisesInConfigure",
     "raises-in-stores": "peer_hooks.broken:RaisesInStores",
+    "raises-what-cant-be-shown": "peer_hooks.broken:RaisesWhatCantBeShown",
     "logs-malformed": "peer_hooks.broken:LogsMalformed",
     "raises-always": "peer_hooks.broken:RaisesAlways",
     "raises-sometimes": "peer_hooks.broken:RaisesSometimes",

@@ -45,6 +45,17 @@ class RaisesInConfigure:
         raise OSError("no such queue")
 
 
+class UntellableError(Exception):
+    def __str__(self):
+        raise RuntimeError("not even this")
+
+
+class RaisesWhatCantBeShown:
+    @hookimpl
+    def procvision_configure(self, values):
+        raise UntellableError
+
+
 class LogsMalformed:
     @hookimpl
     def procvision_configure(self, values):
