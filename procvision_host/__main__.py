@@ -35,14 +35,14 @@ def main() -> None:
         command_line()
         return
 
-    from procvision_host.board import Board
-    from procvision_host.channels import HELLO_NOTICE, GuardianEnds, split
+    from procvision_host.process.channels import HELLO_NOTICE, GuardianEnds, split
+    from procvision_host.process.shared_page import Board
     from procvision_sdk.wire.greeting import hello_frame
 
     board = Board()
 
     def run_guardian(host: int, ends: GuardianEnds) -> None:
-        from procvision_host.guardian import guard
+        from procvision_host.process.guardian import guard
 
         guard(host, ends, board)
 

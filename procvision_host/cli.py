@@ -14,13 +14,13 @@ import click
 import msgspec
 
 from procvision_host import exits
-from procvision_host.discovery import AlgorithmRow, UnknownAlgorithmError, discover, find, host_version
+from procvision_host.algorithm.discovery import AlgorithmRow, UnknownAlgorithmError, discover, find, host_version
+from procvision_host.algorithm.sources import sources
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.options import HostOptions, hook_options, run_options
-from procvision_host.sources import sources
 
 if TYPE_CHECKING:
-    from procvision_host.hooks import HookRow
+    from procvision_host.hooks.manager import HookRow
 
 _STATUSES = "\n".join(f"  {status:>2}  {meaning}" for status, meaning in exits.MEANINGS.items())
 
@@ -121,7 +121,7 @@ def hooks_command(as_json: bool, **choice: Any) -> None:
 
     Exit status 78 if one that was asked for by name can't be used: a host with these options would leave with it.
     """
-    from procvision_host.hooks import HookPluginError, Hooks
+    from procvision_host.hooks.manager import HookPluginError, Hooks
 
     logging.getLogger(HOST_LOGGER).addHandler(logging.NullHandler())  # the rows tell what the log would
     try:
@@ -198,7 +198,7 @@ def _own_output() -> Iterator[None]:
 def _problem(row: AlgorithmRow) -> str | None:
     import traceback
 
-    from procvision_host.loader import LoadError, load
+    from procvision_host.algorithm.loader import LoadError, load
 
     try:
         with _own_output():

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from procvision_host import exits
+from procvision_host.conversation.main_loop import Loop
 from procvision_host.logs import HOST_LOGGER, LogContext
-from procvision_host.loop import Loop
 from procvision_host.options import HostOptions
-from procvision_host.process import settle_memory
+from procvision_host.process.setup import settle_memory
 from procvision_sdk.errors import AlgorithmError, ErrorCode, ProcVisionError
 from procvision_sdk.wire.messages import AlgorithmName
 
 if TYPE_CHECKING:
-    from procvision_host.discovery import AlgorithmRow
-    from procvision_host.hooks import Hooks
+    from procvision_host.algorithm.discovery import AlgorithmRow
+    from procvision_host.hooks.manager import Hooks
     from procvision_sdk.algorithm import BaseAlgorithm
     from procvision_sdk.sources import Made
     from procvision_sdk.wire.messages import AnyMessage, Call
@@ -61,10 +61,10 @@ class Host:
 
     def _configured(self) -> AlgorithmRow | None:
         """Hooks and the algorithm's row; None if the configuration is wrong."""
-        from procvision_host.discovery import find
-        from procvision_host.hooks import Hooks
-        from procvision_host.sessions import chosen_store
-        from procvision_host.telling import LOG_HOOK, LogTeller
+        from procvision_host.algorithm.discovery import find
+        from procvision_host.algorithm.sessions import chosen_store
+        from procvision_host.hooks.manager import Hooks
+        from procvision_host.hooks.observers import LOG_HOOK, LogTeller
         from procvision_sdk.errors import ManifestError
 
         try:
@@ -85,11 +85,11 @@ class Host:
         self._loop.loading_failed(code, "configuration", str(error), exits.CONFIGURATION)
 
     def _load_and_serve(self, row: AlgorithmRow) -> None:
-        from procvision_host.discovery import host_version
-        from procvision_host.hookchoice import HookPluginError
-        from procvision_host.images import Images
-        from procvision_host.sessions import GuardedSessions, open_store
-        from procvision_host.telling import Telling
+        from procvision_host.algorithm.discovery import host_version
+        from procvision_host.algorithm.images import Images
+        from procvision_host.algorithm.sessions import GuardedSessions, open_store
+        from procvision_host.hooks.observers import Telling
+        from procvision_host.hooks.selection import HookPluginError
         from procvision_sdk.images.reading import bind_image_reader
 
         hooks = self._hooks
@@ -114,8 +114,8 @@ class Host:
             return
         algorithm, manifest = made
 
-        from procvision_host.calls import CallChecker
-        from procvision_host.worker import Worker
+        from procvision_host.algorithm.call_checker import CallChecker
+        from procvision_host.algorithm.worker import Worker
 
         told = Telling(hooks, sessions)
         versions = {"algorithm": row.version, "host": host_version(), "python": sys.version.split()[0]}
@@ -138,7 +138,7 @@ class Host:
         loop.serve(told.around(worker.run), answered, lambda: worker.wants_replacing)
 
     def _set_up(self, row: AlgorithmRow) -> Made | None:
-        from procvision_host.loader import LoadError, load
+        from procvision_host.algorithm.loader import LoadError, load
 
         try:
             made = load(row)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from procvision_host.channels import HostEnds
+    from procvision_host.process.channels import HostEnds
     from procvision_sdk.wire.messages import Call
 
 HOST_LOGGER = "procvision.host"

@@ -14,7 +14,7 @@ from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, DEFAULT_
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
 
 if TYPE_CHECKING:
-    from procvision_host.hookchoice import HookChoice
+    from procvision_host.hooks.selection import HookChoice
 
 DEFAULT_MAX_SESSION_BYTES = 4 * 1024 * 1024
 """A session carries what was found, not pictures: some kilobytes; this is a thousand times that."""
@@ -54,7 +54,7 @@ class HostOptions:
 
     def hook_choice(self, config: Mapping[str, Any], environment: Mapping[str, str]) -> HookChoice:
         """Which hook plugins are used. Raises HookPluginError."""
-        from procvision_host.hookchoice import choose
+        from procvision_host.hooks.selection import choose
 
         return choose(
             installed=self.hooks,
@@ -71,7 +71,7 @@ _CONFIG_KEYS = ("hooks", "sessions")
 
 def read_config(config: Path | None, environment: Mapping[str, str]) -> Mapping[str, Any]:
     """What stands in the file that the option or the environment names, {} where none does. Raises HookPluginError."""
-    from procvision_host.hookchoice import CONFIG_VARIABLE, HookPluginError
+    from procvision_host.hooks.selection import CONFIG_VARIABLE, HookPluginError
 
     named = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
     if named is None:

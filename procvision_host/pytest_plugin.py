@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from procvision_host.in_memory import InMemoryRunner
+    from procvision_host.in_memory.runner import InMemoryRunner
 
 
 @pytest.fixture
 def in_memory_runner() -> Iterator[Callable[..., InMemoryRunner]]:
     """`in_memory_runner(Algorithm)`: set up, driven as a host drives it, torn down with the test.
 
-    Takes what `procvision_host.in_memory.InMemoryRunner` takes.
+    Takes what `procvision_host.in_memory.runner.InMemoryRunner` takes.
     """
-    from procvision_host.in_memory import InMemoryRunner
+    from procvision_host.in_memory.runner import InMemoryRunner
 
     with ExitStack() as stack:
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from procvision_host import exits
+from procvision_host.conversation.main_loop import Loop
 from procvision_host.life import Host
 from procvision_host.logs import HOST_LOGGER, LogContext, install
-from procvision_host.loop import Loop
 from procvision_host.options import HostOptions, parse
-from procvision_host.process import leave, prepare, watch_forks
-from procvision_host.system import die_with_parent
+from procvision_host.process.linux import die_with_parent
+from procvision_host.process.setup import leave, prepare, watch_forks
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.tables import Role
 
 if TYPE_CHECKING:
-    from procvision_host.board import Board
-    from procvision_host.channels import HostEnds
+    from procvision_host.process.channels import HostEnds
+    from procvision_host.process.shared_page import Board
 
 _log = logging.getLogger(HOST_LOGGER)
 

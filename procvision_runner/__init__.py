@@ -17,19 +17,19 @@ from procvision_runner.errors import (
     SlotsExhaustedError,
     SwapError,
 )
+from procvision_runner.images.picture import Picture
+from procvision_runner.images.slots import Lease
 from procvision_runner.options import RunnerOptions
-from procvision_runner.pictures import Picture
 from procvision_runner.requests import InspectionSession
 from procvision_runner.results import CallResult
 from procvision_runner.runner import Runner
-from procvision_runner.slots import Lease
 from procvision_runner.supervision.events import Event, JsonLines
 from procvision_runner.supervision.limits import EnvironmentPolicy, ResourceLimits
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.pool import Pool
 from procvision_runner.supervision.restart import RestartPolicy
 from procvision_runner.supervision.retry import RetryPolicy
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.swap import GoldenPicture, SwapReport
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import attrs
 
-from procvision_runner.causes import HostEnd
+from procvision_runner.exit_causes import HostEnd
 from procvision_sdk.errors import ErrorCode, ProcVisionError
 
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import attrs
 
 from procvision_runner.errors import ProtocolViolationError
+from procvision_runner.images.picture import Picture
+from procvision_runner.images.slots import Lease, SlotPool
 from procvision_runner.options import RunnerOptions
-from procvision_runner.pictures import Picture
 from procvision_runner.results import CallResult, checked
-from procvision_runner.slots import Lease, SlotPool
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.plain import plain
 from procvision_sdk.wire.messages import Call, Result, SessionRef
 
 if TYPE_CHECKING:
-    from procvision_runner.pictures import Pixels
+    from procvision_runner.images.picture import Pixels
 
     Image: TypeAlias = Pixels | Picture | Lease
 

@@ -16,15 +16,16 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from procvision_runner.client import Client
+from procvision_runner.connection.client import Client
+from procvision_runner.connection.launch import get_ready, host_command
 from procvision_runner.errors import RunnerStoppedError
 from procvision_runner.field.calls import FieldCalls, FieldRequest
 from procvision_runner.field.dialect import FieldDialect
 from procvision_runner.field.pictures import field_folder
-from procvision_runner.hostlog import HostLog
-from procvision_runner.launching import get_ready, host_command
+from procvision_runner.images.slots import Lease, SlotPool
 from procvision_runner.options import RunnerOptions
-from procvision_runner.process import HostProcess
+from procvision_runner.process.host_log import HostLog
+from procvision_runner.process.host_process import HostProcess
 from procvision_runner.requests import (
     ARGUMENTS,
     InspectingPhase,
@@ -36,7 +37,6 @@ from procvision_runner.requests import (
     session_ref,
 )
 from procvision_runner.results import CallResult
-from procvision_runner.slots import Lease, SlotPool
 from procvision_sdk.images.meta import ColorSpace
 from procvision_sdk.keywords import only
 from procvision_sdk.wire.messages import Call, Result

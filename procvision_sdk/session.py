@@ -55,7 +55,7 @@ class SessionStore(Protocol):
     Any other exception fails the call with its text, best a SessionStoreError that says what and where: a store that
     can't answer is never taken for an empty session. After a failure the next call is made as usual, so that a store
     connects again by itself. Hosts seal what they give (`procvision_sdk.sealing`), so a store needs no checksum.
-    `procvision_sdk.testing.check_session_store` checks all this.
+    `procvision_testing.check_session_store` checks all this.
     """
 
     def load(self, session_id: str) -> bytes | None:

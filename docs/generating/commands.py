@@ -8,8 +8,8 @@ import click
 
 from generating.markdown import Regions, exit_statuses
 from generating.options import options_table, usage
-from procvision_runner.cli import exits
-from procvision_runner.cli.main import COMMANDS, cli
+from procvision_tools.cli import exits
+from procvision_tools.cli.main import COMMANDS, cli
 
 
 def sections() -> str:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from generating.markdown import Regions, glossary
-from procvision_runner.evaluation.figures import MEANINGS
+from procvision_tools.evaluation.figures import MEANINGS
 
 REGIONS: Regions = {"figures": lambda: glossary("figure", MEANINGS)}

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from generating.markdown import Regions, table
 from procvision_host import builtin
-from procvision_host.hookchoice import COMMON_OPTIONS
+from procvision_host.hooks.selection import COMMON_OPTIONS
 from procvision_sdk import hookspecs
 from procvision_sdk.hookspecs import HookOption
 

@@ -18,7 +18,7 @@ import attrs
 
 from generating.markdown import Regions, glossary, table
 from procvision_runner import errors
-from procvision_runner.causes import EndKind
+from procvision_runner.exit_causes import EndKind
 from procvision_runner.options import RunnerOptions
 from procvision_runner.supervision import events
 from procvision_runner.supervision.limits import EnvironmentPolicy, ResourceLimits
@@ -27,7 +27,7 @@ from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.restart import RestartPolicy
 from procvision_runner.supervision.retry import RetryPolicy
 from procvision_runner.supervision.spare import SpareState
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 POLICIES = (

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from procvision_runner.report.pictures import write_png
-from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, photograph, with_defects
+from procvision_testing.boards import DEFECT_KINDS, make_board, photograph, with_defects
+from procvision_tools.report.pictures import write_png
 
 VERDICT = Path(__file__).with_name("verdict.png")
 WIDTH, HEIGHT, SEED = 720, 380, 3
@@ -30,7 +30,7 @@ def main() -> None:
         folder = Path(name)
         write_png(folder / "reference.png", board.picture)
         write_png(folder / "board.png", photograph(damaged, seed=2, shift_px=(-0.3, 0.4), blur_px=0.5, noise=0.0))
-        command = [sys.executable, "-m", "procvision_runner.cli.main", "run", "pcb-compare"]
+        command = [sys.executable, "-m", "procvision_tools.cli.main", "run", "pcb-compare"]
         command += ["--reference", "reference.png", "--image", "board.png", "--overlay", "verdict.png"]
         done = subprocess.run([*command, "--json"], cwd=folder, check=False, stdout=subprocess.PIPE)
         if done.returncode != NG:

@@ -12,10 +12,10 @@ from procvision_runner.errors import CallFailedError
 from procvision_runner.field.dialect import FieldDialect
 from procvision_runner.field.guides import SessionGuides
 from procvision_runner.field.pictures import FieldFolder, FieldPicture
+from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions
 from procvision_runner.requests import InspectingPhase, image_meta, prepare
 from procvision_runner.results import CallResult
-from procvision_runner.slots import SlotPool
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.wire.messages import Call
 

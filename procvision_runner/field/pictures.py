@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from procvision_runner.errors import SlotsExhaustedError
-from procvision_runner.pictures import Picture
-from procvision_runner.segments import SHM_FOLDER
-from procvision_runner.slots import Lease
+from procvision_runner.images.picture import Picture
+from procvision_runner.images.segments import SHM_FOLDER
+from procvision_runner.images.slots import Lease
 from procvision_sdk.images.meta import ImageMeta
 
 if TYPE_CHECKING:
-    from procvision_runner.pictures import Pixels
+    from procvision_runner.images.picture import Pixels
 
 FOLDER_VARIABLE = "PROC_SHM_DIR"
 _PREFIX = "procvision-field-"

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from procvision_runner.errors import CallError, CallTimeoutError, SessionLostError
 from procvision_runner.supervision.affinity import Binding, Sessions
-from procvision_runner.supervision.errands import Errands
+from procvision_runner.supervision.background_thread import Errands
 from procvision_runner.supervision.ticket import Ticket
 
 if TYPE_CHECKING:
-    from procvision_runner.supervision.hosts import Host
     from procvision_runner.supervision.options import SupervisorOptions
+    from procvision_runner.supervision.supervised_host import Host
 
 
 class Admission:

@@ -19,8 +19,8 @@ from procvision_runner.errors import (
 )
 from procvision_runner.requests import held_to_the_protocol
 from procvision_runner.supervision.events import CallEnded, CallRetried, Executing
-from procvision_runner.supervision.hold import Hold
 from procvision_runner.supervision.retry import host_is_leaving, needs_new_host
+from procvision_runner.supervision.shared_lease import Hold
 from procvision_runner.supervision.ticket import Ticket
 from procvision_sdk.errors import ErrorCode
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from procvision_runner.requests import Request
     from procvision_runner.results import CallResult
     from procvision_runner.supervision.admission import Admission
-    from procvision_runner.supervision.hosts import Host
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.succession import Succession
+    from procvision_runner.supervision.supervised_host import Host
     from procvision_sdk.wire.messages import Result
 
 _log = logging.getLogger("procvision.runner")

@@ -21,9 +21,9 @@ import attrs
 from procvision_sdk.wire.greeting import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
-    from procvision_runner.causes import HostEnd
-    from procvision_runner.supervision.hosts import Host
+    from procvision_runner.exit_causes import HostEnd
     from procvision_runner.supervision.options import SupervisorOptions
+    from procvision_runner.supervision.supervised_host import Host
 
 _log = logging.getLogger("procvision.runner")
 

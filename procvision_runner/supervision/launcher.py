@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from procvision_runner.causes import EndKind, HostEnd
 from procvision_runner.errors import LaunchError
+from procvision_runner.exit_causes import EndKind, HostEnd
 from procvision_runner.supervision import events
 from procvision_runner.supervision.crashreports import CrashReports, Incident
-from procvision_runner.supervision.hosts import Host
-from procvision_runner.supervision.together import together
+from procvision_runner.supervision.in_parallel import together
+from procvision_runner.supervision.supervised_host import Host
 
 if TYPE_CHECKING:
-    from procvision_runner.supervision.hosts import HostWatcher
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
+    from procvision_runner.supervision.supervised_host import HostWatcher
 
 
 class Launcher:

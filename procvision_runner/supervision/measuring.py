@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from procvision_runner.causes import EndKind
+from procvision_runner.exit_causes import EndKind
 from procvision_runner.supervision.events import Measured
 from procvision_runner.supervision.metrics import usage_of
 
 if TYPE_CHECKING:
-    from procvision_runner.supervision.hosts import Host
     from procvision_runner.supervision.journal import Journal
+    from procvision_runner.supervision.supervised_host import Host
 
 _log = logging.getLogger("procvision.runner")
 

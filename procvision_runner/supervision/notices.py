@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from procvision_runner.supervision import events
 
 if TYPE_CHECKING:
-    from procvision_runner.supervision.hosts import Host
     from procvision_runner.supervision.journal import Journal
+    from procvision_runner.supervision.supervised_host import Host
     from procvision_sdk.wire.messages import Error, Pong, Result
 
 

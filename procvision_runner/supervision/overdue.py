@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from procvision_runner.causes import EndKind
+from procvision_runner.exit_causes import EndKind
 
 if TYPE_CHECKING:
-    from procvision_runner.pending import Pending
+    from procvision_runner.connection.pending_call import Pending
     from procvision_runner.supervision.admission import Admission
-    from procvision_runner.supervision.hosts import Host
+    from procvision_runner.supervision.supervised_host import Host
 
 LOOK_INTERVAL_S = 0.02
 """How often a call that was cancelled is looked at."""

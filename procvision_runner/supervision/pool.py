@@ -16,19 +16,19 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from procvision_runner.connection.launch import host_command
 from procvision_runner.errors import RunnerStoppedError, SwapError
-from procvision_runner.launching import host_command
+from procvision_runner.images.slots import Lease, SlotPool
 from procvision_runner.requests import ARGUMENTS, InspectingPhase, InspectionSession, new_session_id, prepare
-from procvision_runner.slots import Lease, SlotPool
 from procvision_runner.supervision.affinity import Sessions
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.events import EventBus, Listener
+from procvision_runner.supervision.in_parallel import together
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.swap import GoldenPicture, SwapReport
-from procvision_runner.supervision.together import together
 from procvision_sdk.keywords import only
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from procvision_runner.supervision.restart import GiveUp, RestartHistory, Restar
 
 if TYPE_CHECKING:
     from procvision_runner.supervision.admission import Admission
-    from procvision_runner.supervision.hosts import Host
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.spare import Spare
-    from procvision_runner.supervision.standing import Standing
+    from procvision_runner.supervision.state import Standing
+    from procvision_runner.supervision.supervised_host import Host
 
 
 class Hosts(Protocol):

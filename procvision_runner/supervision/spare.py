@@ -16,22 +16,22 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from procvision_runner.causes import EndKind, HostEnd
 from procvision_runner.errors import LaunchError
+from procvision_runner.exit_causes import EndKind, HostEnd
 from procvision_runner.supervision import events
-from procvision_runner.supervision.errands import Errands
+from procvision_runner.supervision.background_thread import Errands
+from procvision_runner.supervision.in_parallel import together
 from procvision_runner.supervision.journal import Journal
 from procvision_runner.supervision.launcher import Launcher
 from procvision_runner.supervision.measuring import Gauge
 from procvision_runner.supervision.notices import Notices
 from procvision_runner.supervision.restart import GiveUp, RestartHistory
-from procvision_runner.supervision.together import together
 
 if TYPE_CHECKING:
-    from procvision_runner.pending import Pending
-    from procvision_runner.supervision.hosts import Host, HostWatcher
+    from procvision_runner.connection.pending_call import Pending
     from procvision_runner.supervision.metrics import Snapshot
     from procvision_runner.supervision.options import SupervisorOptions
+    from procvision_runner.supervision.supervised_host import Host, HostWatcher
 
 
 class SpareState(StrEnum):

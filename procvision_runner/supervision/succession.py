@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from procvision_runner.causes import EndKind, HostEnd
+from procvision_runner.exit_causes import EndKind, HostEnd
 from procvision_runner.supervision import events
-from procvision_runner.supervision.errands import Errands
+from procvision_runner.supervision.background_thread import Errands
 from procvision_runner.supervision.launcher import Launcher
 from procvision_runner.supervision.measuring import Gauge
 from procvision_runner.supervision.notices import Notices
@@ -24,13 +24,13 @@ from procvision_runner.supervision.overdue import OverdueCalls
 from procvision_runner.supervision.recovery import Recovery
 
 if TYPE_CHECKING:
-    from procvision_runner.pending import Pending
+    from procvision_runner.connection.pending_call import Pending
     from procvision_runner.supervision.admission import Admission
-    from procvision_runner.supervision.hosts import Host
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.spare import Spare
-    from procvision_runner.supervision.standing import Standing
+    from procvision_runner.supervision.state import Standing
+    from procvision_runner.supervision.supervised_host import Host
 
 
 class Succession(Notices):

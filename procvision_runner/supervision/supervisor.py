@@ -17,8 +17,9 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from procvision_runner.connection.launch import host_command
 from procvision_runner.errors import LaunchError, RunnerStoppedError
-from procvision_runner.launching import host_command
+from procvision_runner.images.slots import Lease, SlotPool
 from procvision_runner.requests import (
     ARGUMENTS,
     InspectingPhase,
@@ -28,17 +29,16 @@ from procvision_runner.requests import (
     prepare,
     session_ref,
 )
-from procvision_runner.slots import Lease, SlotPool
 from procvision_runner.supervision import events
 from procvision_runner.supervision.admission import Admission
 from procvision_runner.supervision.attempts import Attempts
+from procvision_runner.supervision.in_parallel import together
 from procvision_runner.supervision.journal import Journal
 from procvision_runner.supervision.metrics import Snapshot
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
-from procvision_runner.supervision.standing import Standing, SupervisorState
+from procvision_runner.supervision.state import Standing, SupervisorState
 from procvision_runner.supervision.succession import Succession
-from procvision_runner.supervision.together import together
 from procvision_sdk.keywords import only
 from procvision_sdk.wire.messages import Call
 

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
+from procvision_runner.connection.launch import host_command
 from procvision_runner.errors import CallError, RunnerError, SwapError
-from procvision_runner.launching import host_command
 from procvision_runner.requests import InspectionSession, held_to_the_protocol, new_session_id, prepare
 from procvision_runner.supervision import events
 
 if TYPE_CHECKING:
-    from procvision_runner.pictures import Picture, Pixels
+    from procvision_runner.images.picture import Picture, Pixels
+    from procvision_runner.images.slots import SlotPool
     from procvision_runner.requests import InspectingPhase
     from procvision_runner.results import CallResult
-    from procvision_runner.slots import SlotPool
-    from procvision_runner.supervision.hosts import Host
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.succession import Succession
+    from procvision_runner.supervision.supervised_host import Host
 
 
 class Station(Protocol):

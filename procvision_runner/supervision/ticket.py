@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from procvision_runner.errors import CallError
-    from procvision_runner.supervision.hosts import Host
+    from procvision_runner.supervision.supervised_host import Host
 
 _orders = itertools.count()
 

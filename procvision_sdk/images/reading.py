@@ -40,6 +40,6 @@ def read_image_from_shared_memory(shared_mem_id: str, image_meta: Mapping[str, A
         raise CallRefusedError(
             ErrorCode.IMAGE_LOAD_FAILED,
             "no_host",
-            "pictures can only be read inside a host; hint: in a test, use procvision_sdk.testing",
+            "pictures can only be read inside a host; hint: in a test, use procvision_testing",
         )
     return _bound[-1](shared_mem_id, image_meta)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from procvision_runner.cli.main import COMMANDS, cli
+from procvision_tools.cli.main import COMMANDS, cli
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "procvision.md").read_text("utf-8")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from procvision_runner.causes import EndKind
+from procvision_runner.exit_causes import EndKind
 from procvision_runner.options import RunnerOptions
 from procvision_runner.supervision import events
 from procvision_runner.supervision.metrics import COUNTERS

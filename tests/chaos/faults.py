@@ -15,7 +15,7 @@ from functools import partial
 from procvision_runner.errors import SwapError
 from procvision_runner.supervision.events import Event, HostRestarted, Swapped
 from procvision_runner.supervision.pool import Pool
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.swap import GoldenPicture
 from tests.chaos.pictures import number, picture

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from procvision_sdk.testing.conformance import (
+from procvision_sdk.wire.errors import REFUSALS
+from procvision_sdk.wire.messages import MESSAGE_TYPES
+from procvision_sdk.wire.tables import Role
+from procvision_testing.conformance import (
     ConformanceError,
     ConnectionTarget,
     Row,
@@ -20,11 +23,8 @@ from procvision_sdk.testing.conformance import (
     run_row,
     table_files,
 )
-from procvision_sdk.testing.conformance.patterns import mismatch
-from procvision_sdk.testing.conformance.rows import STEPS
-from procvision_sdk.wire.errors import REFUSALS
-from procvision_sdk.wire.messages import MESSAGE_TYPES
-from procvision_sdk.wire.tables import Role
+from procvision_testing.conformance.patterns import mismatch
+from procvision_testing.conformance.rows import STEPS
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "protocol.md"
 IN_MEMORY = [(role, row) for role in Role for row in load_rows(role=role, kind="connection")]
@@ -47,7 +47,7 @@ def test_wire_does_what_the_row_says(role: Role, row: Row) -> None:
 
 def test_our_host_gets_full_marks(host_environment: dict[str, str]) -> None:
     """`procvision conformance` on the real host, a process of its own for each row."""
-    command = [sys.executable, "-m", "procvision_runner.cli.main", "conformance", "--jobs", "4", "--json", "--"]
+    command = [sys.executable, "-m", "procvision_tools.cli.main", "conformance", "--jobs", "4", "--json", "--"]
     host = [sys.executable, "-m", "procvision_host", "--algo", "conformance"]
     done = subprocess.run([*command, *host], env=host_environment, capture_output=True, text=True, timeout=110)
     report = json.loads(done.stdout)

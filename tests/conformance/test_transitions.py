@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from procvision_sdk.testing.conformance import read_table
-from procvision_sdk.testing.conformance.rows import TABLES
 from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.errors import LocalProtocolError
 from procvision_sdk.wire.events import PeerClosed, UnexpectedAnswer, Violation
@@ -26,6 +24,8 @@ from procvision_sdk.wire.messages import (
     Shutdown,
 )
 from procvision_sdk.wire.tables import TRANSITIONS, ConnectionState, Role
+from procvision_testing.conformance import read_table
+from procvision_testing.conformance.rows import TABLES
 
 TABLE = read_table(TABLES / "transitions.json")
 GARBAGE = b"\xff\xff\xff\xff"

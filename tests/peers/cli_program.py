@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
+PROCVISION = (sys.executable, "-m", "procvision_tools.cli.main")
 
 
 def procvision(

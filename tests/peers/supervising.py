@@ -15,18 +15,18 @@ from typing import Any
 import attrs
 import numpy as np
 
-import procvision_sdk.testing
+import procvision_testing
 from procvision_runner.options import RunnerOptions
 from procvision_runner.supervision.limits import EnvironmentPolicy
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.restart import RestartPolicy
 from procvision_runner.supervision.retry import RetryPolicy
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-HOST_PROGRAM = str(Path(procvision_sdk.testing.__file__).with_name("misbehaving_host.py"))
+HOST_PROGRAM = str(Path(procvision_testing.__file__).parent / "peers" / "misbehaving_host.py")
 MARK = "PROCVISION_TEST_MARK"
 PATIENCE_S = 10.0
 

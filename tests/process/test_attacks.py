@@ -43,9 +43,9 @@ from procvision_runner.errors import (
     RunnerStoppedError,
     SlotsExhaustedError,
 )
+from procvision_runner.images.slots import SlotPool
 from procvision_runner.runner import Runner
-from procvision_runner.slots import SlotPool
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 

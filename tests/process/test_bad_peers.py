@@ -34,7 +34,7 @@ from procvision_runner.errors import (
 )
 from procvision_runner.supervision.limits import ResourceLimits
 from procvision_runner.supervision.retry import RetryPolicy
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 
 TIMEOUT_S = QUICK.runner.execute_timeout_s

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from procvision_host import builtin
-from procvision_sdk.testing import check_hook_plugin
+from procvision_testing import check_hook_plugin
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from peer_plugins import environment, install_algorithm
 
-from procvision_runner.cli.main import COMMANDS, status_of
+from procvision_tools.cli.main import COMMANDS, status_of
 
 PROCVISION = Path(sys.executable).with_name("procvision")
 
@@ -24,7 +24,7 @@ PROCVISION = Path(sys.executable).with_name("procvision")
 def offered(words, place=None, *, environment=None, shell="zsh"):
     """What the script of a shell asks this command for, and gets."""
     done = subprocess.run(
-        [sys.executable, "-m", "procvision_runner.cli.main"], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", "procvision_tools.cli.main"], capture_output=True, text=True, timeout=60,
         env=dict(environment or os.environ) | {
             "_PROCVISION_COMPLETE": f"{shell}_complete",
             "COMP_WORDS": words,

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-import procvision_sdk.testing
-from procvision_sdk.testing.conformance import ProcessTarget, load_rows
-from procvision_sdk.testing.conformance.faults import FAULTS
-from procvision_sdk.testing.conformance.scorecard import anchor
-from procvision_sdk.testing.misbehaving_host import option_parser
+import procvision_testing
+from procvision_testing.conformance import ProcessTarget, load_rows
+from procvision_testing.conformance.faults import FAULTS
+from procvision_testing.conformance.scorecard import anchor
+from procvision_testing.peers.misbehaving_host import option_parser
 
-CONFORMANCE = (sys.executable, "-m", "procvision_runner.cli.main", "conformance")
-PEER = Path(procvision_sdk.testing.__file__).with_name("misbehaving_host.py")
+CONFORMANCE = (sys.executable, "-m", "procvision_tools.cli.main", "conformance")
+PEER = Path(procvision_testing.__file__).parent / "peers" / "misbehaving_host.py"
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "protocol.md"
 FIELD_SDK = "procvision-algorithm-sdk==0.0.7"
 FIELD_ALGORITHM = """

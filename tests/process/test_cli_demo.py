@@ -14,7 +14,7 @@ pytest.importorskip("procvision_pcb", reason="plugins/procvision-pcb is not inst
 pytest.importorskip("PIL", reason="Pillow writes the pictures")
 pytest.importorskip("jinja2", reason="jinja2 makes the page")
 
-PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
+PROCVISION = (sys.executable, "-m", "procvision_tools.cli.main")
 
 
 def procvision(*arguments, folder, **more):

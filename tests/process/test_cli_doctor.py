@@ -16,13 +16,13 @@ import pytest
 from hooking import BROKEN
 from peer_plugins import environment
 
-from procvision_runner import doctoring
-from procvision_runner.cli.main import status_of
-from procvision_runner.scratch import MIN_AGE_S, abandoned, scratch_folder
-from procvision_runner.segments import SHM_FOLDER
-from procvision_runner.slots import SlotPool
+from procvision_runner.images.segments import SHM_FOLDER
+from procvision_runner.images.slots import SlotPool
+from procvision_tools import diagnosis as doctoring
+from procvision_tools.cli.main import status_of
+from procvision_tools.scratch import MIN_AGE_S, abandoned, scratch_folder
 
-PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
+PROCVISION = (sys.executable, "-m", "procvision_tools.cli.main")
 Usage = namedtuple("Usage", "total used free")
 
 

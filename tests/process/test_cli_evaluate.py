@@ -14,7 +14,7 @@ import pytest
 from cli_program import PROCVISION, descendants, procvision, shared_memory_of, wait_until_gone
 from peer_plugins import environment, install_algorithm
 
-from procvision_runner.cli.main import status_of
+from procvision_tools.cli.main import status_of
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow writes the pictures")
 

@@ -16,11 +16,11 @@ import pytest
 
 pytest.importorskip("jinja2", reason="jinja2 makes the project")
 
-from procvision_runner.scaffold.names import NameProblemError, Names
 from procvision_sdk.manifest.reading import read_manifest
+from procvision_tools.scaffold.names import NameProblemError, Names
 
 ROOT = Path(__file__).parents[2]
-PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
+PROCVISION = (sys.executable, "-m", "procvision_tools.cli.main")
 
 
 def init(*arguments, folder, env=None):

@@ -14,7 +14,7 @@ from made_wheels import MANIFEST
 from supervising import MARK, processes_with, wait_until
 
 pytest.importorskip("packaging.metadata", reason="packaging reads wheels")
-PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
+PROCVISION = (sys.executable, "-m", "procvision_tools.cli.main")
 HANGING = """
 import os, subprocess, sys, time
 from pathlib import Path

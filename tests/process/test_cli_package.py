@@ -16,13 +16,13 @@ import pytest
 pytest.importorskip("packaging.metadata", reason="packaging reads wheels")
 from made_wheels import ENTRY_POINTS, MANIFEST, algorithm_wheel, make_wheel
 
-from procvision_runner.bundling import gathering
-from procvision_runner.bundling.bundle import unpack
-from procvision_runner.bundling.errors import BundleError
-from procvision_runner.bundling.gathering import Sources, gather
-from procvision_runner.bundling.target import NoTargetError, Target
-from procvision_runner.bundling.wheels import Wheel
-from procvision_runner.cli.main import status_of
+from procvision_tools.bundling import gathering
+from procvision_tools.bundling.bundle import unpack
+from procvision_tools.bundling.errors import BundleError
+from procvision_tools.bundling.gathering import Sources, gather
+from procvision_tools.bundling.target import NoTargetError, Target
+from procvision_tools.bundling.wheels import Wheel
+from procvision_tools.cli.main import status_of
 
 LINUX = "manylinux_2_28_x86_64"
 

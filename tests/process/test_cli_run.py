@@ -16,7 +16,7 @@ from peer_plugins import environment, install_algorithm
 pytest.importorskip("procvision_pcb", reason="plugins/procvision-pcb is not installed")
 Image = pytest.importorskip("PIL.Image", reason="Pillow writes the pictures")
 
-from procvision_sdk.testing.boards import make_board, photograph, with_defects  # noqa: E402
+from procvision_testing.boards import make_board, photograph, with_defects  # noqa: E402
 
 MOODS = {"type": "enum", "key": "mood", "choices": ["ok", "ng", "raise", "fail", "exit", "hang"], "default": "ok"}
 ALGORITHM = """

@@ -73,7 +73,7 @@ def folder(tmp_path: Path) -> Path:
 def trained(
     environment: dict[str, str], folder: Path, out: Path, *more: str, name: str = "learner"
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "procvision_runner.cli.main", "train", name, str(folder), "--out", str(out)]
+    command = [sys.executable, "-m", "procvision_tools.cli.main", "train", name, str(folder), "--out", str(out)]
     return subprocess.run([*command, *more], capture_output=True, text=True, env=environment, check=False, timeout=60)
 
 
@@ -117,7 +117,7 @@ def test_an_interrupted_training_leaves_nothing(environment: dict[str, str], fol
     """SIGTERM to the command alone: the process that trains goes with it, and what it had written."""
     out = tmp_path / "model"
     out.write_text("the model of before")
-    command = [sys.executable, "-m", "procvision_runner.cli.main", "train", "learner", str(folder), "--out", str(out)]
+    command = [sys.executable, "-m", "procvision_tools.cli.main", "train", "learner", str(folder), "--out", str(out)]
     with subprocess.Popen(
         [*command, "--param", "act=wait"], stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     ) as process:

@@ -14,10 +14,10 @@ import pytest
 pytest.importorskip("jinja2", reason="jinja2 makes the project")
 pytest.importorskip("cv2", reason="what the template makes runs on OpenCV")
 
-from procvision_runner.scaffold.names import Names
-from procvision_runner.scaffold.project import Project, write
+from procvision_tools.scaffold.names import Names
+from procvision_tools.scaffold.project import Project, write
 
-PROCVISION = (sys.executable, "-m", "procvision_runner.cli.main")
+PROCVISION = (sys.executable, "-m", "procvision_tools.cli.main")
 
 
 @pytest.fixture
@@ -155,8 +155,8 @@ def test_a_name_that_is_not_installed_is_a_failed_row(tmp_path):
 
 def test_an_installed_algorithm_passes_with_a_picture_of_its_own(tmp_path):
     pytest.importorskip("procvision_pcb", reason="plugins/procvision-pcb is not installed")
-    from procvision_runner.report.pictures import write_png
-    from procvision_sdk.testing.boards import make_board
+    from procvision_testing.boards import make_board
+    from procvision_tools.report.pictures import write_png
 
     write_png(tmp_path / "board.png", make_board(seed=3).picture)
     done = validate("pcb-compare", "--image", "board.png", folder=Path(tmp_path))

@@ -11,12 +11,12 @@ import pytest
 from shared_picture import shared_picture
 
 from procvision_runner import CallFailedError, Picture, Runner, RunnerOptions
-from procvision_runner.camera import picture_of
 from procvision_runner.field.pictures import FieldFolder
-from procvision_runner.picture_files import Frame
-from procvision_runner.slots import Lease, SlotPool
+from procvision_runner.images.slots import Lease, SlotPool
 from procvision_sdk.errors import CallRefusedError
-from procvision_sdk.testing.hook_hosts import HookHost, host_environment, install_plugged
+from procvision_testing.hook_hosts import HookHost, host_environment, install_plugged
+from procvision_tools.sources.camera import picture_of
+from procvision_tools.sources.picture_files import Frame
 
 READ = {"does": "read"}
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from wire_client import eventually
 
-from procvision_sdk.testing.hook_hosts import HookHost
+from procvision_testing.hook_hosts import HookHost
 
 Start = Callable[..., HookHost]
 

@@ -11,7 +11,7 @@ import attrs
 from supervising import QUICK, marked, nothing_left, peer, wait_until
 
 from procvision_runner import Supervisor
-from procvision_runner.report.live import watching
+from procvision_tools.report.live import watching
 
 
 def station(mark: str, *arguments: str, spare: bool = False) -> Supervisor:

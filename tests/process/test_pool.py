@@ -21,7 +21,7 @@ from procvision_runner.errors import LaunchError, RunnerStoppedError, SessionLos
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.pool import Pool
 from procvision_runner.supervision.retry import RetryPolicy
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 
 PATIENT = with_runner(QUICK, execute_timeout_s=20.0, pre_timeout_s=20.0)
 RETRYING = attrs.evolve(PATIENT, retry=RetryPolicy(retries=2))

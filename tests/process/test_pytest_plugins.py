@@ -12,7 +12,7 @@ from peer_plugins import install
 
 from procvision_host import pytest_plugin as host_plugin
 from procvision_runner import pytest_plugin as runner_plugin
-from procvision_sdk.testing import pytest_plugin as sdk_plugin
+from procvision_testing import pytest_plugin as sdk_plugin
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "testing.md"
 TESTS = '''
@@ -20,7 +20,7 @@ import json
 from pathlib import Path
 
 import pytest
-from procvision_sdk.testing import CallFailedError, check_algorithm, snapshot
+from procvision_testing import CallFailedError, check_algorithm, snapshot
 from vendors_check import Check
 
 KEPT = Path(__file__).with_name("kept.json")
@@ -126,7 +126,7 @@ def test_the_reference_has_every_fixture():
 
 def test_pytest_starts_without_numpy():
     """The plugins of this package are loaded by every run of pytest in its environment, whatever it is for."""
-    plugins = "procvision_sdk.testing.pytest_plugin, procvision_host.pytest_plugin, procvision_runner.pytest_plugin"
+    plugins = "procvision_testing.pytest_plugin, procvision_host.pytest_plugin, procvision_runner.pytest_plugin"
     code = f"import sys, {plugins}; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr

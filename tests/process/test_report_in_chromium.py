@@ -11,15 +11,15 @@ import pytest
 pytest.importorskip("PIL", reason="Pillow encodes the pictures")
 pytest.importorskip("jinja2", reason="jinja2 makes the page")
 
-from procvision_runner.datasets import Dataset, Sample, Truth
-from procvision_runner.evaluation.evaluated import Evaluation
-from procvision_runner.evaluation.observations import Observation, Rules
-from procvision_runner.evaluation.sweeps import measure
-from procvision_runner.report import evaluation_html, html
-from procvision_runner.report.inspection import Inspection
-from procvision_runner.report.palette import COLOURS
-from procvision_runner.report.pictures import read_picture, write_png
 from procvision_sdk.results import Defect
+from procvision_tools.datasets import Dataset, Sample, Truth
+from procvision_tools.evaluation.evaluated import Evaluation
+from procvision_tools.evaluation.observations import Observation, Rules
+from procvision_tools.evaluation.sweeps import measure
+from procvision_tools.report import evaluation_html, html
+from procvision_tools.report.inspection import Inspection
+from procvision_tools.report.palette import COLOURS
+from procvision_tools.report.pictures import read_picture, write_png
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")

@@ -223,7 +223,7 @@ def test_a_callback_may_stop_what_calls_it(
 ) -> None:
     """Whoever reads runs the callbacks: nothing waits for that thread, be it the attendant's or a caller's."""
     # A wait for itself would last this long: beyond the test's own patience.
-    monkeypatch.setattr("procvision_runner.client._EXIT_PATIENCE_S", 100.0)
+    monkeypatch.setattr("procvision_runner.connection.client._EXIT_PATIENCE_S", 100.0)
     with nothing_left() as mark:
         options = attrs.evolve(OPTIONS, environment={**os.environ, MARK: mark})
         options = options if kind is Runner else SupervisorOptions(runner=options)

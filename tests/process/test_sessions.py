@@ -15,7 +15,7 @@ from launching import Launch
 from peer_plugins import environment, install, install_algorithm
 from wire_client import WireClient
 
-from procvision_sdk.testing import check_survives_kills
+from procvision_testing import check_survives_kills
 
 KILLS = int(os.environ.get("PROCVISION_KILLS", "40"))
 """`nox -s kill` takes 500."""

@@ -34,7 +34,7 @@ from procvision_runner.supervision import events as kinds
 from procvision_runner.supervision.pool import Pool
 from procvision_runner.supervision.restart import RestartPolicy
 from procvision_runner.supervision.spare import SpareState
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 
 

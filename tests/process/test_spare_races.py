@@ -18,15 +18,15 @@ import pytest
 from sparing import NO_RESTART_IN_TIME, WARM, answered_by, kill, pooled, spare_of
 from supervising import PICTURE, echo, peer, ready_again, supervised, wait_until, with_runner
 
-from procvision_runner.causes import HostEnd
+from procvision_runner.exit_causes import HostEnd
 from procvision_runner.supervision import events as kinds
 from procvision_runner.supervision import measuring
-from procvision_runner.supervision.hosts import Host
 from procvision_runner.supervision.launcher import Launcher
 from procvision_runner.supervision.pool import Pool
 from procvision_runner.supervision.restart import RestartPolicy
 from procvision_runner.supervision.spare import Spare
-from procvision_runner.supervision.standing import Standing, SupervisorState
+from procvision_runner.supervision.state import Standing, SupervisorState
+from procvision_runner.supervision.supervised_host import Host
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 

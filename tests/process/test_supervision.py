@@ -37,7 +37,7 @@ from procvision_runner.supervision.limits import ResourceLimits
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.restart import RestartPolicy
 from procvision_runner.supervision.retry import RetryPolicy
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 
 PATIENT = with_runner(QUICK, execute_timeout_s=20.0, pre_timeout_s=20.0)

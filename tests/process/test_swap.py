@@ -28,7 +28,7 @@ from supervising import (
 from procvision_runner.errors import BrokenError, HostDiedError, SessionLostError, SwapError
 from procvision_runner.supervision import events as kinds
 from procvision_runner.supervision.restart import RestartPolicy
-from procvision_runner.supervision.standing import SupervisorState
+from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.swap import GoldenPicture
 

@@ -15,13 +15,13 @@ import pytest
 Image = pytest.importorskip("PIL.Image", reason="Pillow writes the pictures")
 pytest.importorskip("packaging.metadata", reason="packaging reads wheels")
 
-from procvision_runner.bundling.tools import find_uv  # noqa: E402
-from procvision_sdk.testing import make_plate, with_marks  # noqa: E402
+from procvision_testing import make_plate, with_marks  # noqa: E402
+from procvision_tools.bundling.tools import find_uv  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 STATION = """
 from procvision_runner import Runner
-from procvision_sdk.testing import SamplePictures
+from procvision_testing import SamplePictures
 
 pictures = SamplePictures()
 with Runner("weld-check") as runner:

@@ -29,8 +29,8 @@ read_table run_row start_failure table_files
 NAMES = {
     "procvision_sdk": SDK,
     "procvision_runner": RUNNER,
-    "procvision_sdk.testing": TESTING,
-    "procvision_sdk.testing.conformance": CONFORMANCE,
+    "procvision_testing": TESTING,
+    "procvision_testing.conformance": CONFORMANCE,
 }
 
 
@@ -47,7 +47,7 @@ def test_public_names_are_these(module: str) -> None:
     assert set(imported.__all__) <= set(starred)
 
 
-@pytest.mark.parametrize("module", ["procvision_sdk", "procvision_sdk.testing"])
+@pytest.mark.parametrize("module", ["procvision_sdk", "procvision_testing"])
 def test_name_that_is_not_there_is_an_attribute_error(module: str) -> None:
     """As of any module, although these load their names when they are first used."""
     with pytest.raises(AttributeError, match="Unheard"):
@@ -60,8 +60,8 @@ def test_name_that_is_not_there_is_an_attribute_error(module: str) -> None:
         ("procvision_sdk", ["numpy", "msgspec", "attrs", "typing", "procvision_sdk.algorithm"]),
         ("procvision_sdk.wire.connection", ["numpy", "procvision_sdk.algorithm", "importlib_metadata"]),
         ("procvision_sdk.wire.greeting", ["typing", "msgspec", "attrs", "json"]),
-        ("procvision_host.channels", ["typing", "msgspec", "logging", "procvision_sdk.algorithm"]),
-        ("procvision_host.run", ["numpy", "importlib_metadata", "procvision_host.hooks"]),
+        ("procvision_host.process.channels", ["typing", "msgspec", "logging", "procvision_sdk.algorithm"]),
+        ("procvision_host.run", ["numpy", "importlib_metadata", "procvision_host.hooks.manager"]),
     ],
 )
 def test_importing_a_part_costs_that_part_alone(imported: str, absent: list[str]) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from procvision_anomaly import modelfile
 from procvision_anomaly.regions import regions
-from procvision_runner.evaluation.ranking import auroc
+from procvision_tools.evaluation.ranking import auroc
 
 ALIGNED = frozenset({"printed"})
 """Surfaces on which the same thing lies at the same place."""
@@ -40,7 +40,7 @@ def measured(surface: Path, layout: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         model_file = Path(folder) / "model"
         began = time.perf_counter()
-        procvision = [sys.executable, "-m", "procvision_runner.cli.main"]
+        procvision = [sys.executable, "-m", "procvision_tools.cli.main"]
         given = ["surface-anomaly", str(surface / "train" / "good"), "--out", str(model_file)]
         subprocess.run([*procvision, "train", *given, "--param", f"layout={layout}"], check=True, stdout=sys.stderr)
         learnt_in_s = time.perf_counter() - began

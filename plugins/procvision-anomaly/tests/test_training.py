@@ -10,7 +10,7 @@ import pytest
 from textures import good
 
 from procvision_anomaly import modelfile
-from procvision_runner.cli.main import status_of
+from procvision_tools.cli.main import status_of
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from procvision_sdk import Failed, Ng, Ok, Prepared, Session
 from procvision_sdk.answers import check_returned
 from procvision_sdk.manifest.parameters import ParameterSchema
 from procvision_sdk.manifest.reading import parse_manifest
-from procvision_sdk.testing.lent import LentPictures
+from procvision_testing.lent import LentPictures
 
 GS1_TEXT = "(01)09501101020917(17)271231(21)SN42"
 

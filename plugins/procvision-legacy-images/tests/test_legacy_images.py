@@ -16,8 +16,8 @@ from PIL import Image
 from procvision_legacy_images.backend import LegacyImages
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.images.meta import ImageMeta
-from procvision_sdk.testing import check_hook_plugin, check_image_backend
-from procvision_sdk.testing.hook_hosts import HookHost
+from procvision_testing import check_hook_plugin, check_image_backend
+from procvision_testing.hook_hosts import HookHost
 
 META = ImageMeta(width=4, height=3)
 RGB = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from mqtt_broker import MOSQUITTO, Broker, Consumer, eventually
 
-from procvision_sdk.testing import check_hook_plugin
-from procvision_sdk.testing.hook_hosts import HookHost, host_environment, install_plugged
+from procvision_testing import check_hook_plugin
+from procvision_testing.hook_hosts import HookHost, host_environment, install_plugged
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto isn't installed: apt-get install mosquitto")
 Start = Callable[..., HookHost]
@@ -268,10 +268,10 @@ def test_a_spool_that_cannot_be_written_is_seen_by_whoever_starts_hosts(tmp_path
         return done.stdout + done.stderr
 
     seen = f"there is no spool: {tmp_path / 'taken'} is no folder; what isn't sent is held in memory"
-    run = ("procvision_runner.cli.main", "run", "plugged", "--pid", "A")
+    run = ("procvision_tools.cli.main", "run", "plugged", "--pid", "A")
     assert told(*run, pictures[0]).count(seen) == 1
     assert told(*run, *pictures).count(seen) == 1
-    assert seen in told("procvision_runner.cli.main", "doctor")
+    assert seen in told("procvision_tools.cli.main", "doctor")
     rows = json.loads(told("procvision_host", "hooks", "--json"))
     assert [row["warnings"][0].startswith(seen) for row in rows if row["name"] == "mqtt"] == [True]
 

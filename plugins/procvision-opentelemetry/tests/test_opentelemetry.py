@@ -16,8 +16,8 @@ from uuid import UUID
 import pytest
 
 from procvision_opentelemetry import exporters
-from procvision_sdk.testing import check_hook_plugin
-from procvision_sdk.testing.hook_hosts import PATIENCE_S, HookHost
+from procvision_testing import check_hook_plugin
+from procvision_testing.hook_hosts import PATIENCE_S, HookHost
 
 RECEIVER = Path(__file__).parent / "support" / "otlp_receiver.py"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

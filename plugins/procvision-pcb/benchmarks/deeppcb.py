@@ -25,13 +25,13 @@ import cv2
 import numpy as np
 
 from procvision_pcb.compare import DEFAULT_MARGIN_PX, DEFAULT_MIN_SCORE, Finding, Reference
-from procvision_runner.datasets import Sample, deeppcb
-from procvision_runner.evaluation.detection import detect
-from procvision_runner.evaluation.figures import Figures, figures
-from procvision_runner.evaluation.matching import iou
-from procvision_runner.evaluation.observations import Observation, Rules
-from procvision_runner.evaluation.sweeps import best_value
 from procvision_sdk import Defect
+from procvision_tools.datasets import Sample, deeppcb
+from procvision_tools.evaluation.detection import detect
+from procvision_tools.evaluation.figures import Figures, figures
+from procvision_tools.evaluation.matching import iou
+from procvision_tools.evaluation.observations import Observation, Rules
+from procvision_tools.evaluation.sweeps import best_value
 
 MARGINS_PX = range(4, 17)
 THRESHOLDS = tuple(f"{0.05 * step:.2f}" for step in range(2, 19))

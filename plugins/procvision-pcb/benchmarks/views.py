@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from procvision_pcb.compare import DEFAULT_MARGIN_PX, Reference
 from procvision_pcb.errors import NotComparableError
-from procvision_runner.datasets import Sample, Truth, deeppcb
-from procvision_runner.evaluation.figures import figures
-from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
+from procvision_testing.boards import DEFECT_KINDS, make_board, with_defects
+from procvision_tools.datasets import Sample, Truth, deeppcb
+from procvision_tools.evaluation.figures import figures
 
 Gray = NDArray[np.uint8]
 BORDER_PX = 14

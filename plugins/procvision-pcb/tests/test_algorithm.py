@@ -16,8 +16,8 @@ from procvision_pcb.references import References, content_key
 from procvision_sdk import Failed, Ng, Ok, Prepared, Session
 from procvision_sdk.answers import check_returned
 from procvision_sdk.manifest.reading import parse_manifest
-from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
-from procvision_sdk.testing.lent import LentPictures
+from procvision_testing.boards import DEFECT_KINDS, make_board, with_defects
+from procvision_testing.lent import LentPictures
 
 Gray = NDArray[np.uint8]
 MANIFEST_BYTES = files("procvision_pcb").joinpath("manifest.json").read_bytes()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from procvision_pcb.align import ReferencePyramid
 from procvision_pcb.binarise import threshold_by_reference, threshold_globally
 from procvision_pcb.motion import Alignment, rescaled
-from procvision_sdk.testing.boards import make_board
+from procvision_testing.boards import make_board
 
 BOARD = make_board(640, 480, seed=11).picture
 COPPER = threshold_globally(BOARD, "dark", "board")[0]

@@ -17,7 +17,7 @@ from procvision_pcb.binarise import threshold_globally, to_gray
 from procvision_pcb.compare import Finding, Reference
 from procvision_pcb.errors import NotComparableError
 from procvision_pcb.topology import LABELS
-from procvision_sdk.testing.boards import DEFECT_KINDS, make_board, with_defects
+from procvision_testing.boards import DEFECT_KINDS, make_board, with_defects
 
 Gray = NDArray[np.uint8]
 COPPER, SUBSTRATE = 25, 230

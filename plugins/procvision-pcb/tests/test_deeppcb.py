@@ -62,7 +62,7 @@ def test_through_the_host_the_figures_are_the_same_and_the_page_shows_the_worst_
     bounds = [f"f_score>={GOAL}", f"mean_average_precision>={GOAL}", "escapes<=0"]
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "procvision_runner.cli.main", "evaluate", "pcb-compare", str(deeppcb)),
+            *(sys.executable, "-m", "procvision_tools.cli.main", "evaluate", "pcb-compare", str(deeppcb)),
             *("--param", "min_score=0", "--threshold", "0.5", "--sweep", "threshold=0.1:0.9:0.1", "--jobs", "2"),
             *("--json", str(report), "--html", str(page), *(f"--require={bound}" for bound in bounds)),
         ],

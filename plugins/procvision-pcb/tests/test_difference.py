@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from procvision_pcb.binarise import Mask, threshold_globally
 from procvision_pcb.difference import TILE_PX, _middle, _ridges
-from procvision_sdk.testing.boards import make_board
+from procvision_testing.boards import make_board
 
 REACH_PX = 3
 

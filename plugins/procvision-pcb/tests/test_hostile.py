@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from procvision_pcb.compare import Reference
 from procvision_pcb.difference import MAX_BLOBS
 from procvision_pcb.errors import NotComparableError
-from procvision_sdk.testing.boards import make_board
+from procvision_testing.boards import make_board
 
 Gray = NDArray[np.uint8]
 NOISE = np.random.default_rng(3).integers(0, 256, (480, 640), dtype=np.uint8)

@@ -17,7 +17,7 @@ from procvision_postgres import PostgresSessions
 from procvision_postgres.schema import LAYOUT, STEPS
 from procvision_postgres.store import PURGE_EVERY, PostgresSessionStore
 from procvision_sdk.session import SessionStoreError
-from procvision_sdk.testing import check_hook_plugin, check_session_store, check_survives_kills
+from procvision_testing import check_hook_plugin, check_session_store, check_survives_kills
 
 KILLS = int(os.environ.get("PROCVISION_KILLS", "40"))
 """`nox -s kill` takes 500."""

@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from procvision_prometheus.metrics import HostMetrics
 from procvision_prometheus.page import open_page
 from procvision_sdk.records import MAX_LABEL_VALUES, OTHER
-from procvision_sdk.testing import check_hook_plugin
-from procvision_sdk.testing.hook_hosts import PATIENCE_S, HookHost
+from procvision_testing import check_hook_plugin
+from procvision_testing.hook_hosts import PATIENCE_S, HookHost
 
 
 class Scraped:

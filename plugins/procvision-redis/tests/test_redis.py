@@ -15,7 +15,7 @@ from redis_server import RedisServer, free_port
 from procvision_redis import RedisSessions
 from procvision_redis.store import RedisSessionStore
 from procvision_sdk.session import SessionStoreError
-from procvision_sdk.testing import check_hook_plugin, check_session_store, check_survives_kills
+from procvision_testing import check_hook_plugin, check_session_store, check_survives_kills
 
 KILLS = int(os.environ.get("PROCVISION_KILLS", "40"))
 """`nox -s kill` takes 500."""

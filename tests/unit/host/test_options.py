@@ -6,8 +6,8 @@ import click
 import pytest
 
 from procvision_host.__main__ import asked_for
+from procvision_host.conversation.status import StatusMachine
 from procvision_host.options import HostOptions, parse
-from procvision_host.status import StatusMachine
 from procvision_sdk.wire.tables import HostStatus
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from procvision_sdk.testing.hook_hosts import PATIENCE_S
+from procvision_testing.hook_hosts import PATIENCE_S
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from procvision_runner.causes import EndKind, HostEnd
 from procvision_runner.errors import (
     BrokenError,
     CallError,
@@ -15,6 +14,7 @@ from procvision_runner.errors import (
     RunnerStoppedError,
     SessionLostError,
 )
+from procvision_runner.exit_causes import EndKind, HostEnd
 from procvision_runner.supervision.retry import RetryPolicy, needs_new_host
 
 POLICY = RetryPolicy()

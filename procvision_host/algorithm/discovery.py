@@ -1,0 +1,147 @@
+"""What algorithms are installed: entry points to rows of name, manifest, distribution or error.
+
+Nothing of a plugin is imported. The manifest is found next to the module that the entry point names, or in a
+package above it; one broken plugin is a row with its reason and leaves the others usable. SCHEME:REST is asked of the
+source that is installed for the scheme, and becomes a row like any other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+from importlib_metadata import EntryPoint, PackageNotFoundError, entry_points, version
+
+from procvision_host.algorithm.sources import SourceRow, sources
+from procvision_sdk.errors import ManifestError, ProcVisionError
+from procvision_sdk.manifest.finding import manifest_folder
+from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
+from procvision_sdk.manifest.reading import read_manifest
+from procvision_sdk.sources import Made
+
+
+class UnknownAlgorithmError(ProcVisionError):
+    """No installed algorithm has this name, or not in this version, or it is broken."""
+
+
+@attrs.frozen
+class AlgorithmRow:
+    """One installed algorithm, usable if `error` is None."""
+
+    name: str
+    entry_point: str
+    distribution: str | None
+    distribution_version: str | None
+    manifest: Manifest | None
+    package_folder: Path | None
+    error: str | None
+    make: Callable[[], Made] | None = attrs.field(default=None, repr=False)
+    """How its source makes it; None where the entry point names its class."""
+
+    @property
+    def version(self) -> str | None:
+        """The algorithm's version: the manifest's, which is the distribution's."""
+        return self.manifest.version if self.manifest else self.distribution_version
+
+
+def discover() -> list[AlgorithmRow]:
+    """All installed algorithms by name; broken ones are rows with an error."""
+    rows = [_row(entry_point) for entry_point in entry_points(group=ALGORITHM_GROUP)]
+    return sorted(rows, key=lambda row: (row.name, row.version or ""))
+
+
+def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmRow:
+    """The row that NAME, NAME==VERSION or SCHEME:REST asks for.
+
+    Raises UnknownAlgorithmError with what there is instead.
+    """
+    if ":" in requirement:
+        return _sourced(requirement)
+    name, _, version = requirement.partition("==")
+    known = discover() if rows is None else rows
+    named = [row for row in known if row.name == name]
+    if not named:
+        names = ", ".join(sorted({row.name for row in known})) or "none"
+        close = difflib.get_close_matches(name, {row.name for row in known}, n=1)
+        raise UnknownAlgorithmError(
+            f"no algorithm {name!r} is installed in {sys.prefix}; installed: {names}; hint: "
+            + (f"did you mean {close[0]}? If not, " if close else "")
+            + "pip install the plugin into the host's environment, procvision-host list shows what is there"
+        )
+    fitting = [row for row in named if not version or row.version == version]
+    if not fitting:
+        there = ", ".join(row.version or "?" for row in named)
+        raise UnknownAlgorithmError(f"{name} is installed in version {there}, asked for is {version}")
+    for row in fitting:
+        if row.error is None:
+            return row
+    raise UnknownAlgorithmError(f"{name} is installed but broken: {fitting[0].error}")
+
+
+def _sourced(requirement: str) -> AlgorithmRow:
+    scheme, _, rest = requirement.partition(":")
+    known = sources()
+    row = next((_offered(source, requirement, rest) for source in known if source.scheme == scheme), None)
+    if row is None:
+        schemes = ", ".join(f"{source.scheme}:" for source in known) or "none"
+        raise UnknownAlgorithmError(
+            f"no source of algorithms is installed in {sys.prefix} for {scheme[:40]!r}; installed: {schemes}; "
+            "hint: pip install the plugin that provides it into the host's environment"
+        )
+    if row.error is not None:
+        raise UnknownAlgorithmError(f"{requirement} can't be used: {row.error}")
+    return row
+
+
+def _offered(source: SourceRow, requirement: str, rest: str) -> AlgorithmRow:
+    """What a source has under `rest`; whatever goes wrong there is the row's error."""
+    distribution = (source.distribution, source.distribution_version)
+    try:
+        offer = source.offer(rest)
+    except Exception as cause:  # noqa: BLE001 - foreign code: whatever it raises, it is a row
+        error = str(cause) if isinstance(cause, ProcVisionError) else f"{type(cause).__name__}: {cause}"
+        return AlgorithmRow(requirement, source.entry_point, *distribution, None, None, error)
+    manifest = offer.manifest
+    return AlgorithmRow(
+        manifest.name, manifest.entry_point, *distribution, manifest, offer.package_folder, None, offer.make
+    )
+
+
+def _row(entry_point: EntryPoint) -> AlgorithmRow:
+    name, version, manifest, folder, error = None, None, None, None, None
+    try:
+        if entry_point.dist is not None:
+            name, version = entry_point.dist.metadata["Name"], entry_point.dist.version
+        folder = manifest_folder(entry_point.value)
+        manifest = read_manifest(folder / MANIFEST_FILE)
+        _check_agreement(entry_point, manifest, version)
+    except Exception as cause:  # noqa: BLE001 - whatever a plugin's metadata does, it is a row
+        error = str(cause) or repr(cause)
+    return AlgorithmRow(entry_point.name, entry_point.value, name, version, manifest, folder, error)
+
+
+def _check_agreement(entry_point: EntryPoint, manifest: Manifest, version: str | None) -> None:
+    if manifest.name != entry_point.name:
+        raise ManifestError(
+            f"the manifest's name is {manifest.name!r}, the entry point's {entry_point.name!r}: they are one name"
+        )
+    if manifest.entry_point != entry_point.value:
+        raise ManifestError(
+            f"the manifest's entry_point is {manifest.entry_point!r}, the distribution's {entry_point.value!r}: "
+            "they name one class"
+        )
+    if version is not None and manifest.version != version:
+        raise ManifestError(
+            f"the manifest's version is {manifest.version!r}, the distribution's {version!r}: they are one version"
+        )
+
+
+def host_version() -> str:
+    """The version of the installed procvision distribution."""
+    try:
+        return version("procvision")
+    except PackageNotFoundError:
+        return "0+unknown"

@@ -1,0 +1,78 @@
+"""From a discovered row to an algorithm that is set up: import, construct, check, `setup()`."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from procvision_host.algorithm.discovery import AlgorithmRow
+from procvision_sdk.algorithm import BaseAlgorithm
+from procvision_sdk.errors import ErrorCode, ProcVisionError
+from procvision_sdk.manifest.model import ANY_PID
+from procvision_sdk.sources import Made
+
+
+class LoadError(ProcVisionError):
+    """The algorithm can't be used; `code` is what goes out with it."""
+
+    def __init__(self, message: str, code: str = ErrorCode.INVALID_PACKAGE) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def load(row: AlgorithmRow) -> Made:
+    """Imports the class, checks it and makes one. Raises LoadError, or whatever the vendor's code raises."""
+    check_assets(row)
+    if row.make is not None:
+        return row.make()
+    assert row.manifest is not None
+    return Made(made(_imported(row), row.entry_point), row.manifest)
+
+
+def made(target: Any, entry_point: str) -> BaseAlgorithm:
+    """Makes an algorithm of what an entry point names. Raises LoadError, or whatever the vendor's code raises."""
+    if not (inspect.isclass(target) and issubclass(target, BaseAlgorithm)):
+        raise LoadError(
+            f"{entry_point} is not a subclass of procvision_sdk.BaseAlgorithm; "
+            "hint: the entry point names the class, module:Class"
+        )
+    missing = sorted(getattr(target, "__abstractmethods__", ()))
+    if missing:
+        raise LoadError(f"{entry_point} doesn't implement {', '.join(missing)}")
+    algorithm: BaseAlgorithm = target()
+    for name in ("logger", "diagnostics", "cancellation"):
+        if not hasattr(algorithm, name):
+            raise LoadError(f"{entry_point}.__init__ doesn't call super().__init__(): it has no {name}")
+    return algorithm
+
+
+def _imported(row: AlgorithmRow) -> Any:
+    import importlib
+
+    module_name, _, attribute = row.entry_point.partition(":")
+    value: Any = importlib.import_module(module_name)
+    for name in attribute.split("."):
+        if not hasattr(value, name):
+            raise LoadError(
+                f"the module {module_name} has no {attribute!r}; hint: see the entry point in pyproject.toml"
+            )
+        value = getattr(value, name)
+    return value
+
+
+def check_assets(row: AlgorithmRow) -> None:
+    """Every file that the manifest requires is there. Raises LoadError (1003) naming those that are not."""
+    assert row.manifest is not None
+    assert row.package_folder is not None
+    missing = [
+        f"{asset} (for {'any product' if pid == ANY_PID else pid})"
+        for pid, assets in row.manifest.required_assets.items()
+        for asset in assets
+        if not Path(row.package_folder, asset).is_file()
+    ]
+    if missing:
+        raise LoadError(
+            f"files are missing in {row.package_folder}: {', '.join(missing)}; hint: they belong into the wheel",
+            ErrorCode.ASSET_NOT_FOUND,
+        )

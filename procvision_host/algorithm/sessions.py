@@ -1,0 +1,171 @@
+"""The session store that a host was asked for, guarded: what goes wrong in it is the call's error, by its own name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from os import getpid
+from typing import Any, NoReturn, Protocol
+
+from procvision_host.hooks.selection import HookPluginError
+from procvision_host.logs import HOST_LOGGER
+from procvision_sdk.errors import CallRefusedError, ErrorCode
+from procvision_sdk.sealing import seal, unseal
+from procvision_sdk.session import SessionInUseError, SessionStore, SessionStoreError
+from procvision_sdk.storetext import shown
+
+SESSIONS_VARIABLE = "PROCVISION_SESSIONS"
+DEFAULT_SESSIONS = "memory"
+MAX_REMEMBERED_ENDS = 1024
+"""So many sessions that could not be dropped are dropped again when their id is met; others expire."""
+KNOWN_PLUGINS = {
+    "procvision-redis": ("redis", "rediss", "redis+unix"),
+    "procvision-postgres": ("postgresql", "postgres"),
+}
+"""Stores of ours that aren't in the box, by their distribution."""
+
+_log = logging.getLogger(HOST_LOGGER)
+
+
+def chosen_store(option: str | None, config: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """The store's text: `--sessions`, else `sessions` in the file, else the variable, else in memory.
+
+    Raises HookPluginError for a file that says something else than a text.
+    """
+    if option is not None:
+        return option
+    in_file = config.get("sessions")
+    if in_file is None:
+        return environment.get(SESSIONS_VARIABLE) or DEFAULT_SESSIONS
+    if not isinstance(in_file, str):
+        raise HookPluginError(
+            f'sessions in the configuration file is {in_file!r:.80}: it is a text; hint: sessions = "sqlite:PATH"'
+        )
+    return in_file
+
+
+def open_store(sessions: str, factories: Mapping[str, Callable[[str], SessionStore]]) -> SessionStore:
+    """The store that a text names. Raises HookPluginError: nothing else comes out of a foreign factory."""
+    scheme = sessions.partition(":")[0]
+    if scheme not in factories:
+        raise HookPluginError(
+            f"the session store {shown(sessions)!r} is of the scheme {scheme!r}, known are "
+            f"{', '.join(sorted(factories))}; hint: {_hint(scheme)}"
+        )
+    try:
+        return factories[scheme](sessions)
+    except Exception as error:
+        raise HookPluginError(f"the session store {shown(sessions)!r} can't be opened: {_told(error)}") from error
+
+
+def _hint(scheme: str) -> str:
+    for name, schemes in KNOWN_PLUGINS.items():
+        if scheme in schemes:
+            return f"pip install {name}"
+    return "procvision-host hooks shows which hook plugins are used"
+
+
+class Sessions(Protocol):
+    """What the worker needs of the sessions. All but `end` raise CallRefusedError and nothing else."""
+
+    def load(self, session_id: str) -> bytes | None:
+        """The state last saved."""
+
+    def save(self, session_id: str, state: bytes) -> None:
+        """Keeps the state."""
+
+    def delete(self, session_id: str) -> None:
+        """Forgets the session, as part of a call."""
+
+    def end(self, session_id: str) -> None:
+        """Forgets the session, after its last answer went out."""
+
+
+class GuardedSessions:
+    """A store as the worker uses it: sealed, bounded, and failing with a CallRefusedError and nothing else."""
+
+    __slots__ = ("_ended", "_max_bytes", "_process_id", "_store")
+
+    def __init__(self, store: SessionStore, max_bytes: int) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+        self._process_id = getpid()
+        self._ended: dict[str, None] = {}
+        """Sessions that are over and that the store still has, since it failed at that moment; the newest of them."""
+
+    def load(self, session_id: str) -> bytes | None:
+        """As the store. Raises CallRefusedError."""
+        if self._ended and session_id in self._ended:
+            self.delete(session_id)
+        try:
+            sealed = self._store.load(session_id)
+            return None if sealed is None else unseal(session_id, sealed)
+        except Exception as error:  # noqa: BLE001 - a store is foreign code
+            _refuse("loaded", error)
+
+    def save(self, session_id: str, state: bytes) -> None:
+        """As the store. Raises CallRefusedError, also for a state over the bound: what was saved before stays."""
+        self._not_in_a_copy()
+        if len(state) > self._max_bytes:
+            raise CallRefusedError(
+                ErrorCode.INVALID_PARAMS,
+                "session_too_large",
+                f"the session's state has {len(state)} bytes, the bound is {self._max_bytes}; "
+                "hint: keep large things in the algorithm under session.id, or raise --max-session-bytes",
+            )
+        try:
+            self._store.save(session_id, seal(session_id, state))
+        except Exception as error:  # noqa: BLE001 - a store is foreign code
+            _refuse("saved", error)
+
+    def delete(self, session_id: str) -> None:
+        """As the store. Raises CallRefusedError."""
+        self._not_in_a_copy()
+        try:
+            self._store.delete(session_id)
+        except Exception as error:  # noqa: BLE001 - a store is foreign code
+            _refuse("dropped", error)
+        self._ended.pop(session_id, None)
+
+    def end(self, session_id: str) -> None:
+        """Forgets a session whose last answer is out; never raises.
+
+        Where the store fails, it is tried again before this host would meet the session's state once more.
+        """
+        try:
+            self.delete(session_id)
+        except CallRefusedError as refusal:
+            self._ended[session_id] = None
+            if len(self._ended) > MAX_REMEMBERED_ENDS:
+                del self._ended[next(iter(self._ended))]
+            _log.error("the session %.80r is over, but %s; it will expire", session_id, refusal)
+
+    def close(self) -> None:
+        """As the store; at the host's end nothing can be refused any more, so a failure is a line in the log."""
+        if getpid() != self._process_id:
+            return
+        try:
+            self._store.close()
+        except Exception as error:  # noqa: BLE001 - a store is foreign code
+            _log.error("the session store could not be closed", exc_info=error)
+
+    def _not_in_a_copy(self) -> None:
+        # A child that the algorithm forked has the parent's file or connection: two on one would spoil it.
+        if getpid() != self._process_id:
+            raise CallRefusedError(
+                ErrorCode.UNKNOWN,
+                "session_store",
+                "a process that the algorithm forked can't use the host's sessions",
+            )
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, SessionStoreError) else f"{type(error).__name__}: {error}"
+
+
+def _refuse(what: str, error: Exception) -> NoReturn:
+    if isinstance(error, SessionInUseError):
+        raise CallRefusedError(ErrorCode.UNKNOWN, "session_in_use", str(error), retryable=True) from error
+    retryable = isinstance(error, SessionStoreError) and error.retryable
+    text = f"the session can't be {what}: {_told(error)}"
+    raise CallRefusedError(ErrorCode.UNKNOWN, "session_store", text, retryable=retryable) from error

@@ -1,0 +1,194 @@
+"""Executes one call at a time: checks it, lets the algorithm work, checks what comes back.
+
+Whatever the algorithm does, `run` returns one answer: a `Result` that was checked, or an `Error` that says why
+there is none. Only the thread that set the algorithm up calls it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from time import perf_counter
+from typing import Any
+
+from procvision_host.algorithm.call_checker import CallChecker
+from procvision_host.algorithm.exceptions import error_of
+from procvision_host.algorithm.images import Images
+from procvision_host.algorithm.sessions import Sessions
+from procvision_host.logs import HOST_LOGGER, LogContext
+from procvision_sdk.algorithm import BaseAlgorithm, Returned
+from procvision_sdk.answers import check_returned
+from procvision_sdk.errors import CallRefusedError, ErrorCode, FatalError
+from procvision_sdk.manifest.model import Manifest
+from procvision_sdk.plain import PlainValueError, plain
+from procvision_sdk.session import Session
+from procvision_sdk.wire.codec import error_message
+from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result
+
+_log = logging.getLogger(HOST_LOGGER)
+
+
+class Worker:
+    """One algorithm, set up, with what its calls need."""
+
+    def __init__(
+        self,
+        algorithm: BaseAlgorithm,
+        manifest: Manifest,
+        images: Images,
+        sessions: Sessions,
+        checker: CallChecker,
+        context: LogContext,
+        versions: Mapping[str, str],
+    ) -> None:
+        self._algorithm = algorithm
+        self._manifest = manifest
+        self._images = images
+        self._sessions = sessions
+        self._checker = checker
+        self._context = context
+        self._versions = versions
+        # Kept here: an algorithm may overwrite its own attributes.
+        self._diagnostics = algorithm.diagnostics
+        self._cancellation = algorithm.cancellation
+        self.wants_replacing = False
+        """Whether the last call that raised asked for a new process."""
+
+    def run(self, call: Call) -> Result | Error:
+        """The call's one answer. Never raises."""
+        self._context.call = call
+        phase = call.phase
+        try:
+            if phase == "execute":
+                return self._inspect(call, phase, self._algorithm.execute)
+            if phase == "pre":
+                return self._inspect(call, phase, self._algorithm.pre_execute)
+            return self._other(call)
+        except CallRefusedError as refusal:
+            return self._refusal(call, refusal)
+        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt included: the protocol says so
+            # By its type: `isinstance` would ask the exception itself, which may raise.
+            self.wants_replacing = issubclass(type(error), FatalError)
+            with suppress(Exception):
+                _log.error("%s raised %s", phase, type(error).__name__, exc_info=error)
+            return error_of(call.request_id, error)
+        finally:
+            self._images.release()
+            self._diagnostics.take()
+            self._context.call = None
+
+    def answered(self, call: Call, answer: AnyMessage, _elapsed_ms: float) -> None:
+        """Ends a session whose final call was answered with a result.
+
+        Only now: had the host died before the answer was out, the call would be made again, and needs the state.
+        """
+        session = call.session
+        if session is not None and session.final and type(answer) is Result and call.phase != "info":
+            self._sessions.end(session.id)
+
+    # --- the phases -----------------------------------------------------------------------------------------
+
+    def _inspect(self, call: Call, phase: str, method: Callable[..., Returned]) -> Result | Error:
+        checked = self._checker.check(call)
+        image = None
+        image_id, image_meta = call.shared_mem_id, call.image_meta
+        if checked.meta is not None:
+            assert image_id is not None
+            assert image_meta is not None
+            image = self._images.open(image_id, image_meta, checked.meta)
+        reference = checked.session
+        session = Session(reference.id, reference.context, self._sessions.load(reference.id))
+        algorithm, step_index = self._algorithm, checked.step_index
+        began = perf_counter()
+        algorithm.on_step_start(step_index, session, session.context)
+        returned = method(step_index, checked.pid, session, checked.user_params, image_id or "", image_meta or {})
+        answer = check_returned(returned, phase, checked.size)
+        if answer.truncated is not None:
+            _log.warning("%d defect_rects were returned, the best-scored 20 are kept", answer.truncated)
+        data, status = answer.data, answer.status
+        debug = data.get("debug")
+        if type(debug) is dict:
+            debug |= self._diagnostics.take()
+        else:
+            data["debug"] = debug = self._diagnostics.take()
+        debug["latency_ms"] = int((perf_counter() - began) * 1e6) / 1e3
+        finish = algorithm.on_step_finish
+        if getattr(finish, "__func__", None) is not BaseAlgorithm.on_step_finish:
+            # A copy: what was checked goes out, whatever the algorithm does to what it is shown.
+            finish(step_index, session, {"status": status, "message": answer.message, "data": plain(data, "data")})
+        if image is not None:
+            image.still_valid()
+        if self._images.failed_read is not None and status == "OK":
+            raise self._images.failed_read
+        if self._cancellation.requested:
+            # The session stays as it was: what a cancelled call did is not part of the inspection.
+            return cancelled_answer(call)
+        if not reference.final:
+            self._save(session)
+        return Result(
+            request_id=call.request_id,
+            phase=phase,
+            step_index=step_index,
+            status=status,
+            message=answer.message,
+            error_code=answer.error_code,
+            data=data,
+        )
+
+    def _other(self, call: Call) -> Result:
+        self._checker.check_phase(call)
+        data = self._info() if call.phase == "info" else self._reset(call)
+        return Result(request_id=call.request_id, phase=call.phase, step_index=call.step_index, status="OK", data=data)
+
+    def _info(self) -> dict[str, Any]:
+        import msgspec
+
+        told = self._algorithm.get_info()
+        try:
+            return {
+                "manifest": msgspec.to_builtins(self._manifest),
+                "info": plain(told, "get_info()"),
+                "versions": dict(self._versions),
+            }
+        except PlainValueError as error:
+            raise CallRefusedError(ErrorCode.INVALID_PARAMS, "bad_result", f"get_info() returned {error}") from None
+
+    def _reset(self, call: Call) -> dict[str, Any]:
+        reference = self._checker.check_session(call)
+        try:
+            state = self._sessions.load(reference.id)
+        except CallRefusedError as refusal:
+            # Asked for by name: a reset is how a session that can't be read is got rid of.
+            _log.warning("the session to reset is taken for empty: %s", refusal)
+            state = None
+        session = Session(reference.id, reference.context, state)
+        self._algorithm.reset(session)
+        self._sessions.delete(reference.id)
+        return {}
+
+    # --- sessions -------------------------------------------------------------------------------------------
+
+    def _save(self, session: Session) -> None:
+        try:
+            changed = session.changed_state()
+        except PlainValueError as error:
+            raise CallRefusedError(
+                ErrorCode.INVALID_PARAMS, "bad_session", f"the session can't be kept: {error}"
+            ) from None
+        if changed is not None:
+            self._sessions.save(session.id, changed)
+
+    # --- answers that are no result -------------------------------------------------------------------------
+
+    @staticmethod
+    def _refusal(call: Call, refusal: CallRefusedError) -> Error:
+        _log.warning("call refused (%s, %s): %s", refusal.code, refusal.kind, refusal)
+        return error_message(
+            refusal.code, refusal.kind, str(refusal), request_id=call.request_id, retryable=refusal.retryable
+        )
+
+
+def cancelled_answer(call: Call) -> Error:
+    """The answer of a call that was cancelled, while it waited or while it ran."""
+    return error_message(ErrorCode.CANCELLED, "cancelled", "the call was cancelled", request_id=call.request_id)

@@ -1,0 +1,200 @@
+"""The main thread's part of the conversation: it reads a call, executes it itself and writes the answer.
+
+The strategy: one of two threads reads at any time. The main thread does as long as calls are short, so that these
+meet no hand-over between threads; the `Standby` takes over when a call lasts, and while the algorithm is loaded.
+Warning: a blocking read never happens under the conversation's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from os import _exit
+from time import monotonic
+from typing import Any
+
+from procvision_host import exits
+from procvision_host.conversation.shared import Conversation
+from procvision_host.conversation.standby import Standby
+from procvision_host.logs import HOST_LOGGER
+from procvision_host.process.channels import HostEnds, wait_for_stray_output
+from procvision_host.process.shared_page import Board
+from procvision_sdk.cancellation import Cancellation
+from procvision_sdk.errors import ErrorCode
+from procvision_sdk.wire.codec import error_message
+from procvision_sdk.wire.connection import Connection
+from procvision_sdk.wire.events import HandshakeExpired
+from procvision_sdk.wire.messages import AlgorithmName, AnyMessage, Call, Error, Result, Shutdown
+from procvision_sdk.wire.tables import ConnectionState
+
+_log = logging.getLogger(HOST_LOGGER)
+
+
+class Loop:
+    """The host's conversation with its runner, from the handshake to the last frame."""
+
+    def __init__(self, ends: HostEnds, connection: Connection, board: Board, *, shutdown_grace_s: float) -> None:
+        self._ends = ends
+        self._board = board
+        self._conversation = Conversation(ends, connection)
+        self._standby = Standby(self._conversation, ends, shutdown_grace_s=shutdown_grace_s)
+        self._calls = 0
+        self._is_copy = False
+
+    @property
+    def exit_status(self) -> int:
+        """What the process is to leave with."""
+        return self._conversation.exit_status
+
+    @exit_status.setter
+    def exit_status(self, exit_status: int) -> None:
+        self._conversation.exit_status = exit_status
+
+    # --- before the first call ------------------------------------------------------------------------------
+
+    def shake_hands(self) -> bool:
+        """Waits for the runner's hello; False if the host has to leave instead."""
+        conversation = self._conversation
+        connection = conversation.connection
+        while connection.state is ConnectionState.HANDSHAKING and not conversation.draining:
+            deadline = connection.deadline
+            conversation.reader.pump(None if deadline is None else max(0.0, deadline - monotonic()))
+            for event in connection.tick(monotonic()):
+                if isinstance(event, HandshakeExpired):
+                    conversation.send(
+                        error_message(
+                            ErrorCode.TIMEOUT,
+                            "handshake_timeout",
+                            f"the runner's hello did not come within {event.timeout_s:g} s; "
+                            "hint: answer the host's hello at once, or start it with --handshake-timeout-s 0",
+                        )
+                    )
+                    conversation.drain(exits.NO_HANDSHAKE, acknowledged=False)
+        return not conversation.draining
+
+    def start_standby(self) -> None:
+        """Starts the second thread; it reads from now on, until `serve`."""
+        self._standby.start()
+
+    def tell_of_drain(self, told: Callable[[int], None]) -> None:
+        """Has `told` called once, when the drain begins, with the exit status; it only hands on."""
+        self._conversation.told_of_drain = told
+
+    def loading_failed(self, code: str, kind: str, message: str, exit_status: int, detail: Any = None) -> None:
+        """The algorithm can't be used: says so and begins to drain."""
+        self._conversation.send(error_message(code, kind, message, detail=detail))
+        self._conversation.drain(exit_status, acknowledged=True)
+
+    def made(self, cancellation: Cancellation) -> None:
+        """The algorithm is constructed, with this flag."""
+        self._conversation.cancellation = cancellation
+
+    def loaded(self, algorithm: AlgorithmName, host_version: str) -> None:
+        """The algorithm is set up; the first pong in state ready tells what it is."""
+        conversation = self._conversation
+        conversation.versions = (algorithm, host_version)
+        with conversation.lock:
+            conversation.status.on("loaded")
+
+    # --- calls ----------------------------------------------------------------------------------------------
+
+    def serve(
+        self,
+        execute: Callable[[Call], Result | Error],
+        answered: Callable[[Call, AnyMessage, float], None],
+        wants_replacing: Callable[[], bool],
+    ) -> None:
+        """Executes calls until the drain; `answered` is told of each after its answer was written.
+
+        `wants_replacing` is asked after an `error`: whether a new process has to take this one's place.
+        """
+        conversation, standby = self._conversation, self._standby
+        waiting = conversation.waiting
+        while True:
+            if waiting:
+                call = self._next_call()
+                if call is None:
+                    continue
+                answer = execute(call)
+                replace = type(answer) is Error and wants_replacing()
+                answer, elapsed_ms = self._give(call, answer)
+                answered(call, answer, elapsed_ms)
+                if replace:
+                    conversation.drain(exits.ALGORITHM_FAILED, acknowledged=True)
+            elif conversation.draining:
+                # The host still answers pings while teardown() runs.
+                standby.take_over()
+                return
+            elif standby.reads:
+                standby.give_back()
+            else:
+                conversation.reader.pump(None)
+
+    def _next_call(self) -> Call | None:
+        conversation = self._conversation
+        lock = conversation.lock
+        lock.acquire()
+        try:
+            if not conversation.waiting:
+                return None
+            call = conversation.waiting.popleft()
+            conversation.status.on("call")
+            conversation.abandoned = conversation.cancellation.requested = False
+            conversation.running_since = monotonic()
+            conversation.running = call
+        finally:
+            lock.release()
+        self._calls += 1
+        self._board.call_begins(self._calls, call.request_id)
+        if self._standby.sleeps:
+            self._standby.wake()
+        return call
+
+    def _give(self, call: Call, answer: Result | Error) -> tuple[Result | Error, float]:
+        """Writes a call's answer; gives what was answered, and the milliseconds since the call began."""
+        if self._is_copy:
+            _exit(0)
+        conversation = self._conversation
+        wait_for_stray_output()
+        # The algorithm has had its hands on the process: the frames' descriptors may not be what they were.
+        if not self._ends.verify():
+            conversation.reader.descriptors_changed()
+        lock = conversation.lock
+        lock.acquire()
+        try:
+            elapsed_ms = (monotonic() - conversation.running_since) * 1000
+            conversation.running = None
+            conversation.status.on("answered")
+            abandoned = conversation.abandoned
+            answer = conversation.answer_instead if abandoned else conversation.write_answer(answer)
+        finally:
+            lock.release()
+        self._board.call_ends()
+        if abandoned:
+            _log.warning("the answer of call %s came too late and is dropped", call.request_id)
+        return answer, elapsed_ms
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def close(self) -> int:
+        """The last frame, after `teardown()`: returns the exit status."""
+        conversation = self._conversation
+        status = conversation.exit_status
+        self._ends.mend()
+        with conversation.lock:
+            self._standby.stop()
+            if conversation.acknowledged and conversation.connection.state is ConnectionState.DRAINING:
+                last = Shutdown(status="OK" if status == exits.CLEAN else "ERROR")
+                conversation.write(conversation.connection.send(last))
+        return status
+
+    # --- a vendor's fork ------------------------------------------------------------------------------------
+
+    def became_copy(self) -> None:
+        """Runs in a child that the algorithm forked: only the original speaks for this host."""
+        self._is_copy = True
+
+    def end_copy(self) -> None:
+        """Ends a forked child that came back from the vendor's code, before it answers in the original's name."""
+        if self._is_copy:
+            _exit(0)

@@ -1,0 +1,102 @@
+"""Waiting for bytes: the frames' descriptor and the requests', whoever of the two threads reads them."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from os import read
+from select import POLLIN, poll
+from threading import current_thread, main_thread
+
+from procvision_host.logs import HOST_LOGGER
+from procvision_host.process.channels import HostEnds
+
+READ_BYTES = 16 * 1024
+"""Room for any frame but the rare large one; more would cost a fresh mapping at every read."""
+
+_log = logging.getLogger(HOST_LOGGER)
+
+
+class Reader:
+    """Reads what comes and hands it on: frames' bytes to `take`, the guardian's requests to `take_requests`."""
+
+    def __init__(self, ends: HostEnds, take: Callable[[bytes], None], take_requests: Callable[[bytes], None]) -> None:
+        self._ends = ends
+        self._take = take
+        self._take_requests = take_requests
+        self._watch()
+
+    def _watch(self) -> None:
+        poller = poll()
+        poller.register(self._ends.frames_in, POLLIN)
+        poller.register(self._ends.control, POLLIN)
+        self._poller = poller
+        self._poll = poller.poll
+
+    def descriptors_changed(self) -> None:
+        """Some were opened again: they have other numbers now."""
+        _log.warning("the algorithm closed or reused the host's descriptors; they were opened again")
+        self.listen_for_signals()
+        self._watch()
+
+    def listen_for_signals(self) -> None:
+        """Has signals tell the reader; only the main thread may say so."""
+        if current_thread() is main_thread():
+            signal.set_wakeup_fd(self._ends.wake, warn_on_full_buffer=False)
+
+    def frames_ended(self) -> None:
+        """No more frames will come."""
+        self._poller.unregister(self._ends.frames_in)
+
+    def pump(self, timeout_s: float | None, *, suspicious: bool = False) -> None:
+        """Waits for bytes or a request, and hands on what comes.
+
+        `suspicious` while a vendor's code is at work: what is ready may be a file of its own.
+        """
+        try:
+            ready = self._poll(None if timeout_s is None else timeout_s * 1000 + 1)
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            _log.error("the algorithm interrupted the host between two calls, by a signal as a rule", exc_info=error)
+            return
+        ends = self._ends
+        if suspicious and ends.mend():
+            self.descriptors_changed()
+            return
+        for descriptor, _ in ready:
+            if descriptor == ends.frames_in:
+                try:
+                    data = read(descriptor, READ_BYTES)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    # Closed under us by a vendor's thread: found again, or the end.
+                    if ends.verify():
+                        raise
+                    self.descriptors_changed()
+                    return
+                self._take(data)
+            elif descriptor == ends.control:
+                self._read_requests()
+            else:
+                # It has another number since a log line or a notice found it closed.
+                ends.mend()
+                self.descriptors_changed()
+                return
+
+    def _read_requests(self) -> None:
+        try:
+            data = read(self._ends.control, 64)
+        except BlockingIOError:
+            return
+        except OSError:
+            if not self._ends.mend():
+                raise
+            self.descriptors_changed()
+            return
+        if data:
+            self._take_requests(data)
+        else:
+            self._poller.unregister(self._ends.control)

@@ -1,0 +1,233 @@
+"""What the host's two threads share: the connection, the calls that wait and the one that runs, and the drain.
+
+Warning: everything below `lock` is shared by both threads. Every method says whether it takes the lock or expects it.
+What is called of `os`, `select` and `time` between two calls is imported by name, here and beside: an algorithm may put
+its own into those modules, as libraries for coroutines do.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable
+from os import write as os_write
+from select import select
+from time import monotonic
+from typing import Any
+
+from procvision_host import exits
+from procvision_host.algorithm.worker import cancelled_answer
+from procvision_host.conversation.reader import Reader
+from procvision_host.conversation.status import StatusMachine
+from procvision_host.logs import HOST_LOGGER
+from procvision_host.process.channels import DRAIN_NOTICE, DRAIN_REQUEST, HostEnds
+from procvision_sdk.cancellation import Cancellation
+from procvision_sdk.errors import ErrorCode
+from procvision_sdk.wire.codec import error_message
+from procvision_sdk.wire.connection import Connection
+from procvision_sdk.wire.errors import LocalProtocolError
+from procvision_sdk.wire.events import PeerClosed, Violation
+from procvision_sdk.wire.messages import (
+    AlgorithmName,
+    AnyMessage,
+    Call,
+    Cancel,
+    Error,
+    InFlight,
+    Ping,
+    Pong,
+    Result,
+    RunnerHello,
+    Shutdown,
+)
+from procvision_sdk.wire.tables import HostStatus
+
+_SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT))
+"""As the interpreter's wake-up descriptor tells them, one byte each."""
+
+_log = logging.getLogger(HOST_LOGGER)
+
+
+class Conversation:
+    """The host's side of it, whoever of the two threads has the word."""
+
+    def __init__(self, ends: HostEnds, connection: Connection) -> None:
+        self.lock = threading.Lock()
+        self.connection = connection
+        self.status = StatusMachine()
+        self.reader = Reader(ends, self.take, self._take_requests)
+        self.exit_status = exits.CLEAN
+        self.cancellation = Cancellation()
+        """The loaded algorithm's own, once there is one."""
+        self.versions: tuple[AlgorithmName, str] | None = None
+        """Algorithm and host version, told with the first pong in state ready."""
+        self.told_of_drain: Callable[[int], None] | None = None
+        """Called once, under the lock, when the drain begins; only hands on."""
+        self.waiting: deque[Call] = deque()
+        self.running: Call | None = None
+        """The call that the algorithm has."""
+        self.running_since = 0.0
+        self.abandoned = False
+        """Whether the running call was answered in the algorithm's place, with `answer_instead`."""
+        self.answer_instead: Result | Error = Error()
+        self.draining = False
+        self.drain_began = 0.0
+        self.acknowledged = True
+        """Whether the end is to be told with a last frame."""
+        self._ends = ends
+        self._output_lost = False
+
+    # --- what comes in --------------------------------------------------------------------------------------
+
+    def take(self, data: bytes) -> None:
+        """Takes the lock. Bytes of the runner's; none at its stream's end."""
+        lock = self.lock
+        lock.acquire()
+        try:
+            if data:
+                events = self.connection.receive(data, monotonic())
+            else:
+                self.reader.frames_ended()
+                events = self.connection.receive_end()
+            for event in events:
+                if type(event) is Call:
+                    self.waiting.append(event)
+                else:
+                    self._handle(event)
+        finally:
+            lock.release()
+
+    def _handle(self, event: Any) -> None:
+        """Under the lock: everything but a call."""
+        if isinstance(event, Ping):
+            self.write(self.connection.send(self._pong(event)))
+        elif isinstance(event, Cancel):
+            self._cancel(event)
+        elif isinstance(event, Shutdown):
+            self.begin_drain(exits.CLEAN, acknowledged=True)
+        elif isinstance(event, Violation):
+            _log.warning("the runner broke the protocol (%s): %s", event.kind, event.message)
+            if event.reply is not None:
+                self.write(self.connection.send(event.reply))
+            if event.fatal:
+                handshake = event.kind == "incompatible_version"
+                self.begin_drain(exits.NO_HANDSHAKE if handshake else exits.FRAMING_LOST, acknowledged=False)
+        elif isinstance(event, PeerClosed):
+            _log.info("the runner closed stdin")
+            shaken = self.connection.peer_hello is not None
+            self.begin_drain(exits.CLEAN if shaken else exits.NO_HANDSHAKE, acknowledged=True)
+        elif isinstance(event, Error):
+            _log.warning("the runner reports (%s): %s", event.error_code, event.message)
+        elif isinstance(event, RunnerHello):
+            _log.debug("the runner speaks protocol %s", event.runner_version)
+
+    def _take_requests(self, requests: bytes) -> None:
+        """Takes the lock."""
+        if DRAIN_REQUEST in requests or not _SIGNALS.isdisjoint(requests):
+            _log.info("asked to leave by a signal")
+            self.drain(exits.CLEAN, acknowledged=True)
+
+    def _pong(self, ping: Ping) -> Pong:
+        pong = Pong(request_id=ping.request_id, state=str(self.status.now))
+        if self.running is not None:
+            elapsed_ms = int((monotonic() - self.running_since) * 1000)
+            pong.executing = InFlight(request_id=self.running.request_id, elapsed_ms=elapsed_ms)
+        elif self.waiting and self.status.now is HostStatus.READY:
+            # Read together with the ping, or while the answer before was written: it is begun as soon as we are done.
+            pong.state = str(HostStatus.EXECUTING)
+            pong.executing = InFlight(request_id=self.waiting[0].request_id, elapsed_ms=0)
+        elif self.versions is not None and self.status.now is HostStatus.READY:
+            pong.algorithm, pong.host_version = self.versions
+            self.versions = None
+        return pong
+
+    def _cancel(self, cancel: Cancel) -> None:
+        for call in self.waiting:
+            if call.request_id == cancel.request_id:
+                self.waiting.remove(call)
+                self.write_answer(cancelled_answer(call))
+                return
+        if self.running is not None and self.running.request_id == cancel.request_id:
+            self.cancellation.requested = True
+
+    # --- what goes out --------------------------------------------------------------------------------------
+
+    def write_answer(self, answer: Result | Error) -> Result | Error:
+        """Under the lock. An answer that can't be written becomes an error that can: a call is never left open."""
+        try:
+            frame = self.connection.send(answer, checked=True)
+        except LocalProtocolError as error:
+            answer = error_message(
+                ErrorCode.INVALID_PARAMS, "bad_result", str(error)[:2000], request_id=answer.request_id
+            )
+            frame = self.connection.send(answer)
+        self.write(frame)
+        return answer
+
+    def send(self, message: AnyMessage) -> None:
+        """Takes the lock."""
+        with self.lock:
+            self.write(self.connection.send(message))
+
+    def write(self, frame: bytes) -> None:
+        """Under the lock. A runner that is gone can't be told: the end of stdin says the same."""
+        if self._output_lost:
+            return
+        try:
+            written = os_write(self._ends.frames_out, frame)
+        except OSError:
+            written = 0  # Met again, and told apart, below.
+        if written < len(frame):
+            self._write_rest(memoryview(frame)[written:])
+
+    def _write_rest(self, rest: memoryview) -> None:
+        """What one write didn't take: a runner is slow, is gone, or a vendor's thread closed the descriptor."""
+        while rest:
+            try:
+                rest = rest[os_write(self._ends.frames_out, rest) :]
+            except BlockingIOError:
+                select((), (self._ends.frames_out,), ())
+            except BrokenPipeError:
+                self._output_lost = True
+                return
+            except OSError:
+                if not self._ends.mend():
+                    raise
+                self.reader.descriptors_changed()
+
+    # --- leaving --------------------------------------------------------------------------------------------
+
+    def drain(self, exit_status: int, *, acknowledged: bool) -> None:
+        """Takes the lock."""
+        with self.lock:
+            self.begin_drain(exit_status, acknowledged=acknowledged)
+
+    def begin_drain(self, exit_status: int, *, acknowledged: bool) -> None:
+        """Under the lock. The first cause decides the exit status, unless it was clean and a worse one follows."""
+        if self.exit_status == exits.CLEAN:
+            self.exit_status = exit_status
+        self.acknowledged = self.acknowledged and acknowledged
+        if self.draining:
+            return
+        self.draining = True
+        self.drain_began = monotonic()
+        self.connection.drain()
+        self.status.on("drain")
+        self._ends.notify_guardian(DRAIN_NOTICE)
+        if self.told_of_drain is not None:
+            self.told_of_drain(self.exit_status)
+        while self.waiting:
+            waiting = self.waiting.popleft()
+            self.write_answer(
+                error_message(
+                    ErrorCode.CANCELLED,
+                    "draining",
+                    "the host is leaving: the call was not begun",
+                    request_id=waiting.request_id,
+                    retryable=True,
+                )
+            )
+        # A reader that waits without a deadline has one now.
+        self._ends.wake_reader(b"\n")

@@ -1,0 +1,243 @@
+"""The hook plugins of one host: which there are, which are used, and what they implement."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from time import monotonic
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import pluggy
+from importlib_metadata import EntryPoint, entry_points
+
+from procvision_host import builtin
+from procvision_host.hooks.isolation import Isolation, Observer
+from procvision_host.hooks.selection import (
+    HookChoice,
+    HookPluginError,
+    IsolationPolicy,
+    MissingValueError,
+)
+from procvision_host.hooks.validation import problems
+from procvision_host.logs import HOST_LOGGER, shown, warnings_heard
+from procvision_sdk import hookspecs
+from procvision_sdk.hookspecs import HookOption
+
+IN_THE_BOX = "in the box"
+OBSERVERS_END_S = 2.0
+"""How long the host waits at its end for observers that still have events to see."""
+
+
+@attrs.frozen
+class HookRow:
+    """One hook plugin: used if `active`, and if not, `reason` says why; `error` where it is broken."""
+
+    name: str
+    distribution: str | None
+    version: str | None
+    entry_point: str
+    active: bool
+    chosen_by: str
+    implements: tuple[str, ...] = ()
+    options: tuple[HookOption, ...] = ()
+    values: Mapping[str, Any] = MappingProxyType({})
+    reason: str | None = None
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What it logged when it was configured: it is used, and not as it was meant."""
+
+
+class Hooks:
+    """A plugin manager made for one host; nothing of it is shared.
+
+    Raises HookPluginError where a plugin that was asked for by name can't be used.
+    """
+
+    def __init__(self, choice: HookChoice | None = None) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._log = logging.getLogger(HOST_LOGGER)
+        self._choice = choice = choice or HookChoice()
+        self.rows: list[HookRow] = []
+        self._policies: dict[str, IsolationPolicy] = {}
+        for name, entry_point in builtin.PLUGINS.items():
+            row = HookRow(name, None, None, entry_point, active=False, chosen_by=IN_THE_BOX)
+            self._take(row, partial(builtin.load, name))
+        for found in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
+            if choice.installed or found.name in choice.wanted:
+                self._take(_installed(found), found.load)
+        known = {row.name for row in self.rows}
+        for name, where in choice.wanted.items():
+            if name not in known:
+                raise HookPluginError(
+                    f"{where} asks for the hook plugin {name!r}, which isn't installed; known are "
+                    f"{', '.join(sorted(known))}; hint: procvision-host hooks shows what is there"
+                )
+        self.observers = self._observers()
+
+    # --- loading --------------------------------------------------------------------------------------------
+
+    def _take(self, row: HookRow, load: Callable[[], Any]) -> None:
+        """One plugin becomes a row; only one that was asked for by name may stop the host."""
+        choice, name = self._choice, row.name
+        if name in choice.wanted:
+            row = attrs.evolve(row, chosen_by=choice.wanted[name])
+        if name in choice.refused:
+            row = attrs.evolve(row, chosen_by=choice.refused[name])
+            self.rows.append(attrs.evolve(row, reason=f"refused by {row.chosen_by}"))
+            return
+        if any(other.name == name for other in self.rows):
+            # Neither the one before is touched nor what was said of it.
+            self._log.error("there is another hook plugin %r: that of %s is left out", name, row.entry_point)
+            self.rows.append(attrs.evolve(row, error=f"there is another hook plugin {name!r}: this one is left out"))
+            return
+        try:
+            self._register(row, load)
+        except MissingValueError as missing:
+            if name in choice.wanted:
+                raise HookPluginError(f"hook plugin {name}: {missing}") from None
+            self._forget(name)
+            self.rows.append(attrs.evolve(self._described(row, load), reason=str(missing)))
+        except BaseException as cause:
+            self._forget(name)
+            error = str(cause) if isinstance(cause, HookPluginError) else f"{type(cause).__name__}: {shown(cause)}"
+            if name in choice.wanted:
+                raise HookPluginError(f"hook plugin {name} ({row.chosen_by}) is broken: {error}") from cause
+            self._log.error("hook plugin %s is left out: %s", name, error)
+            self.rows.append(attrs.evolve(row, error=error))
+
+    def _register(self, row: HookRow, load: Callable[[], Any]) -> None:
+        plugin = load()
+        if inspect.isclass(plugin):
+            plugin = plugin()
+        found = problems(plugin)
+        if found:
+            raise HookPluginError("; ".join(found))
+        self._manager.register(plugin, row.name)
+        options = self._options(row.name)
+        values, policy = self._choice.values(row.name, options)
+        configure = self._implementations("procvision_configure").get(row.name)
+        heard: list[str] = []
+        if configure is not None:
+            with warnings_heard(heard.append):
+                configure(values=MappingProxyType(values))
+        self._policies[row.name] = policy
+        implements = tuple(hook for hook in hookspecs.SORTS if row.name in self._implementations(hook))
+        used = attrs.evolve(row, active=True, implements=implements, options=options, warnings=tuple(heard))
+        self.rows.append(attrs.evolve(used, values=MappingProxyType(values)))
+
+    def _described(self, row: HookRow, load: Callable[[], Any]) -> HookRow:
+        """What a plugin that isn't used would give; its module is imported already."""
+        plugin = load()
+        marker = f"{hookspecs.PROJECT}_impl"
+        implements = tuple(hook for hook in hookspecs.SORTS if hasattr(getattr(plugin, hook, None), marker))
+        asked: Any = plugin() if inspect.isclass(plugin) else plugin
+        return attrs.evolve(row, implements=implements, options=tuple(asked.procvision_options()))
+
+    def _options(self, name: str) -> tuple[HookOption, ...]:
+        implementation = self._implementations("procvision_options").get(name)
+        return () if implementation is None else tuple(implementation())
+
+    def _forget(self, name: str) -> None:
+        self._policies.pop(name, None)
+        if self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
+
+    # --- looking up -----------------------------------------------------------------------------------------
+
+    def _implementations(self, hook: str) -> dict[str, Callable[..., Any]]:
+        """The functions of a hook by plugin, each called with the arguments that it names, in order of registration."""
+        caller = getattr(self._manager.hook, hook)
+        return {one.plugin_name: _with_known_arguments(one) for one in caller.get_hookimpls()}
+
+    def _observers(self) -> tuple[Observer, ...]:
+        functions: dict[str, dict[str, Callable[..., None]]] = {}
+        for hook, sort in hookspecs.SORTS.items():
+            if sort == "observer":
+                for name, function in self._implementations(hook).items():
+                    functions.setdefault(name, {})[hook] = function
+        return tuple(
+            Observer(Isolation(name, "observer", self._policies[name]), found) for name, found in functions.items()
+        )
+
+    def listening(self, *hooks: str) -> bool:
+        """Whether any plugin observes one of these: what nobody listens to isn't even put together."""
+        return any(observer.listens(hook) for observer in self.observers for hook in hooks)
+
+    def around_call(self) -> tuple[tuple[Isolation, Callable[..., Any]], ...]:
+        """The wrappers around a call."""
+        found = self._implementations("procvision_around_call")
+        return tuple((Isolation(name, "wrapper", self._policies[name]), function) for name, function in found.items())
+
+    def image_backends(self) -> Mapping[str, Callable[[], Any]]:
+        """The image backends' factories by scheme. Raises HookPluginError."""
+        return self._merged("procvision_image_backends")
+
+    def session_stores(self) -> Mapping[str, Callable[[str], Any]]:
+        """The session stores' factories by scheme. Raises HookPluginError."""
+        return self._merged("procvision_session_stores")
+
+    def _merged(self, hook: str) -> Mapping[str, Any]:
+        merged: dict[str, Any] = {}
+        givers: dict[str, str] = {}
+        for name, implementation in self._implementations(hook).items():
+            try:
+                given = dict(implementation())
+            except Exception as cause:
+                error = f"{hook} raised {type(cause).__name__}: {shown(cause)}"
+                if name in self._choice.wanted:
+                    raise HookPluginError(f"hook plugin {name}: {error}") from cause
+                self._log.error("hook plugin %s gives nothing: %s", name, error)
+                continue
+            for scheme, factory in given.items():
+                if scheme in merged:
+                    raise HookPluginError(
+                        f"the hook plugins {givers[scheme]} and {name} both answer for the scheme {scheme!r}; "
+                        f"hint: --no-hook {name} leaves one out"
+                    )
+                merged[scheme], givers[scheme] = factory, name
+        return merged
+
+    # --- telling --------------------------------------------------------------------------------------------
+
+    def tell(self, hook: str, arguments: Callable[[], dict[str, Any]]) -> None:
+        """Tells every observer of a hook; returns at once. `arguments` is called once for each, on its thread."""
+        for observer in self.observers:
+            if observer.listens(hook):
+                observer.tell(hook, arguments)
+
+    def end(self, timeout_s: float = OBSERVERS_END_S) -> None:
+        """Waits for the observers, all together at most so long."""
+        deadline = monotonic() + timeout_s
+        for observer in self.observers:
+            observer.end(deadline - monotonic())
+
+
+def _installed(entry_point: EntryPoint) -> HookRow:
+    distribution = entry_point.dist
+    return HookRow(
+        entry_point.name,
+        distribution.metadata["Name"] if distribution else None,
+        distribution.version if distribution else None,
+        entry_point.value,
+        active=False,
+        chosen_by="installed",
+    )
+
+
+def _with_known_arguments(implementation: Any) -> Callable[..., Any]:
+    """The function, called with those of the arguments that it names."""
+    names: Sequence[str] = implementation.argnames
+    function: Callable[..., Any] = implementation.function
+
+    def call(**arguments: Any) -> Any:
+        return function(**{name: arguments[name] for name in names})
+
+    return call
+
+
+__all__ = ["HookPluginError", "HookRow", "Hooks", "IsolationPolicy"]

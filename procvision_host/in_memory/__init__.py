@@ -1,0 +1,1 @@
+"""A host's checks without a process, for tests of algorithms."""

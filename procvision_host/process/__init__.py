@@ -1,0 +1,1 @@
+"""The host as a process: its descriptors, its output, its end."""

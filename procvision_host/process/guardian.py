@@ -1,0 +1,189 @@
+"""The guardian: the process that was launched, and the parent of the host.
+
+It runs nothing of a vendor's, so it can be relied on when the host can't be: it brings stray output and crash
+traces into the log's form, never lets a reader of stderr that has stopped reading stop the host, passes on
+SIGTERM and SIGINT, and sees to the end: when the runner is gone or the drain takes too long the host is killed,
+and whatever it started goes with it. Then it leaves with the host's own exit status or signal.
+Warning: it is forked before anything is imported and stays small; it uses the standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import time
+from typing import NoReturn
+
+from procvision_host import exits
+from procvision_host.process.channels import DRAIN_REQUEST, GuardianEnds
+from procvision_host.process.linux import kill_descendants, take_in_orphans
+from procvision_host.process.output_relay import Relay, record
+from procvision_host.process.shared_page import Board
+from procvision_host.process.watchdog import DRAIN_LIMIT_S, Bite, Watchdog
+
+FLUSH_TIME_S = 1.0
+"""How long a leaving guardian waits for a reader to take the last lines."""
+_LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Guardian:
+    """The loop that watches one host until it is gone."""
+
+    def __init__(self, host: int, ends: GuardianEnds, board: Board) -> None:
+        self._host = host
+        self._ends = ends
+        self._board = board
+        self._relay = Relay(ends, board)
+        self._watchdog = Watchdog()
+        self._status: int | None = None
+        self._poller = select.poll()
+
+    def run(self) -> NoReturn:
+        """Watches, cleans up, leaves as the host left."""
+        take_in_orphans()
+        signals = _listen_for_signals()
+        for descriptor in (signals, self._ends.notices, *self._relay.descriptors):
+            self._poller.register(descriptor, select.POLLIN)
+        # No event but the hang-up, which comes when every writer of the runner's pipe is gone.
+        self._poller.register(self._ends.stdin, 0)
+        self._reap()
+        while self._status is None:
+            self._round(signals)
+        self._finish(self._status)
+
+    def _round(self, signals: int) -> None:
+        ready = self._wait()
+        if ready.get(signals):
+            self._on_signals(os.read(signals, 256))
+        now = time.monotonic()
+        self._watch_for_drain(ready, now)
+        for descriptor in self._relay.descriptors:
+            if ready.get(descriptor):
+                self._relay.take(descriptor, now)
+        self._relay.report(now)
+        self._obey(self._watchdog.bite(now))
+        self._reap()
+
+    def _wait(self) -> dict[int, int]:
+        """The descriptors that are ready; stderr, which is only asked for while something waits, is served already."""
+        out = self._relay.out
+        deadlines = [at for at in (self._relay.due, self._watchdog.deadline) if at is not None]
+        patience_ms = max(5.0, (min(deadlines) - time.monotonic()) * 1000) if deadlines else None
+        if not out.waiting:
+            return dict(self._poller.poll(patience_ms))
+        self._poller.register(out.descriptor, select.POLLOUT)
+        ready = dict(self._poller.poll(patience_ms))
+        self._poller.unregister(out.descriptor)
+        if ready.get(out.descriptor):
+            out.write_some()
+        return ready
+
+    # --- asked to leave -------------------------------------------------------------------------------------
+
+    def _on_signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number in _LEAVING_SIGNALS:
+                with contextlib.suppress(OSError):
+                    os.write(self._ends.control, DRAIN_REQUEST)
+                self._watchdog.drain_began(time.monotonic())
+            elif number == signal.SIGQUIT:
+                self._signal_host(signal.SIGQUIT)
+
+    def _watch_for_drain(self, ready: dict[int, int], now: float) -> None:
+        ends = self._ends
+        if ready.get(ends.stdin):
+            # The host sees the end of its stdin too; this is for one that can't look any more.
+            self._poller.unregister(ends.stdin)
+            self._watchdog.drain_began(now)
+        if ready.get(ends.notices) and os.read(ends.notices, 64):
+            self._watchdog.drain_began(now)
+
+    def _obey(self, bite: Bite | None) -> None:
+        if bite is Bite.DUMP:
+            text = f"the host still ran {DRAIN_LIMIT_S:g} s after it began to drain: its stacks, then the end"
+            self._relay.say("error", text, request_id=self._board.call[1])
+            self._signal_host(signal.SIGQUIT)
+        elif bite is Bite.KILL:
+            self._signal_host(signal.SIGKILL)
+
+    def _signal_host(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._host, number)
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        """Collects every child that ended; the host's status among them."""
+        while True:
+            try:
+                process_id, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not process_id:
+                return
+            if process_id == self._host:
+                self._status = status
+
+    def _finish(self, status: int) -> NoReturn:
+        kill_descendants()
+        code = os.waitstatus_to_exitcode(status)
+        self._relay.finish("error" if code < 0 else None)
+        code = exits.ALGORITHM_FAILED if self._watchdog.killed else self._told_end(code)
+        self._relay.out.flush(FLUSH_TIME_S)
+        _leave_as(code)
+
+    def _told_end(self, code: int) -> int:
+        """Says how the host ended, unless it ended of its own will; returns the exit status that follows from it."""
+        number, request_id = self._board.call
+        during = f" while it executed call {number}" if number else ""
+        if code < 0:
+            text = f"the host was ended by {_signal_name(-code)}{during}"
+            self._relay.say("error", text, request_id=request_id)
+        elif not self._board.left_by_itself:
+            text = f"the algorithm ended the process with status {code}{during}"
+            self._relay.say("error", text, request_id=request_id)
+            return exits.ALGORITHM_FAILED
+        return code
+
+
+def _listen_for_signals() -> int:
+    """Signals become bytes that can be read from this descriptor, their numbers."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    os.set_blocking(read, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    for number in (*_LEAVING_SIGNALS, signal.SIGCHLD, signal.SIGQUIT):
+        signal.signal(number, lambda *_: None)
+    return read
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # a real-time signal
+
+
+def _leave_as(code: int) -> NoReturn:
+    """Ends this process with a status, or by the signal that a negative one stands for."""
+    if code < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if -code not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def guard(host: int, ends: GuardianEnds, board: Board) -> NoReturn:
+    """Runs the guardian of `host`; never returns, whatever goes wrong in here."""
+    try:
+        Guardian(host, ends, board).run()
+    except BaseException as error:  # noqa: BLE001 - a guardian that fails takes its host along
+        with contextlib.suppress(OSError):
+            os.write(ends.stderr, record("error", f"the guardian failed: {error!r}"))
+        with contextlib.suppress(OSError):
+            os.kill(host, signal.SIGKILL)
+        os._exit(exits.ALGORITHM_FAILED)

@@ -1,0 +1,215 @@
+"""What a host and its algorithm say beside the frames, on its way to stderr: one JSON object a line, never waited for.
+
+Lines of the host's log pass through; whatever else arrives on its standard descriptors is gathered into records. A
+reader of stderr that has stopped reading loses lines, counted, and stops nobody.
+Warning: used by the guardian, which is forked before anything is imported: the standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import time
+from collections.abc import Iterable
+
+from procvision_host.process.channels import GuardianEnds
+from procvision_host.process.shared_page import Board
+
+STRAY_QUIET_S = 0.05
+"""Stray output is put into one record once it paused for so long, and its call ended."""
+STRAY_LIMIT_S = 1.0
+"""After so long a pause it is told although its call still runs: the stacks of a hung host are asked for in it."""
+STRAY_RECORD_BYTES = 4096
+"""How much of one call's stray output a record shows; the rest is counted."""
+MAX_BACKLOG_BYTES = 1024 * 1024
+"""How much waits for a stderr that nobody reads; further lines are counted and dropped."""
+_CHUNK = 65536
+_PIPE_BUF = select.PIPE_BUF
+"""A poll that says a pipe is writable promises room for so many bytes."""
+
+
+def record(level: str, message: str, **fields: object) -> bytes:
+    """A log line in the form of all log lines."""
+    values = {"timestamp_ms": time.time_ns() // 1_000_000, "level": level, "message": message}
+    values |= {"logger": "procvision.guardian", **{key: value for key, value in fields.items() if value is not None}}
+    return json.dumps(values).encode() + b"\n"
+
+
+class Backlog:
+    """Lines on their way to a descriptor, never more than a bound; written only as far as no write can block."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._waiting = bytearray()
+        self._dropped = 0
+        self._broken = False
+
+    def add(self, line: bytes) -> None:
+        """One line, its newline included."""
+        if self._broken:
+            return
+        if len(self._waiting) + len(line) > MAX_BACKLOG_BYTES:
+            self._dropped += 1
+            return
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self._waiting += record("warning", f"{dropped} log lines were dropped: stderr was not read")
+        self._waiting += line
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self._waiting)
+
+    def write_some(self) -> None:
+        """Writes a piece, whole lines if they fit; to be called when the descriptor was found writable."""
+        piece = self._waiting[:_PIPE_BUF]
+        # So that a reader who comes too late finds no half of one, unless it is longer than a pipe takes at once.
+        whole = piece.rfind(b"\n") + 1
+        try:
+            written = os.write(self.descriptor, piece[:whole] if whole else piece)
+        except OSError:
+            # Nobody will ever read it again; the host goes on.
+            self._broken = True
+            self._waiting.clear()
+        else:
+            del self._waiting[:written]
+
+    def flush(self, limit_s: float) -> None:
+        """Writes what waits, for as long as a reader takes it."""
+        poller = select.poll()
+        poller.register(self.descriptor, select.POLLOUT)
+        deadline = time.monotonic() + limit_s
+        while self._waiting and (left := deadline - time.monotonic()) > 0 and poller.poll(left * 1000):
+            self.write_some()
+
+
+class Lines:
+    """The host's log, cut into lines. One that was torn, as a rule by the host's end, is told in a record."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def take(self, data: bytes) -> Iterable[bytes]:
+        """The lines that these bytes complete, each with its newline."""
+        lines = (self._tail + data).split(b"\n")
+        self._tail = lines.pop()
+        return [_whole(line) for line in lines if line]
+
+    def end(self) -> Iterable[bytes]:
+        """What is left when nothing more can come."""
+        tail, self._tail = self._tail, b""
+        return [_whole(tail)] if tail else []
+
+
+def _whole(line: bytes) -> bytes:
+    if line.startswith(b"{") and line.endswith(b"}"):
+        return line + b"\n"
+    return record("warning", f"a torn log line: {line[:STRAY_RECORD_BYTES].decode('utf-8', 'replace')}")
+
+
+class Stray:
+    """What arrived on one of the host's standard descriptors, gathered into one record a call."""
+
+    def __init__(self, name: str, level: str, board: Board) -> None:
+        self._name = name
+        self._level = level
+        self._board = board
+        self._kept = bytearray()
+        self._count = 0
+        self._call: tuple[int, str | None] = (0, None)
+        self._last = 0.0
+
+    def add(self, data: bytes, call: tuple[int, str | None], now: float, out: Backlog) -> None:
+        """Takes what was read; `call` was on the board before it was."""
+        if self._count and call != self._call:
+            self.report(out)
+        self._call = call
+        self._count += len(data)
+        self._kept += data[: STRAY_RECORD_BYTES - len(self._kept)]
+        self._last = now
+
+    @property
+    def due(self) -> float | None:
+        """The instant at which it is to be looked at again."""
+        return self._last + STRAY_QUIET_S if self._count else None
+
+    def ripe(self, now: float) -> bool:
+        """Whether the pause was long enough, and the call that wrote it is over."""
+        if not self._count or now < self._last + STRAY_QUIET_S:
+            return False
+        return self._call[0] == 0 or self._board.call != self._call or now > self._last + STRAY_LIMIT_S
+
+    def report(self, out: Backlog, level: str | None = None) -> None:
+        """Puts what was gathered into a record; the last words of a crashed process are an error."""
+        if not self._count:
+            return
+        text = self._kept.decode("utf-8", "replace").rstrip("\n")
+        out.add(
+            record(
+                level or self._level,
+                f"output on {self._name} ({self._count} bytes): {text}",
+                stream=self._name,
+                bytes=self._count,
+                request_id=self._call[1],
+            )
+        )
+        self._kept.clear()
+        self._count = 0
+
+
+class Relay:
+    """The host's three pipes, and stderr."""
+
+    def __init__(self, ends: GuardianEnds, board: Board) -> None:
+        self.out = Backlog(ends.stderr)
+        self.descriptors = (ends.logs, ends.stray_stdout, ends.stray_stderr)
+        self._board = board
+        self._logs = ends.logs
+        self._lines = Lines()
+        # Foreign text on stderr is as often a banner as a complaint; on stdout it is a mistake.
+        self._strays = {
+            ends.stray_stdout: Stray("stdout", "warning", board),
+            ends.stray_stderr: Stray("stderr", "info", board),
+        }
+
+    def say(self, level: str, message: str, **fields: object) -> None:
+        """A record of the guardian's own."""
+        self.out.add(record(level, message, **fields))
+
+    @property
+    def due(self) -> float | None:
+        """The next instant at which `report` has something to do."""
+        return min((stray.due for stray in self._strays.values() if stray.due is not None), default=None)
+
+    def take(self, descriptor: int, now: float) -> None:
+        """Reads from a pipe that was found readable."""
+        # The host holds a call on the board until what it wrote was read: looked up first, it can't be the next one.
+        call = self._board.call
+        data = os.read(descriptor, _CHUNK)
+        if descriptor == self._logs:
+            for line in self._lines.take(data):
+                self.out.add(line)
+        elif data:
+            self._strays[descriptor].add(data, call, now, self.out)
+
+    def report(self, now: float) -> None:
+        """Puts into records what was gathered and is complete."""
+        for stray in self._strays.values():
+            if stray.ripe(now):
+                stray.report(self.out)
+
+    def finish(self, level: str | None) -> None:
+        """Takes what was written before the end, when everything that could still write is gone."""
+        now = time.monotonic()
+        for descriptor in self.descriptors:
+            os.set_blocking(descriptor, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self.take(descriptor, now)
+        for line in self._lines.end():
+            self.out.add(line)
+        for stray in self._strays.values():
+            stray.report(self.out, level)

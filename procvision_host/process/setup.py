@@ -1,0 +1,106 @@
+"""The host's own process: its signals, its standard streams, its forks, its memory and its end."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import gc
+import io
+import os
+import signal
+import sys
+import threading
+from os import _exit
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from procvision_host.process.channels import DRAIN_REQUEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from procvision_host.process.channels import HostEnds
+    from procvision_host.process.shared_page import Board
+
+_LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LARGEST_KEPT_BYTES = 31 << 20
+"""Just below 32 MiB, the most that glibc learns to keep (mallopt(3), M_MMAP_THRESHOLD)."""
+
+
+def prepare(ends: HostEnds) -> None:
+    """Makes it the process that a vendor's code is loaded into."""
+
+    # The guardian, which is who gets the signals, asks over a pipe; these are for signals sent to the host itself.
+    def ask_to_leave(*_: object) -> None:
+        with contextlib.suppress(OSError):
+            ends.wake_reader(DRAIN_REQUEST)
+
+    for number in _LEAVING_SIGNALS:
+        signal.signal(number, ask_to_leave)
+    # The handler has to wait for the main thread; this reaches the reader also while that is busy in C.
+    signal.set_wakeup_fd(ends.wake, warn_on_full_buffer=False)
+    faulthandler.enable(file=2)
+    # Stacks of a hung process on SIGQUIT, written by C code that needs no interpreter lock.
+    faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
+    # What an algorithm prints leaves at once, also without a newline and before a crash, and no character of it can
+    # raise. The streams are made anew: the old ones remember what kind of file their descriptors were before.
+    sys.stdout, sys.stderr = _unbuffered_stream(1), _unbuffered_stream(2)
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Has the C library keep what is freed for what is allocated next; twice the largest block at most.
+
+    glibc's gives each large array back to the kernel and takes the next one anew, page by page, which costs more than
+    most of what is done with it: until it has seen one of about that size freed. This one is never touched, so it takes
+    up no memory.
+    """
+    with contextlib.suppress(MemoryError):  # less than that is allowed: then nothing so large will be asked for
+        bytes(_LARGEST_KEPT_BYTES)
+
+
+def _unbuffered_stream(descriptor: int) -> TextIO:
+    raw = io.FileIO(descriptor, "wb", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
+def watch_forks(became_copy: Callable[[], None]) -> None:
+    """Calls `became_copy` in each child that is forked; a signal that is meant for one doesn't make the host leave."""
+    masks = threading.local()
+
+    # From the fork until its handlers are set a child shares the host's wake-up pipe: signals wait for so long.
+    def hold() -> None:
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEAVING_SIGNALS)
+
+    def let_go() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
+    def begin_as_copy() -> None:
+        became_copy()
+        with contextlib.suppress(ValueError):
+            signal.set_wakeup_fd(-1)
+            for number in _LEAVING_SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+        let_go()
+
+    os.register_at_fork(before=hold, after_in_parent=let_go, after_in_child=begin_as_copy)
+
+
+def settle_memory() -> None:
+    """Takes what is loaded by now, libraries and models, out of the collector's sight.
+
+    It stays for the process's life; walking it again and again would only make single calls late.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def leave(status: int, board: Board) -> NoReturn:
+    """Ends the process without waiting for threads that an algorithm left behind."""
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()
+    with contextlib.suppress(BaseException):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    board.leaves()
+    _exit(status)

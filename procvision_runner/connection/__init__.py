@@ -1,0 +1,1 @@
+"""One host spoken to: the calls that wait, who reads, who writes."""

@@ -1,0 +1,157 @@
+"""What a host says: its frames are read here, and each becomes what it means for the runner."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from procvision_runner.connection.call_table import Exchange
+from procvision_runner.connection.observer import Watcher
+from procvision_runner.connection.writer import KEPT_FRAME_BYTES, Record
+from procvision_runner.errors import CallFailedError, ProtocolViolationError
+from procvision_runner.exit_causes import EndKind
+from procvision_runner.process.host_log import HostLog
+from procvision_runner.process.host_process import HostProcess
+from procvision_sdk.wire.events import HandshakeExpired, PeerClosed, PingDue, PongMissed, UnexpectedAnswer, Violation
+from procvision_sdk.wire.messages import AnyMessage, Error, HostHello, Pong, Result, Shutdown
+
+READ_BYTES = 16 * 1024
+"""Room for any frame but the rare large one; more would cost a fresh mapping at every read."""
+
+
+class Hearing:
+    """Reads for whoever leads. `send`, `kill` and `host_is_gone` are what the client does about what is heard."""
+
+    def __init__(
+        self,
+        process: HostProcess,
+        exchange: Exchange,
+        log: HostLog,
+        watcher: Watcher,
+        record: Record,
+        *,
+        send: Callable[[AnyMessage, float], bool],
+        kill: Callable[[EndKind, str], None],
+        host_is_gone: Callable[[], None],
+    ) -> None:
+        self._exchange = exchange
+        self._log = log
+        self._watcher = watcher
+        self._record = record
+        self._send = send
+        self._kill = kill
+        self._host_is_gone = host_is_gone
+        self._stdout = process.stdout
+        poller = select.poll()
+        poller.register(process.stdout, select.POLLIN)
+        self._poll = poller.poll
+        self.hello: HostHello | None = None
+        self.host_error: Error | None = None
+        """What the host said of itself in an `error` frame without a request id."""
+        self.acknowledged = False
+        """Whether the host's last frame, its answer to shutdown, has come."""
+        self.pong_awaited = False
+
+    def read_once(self, now: float, deadline: float) -> float:
+        """As the leader: waits for bytes until the deadline or the next heartbeat, and delivers what came.
+
+        Returns the time, in monotonic seconds, at which that was done.
+        """
+        tick_at = self._exchange.tick_at
+        until = deadline if tick_at is None or tick_at > deadline else tick_at
+        # A poller takes no negative time but the one that means for ever.
+        if self._poll((until - now) * 1000 + 0.5 if until > now else 0.5):
+            try:
+                now = self.read()
+            except BaseException:
+                # What was read may be lost, so what follows can't be told apart any more.
+                self._kill(EndKind.STOPPED, "was read by a thread that was interrupted")
+                raise
+        else:
+            now = monotonic()
+        if tick_at is not None and now >= tick_at:
+            self.tick()
+        return now
+
+    def read(self) -> float:
+        """Reads what is there, and delivers it; returns the time of that."""
+        try:
+            data = os.read(self._stdout, READ_BYTES)
+        except OSError:
+            data = b""
+        now = monotonic()
+        self._record.append((now, "in", data[:KEPT_FRAME_BYTES]))
+        events, ended = self._exchange.receive(data, now)
+        if ended is not None:
+            self._exchange.resolve(ended, reading=True)
+        for event in events:
+            self._handle(event, now)
+        if not data:
+            self._host_is_gone()
+        return now
+
+    def tick(self) -> None:
+        """Sends the heartbeat, and notices where it isn't answered."""
+        now = monotonic()
+        for event in self._exchange.tick(now):
+            self._handle(event, now)
+
+    def _handle(self, event: Any, now: float) -> None:
+        """Everything that isn't the one result a caller waits for."""
+        if isinstance(event, Result):
+            self._exchange.end_call(event, None, now)
+        elif isinstance(event, Error):
+            self._on_error(event, now)
+        elif isinstance(event, Pong):
+            self.pong_awaited = False
+        elif isinstance(event, HostHello):
+            self.hello = event
+        elif isinstance(event, UnexpectedAnswer):
+            self._exchange.keep_unexpected(event.message)
+        elif isinstance(event, Violation):
+            self._on_violation(event, now)
+        elif isinstance(event, Shutdown):
+            self.acknowledged = True
+        elif isinstance(event, PingDue):
+            self.pong_awaited = True
+            self._send(event.ping, now + 1.0)
+        elif isinstance(event, PongMissed):
+            self.pong_awaited = not event.unresponsive
+            self._watcher.missed_pong(event.misses)
+            if event.unresponsive and not self._watcher.unresponsive(event.misses):
+                self._kill(EndKind.UNRESPONSIVE, f"did not answer {event.misses} pings in a row")
+        elif isinstance(event, (PeerClosed, HandshakeExpired)):
+            pass  # Told by the read that met it, and by the handshake's own deadline.
+
+    def _on_error(self, event: Error, now: float) -> None:
+        if event.request_id is None:
+            self.host_error = event
+            return
+        data = event.data
+        error = CallFailedError(
+            event.message,
+            error_code=event.error_code,
+            kind=data.kind if data is not None else "unknown",
+            retryable=data.retryable if data is not None else False,
+            detail=data.detail if data is not None else None,
+            request_id=event.request_id,
+            logs=tuple(self._log.records),
+        )
+        self._exchange.end_call(event, error, now)
+
+    def _on_violation(self, event: Violation, now: float) -> None:
+        self._watcher.violated(event.kind, event.message)
+        if event.reply is not None:
+            self._send(event.reply, now + 1.0)
+        if event.request_id is not None:
+            error = ProtocolViolationError(
+                f"the host's answer is malformed ({event.kind}): {event.message}",
+                request_id=event.request_id,
+                logs=tuple(self._log.records),
+            )
+            self._exchange.end_call(Error(request_id=event.request_id), error, now)
+        if event.fatal:
+            self._kill(EndKind.PROTOCOL_VIOLATION, f"broke the protocol ({event.kind}): {event.message}")

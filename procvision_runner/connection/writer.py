@@ -1,0 +1,88 @@
+"""Whole frames into a host's stdin, whatever the host does: a write waits until a deadline and no longer."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from procvision_runner.connection.pending_call import Pending
+from procvision_runner.process.host_process import HostProcess
+
+KEPT_FRAMES = 32
+"""How many of the last reads and writes are kept for a crash report."""
+KEPT_FRAME_BYTES = 4096
+"""How much of each."""
+_WRITE_SLICE_S = 0.1
+"""How often a blocked write looks whether it is to be given up."""
+
+Record = deque[tuple[float, str, bytes]]
+"""The last bytes that went "out" and came "in", each with its monotonic instant."""
+
+
+class Writer:
+    """Any thread may write; a frame goes out whole before the next."""
+
+    def __init__(self, process: HostProcess, record: Record, before_waiting: Callable[[Pending | None], None]) -> None:
+        self._process = process
+        self._before_waiting = before_waiting
+        """Called with the frame's call if a frame doesn't go out at once."""
+        self._record = record
+        self._lock = threading.Lock()
+        self._closed = False
+        self.torn = False
+        """Whether a part of a frame went out and the rest did not: nothing can follow it."""
+        self.given_up = False
+        """Set when blocked writes are to end."""
+
+    def write(self, frame: bytes, now: float, deadline: float, pending: Pending | None = None) -> bool:
+        """Writes a whole frame, `pending`'s where it is a call; False if the host doesn't take it: it may be torn."""
+        lock = self._lock
+        if not lock.acquire(blocking=False):
+            # Whoever holds it may be blocked by a host that doesn't read.
+            self._before_waiting(pending)
+            left = deadline - time.monotonic()
+            if not lock.acquire(timeout=max(0.0, min(left, threading.TIMEOUT_MAX))):
+                return False
+        try:
+            if self._closed:
+                return True
+            self._record.append((now, "out", frame[:KEPT_FRAME_BYTES]))
+            try:
+                written = os.write(self._process.stdin, frame)
+            except BlockingIOError:
+                written = 0
+            except OSError:
+                return True  # The host is gone: whoever reads learns it with the cause.
+            if written == len(frame):
+                return True
+            self._before_waiting(pending)
+            return self._write_rest(frame, written, deadline)
+        finally:
+            lock.release()
+
+    def _write_rest(self, frame: bytes, written: int, deadline: float) -> bool:
+        poller = select.poll()
+        poller.register(self._process.stdin, select.POLLOUT)
+        while written < len(frame):
+            left = deadline - time.monotonic()
+            if left <= 0 or self.given_up:
+                self.torn = written > 0
+                return False
+            if poller.poll(min(left, _WRITE_SLICE_S) * 1000):
+                try:
+                    written += os.write(self._process.stdin, memoryview(frame)[written:])
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    return True
+        return True
+
+    def close(self, release: Callable[[], None]) -> None:
+        """Nothing is written from here on; `release` runs while nobody writes."""
+        with self._lock:
+            self._closed = True
+            release()

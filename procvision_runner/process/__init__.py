@@ -1,0 +1,1 @@
+"""A host's process as its parent sees it: its end and its log."""

@@ -1,0 +1,188 @@
+"""One host of a supervisor's, from its launch to its end. Mechanism: what is to be done when, the supervisor says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from procvision_runner.connection.client import Client
+from procvision_runner.connection.launch import get_ready
+from procvision_runner.connection.observer import Watcher
+from procvision_runner.process.host_log import HostLog
+from procvision_runner.process.host_process import HostProcess, tree
+
+if TYPE_CHECKING:
+    from procvision_runner.connection.pending_call import Pending
+    from procvision_runner.exit_causes import EndKind, HostEnd
+    from procvision_runner.supervision.options import SupervisorOptions
+    from procvision_sdk.wire.messages import Error, Pong, Result
+
+_STACKS_MARK = "most recent call first"
+"""Stands in every stack that faulthandler writes."""
+
+
+class HostWatcher(Protocol):
+    """What a host tells its supervisor; called on any thread, must not block."""
+
+    def host_missed_pong(self, host: Host, misses: int) -> None:
+        """A ping was not answered in time."""
+
+    def host_unresponsive(self, host: Host, misses: int) -> None:
+        """As many as are allowed."""
+
+    def host_timed_out(self, host: Host, pending: Pending) -> None:
+        """A call was cancelled because its time is over."""
+
+    def host_answered_unexpectedly(self, host: Host, answer: Result | Error | Pong) -> None:
+        """A late, doubled or invented answer."""
+
+    def host_violated(self, host: Host, kind: str, message: str) -> None:
+        """It broke a rule of the wire."""
+
+    def host_died(self, host: Host, end: HostEnd) -> None:
+        """It is gone, and its calls have ended."""
+
+
+class Host(Watcher):
+    """A process, its client, and what a supervisor counts of it. The counts are the supervisor's, under its lock."""
+
+    def __init__(
+        self,
+        number: int,
+        command: tuple[str, ...],
+        options: SupervisorOptions,
+        watcher: HostWatcher,
+        on_log: Callable[[Mapping[str, Any]], None] | None,
+    ) -> None:
+        self.number = number
+        self.command = command
+        self.watcher = watcher
+        """Who has it: whoever takes it over puts itself here."""
+        self.launched_at = time.monotonic()
+        self.info: dict[str, Any] = {}
+        self.ready = False
+        self.closing = False
+        """It gets no new call."""
+        self.draining = False
+        """It gets calls only of the sessions that it has."""
+        self.in_flight = 0
+        self.overdue = 0
+        """Calls that were cancelled and have not ended."""
+        self.stopped = False
+        self.stacks: list[Mapping[str, Any]] = []
+        """What it wrote when it was asked for its stacks."""
+        self._stopping = threading.Lock()
+        self._options = options
+        environment = options.runner.environment
+        if environment is None:
+            environment = options.environment.environment(os.environ)
+        self.process = HostProcess(command, environment)
+        with self.process.ended_on_error():
+            options.limits.apply(self.process.process_id)
+            log = HostLog(self.process.stderr, options.runner.log_records, on_log)
+            self.client = Client(self.process, options.runner, log, self)
+
+    def __repr__(self) -> str:
+        return f"<Host {self.number} ({self.process.process_id})>"
+
+    @property
+    def process_id(self) -> int:
+        """The operating system's id of the process that runs the algorithm, as its hello told it."""
+        hello = self.client.hello
+        told = hello.process_id if hello is not None else None
+        return told if told is not None else self.process.process_id
+
+    @property
+    def version(self) -> str | None:
+        """The algorithm's, as the host told it."""
+        versions = self.info.get("versions")
+        version = versions.get("algorithm") if isinstance(versions, dict) else None
+        return str(version) if version is not None else None
+
+    def get_ready(self) -> None:
+        """Waits for the end of `setup()`. Raises LaunchError."""
+        self.info = get_ready(self.client, self._options.runner)
+        # Whatever it started before the limits were set, if anything.
+        for process_id in tree(self.process.process_id):
+            self._options.limits.apply(process_id)
+
+    def put_down(self, kind: EndKind, text: str) -> None:
+        """Ends a host that can't be used: stacks, SIGTERM, SIGKILL for the tree. Its calls end with the cause given."""
+        if self.client.condemn(kind, text):
+            self.ask_for_stacks()
+        self.stop(politely=False)
+
+    def ask_for_stacks(self) -> None:
+        """SIGQUIT: our host writes its stacks, by C code that needs no interpreter lock; another make just ends."""
+        records = self.client.log.records
+        before = len(records)
+        last = records[-1] if records else None
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGQUIT)
+        deadline = time.monotonic() + self._options.dump_timeout_s
+        while time.monotonic() < deadline and self.process.exit_status is None:
+            fresh = _after(list(records), before, last)
+            if any(_STACKS_MARK in str(record.get("message", "")) for record in fresh):
+                self.stacks = fresh
+                return
+            time.sleep(0.02)
+        self.stacks = [r for r in _after(list(records), before, last) if _STACKS_MARK in str(r.get("message", ""))]
+
+    def ends_within(self, timeout_s: float) -> bool:
+        """Waits for it to leave by itself, and for its client to have understood how."""
+        deadline = time.monotonic() + timeout_s
+        if self.process.wait(timeout_s) is None:
+            return False
+        while self.client.end is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self.client.end is not None
+
+    def stop(self, *, politely: bool = True) -> int | None:
+        """The stop ladder, once; a second caller waits for the first."""
+        with self._stopping:
+            if not self.stopped:
+                self.stopped = True
+                self.client.stop(politely=politely)
+            return self.process.exit_status
+
+    # --- what the client tells ------------------------------------------------------------------------------
+
+    def missed_pong(self, misses: int) -> None:
+        """Passes it on."""
+        self.watcher.host_missed_pong(self, misses)
+
+    def unresponsive(self, misses: int) -> bool:
+        """Passes it on; the supervisor ends the host with more care than the client would."""
+        self.watcher.host_unresponsive(self, misses)
+        return True
+
+    def timed_out(self, pending: Pending) -> None:
+        """Passes it on."""
+        self.watcher.host_timed_out(self, pending)
+
+    def unexpected(self, answer: Result | Error | Pong) -> None:
+        """Passes it on."""
+        self.watcher.host_answered_unexpectedly(self, answer)
+
+    def violated(self, kind: str, message: str) -> None:
+        """Passes it on."""
+        self.watcher.host_violated(self, kind, message)
+
+    def died(self, end: HostEnd) -> None:
+        """Passes it on."""
+        self.watcher.host_died(self, end)
+
+
+def _after(records: list[Mapping[str, Any]], before: int, last: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """The records behind `last`, which may have moved to the front of a full deque meanwhile."""
+    if last is None:
+        return records
+    for place in range(min(before, len(records)) - 1, -1, -1):
+        if records[place] is last:
+            return records[place + 1 :]
+    return records

@@ -1,1 +1,0 @@
-"""The algorithm that `procvision_sdk.testing.hook_hosts` installs and runs: it does what a call asks for."""

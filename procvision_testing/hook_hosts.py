@@ -1,0 +1,146 @@
+"""A real host with hook plugins in it: `HookHost`.
+
+    with HookHost(tmp_path, options={"line-alarm.address": "127.0.0.1:9"}) as host:
+        answer = host.call("raise", session="s1")
+
+The host finds what is installed, and what `installed` names besides: hook plugins that are no distribution yet. Its
+algorithm is `procvision_testing.peers.plugged`, which does what a call asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from procvision_sdk.wire.frames import frame
+from procvision_testing.conformance.process import ProcessTarget
+
+ALGORITHM = "plugged"
+PATIENCE_S = 30.0
+"""How long what must come is waited for; only a host that hangs takes it."""
+_PACKAGE = "procvision_plugged"
+
+
+class HookHost:
+    """One host process, which ends with the block. Raises AssertionError where it doesn't answer."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        options: Mapping[str, object] | None = None,
+        installed: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        found = install_plugged(folder, installed or {})
+        given = [text for key, value in (options or {}).items() for text in ("--hook-option", f"{key}={value}")]
+        command = [sys.executable, "-m", "procvision_host", "--algo", ALGORITHM, *given, *arguments]
+        self._target = ProcessTarget(command, environment={**host_environment(found), **(environment or {})})
+        self._numbers = count(1)
+        hello = self.receive()
+        assert hello["type"] == "hello", hello
+        self.process_id: int = hello["process_id"]
+        """The process that runs the algorithm, not its guardian."""
+        self.send({"type": "hello", "runner_version": "1.0"})
+
+    def __enter__(self) -> HookHost:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._target.close()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Writes a message."""
+        self._target.write(frame(msgspec.json.encode(message)))
+
+    def receive(self) -> dict[str, Any]:
+        """The next message."""
+        message = self._target.frame(PATIENCE_S)
+        assert message is not None, f"the host said nothing more\n{self._target.evidence()}"
+        return message
+
+    def send_call(self, does: str = "ok", *, session: str = "s", **fields: Any) -> str:
+        """Sends a call; gives its `request_id`. Further fields are the call's; `context` and `final` its session's."""
+        request_id: str = fields.pop("request_id", None) or f"call-{next(self._numbers)}"
+        params = {"does": does} | {key: fields.pop(key) for key in ("wait_ms", "publish") if key in fields}
+        reference = {"id": session, "context": fields.pop("context", {}), "final": fields.pop("final", False)}
+        self.send(
+            {
+                "type": "call",
+                "request_id": request_id,
+                "phase": "execute",
+                "step_index": 1,
+                "pid": "A",
+                "session": reference,
+                "user_params": params,
+                **fields,
+            }
+        )
+        return request_id
+
+    def call(self, does: str = "ok", **fields: Any) -> dict[str, Any]:
+        """Sends a call and gives its answer."""
+        request_id = self.send_call(does, **fields)
+        answer = self.receive()
+        assert answer.get("request_id") == request_id, answer
+        return answer
+
+    def shut_down(self) -> int:
+        """An orderly end; gives the exit status."""
+        self.send({"type": "shutdown"})
+        acknowledged = self.receive()
+        assert acknowledged["type"] == "shutdown", acknowledged
+        return self.wait()
+
+    def wait(self) -> int:
+        """Waits for the end; gives the exit status."""
+        status = self._target.exit_status(PATIENCE_S)
+        assert status is not None, f"the host did not end\n{self._target.evidence()}"
+        return status
+
+    def kill(self) -> None:
+        """SIGKILL, to the process that runs the algorithm."""
+        os.kill(self.process_id, signal.SIGKILL)
+        self.wait()
+
+    def rest(self) -> list[dict[str, Any]]:
+        """What a host that has ended had written and nobody has received."""
+        messages = []
+        while (message := self._target.frame(PATIENCE_S)) is not None:
+            messages.append(message)
+        return messages
+
+    def log(self) -> str:
+        """The last lines of its stderr."""
+        return self._target.evidence()
+
+
+def install_plugged(folder: Path, installed: Mapping[str, str]) -> Path:
+    """A folder in which a host finds the algorithm, and hook plugins as `{"name": "module:Class"}`."""
+    place = folder / "installed"
+    if not place.exists():
+        source = Path(__file__).parent / "peers" / "plugged"
+        shutil.copytree(source, place / _PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    version = json.loads((place / _PACKAGE / "manifest.json").read_text("utf-8"))["version"]
+    metadata = place / f"{_PACKAGE}-{version}.dist-info"
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: procvision-plugged\nVersion: {version}\n")
+    lines = ["[procvision.algorithms]", f"{ALGORITHM} = {_PACKAGE}.algorithm:Plugged", "[procvision.hooks]"]
+    lines += [f"{name} = {value}" for name, value in installed.items()]
+    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    return place
+
+
+def host_environment(*folders: Path, paths: Sequence[str] = ()) -> dict[str, str]:
+    """This process's environment, in which a host finds these folders first."""
+    found = [*map(str, folders), *paths, os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, found))}

@@ -1,0 +1,1 @@
+"""The command `procvision`, and what stands behind it."""

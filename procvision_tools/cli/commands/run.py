@@ -1,0 +1,216 @@
+"""`procvision run`: pictures through an installed algorithm, from files, a camera or a folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from procvision_tools.cli import exits
+from procvision_tools.cli.completing import algorithm_names, param_pairs
+from procvision_tools.cli.paths import OutFile
+
+if TYPE_CHECKING:
+    from procvision_tools.cli.inspecting import Request
+
+_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+_FILE_OR_FOLDER = click.Path(exists=True, readable=True, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path)
+_OVERLAY = click.Path(writable=True, path_type=Path)
+
+
+@click.command(epilog=exits.EPILOG, short_help="Inspect pictures, folders, or a camera's frames.")
+@click.argument("algorithm", metavar="NAME[==VERSION]", shell_complete=algorithm_names)
+@click.argument("pictures", metavar="[PICTURE | FOLDER]...", nargs=-1, type=_FILE_OR_FOLDER)
+@click.option("--image", "images", type=_FILE, multiple=True, help="A picture to inspect: JPEG or PNG; repeatable.")
+@click.option("--camera", metavar="ID", help="Inspect a GenICam camera's frames: its id, serial number or model; `any`"
+              " takes the first, `simulated` one that isn't there.")  # fmt: skip
+@click.option("--producer", "producers", type=_FILE, multiple=True, metavar="FILE.cti",
+              help="The camera maker's GenTL producer; by default those in GENICAM_GENTL64_PATH.")  # fmt: skip
+@click.option("--follow", type=_FOLDER, metavar="FOLDER", help="Inspect what is written into a folder from now on.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many pictures of --camera or --follow.")
+@click.option("--watch", is_flag=True, help="Inspect again when a picture or the algorithm's code has changed.")
+@click.option("--live/--no-live", default=None,
+              help="With --camera, --follow or --watch: events, memory, CPU, counters and latencies on stderr."
+              " The default on a terminal; elsewhere they are JSON lines.")  # fmt: skip
+@click.option("--spare", is_flag=True,
+              help="Keep a second host ready, which goes on at once where the first is lost.")  # fmt: skip
+@click.option("--one-product", is_flag=True, help="The pictures are one product's: one for each step, in their order.")
+@click.option("--reference", type=_FILE, help="A picture that `pre` learns from, such as a defect-free product.")
+@click.option("--pid", help="The product's id; where the algorithm knows only one, it is taken.")
+@click.option("--step", "step_index", type=click.IntRange(min=1),
+              help="Only this step; by default the whole inspection, all steps in one session.")  # fmt: skip
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", shell_complete=param_pairs,
+              help="A parameter of the step; repeatable.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True,
+              help="Print JSON instead: one object, with --camera, --follow and --watch one a line.")  # fmt: skip
+@click.option("--overlay", type=_OVERLAY, metavar="FILE.png",
+              help="Write the picture with its boxes; of several, into a folder.")  # fmt: skip
+@click.option("--html", "page", type=OutFile(), metavar="FILE.html",
+              help="Write a page: pictures, boxes, times, logs.")  # fmt: skip
+def run(
+    algorithm: str,
+    pictures: tuple[Path, ...],
+    images: tuple[Path, ...],
+    camera: str | None,
+    producers: tuple[Path, ...],
+    follow: Path | None,
+    count: int | None,
+    watch: bool,
+    live: bool | None,
+    spare: bool,
+    one_product: bool,
+    reference: Path | None,
+    pid: str | None,
+    step_index: int | None,
+    params: tuple[str, ...],
+    as_json: bool,
+    overlay: Path | None,
+    page: Path | None,
+) -> int:
+    """Inspect pictures with an installed algorithm.
+
+    Each picture is a product: all of the algorithm's steps see it, in one session. Of several inspections the exit
+    status tells the worst.
+
+    \b
+    Examples:
+      procvision run pcb-compare --reference good.png product.png
+      procvision run pcb-compare --reference good.png products/ --html report.html --overlay boxes/
+      procvision run pcb-compare --reference good.png --image product.png \\
+        --param min_score=0.7 --overlay boxes.png --html report.html
+      procvision run weld-check weld.png --watch
+      procvision run weld-check --camera any --count 10 --json
+      procvision run weld-check --follow /mnt/camera
+    """
+    from procvision_tools.cli import output, running
+    from procvision_tools.cli.inspecting import Request
+    from procvision_tools.cli.progress import on_terminal
+    from procvision_tools.cli.results import Wanted, overlay_folder
+
+    files = _files([*images, *pictures])
+    if live and files and not watch:
+        raise _wrong("--live is for --camera, --follow and --watch")
+    _check(algorithm, files, camera, follow, count=count, watch=watch, one_product=one_product, step_index=step_index)
+    output.check_extras(overlay=overlay is not None, page=page is not None)
+    _check_outputs([overlay, page], [*files, *([reference] if reference else [])])
+    request = Request(
+        algorithm=algorithm,
+        image=files[0] if files else Path(),
+        reference=reference,
+        pid=pid,
+        step_index=step_index,
+        params=params,
+    )
+    if len(files) == 1 and not watch and not any(path.is_dir() for path in pictures):
+        if spare:
+            raise _wrong("--spare is for several pictures, --camera, --follow and --watch")
+        return _one(request, files[0], as_json, overlay, page)
+    inspected = {file.parent for file in files} | ({follow} if follow is not None else set())
+    wanted = Wanted(
+        title=algorithm,
+        as_json=as_json,
+        endless=watch or not files,
+        overlay=overlay_folder(overlay, inspected) if overlay is not None else None,
+        page=page,
+        reference=reference,
+    )
+    if live is None:
+        live = on_terminal()
+    shown = sys.stderr if live else None
+    if watch:
+        running.watch(request, files, wanted, one_product=one_product, live=shown, spare=spare)
+    if files:
+        return running.run_files(request, files, wanted, one_product=one_product, spare=spare)
+    if camera is not None:
+        frames = running.from_camera(camera, producers, count)
+        return running.run_stream(request, frames, wanted, shown, waiting_for=f"frames of camera {camera}", spare=spare)
+    assert follow is not None
+    arriving = running.from_folder(follow, count)
+    return running.run_stream(request, arriving, wanted, shown, waiting_for=f"pictures in {follow}", spare=spare)
+
+
+def _one(request: Request, image: Path, as_json: bool, overlay: Path | None, page: Path | None) -> int:
+    """Inspect a single picture and tell all of it."""
+    from procvision_tools.cli import output
+    from procvision_tools.cli.inspecting import inspect_alone
+    from procvision_tools.report import terminal
+
+    inspection = inspect_alone(request)
+    if as_json:
+        click.echo(output.json_of(inspection.as_record()))
+    else:
+        terminal.show(inspection)
+    whole = output.with_pictures(inspection, image, request.reference) if overlay or page else inspection
+    if overlay is not None and whole.picture is None:
+        click.echo(f"{overlay} was not written: the inspected picture can't be read", err=True)
+    elif overlay is not None and whole.picture is not None:
+        output.write_overlay(overlay, whole.picture, whole.defects)
+        click.echo(f"wrote {overlay}", err=True)
+    if page is not None:
+        output.write_page(page, [whole], f"{whole.algorithm}: {whole.title}")
+        click.echo(f"wrote {page}", err=True)
+    return exits.BY_VERDICT[inspection.verdict]
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """Give the pictures, those of folders in the order of their names. Raises UsageError for a folder without any."""
+    from procvision_tools.datasets.samples import pictures_in
+
+    files: list[Path] = []
+    for path in paths:
+        found = pictures_in(path) if path.is_dir() else [path]
+        if not found:
+            raise _wrong(f"{path} holds no picture: JPEG and PNG are read")
+        files += found
+    return files
+
+
+def _check(
+    algorithm: str,
+    files: Sequence[Path],
+    camera: str | None,
+    follow: Path | None,
+    *,
+    count: int | None,
+    watch: bool,
+    one_product: bool,
+    step_index: int | None,
+) -> None:
+    """Refuse what doesn't go together. Raises UsageError."""
+    sources = [bool(files), camera is not None, follow is not None]
+    if not any(sources) and Path(algorithm).exists():
+        raise _wrong(
+            f"{algorithm} is a file or folder: the algorithm's name comes before it, as procvision-host lists it"
+        )
+    if sum(sources) != 1:
+        raise _wrong(
+            "there is nothing to inspect: give pictures, a folder, --camera or --follow"
+            if not any(sources)
+            else "pictures, --camera and --follow exclude each other"
+        )
+    if files and count is not None:
+        raise _wrong("--count is for --camera and --follow")
+    if not files and (watch or one_product):
+        raise _wrong(f"{'--watch' if watch else '--one-product'} is for pictures in files")
+    if one_product and step_index is not None:
+        raise _wrong("--one-product is all steps, --step one of them")
+
+
+def _check_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path]) -> None:
+    """Refuse what would overwrite an input. Raises UsageError."""
+    for path in outputs:
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            raise _wrong(f"{path.parent} is no folder")
+        for given in inputs:
+            if path.exists() and path.samefile(given):
+                raise _wrong(f"{path} is an inspected picture or its reference, it would be overwritten")
+
+
+def _wrong(text: str) -> click.UsageError:
+    return click.UsageError(text, click.get_current_context())

@@ -1,0 +1,67 @@
+"""`procvision train`: an algorithm that learns, taught with a folder of pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from procvision_tools.cli import exits
+from procvision_tools.cli.paths import OutFile
+
+_FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path)
+
+
+@click.command(epilog=exits.EPILOG, short_help="Teach an algorithm with pictures: they make its model.")
+@click.argument("algorithm", metavar="NAME")
+@click.argument("folder", metavar="FOLDER", type=_FOLDER)
+@click.option("--out", type=OutFile(), required=True, metavar="FILE", help="Where the model goes.")
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
+              help="A parameter of the trainer's; repeatable.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def train(algorithm: str, folder: Path, out: Path, params: tuple[str, ...], as_json: bool) -> int:
+    """Teach an installed algorithm with the pictures in FOLDER, and below it.
+
+    What the pictures have to show, the algorithm's documents say: good products alone for surface-anomaly. Its trainer
+    runs in a process of its own. A model that lay at FILE stays unless everything went well.
+
+    \b
+    Examples:
+      procvision train surface-anomaly good/ --out cloth.model
+      procvision train surface-anomaly good/ --out label.model --param layout=aligned --param pids=A-17
+    """
+    from procvision_sdk.training import TrainingError
+    from procvision_tools.cli.errors import CommandError, usage_error
+    from procvision_tools.hints import split_hint
+    from procvision_tools.training import parent
+
+    known = parent.trainers()
+    if algorithm not in known:
+        raise usage_error(
+            f"no trainer for {algorithm!r} is installed in {sys.prefix}",
+            f"there is one for {', '.join(known)}" if known else "pip install a plugin whose algorithm learns",
+        )
+
+    def progress(share: float, text: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\033[K{share:4.0%}  {text}", nl=False, err=True)
+
+    try:
+        facts = parent.train(algorithm, folder, out, params, progress)
+    except parent.WrongParameterError as error:
+        raise usage_error(*split_hint(str(error))) from error
+    except TrainingError as error:
+        raise CommandError(*split_hint(str(error))) from error
+    finally:
+        if sys.stderr.isatty():
+            click.echo("\r\033[K", nl=False, err=True)
+    if as_json:
+        click.echo(json.dumps({"algorithm": algorithm, "file": str(out), **facts}, indent=2))
+    else:
+        click.echo(f"{algorithm} learnt from {folder}: {out}")
+        width = max((len(key) for key in facts), default=0)
+        for key, value in facts.items():
+            click.echo(f"  {key.replace('_', ' '):<{width}}  {value}")
+    return exits.OK

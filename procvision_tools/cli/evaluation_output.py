@@ -1,0 +1,47 @@
+"""Where an evaluation goes: terminal, JSON, a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from procvision_tools.cli.errors import CommandError
+from procvision_tools.report import evaluation_text, terminal
+
+if TYPE_CHECKING:
+    from procvision_tools.evaluation.evaluated import Evaluation
+
+
+def show(evaluation: Evaluation) -> None:
+    """Print the figures for people."""
+    terminal.echo(evaluation_text.render(evaluation))
+
+
+def print_json(evaluation: Evaluation) -> None:
+    """Print the report as one JSON object."""
+    click.echo(_json(evaluation))
+
+
+def write_files(evaluation: Evaluation, json_file: Path | None, page: Path | None, worst: int) -> None:
+    """Write what is wanted. Raises CommandError where that fails."""
+    from procvision_tools.report import evaluation_html
+
+    path = None
+    try:
+        if json_file is not None and str(json_file) != "-":
+            path = json_file
+            path.write_text(_json(evaluation) + "\n", encoding="utf-8")
+            click.echo(f"wrote {path}", err=True)
+        if page is not None:
+            path = page
+            evaluation_html.write(path, evaluation, worst)
+            click.echo(f"wrote {path}", err=True)
+    except OSError as error:
+        raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
+
+
+def _json(evaluation: Evaluation) -> str:
+    return json.dumps(evaluation.as_record(), indent=2, default=str)

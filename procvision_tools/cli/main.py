@@ -1,0 +1,148 @@
+"""The group of commands. A command's file is imported when the command is used, and what it needs when it runs."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import click
+
+from procvision_tools.cli import exits
+from procvision_tools.cli.errors import CommandError, show_error
+from procvision_tools.extras import MissingExtraError
+from procvision_tools.hints import split_hint
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "completion": "procvision_tools.cli.commands.completion:completion",
+        "conformance": "procvision_tools.cli.commands.conformance:conformance",
+        "demo": "procvision_tools.cli.commands.demo:demo",
+        "doctor": "procvision_tools.cli.commands.doctor:doctor",
+        "evaluate": "procvision_tools.cli.commands.evaluate:evaluate",
+        "init": "procvision_tools.cli.commands.init:init",
+        "package": "procvision_tools.cli.commands.package:package",
+        "run": "procvision_tools.cli.commands.run:run",
+        "train": "procvision_tools.cli.commands.train:train",
+        "validate": "procvision_tools.cli.commands.validate:validate",
+    }
+)
+"""Command -> module:attribute."""
+
+COMPLETE_VARIABLE = "_PROCVISION_COMPLETE"
+"""By which a shell's script asks for completions: click's name for a program that is called procvision."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Give the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command; None where there is none of that name."""
+        home = COMMANDS.get(cmd_name)
+        if home is None:
+            return None
+        module, _, attribute = home.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show what there is to whoever asks for nothing yet."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(exits.USAGE)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; where there is none, name the one that was meant. Raises UsageError."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            for close in difflib.get_close_matches(args[0], COMMANDS, n=1):
+                raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close!r}?", ctx) from None
+            raise
+
+
+def _version() -> str:
+    from importlib_metadata import PackageNotFoundError, version
+
+    try:
+        return version("procvision")
+    except PackageNotFoundError:
+        return "of a source tree that is not installed"
+
+
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(f"procvision {_version()}")
+        context.exit()
+
+
+@click.group(
+    cls=LazyGroup, epilog=exits.EPILOG, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+              help="Show the version.")  # fmt: skip
+def cli() -> None:
+    """Inspect pictures with an installed algorithm; write, check, measure and ship one.
+
+    \b
+    Examples:
+      procvision demo
+      procvision run pcb-compare --reference good.png --image product.png
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit status. SIGTERM leaves nothing behind either."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(exits.TERMINATED))
+    sys.exit(status_of(arguments))
+
+
+def status_of(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, print its errors, and give the exit status."""
+    try:
+        if COMPLETE_VARIABLE in os.environ:
+            from procvision_tools.cli.shells import register
+
+            register()
+        answer = cli.main(arguments, prog_name="procvision", standalone_mode=False)
+        sys.stdout.flush()
+        return answer if isinstance(answer, int) else exits.OK
+    except CommandError as error:
+        show_error(error.message, error.hint)
+        return error.status
+    except MissingExtraError as error:
+        show_error(*split_hint(str(error)))
+        return exits.ERROR
+    except click.UsageError as error:
+        show_error(error.format_message(), _usage_hint(error))
+        return exits.USAGE
+    except click.ClickException as error:
+        show_error(error.format_message())
+        return exits.ERROR
+    except (click.Abort, KeyboardInterrupt):
+        show_error("interrupted")
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has left. What is still buffered goes nowhere, and quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return exits.ERROR
+
+
+def _usage_hint(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx else "procvision"
+    return f"{path} --help shows what there is"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Where an inspection goes: terminal, JSON, a picture with boxes, a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from procvision_tools.cli.errors import CommandError
+from procvision_tools.extras import need
+from procvision_tools.report.inspection import Inspection
+from procvision_tools.sources.picture_files import Frame
+
+if TYPE_CHECKING:
+    from procvision_sdk.results import Defect
+    from procvision_tools.report.html import NextStep
+    from procvision_tools.report.inspection import Picture
+
+
+def check_extras(*, overlay: bool, page: bool) -> None:
+    """Raise MissingExtraError for what the wanted output needs, before anything is inspected."""
+    if overlay or page:
+        need("PIL.Image", "Pillow", "a picture with boxes" if overlay else "an HTML page")
+    if page:
+        need("jinja2", "Jinja2", "an HTML page")
+
+
+def with_pictures(inspection: Inspection, image: Path | Frame, reference: Path | None) -> Inspection:
+    """Add the pictures, read from their files; one that can't be read is left out."""
+    (whole,) = all_with_pictures([(inspection, image)], reference)
+    return whole
+
+
+def all_with_pictures(
+    inspections: Iterable[tuple[Inspection, Path | Frame]], reference: Path | None
+) -> list[Inspection]:
+    """The same for several; the reference is read once, and so stands on a page once."""
+    learnt = _read(reference)
+    return [
+        attrs.evolve(inspection, picture=image.seen() if isinstance(image, Frame) else _read(image), reference=learnt)
+        for inspection, image in inspections
+    ]
+
+
+def _read(path: Path | None) -> Picture | None:
+    from procvision_tools.report.pictures import read_picture
+
+    try:
+        return None if path is None else read_picture(path)
+    except OSError:
+        return None
+
+
+def write_overlay(path: Path, picture: Picture, defects: Sequence[Defect]) -> None:
+    """Write a picture with its boxes as PNG. Raises CommandError where it can't be written."""
+    from procvision_tools.report import overlay
+
+    try:
+        overlay.write(path, picture, defects)
+    except OSError as error:
+        raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
+
+
+def write_page(
+    path: Path,
+    inspections: Sequence[Inspection],
+    title: str,
+    next_steps: Sequence[NextStep] = (),
+    counts: Mapping[str, int] | None = None,
+) -> None:
+    """Write the page, ``counts`` being of more than it shows. Raises CommandError where it can't be written."""
+    from procvision_tools.report import html
+
+    try:
+        html.write(path, inspections, title=title, next_steps=next_steps, counts=counts)
+    except OSError as error:
+        raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
+
+
+def json_of(record: Mapping[str, Any], *, indent: int | None = 2) -> str:
+    """Give a record as JSON; without an indent in one line."""
+    return json.dumps(record, indent=indent, default=str)

@@ -1,0 +1,195 @@
+"""The ways of `procvision run` with more than one picture: files, a product of several steps, a camera, a folder."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TextIO, TypeAlias
+
+import attrs
+import click
+
+from procvision_runner import RunnerError
+from procvision_tools.cli.errors import CommandError, show_error, usage_error
+from procvision_tools.cli.inspecting import inspect
+from procvision_tools.cli.results import Results, Wanted
+from procvision_tools.cli.stations import Station, kept_alive
+from procvision_tools.hints import split_hint
+from procvision_tools.sourcecode import Look, code_roots, look_at
+from procvision_tools.sources.folder import Arrivals
+from procvision_tools.sources.picture_files import Frame
+
+if TYPE_CHECKING:
+    from procvision_tools.cli.inspecting import Outcome, Request
+
+POLL_S = 0.2
+"""How often a folder or the code is looked at."""
+Image: TypeAlias = Path | Frame
+
+
+def run_files(
+    request: Request, images: Sequence[Path], wanted: Wanted, *, one_product: bool, spare: bool = False
+) -> int:
+    """Inspect files, each a product, or all one product's, a picture a step; give the exit status."""
+    from procvision_tools.cli.progress import bar, on_terminal
+
+    with _station(request.algorithm, spare=spare) as station:
+        results = Results(wanted, quiet=on_terminal())
+        with _told_anyway(results, station), bar(len(images), "inspecting") as seen:
+            for image, outcome in _inspected(station, request, images, one_product=one_product):
+                results.take(image, outcome)
+                seen()
+    return results.finish(station.logs)
+
+
+def run_stream(
+    request: Request,
+    images: Iterable[Image],
+    wanted: Wanted,
+    live: TextIO | None = None,
+    *,
+    waiting_for: str,
+    spare: bool = False,
+) -> int:
+    """Inspect pictures as they come, until there are no more or Ctrl-C; what came is written either way."""
+    with _station(request.algorithm, live, spare=spare) as station:
+        results = Results(wanted, view=station.view)
+        _say(f"waiting for {waiting_for}", station)
+        with _told_anyway(results, station):
+            for image in images:
+                results.take(image, inspect(station, attrs.evolve(request, image=image)))
+    # The host's last log lines are there when it has gone.
+    return results.finish(station.logs)
+
+
+def watch(
+    request: Request,
+    images: Sequence[Path],
+    wanted: Wanted,
+    *,
+    one_product: bool,
+    live: TextIO | None = None,
+    spare: bool = False,
+) -> NoReturn:
+    """Inspect, and again whenever a picture or the algorithm's code has changed, until Ctrl-C."""
+    code = code_roots(request.algorithm)
+    watched = [*code, *images, *([request.reference] if request.reference is not None else [])]
+    while True:
+        before = look_at(code)
+        try:
+            with kept_alive(request.algorithm, live, spare=spare) as station:
+                while look_at(code) == before:
+                    look = look_at(watched)
+                    results = Results(wanted, view=station.view)
+                    for image, outcome in _inspected(station, request, images, one_product=one_product):
+                        results.take(image, outcome)
+                    results.finish(station.logs)
+                    _say(
+                        f"watching {len(images)} picture{'' if len(images) == 1 else 's'} and {_places(code)}", station
+                    )
+                    _until_changed(watched, look)
+        except RunnerError as error:
+            show_error(*split_hint(str(error)))
+            _say("waiting for a change")
+            _until_changed(code, before)
+        _say("the code has changed: a new host")
+
+
+def from_camera(wanted: str, producers: Sequence[Path], count: int | None) -> Iterator[Frame]:
+    """Give a camera's frames. Raises CommandError where there is none, or no frame comes."""
+    from procvision_tools.sources.camera import Camera, CameraError
+
+    try:
+        with Camera(wanted, producers) as camera:
+            for number in itertools.count(1):
+                yield Frame(f"{camera.name} {number}", camera.grab())
+                if number == count:
+                    return
+    except CameraError as error:
+        raise CommandError(*split_hint(str(error))) from error
+
+
+def from_folder(folder: Path, count: int | None) -> Iterator[Path]:
+    """Give pictures as they arrive in a folder from now on. Raises CommandError where the folder goes."""
+    return _arriving(Arrivals(folder), count)
+
+
+def _arriving(arrivals: Arrivals, count: int | None) -> Iterator[Path]:
+    number = 0
+    while True:
+        try:
+            arrived = arrivals.poll(time.monotonic())
+        except OSError as error:
+            raise CommandError(str(error)) from error
+        for path in arrived:
+            yield path
+            number += 1
+            if number == count:
+                return
+        if not arrived:
+            time.sleep(POLL_S)
+
+
+def _inspected(
+    station: Station, request: Request, images: Sequence[Path], *, one_product: bool
+) -> Iterator[tuple[Path, Outcome]]:
+    if not one_product:
+        for image in images:
+            yield image, inspect(station, attrs.evolve(request, image=image))
+        return
+    steps = sorted(step.index for step in station.manifest.steps)
+    if len(images) != len(steps):
+        raise usage_error(
+            f"--one-product with {len(images)} pictures: {station.manifest.name} has {len(steps)} steps",
+            "give a picture for each step, in the steps' order",
+        )
+    session = station.runner.session(context={"title": images[0].name})
+    for image, step in zip(images, steps, strict=True):
+        one = attrs.evolve(request, image=image, step_index=step)
+        outcome = inspect(station, one, session, final=step == steps[-1])
+        title = f"{image.name}, step {step}"
+        yield image, attrs.evolve(outcome, inspection=attrs.evolve(outcome.inspection, title=title))
+        if outcome.inspection.verdict == "ERROR":
+            return
+
+
+@contextmanager
+def _station(algorithm: str, live: TextIO | None = None, *, spare: bool) -> Iterator[Station]:
+    """Launch a host; that it can't be is the command's error."""
+    try:
+        with kept_alive(algorithm, live, spare=spare) as station:
+            yield station
+    except RunnerError as error:
+        raise CommandError(*split_hint(str(error))) from error
+
+
+@contextmanager
+def _told_anyway(results: Results, station: Station) -> Iterator[None]:
+    """What was inspected before Ctrl-C, or before an error, is shown and written too."""
+    try:
+        yield
+    except BaseException:
+        if results.counts:
+            results.finish(station.logs)
+        raise
+
+
+def _until_changed(paths: Sequence[Path], look: Look) -> None:
+    """Wait until files look otherwise, and until whoever changes them has had time to finish."""
+    while look_at(paths) == look:
+        time.sleep(POLL_S)
+    time.sleep(POLL_S)
+
+
+def _places(code: Sequence[Path]) -> str:
+    return ", ".join(map(str, code)) or "no code: where the algorithm lies is not known"
+
+
+def _say(text: str, station: Station | None = None) -> None:
+    if station is not None and station.view is not None:
+        station.view.show(text)
+    else:
+        click.secho(text, err=True, dim=True)

@@ -1,0 +1,300 @@
+"""What on this machine would trouble a line: looked at, one finding each, and mended where that is safe.
+
+Every check is a function of its own that gives findings and raises nothing; whatever it measures it can be given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import resource
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import cache_from_source, find_spec
+from pathlib import Path
+
+from procvision_runner.images.segments import SHM_FOLDER, leftovers
+from procvision_testing.findings import Finding
+from procvision_tools.hints import split_hint
+from procvision_tools.scratch import abandoned
+from procvision_tools.validation.hosts import HostSilentError, ask
+
+MB = 1_000_000
+PICTURE_BYTES = 5_000_000 * 3
+"""A camera of 5 megapixels, RGB: an unremarkable one."""
+COMFORTABLE_PICTURES = 16
+"""Two hosts with the default of 8 slots."""
+MIN_OPEN_FILES = 1024
+"""A runner takes about ten descriptors for each host, an algorithm as many as its libraries like."""
+MIN_PROCESSES = 512
+"""Threads count: OpenCV and BLAS start one for each core, in each host."""
+LIST_TIMEOUT_S = 60.0
+CORE = ("attrs", "click", "importlib-metadata", "msgspec", "numpy", "pluggy")
+IMPORTED_AT_START = ("attr", "click", "importlib_metadata", "msgspec", "numpy", "pluggy", "procvision_host")
+"""Packages that every host imports."""
+
+
+def examine_machine(*, clean: bool = False) -> Iterator[Finding]:
+    """Give every finding, one after the other; with ``clean`` the leftovers of dead runners are removed."""
+    yield from shared_memory()
+    yield from shared_memory_leftovers(clean=clean)
+    yield from folder_leftovers(clean=clean)
+    yield from orphans()
+    yield from limits()
+    yield from kernel()
+    yield from versions()
+    yield from bytecode()
+    yield from decoders()
+    yield from algorithms()
+    yield from hook_plugins()
+
+
+def shared_memory(folder: Path = SHM_FOLDER) -> Iterator[Finding]:
+    """Whether pictures have room."""
+    title = "shared memory"
+    hint = "mount -o remount,size=2g /dev/shm; in a container: --shm-size=2g"
+    if not folder.is_dir():
+        yield Finding(title, "failed", f"there is no {folder}", "mount -t tmpfs tmpfs /dev/shm")
+        return
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError as error:
+        yield Finding(title, "failed", f"{folder}: {error.strerror}")
+        return
+    fits = usage.free // PICTURE_BYTES
+    detail = f"{usage.free / MB:.0f} of {usage.total / MB:.0f} MB free in {folder}: {fits} pictures of 5 megapixels"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding(title, "failed", f"{folder} can't be written by this user", "chmod 1777 /dev/shm")
+    elif fits < 1:
+        yield Finding(title, "failed", detail, hint)
+    elif fits < COMFORTABLE_PICTURES:
+        yield Finding(title, "warning", f"{detail}, two hosts with 8 slots each take {COMFORTABLE_PICTURES}", hint)
+    else:
+        yield Finding(title, detail=detail)
+
+
+def shared_memory_leftovers(folder: Path = SHM_FOLDER, *, clean: bool = False) -> Iterator[Finding]:
+    """What killed runners left in shared memory; what a living one has is locked, and never touched."""
+    found = leftovers(folder, remove=clean)
+    told = f"{len(found)} segments of dead runners, {sum(size for _, size in found) / MB:.1f} MB"
+    yield _left("pictures of dead runners", told if found else "", clean)
+
+
+def folder_leftovers(where: Path | None = None, *, clean: bool = False) -> Iterator[Finding]:
+    """Temporary folders that killed commands left."""
+    found = abandoned(where, remove=clean)
+    yield _left("temporary folders of dead commands", ", ".join(str(path) for path in found), clean)
+
+
+def _left(title: str, detail: str, clean: bool) -> Finding:
+    if not detail:
+        return Finding(title, detail="none")
+    if clean:
+        return Finding(title, detail=f"removed: {detail}")
+    return Finding(title, "warning", detail, "procvision doctor --clean")
+
+
+def orphans(proc: Path = Path("/proc")) -> Iterator[Finding]:
+    """Hosts whose runner is gone. A host sees to it that this doesn't happen; nothing is killed here."""
+    found = []
+    for entry in proc.iterdir() if proc.is_dir() else ():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if not entry.name.isdecimal():
+                continue
+            words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+            is_host = any(Path(word).name in {"procvision-host", "procvision_host"} for word in words[:4])
+            parent = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            # The first process of a container may well be a runner.
+            if is_host and parent == 1 and not _is_python(proc / "1"):
+                found.append(entry.name)
+    if found:
+        yield Finding("hosts without a runner", "warning", f"processes {', '.join(found)}", f"kill {' '.join(found)}")
+    else:
+        yield Finding("hosts without a runner", detail="none")
+
+
+def _is_python(process: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return b"python" in (process / "cmdline").read_bytes()
+    return False
+
+
+def limits() -> Iterator[Finding]:
+    """What this user, and this container, may use."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield _bounded("open files", files, MIN_OPEN_FILES, "ulimit -n 4096; for a service LimitNOFILE=4096")
+    processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    group = _cgroup("pids.max")
+    if group is not None:
+        processes = group if processes == resource.RLIM_INFINITY else min(group, processes)
+    hint = "ulimit -u; for a service TasksMax=; in a container --pids-limit"
+    yield _bounded("processes and threads", processes, MIN_PROCESSES, hint)
+    file_size, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if file_size != resource.RLIM_INFINITY:
+        yield _bounded("size of a file", file_size, PICTURE_BYTES, "ulimit -f unlimited: shared memory counts, too")
+    memory = _cgroup("memory.max")
+    if memory is not None:
+        yield Finding("memory of this container", detail=f"{memory / MB:.0f} MB; shared memory counts")
+
+
+def _bounded(title: str, value: int, enough: int, hint: str) -> Finding:
+    if value == resource.RLIM_INFINITY:
+        return Finding(title, detail="no limit")
+    if value < enough:
+        return Finding(title, "warning", f"at most {value}, {enough} are enough for a few hosts", hint)
+    return Finding(title, detail=f"at most {value}")
+
+
+def _cgroup(name: str) -> int | None:
+    """A bound of this process' control group, None where there is none."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        own = Path("/proc/self/cgroup").read_text().strip().splitlines()[-1].rpartition(":")[2]
+        for folder in (Path("/sys/fs/cgroup") / own.lstrip("/"), Path("/sys/fs/cgroup")):
+            file = folder / name
+            if file.is_file():
+                return int(file.read_text())
+    return None
+
+
+def kernel() -> Iterator[Finding]:
+    """System calls that a container's seccomp profile may forbid, and what must be mounted."""
+    if sys.platform != "linux":
+        yield Finding("the kernel", "failed", f"this is {platform.system()}", "hosts and runners need Linux")
+        return
+    detail = (
+        f"Linux {platform.release()}, {os.cpu_count()} CPUs, {len(os.sched_getaffinity(0))} of them for this process"
+    )
+    yield Finding("the kernel", detail=detail)
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+        yield Finding("pidfd_open", detail="there")
+    except OSError as error:
+        hint = "Linux 5.3, or a seccomp profile that allows it (Docker 20.10)"
+        yield Finding("pidfd_open", "failed", f"a runner waits for its host by it: {error.strerror}", hint)
+    if Path("/proc/self/stat").is_file():
+        yield Finding("/proc", detail="mounted")
+    else:
+        yield Finding("/proc", "failed", "a guardian finds what a host started by it", "mount -t proc proc /proc")
+    mode = _seccomp()
+    yield Finding("seccomp", detail={"0": "none", "2": "a filter, as containers have"}.get(mode, f"mode {mode or '?'}"))
+
+
+def _seccomp() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Seccomp:"):
+                return line.split()[1]
+    return ""
+
+
+def versions() -> Iterator[Finding]:
+    """Python, ourselves, and whether our dependencies are as we need them."""
+    import importlib_metadata
+
+    yield Finding("Python", detail=f"{platform.python_version()}, {sys.executable}")
+    try:
+        own = importlib_metadata.distribution("procvision")
+    except importlib_metadata.PackageNotFoundError:
+        yield Finding("procvision", "warning", "runs from a source tree that is not installed", "pip install it")
+        return
+    told = []
+    for name in CORE:
+        with contextlib.suppress(importlib_metadata.PackageNotFoundError):
+            told.append(f"{name} {importlib_metadata.version(name)}")
+    problems = list(_unmet(own))
+    if problems:
+        yield Finding(f"procvision {own.version}", "failed", "; ".join(problems), "pip install --upgrade procvision")
+    else:
+        yield Finding(f"procvision {own.version}", detail=", ".join(told))
+
+
+def _unmet(distribution: object) -> Iterator[str]:
+    """What it requires, and there is not; nothing where the library that reads requirements isn't there."""
+    if find_spec("packaging") is None:
+        return
+    import importlib_metadata
+    from packaging.requirements import Requirement
+
+    assert isinstance(distribution, importlib_metadata.Distribution)
+    for text in distribution.requires or ():
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            there = importlib_metadata.version(requirement.name)
+        except importlib_metadata.PackageNotFoundError:
+            yield f"{requirement} is not installed"
+            continue
+        if not requirement.specifier.contains(there, prereleases=True):
+            yield f"{requirement} is needed, {there} is installed"
+
+
+def bytecode(names: Sequence[str] = IMPORTED_AT_START, *, kept: bool | None = None) -> Iterator[Finding]:
+    """Whether a start finds its modules compiled: without, each start compiles them anew and takes a second more.
+
+    `kept`: whether Python keeps what it has compiled; by default as this one does.
+    """
+    title = "compiled bytecode"
+    kept = not sys.dont_write_bytecode if kept is None else kept
+    missing, folders = [], []
+    for name in names:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None or Path(cache_from_source(spec.origin)).exists():
+            continue
+        folder = Path(spec.origin).parent
+        if not (kept and os.access(folder, os.W_OK)):
+            missing.append(name)
+            folders.append(str(folder))
+    if missing:
+        hint = f"{sys.executable} -m compileall -q {' '.join(folders)}; uv pip has --compile-bytecode"
+        detail = f"not there, and not kept, for {', '.join(missing)}: every start of a host compiles them anew"
+        yield Finding(title, "warning", detail, hint)
+    else:
+        yield Finding(title, detail="there, or kept at the first start")
+
+
+def decoders() -> Iterator[Finding]:
+    """What reads encoded pictures."""
+    for encoding, module, name in (("JPEG", "simplejpeg", "simplejpeg"), ("PNG", "PIL", "Pillow")):
+        if find_spec(module) is None:
+            detail = f"{name} is not installed: an encoded picture is an error 1002"
+            yield Finding(f"{encoding} decoder", "warning", detail, "pip install 'procvision[images]'")
+        else:
+            yield Finding(f"{encoding} decoder", detail=name)
+
+
+def algorithms() -> Iterator[Finding]:
+    """What is installed, and what of it is broken."""
+    title = "installed algorithms"
+    try:
+        rows = ask(["list"], os.environ, LIST_TIMEOUT_S)
+    except HostSilentError as error:
+        yield Finding(title, "failed", str(error), "pip install procvision into this environment")
+        return
+    good = [f"{row['name']} {row['version'] or ''}".strip() for row in rows if row["error"] is None]
+    yield Finding(title, detail=", ".join(good) or "none")
+    for row in rows:
+        if row["error"] is not None:
+            yield Finding(f"algorithm {row['name']}", "warning", row["error"], f"procvision validate {row['name']}")
+
+
+def hook_plugins() -> Iterator[Finding]:
+    """Which a host started here would use, by its configuration, and what they say of it."""
+    title = "hook plugins"
+    try:
+        rows = ask(["hooks"], os.environ, LIST_TIMEOUT_S)
+    except HostSilentError as error:
+        yield Finding(title, "failed", str(error))
+        return
+    if isinstance(rows, dict):
+        # One that is asked for can't be used: every host would leave with that.
+        yield Finding(title, "failed", *split_hint(rows["error"]))
+        return
+    used = [row["name"] for row in rows if row["active"]]
+    yield Finding(title, detail=", ".join(used) or "none")
+    for row in rows:
+        for told in (row["error"], *row["warnings"]):
+            if told is not None:
+                yield Finding(f"hook plugin {row['name']}", "warning", *split_hint(told))

@@ -1,0 +1,195 @@
+"""One evaluation, whole: what was measured, by which rules, and what came out. Its record is the JSON report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+
+from procvision_tools.datasets.samples import Dataset, Sample
+from procvision_tools.evaluation.bounds import Outcome
+from procvision_tools.evaluation.detection import Detection, confusion, detect
+from procvision_tools.evaluation.figures import Figures, figures, label_figures
+from procvision_tools.evaluation.observations import Observation, Rules
+from procvision_tools.evaluation.sweeps import SweepResult
+
+FORMAT = "procvision-evaluation/1"
+_DIGITS = 6
+"""A figure is rounded to so many decimals in the record."""
+
+
+@frozen(kw_only=True, slots=False)
+class Evaluation:
+    """What an algorithm is worth on a data set."""
+
+    algorithm: str
+    version: str
+    dataset: Dataset
+    rules: Rules
+    observations: tuple[Observation, ...]
+    params: Mapping[str, Any] = field(factory=dict)
+    pid: str = ""
+    jobs: int = 1
+    took_s: float = 0.0
+    """From the first picture to the last, without the hosts' start."""
+    command: str = ""
+    sweep: SweepResult | None = None
+    bounds: tuple[Outcome, ...] = ()
+    baseline: str = ""
+    """The file of the earlier report that it was compared with."""
+    earlier: Mapping[str, Figures] = field(factory=dict)
+    """That report's figures: of all under "", of groups and labels under their names."""
+
+    @cached_property
+    def figures(self) -> Figures:
+        """Over all pictures."""
+        told = figures(self.observations, self.rules)
+        return told | ({"pictures_per_s": len(self.observations) / self.took_s} if self.took_s > 0 else {})
+
+    @cached_property
+    def groups(self) -> dict[str, Figures]:
+        """By group; empty where there is only one."""
+        return {
+            group: figures([o for o in self.observations if o.sample.group == group], self.rules)
+            for group in self.dataset.groups
+        }
+
+    @cached_property
+    def labels(self) -> dict[str, Figures]:
+        """By label; empty where nothing says where defects are."""
+        return label_figures(self.observations, self.rules) if self.dataset.labels else {}
+
+    @cached_property
+    def confusion(self) -> Counter[tuple[str, str]]:
+        """(what is there, what it was called): how often."""
+        return confusion(self.observations, self.rules) if self.dataset.labels else Counter()
+
+    @property
+    def parts(self) -> dict[str, Figures]:
+        """All figures by what they are of: "" for everything, a label, a group."""
+        return {**self.labels, **self.groups, "": self.figures}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures should know of the data set, and of how its labels fit the algorithm's."""
+        there = {truth.label for o in self.observations for truth in o.sample.truths}
+        called = {finding.label for o in self.observations for finding in o.kept(self.rules.threshold)}
+        if self.rules.any_label or not there or not called or there & called:
+            return self.dataset.notes
+        says, asked = (", ".join(repr(label) for label in sorted(labels)[:5]) for labels in (called, there))
+        note = f"no finding has a label of the data set: the algorithm says {says}, the data set {asked};"
+        return (*self.dataset.notes, f"{note} --any-label measures the boxes alone")
+
+    @property
+    def failures(self) -> Counter[str]:
+        """What kinds of failure there were, and how often."""
+        return Counter(o.failure for o in self.observations if o.verdict == "ERROR")
+
+    @property
+    def truncated(self) -> int:
+        """How many pictures had more findings than the protocol carries."""
+        return sum(o.truncated for o in self.observations)
+
+    @property
+    def kept(self) -> bool:
+        """Whether all bounds hold."""
+        return all(outcome.holds for outcome in self.bounds)
+
+    def counted(self, observation: Observation) -> Detection:
+        """The counts of one picture."""
+        return detect([observation], self.rules)
+
+    def is_wrong(self, observation: Observation) -> bool:
+        """Whether a product was not told right."""
+        return observation.verdict_at(self.rules.threshold) != ("NG" if observation.sample.defective else "OK")
+
+    def worst(self, count: int) -> list[Observation]:
+        """The pictures with the most mistakes, failures first; none that is right in all."""
+
+        def badness(observation: Observation) -> tuple[bool, int, bool, float]:
+            score = observation.picture_score
+            wrong = self.is_wrong(observation)
+            return (
+                observation.verdict == "ERROR",
+                self.counted(observation).mistakes,
+                wrong,
+                -score if observation.sample.defective else score,
+            )
+
+        bad = [o for o in self.observations if self.is_wrong(o) or self.counted(o).mistakes]
+        return sorted(bad, key=badness, reverse=True)[:count]
+
+    def as_record(self) -> dict[str, Any]:
+        """Give everything but the pictures themselves, ready for JSON."""
+        samples = self.dataset.samples
+        return {
+            "format": FORMAT,
+            "algorithm": self.algorithm,
+            "version": self.version,
+            "pid": self.pid,
+            "params": dict(self.params),
+            "dataset": {
+                "layout": self.dataset.layout,
+                "folder": str(self.dataset.folder),
+                "pictures": len(samples),
+                "labels": list(self.dataset.labels),
+                "notes": list(self.notes),
+            },
+            "rules": attrs.asdict(self.rules),
+            "jobs": self.jobs,
+            "took_s": round(self.took_s, 3),
+            "command": self.command,
+            "figures": rounded(self.figures),
+            "groups": {name: rounded(told) for name, told in self.groups.items()},
+            "labels": {name: rounded(told) for name, told in self.labels.items()},
+            "confusion": [
+                {"is": there, "called": called, "count": count}
+                for (there, called), count in sorted(self.confusion.items())
+            ],
+            "failures": dict(self.failures),
+            "sweep": _sweep_record(self.sweep) if self.sweep is not None else None,
+            "bounds": [attrs.asdict(outcome) for outcome in self.bounds],
+            "baseline": self.baseline,
+            "pictures": [self._picture_record(observation) for observation in self.observations],
+        }
+
+    def _picture_record(self, observation: Observation) -> dict[str, Any]:
+        sample: Sample = observation.sample
+        return {
+            "name": sample.name,
+            "group": sample.group,
+            "defective": sample.defective,
+            "verdict": observation.verdict_at(self.rules.threshold),
+            "failure": observation.failure,
+            "message": observation.message,
+            "score": observation.score,
+            "mistakes": self.counted(observation).mistakes,
+            "truths": [attrs.asdict(truth) for truth in sample.truths],
+            "findings": [finding.to_dict() for finding in observation.findings],
+            "times_ms": rounded(observation.times_ms),
+            "algorithm_ms": observation.algorithm_ms,
+        }
+
+
+def rounded(told: Mapping[str, float | None]) -> Figures:
+    """Give the same with few decimals."""
+    return {
+        name: value if value is None or isinstance(value, int) else round(value, _DIGITS)
+        for name, value in told.items()
+    }
+
+
+def _sweep_record(sweep: SweepResult) -> dict[str, Any]:
+    return {
+        "key": sweep.key,
+        "best": sweep.best,
+        "rows": [{"value": row.value, "figures": rounded(row.figures)} for row in sweep.rows],
+        "held_out": [
+            {"group": row.group, "value": row.value, "figures": rounded(row.figures)} for row in sweep.held_out
+        ],
+        "held_out_f_score": sweep.held_out_f_score,
+    }

@@ -1,0 +1,69 @@
+"""The process that trains: `python -m procvision_tools.training.child`, with the order as JSON on stdin.
+
+It writes JSON lines to what was its stdout: `progress`, and one of `done`, `failed`, `wrong` at the end. What the
+trainer prints goes to stderr: it can't be taken for an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from procvision_sdk.errors import CallRefusedError
+from procvision_sdk.manifest.parameters import ParameterSchema
+from procvision_sdk.plain import plain
+from procvision_sdk.training import TRAINER_GROUP, Trainer, TrainingError
+from procvision_tools.params import ParamTextError, read_params
+from procvision_tools.training.pictures import pictures_of
+
+
+def trained(order: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Carries out an order; the last line. Raises whatever the vendor's code raises."""
+    from importlib_metadata import entry_points
+
+    declared = next(iter(entry_points(group=TRAINER_GROUP, name=order["name"])))
+    trainer = declared.load()
+    if not isinstance(trainer, Trainer):
+        raise TypeError(f"{declared.value} is {type(trainer).__name__}, an entry point of {TRAINER_GROUP} is a Trainer")
+    try:
+        given = read_params(trainer.parameters, order["params"], f"{order['name']} has no such parameter", None)
+        params = ParameterSchema(1, trainer.parameters).completed(given, None)
+    except (ParamTextError, CallRefusedError) as error:
+        return {"kind": "wrong", "message": str(error)}
+    out = Path(order["out"])
+    pictures = pictures_of(Path(order["folder"]))
+
+    def progress(share: float, text: str) -> None:
+        tell({"kind": "progress", "share": min(1.0, max(0.0, float(share))), "text": str(text)})
+
+    facts = plain(dict(trainer.train(pictures, out, params, progress)), "what the trainer tells")
+    if not out.is_file():
+        raise TrainingError(f"{declared.value} wrote no model; hint: it writes to the path that it is given")
+    return {"kind": "done", "facts": facts}
+
+
+def main() -> None:
+    """The process. Its exit status says nothing: the last line does."""
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    order = json.load(sys.stdin)
+
+    def tell(line: dict[str, Any]) -> None:
+        lines.write(json.dumps(line) + "\n")
+        lines.flush()
+
+    try:
+        tell(trained(order, tell))
+    except TrainingError as error:
+        tell({"kind": "failed", "message": str(error)})
+    except Exception as error:
+        tell({"kind": "failed", "message": f"{type(error).__name__} in the trainer: {error}"})
+        raise
+
+
+if __name__ == "__main__":
+    main()

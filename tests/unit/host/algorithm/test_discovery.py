@@ -1,0 +1,147 @@
+"""What is installed, found without importing any of it; and from a row to an algorithm."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peer_plugins import install_algorithm
+
+from procvision_host.algorithm.discovery import AlgorithmRow, UnknownAlgorithmError, discover, find
+from procvision_host.algorithm.loader import LoadError, load, made
+from procvision_sdk import BaseAlgorithm, Ok
+
+SOURCE = """
+raise RuntimeError("nobody may import this")
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Installs packages for one test."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def more(name: str, source: str = SOURCE, **manifest: Any) -> Path:
+        return install_algorithm(tmp_path, name, source, **manifest)
+
+    return more
+
+
+def row(name: str) -> AlgorithmRow:
+    """The one row of this name."""
+    (found,) = [found for found in discover() if found.name == name]
+    return found
+
+
+def test_row_tells_what_is_declared_and_nothing_was_imported(installed: Any) -> None:
+    """A package that would fail is a row like any other."""
+    installed("one-algorithm")
+    found = row("one-algorithm")
+    assert (found.error, found.version, found.distribution) == (None, "1.2.3", "one-algorithm")
+    assert found.manifest is not None
+    assert "vendor_one_algorithm" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("manifest", "text"),
+    [
+        ({"steps": []}, "steps"),
+        ({"version": "9.9.9"}, "9.9.9"),
+        ({"entry_point": "elsewhere:Vendor"}, "elsewhere"),
+    ],
+    ids=str,
+)
+def test_broken_package_is_a_row_with_its_reason(installed: Any, manifest: dict[str, Any], text: str) -> None:
+    """And leaves the others usable."""
+    installed("sound-algorithm")
+    installed("broken-algorithm", **manifest)
+    assert text in str(row("broken-algorithm").error)
+    assert row("sound-algorithm").error is None
+    with pytest.raises(UnknownAlgorithmError, match="installed but broken"):
+        find("broken-algorithm")
+
+
+def test_package_that_is_gone_is_a_row(installed: Any) -> None:
+    """Its metadata is all that is left of it."""
+    folder = installed("gone-algorithm")
+    for file in (folder / "vendor_gone_algorithm").iterdir():
+        file.unlink()
+    (folder / "vendor_gone_algorithm").rmdir()
+    assert "isn't there" in str(row("gone-algorithm").error)
+
+
+def rows(*versions: str, error: str | None = None) -> list[AlgorithmRow]:
+    """Rows of one algorithm in these versions."""
+    return [AlgorithmRow("weld", "weld:Weld", "weld", version, None, None, error) for version in versions]
+
+
+def test_version_is_found_by_its_number() -> None:
+    """And what is there instead is told."""
+    known = rows("1.0", "2.0")
+    assert find("weld==2.0", known) is known[1]
+    assert find("weld", known) is known[0]
+    with pytest.raises(UnknownAlgorithmError, match=r"in version 1\.0, 2\.0, asked for is 3\.0"):
+        find("weld==3.0", known)
+    with pytest.raises(UnknownAlgorithmError, match="installed: weld"):
+        find("solder", known)
+    with pytest.raises(UnknownAlgorithmError, match="installed: none"):
+        find("solder", [])
+
+
+def test_usable_row_goes_before_a_broken_one() -> None:
+    """Of the same name."""
+    known = rows("1.0", error="no manifest") + rows("2.0")
+    assert find("weld", known) is known[1]
+
+
+class Whole(BaseAlgorithm):
+    def execute(self, *_: Any) -> Ok:
+        return Ok()
+
+
+class Unfinished(BaseAlgorithm):
+    pass
+
+
+class Forgetful(Whole):
+    def __init__(self) -> None:
+        pass
+
+
+def test_what_an_entry_point_names_is_made() -> None:
+    """One algorithm, with its tools."""
+    assert isinstance(made(Whole, "m:Whole"), Whole)
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        (object, "not a subclass"),
+        (Whole(), "not a subclass"),
+        (None, "not a subclass"),
+        (Unfinished, "doesn't implement execute"),
+        (Forgetful, r"super\(\).__init__\(\)"),
+    ],
+    ids=["stranger", "instance", "none", "unfinished", "forgetful"],
+)
+def test_what_is_no_algorithm_is_told(target: Any, text: str) -> None:
+    """By the entry point that named it."""
+    with pytest.raises(LoadError, match=text):
+        made(target, "m:Named")
+
+
+def test_attribute_that_is_not_there_is_told(installed: Any) -> None:
+    """With the place where it is named."""
+    installed("empty-algorithm", "")
+    with pytest.raises(LoadError, match="has no 'Vendor'"):
+        load(row("empty-algorithm"))
+
+
+def test_asset_that_is_missing_is_told_before_anything_is_imported(installed: Any) -> None:
+    """1003, with its file and its product."""
+    installed("modelless-algorithm", required_assets={"A": ["models/a.onnx"]})
+    with pytest.raises(LoadError, match=r"models/a\.onnx \(for A\)") as caught:
+        load(row("modelless-algorithm"))
+    assert caught.value.code == "1003"

@@ -1,0 +1,116 @@
+"""The command's frame: help, version, errors, exit statuses."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+import sys
+
+import click
+import pytest
+
+from procvision_tools.cli import exits, main, program
+from procvision_tools.cli.errors import CommandError
+
+
+def fails_with(monkeypatch, error):
+    @click.command()
+    def broken():
+        raise error
+
+    monkeypatch.setattr(main.LazyGroup, "get_command", lambda *_: broken)
+    return main.status_of(["broken"])
+
+
+def test_every_command_is_there_and_has_help(capsys):
+    for name, home in main.COMMANDS.items():
+        module, _, attribute = home.partition(":")
+        assert isinstance(getattr(importlib.import_module(module), attribute), click.Command)
+        assert main.status_of([name, "--help"]) == 0
+        out = capsys.readouterr().out
+        assert "Examples:" in out
+        assert f"procvision {name}" in out
+        assert "Exit statuses:" in out
+
+
+def test_the_groups_help_and_version(capsys):
+    assert main.status_of(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in main.COMMANDS)
+    assert main.status_of(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("procvision ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["--nonsense"], ["run"], ["run", "x"], ["run", "x", "--image", "/absent"]]
+)
+def test_a_wrong_command_line_is_64_with_a_hint(arguments, capsys):
+    assert main.status_of(arguments) == exits.USAGE
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.splitlines()[-1].startswith("hint: procvision")
+    assert captured.out == ""
+
+
+def test_the_name_alone_shows_what_there_is(capsys):
+    assert main.status_of([]) == exits.USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert all(name in captured.err for name in main.COMMANDS)
+
+
+def test_a_mistyped_command_is_named_as_it_was_meant(capsys):
+    assert main.status_of(["rnu"]) == exits.USAGE
+    assert "Did you mean 'run'?" in capsys.readouterr().err
+
+
+def test_each_commands_line_in_the_help_is_whole(capsys, monkeypatch):
+    """On the narrowest usual terminal: a line that ends in dots doesn't say what it is for."""
+    monkeypatch.setenv("COLUMNS", "80")
+    main.status_of(["--help"])
+    commands = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in commands] == sorted(main.COMMANDS)
+    assert not any(line.endswith("...") for line in commands)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (CommandError("it broke\nsecond", "mend it"), exits.ERROR, "error: it broke\n  second\nhint: mend it\n"),
+        (CommandError("x", status=7), 7, "error: x\n"),
+        (click.ClickException("y"), exits.ERROR, "error: y\n"),
+        (KeyboardInterrupt(), exits.INTERRUPTED, "\nerror: interrupted\n"),
+    ],
+)
+def test_an_error_is_told_and_becomes_a_status(error, status, text, monkeypatch, capsys):
+    assert fails_with(monkeypatch, error) == status
+    assert capsys.readouterr().err.lstrip("\n") == text.lstrip("\n")
+
+
+def test_help_imports_nothing_heavy():
+    """What a command needs is imported when it runs."""
+    code = (
+        "import sys; from procvision_tools.cli.main import status_of; status_of(['run', '--help']);"
+        "print(sorted({'numpy', 'PIL', 'jinja2'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_suggested_commands_name_the_program_as_it_is_found(monkeypatch, tmp_path):
+    bin_folder = tmp_path / "venv" / "bin"
+    bin_folder.mkdir(parents=True)
+    started = bin_folder / "procvision"
+    started.write_text("")
+    monkeypatch.setattr(sys, "argv", [str(started)])
+    monkeypatch.setattr(shutil, "which", lambda _: str(started))
+    assert program.program() == "procvision"
+    assert program.program("procvision-host") == "procvision-host"
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+    assert program.program("procvision-host") == "venv/bin/procvision-host"
+    monkeypatch.chdir("/")
+    assert program.program() == str(started).lstrip("/")
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest"])
+    assert program.program() == "procvision"
