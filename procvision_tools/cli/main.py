@@ -112,7 +112,7 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, print its errors, and give the exit status."""
     try:
         if COMPLETE_VARIABLE in os.environ:
-            from procvision_tools.cli.shells import register
+            from procvision_tools.cli.completion_scripts import register
 
             register()
         answer = cli.main(arguments, prog_name="procvision", standalone_mode=False)

@@ -22,8 +22,8 @@ def completion(shell: str) -> int:
     """
     from click.shell_completion import get_completion_class
 
+    from procvision_tools.cli.completion_scripts import register
     from procvision_tools.cli.main import COMPLETE_VARIABLE, cli
-    from procvision_tools.cli.shells import register
 
     register()
     made = get_completion_class(shell)
