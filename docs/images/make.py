@@ -35,7 +35,7 @@ def main() -> None:
         done = subprocess.run([*command, "--json"], cwd=folder, check=False, stdout=subprocess.PIPE)
         if done.returncode != NG:
             sys.exit(f"expected was NG, which is exit status {NG}; this came out with {done.returncode}")
-        labels = sorted(defect["label"] for defect in json.loads(done.stdout)["defects"])
+        labels = sorted(defect["label"] for defect in json.loads(done.stdout)["defect_rects"])
         if labels != sorted(DEFECT_KINDS):
             sys.exit(f"the boxes are to be one of each kind, these are {', '.join(labels)}")
         with Image.open(folder / "verdict.png") as picture:

@@ -17,7 +17,7 @@ from procvision_tools.evaluation.figures import Figures, figures, label_figures
 from procvision_tools.evaluation.observations import Observation, Rules
 from procvision_tools.evaluation.sweeps import SweepResult
 
-FORMAT = "procvision-evaluation/1"
+FORMAT = "procvision-evaluation/2"
 _DIGITS = 6
 """A figure is rounded to so many decimals in the record."""
 
@@ -131,7 +131,7 @@ class Evaluation:
             "algorithm": self.algorithm,
             "version": self.version,
             "pid": self.pid,
-            "params": dict(self.params),
+            "user_params": dict(self.params),
             "dataset": {
                 "layout": self.dataset.layout,
                 "folder": str(self.dataset.folder),
@@ -169,7 +169,7 @@ class Evaluation:
             "score": observation.score,
             "mistakes": self.counted(observation).mistakes,
             "truths": [attrs.asdict(truth) for truth in sample.truths],
-            "findings": [finding.to_dict() for finding in observation.findings],
+            "defect_rects": [finding.to_dict() for finding in observation.findings],
             "times_ms": rounded(observation.times_ms),
             "algorithm_ms": observation.algorithm_ms,
         }

@@ -121,7 +121,7 @@ def test_the_figures_are_those_worked_out_by_hand(spots, spots_env):
         {"is": "-", "called": "spot", "count": 2}, {"is": "spot", "called": "-", "count": 2},
         {"is": "spot", "called": "spot", "count": 2},
     ]  # fmt: skip
-    assert record["params"] == {"level": 100, "scored": "yes"}
+    assert record["user_params"] == {"level": 100, "scored": "yes"}
 
 
 def deeppcb_of(folder):

@@ -99,8 +99,8 @@ def test_json_is_one_object_with_everything_in_it(boards):
     record = json.loads(done.stdout)
     assert record["verdict"] == "NG"
     assert record["pid"] == "X-9"
-    assert (record["params"]["min_score"], record["params"]["edge_tolerance"]) == (0.25, 3)
-    assert record["params"]["copper"] == "dark"
+    assert (record["user_params"]["min_score"], record["user_params"]["edge_tolerance"]) == (0.25, 3)
+    assert record["user_params"]["copper"] == "dark"
     assert set(record["times_ms"]) == {"start", "pre", "execute"}
     assert "--param min_score=0.25" in record["command"]
     for defect in placed:
@@ -108,7 +108,7 @@ def test_json_is_one_object_with_everything_in_it(boards):
             found["label"] == defect.label
             and found["x"] <= defect.x + defect.width / 2 <= found["x"] + found["width"]
             and found["y"] <= defect.y + defect.height / 2 <= found["y"] + found["height"]
-            for found in record["defects"]
+            for found in record["defect_rects"]
         )
 
 

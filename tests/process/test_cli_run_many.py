@@ -102,7 +102,7 @@ def test_one_step_alone_and_a_parameter_of_every_step(pictures, two_sides):
     assert "the first step saw nothing" in second.stdout
     high = procvision("run", "two-sides", pictures / "b bright.png", "--param", "level=250", "--json", env=two_sides)
     assert high.returncode == 0, high.stdout
-    assert json.loads(high.stdout)["params"] == {"front: level": 250, "back: level": 250}
+    assert json.loads(high.stdout)["user_params"] == {"front: level": 250, "back: level": 250}
 
 
 def test_one_product_has_a_picture_for_each_step_in_one_session(pictures, two_sides):

@@ -115,7 +115,7 @@ def test_from_an_idea_to_a_station_without_a_network(tmp_path):
 
     data = labelled_pictures(tmp_path / "stains")
     said = vendor("run", "procvision", "run", "weld-check", "--image", data / "images/2.png", "--json", status=1)
-    assert [defect["label"] for defect in json.loads(said)["defects"]] == ["stain"] * 3
+    assert [defect["label"] for defect in json.loads(said)["defect_rects"]] == ["stain"] * 3
     assert "spotless" in vendor("run", "procvision", "run", "weld-check", "--image", data / "images/0.png")
     vendor("evaluate", "procvision", "evaluate", "weld-check", data, "--require", "f_score>=0.99", "--json", "r.json")
     assert json.loads((tmp_path / "r.json").read_text())

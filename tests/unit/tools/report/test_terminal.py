@@ -118,7 +118,7 @@ def test_a_record_is_json_and_holds_no_picture():
     ).as_record()  # fmt: skip
     assert json.loads(json.dumps(record)) == record
     assert record["verdict"] == "NG"
-    assert record["defects"] == [{"x": 1, "y": 2, "width": 3, "height": 4, "label": "open", "score": 0.5}]
+    assert record["defect_rects"] == [{"x": 1, "y": 2, "width": 3, "height": 4, "label": "open", "score": 0.5}]
     assert record["times_ms"] == {"pre": 1.235}
     assert "picture" not in record
 
