@@ -67,9 +67,9 @@ def message_region(*classes: type[Any]) -> Callable[[], str]:
     return write
 
 
-def diagram(arrows: Iterable[str]) -> str:
-    """A state diagram, which begins in `starting` as both machines do."""
-    lines = ("[*] --> starting", *arrows)
+def diagram(arrows: Iterable[str], first: str = "starting") -> str:
+    """A state diagram, which begins in the state `first`."""
+    lines = (f"[*] --> {first}", *arrows)
     return "\n".join(["```mermaid", "stateDiagram-v2", *(f"    {line}" for line in lines), "```"])
 
 

@@ -1,1 +1,1 @@
-"""One host spoken to: the calls that wait, who reads, who writes."""
+"""The connection to one host: its calls, who reads, who writes, and its end."""

@@ -1,7 +1,7 @@
-"""The connection to one host and the calls on their way to it, under one lock.
+"""The connection to one host and the calls that are on their way to it, under one lock.
 
-Who reads is settled here too: one caller at a time is the *leader*. Warning: no read, no write and no callback of a
-user's runs under `lock`.
+Who reads changes under the same lock: `leadership` has the rules, this module says when they apply.
+Warning: nothing is read or written and no callback of a user's runs while `lock` is held.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from math import inf
 from time import monotonic
 from typing import NoReturn
 
-from procvision_runner.connection.observer import Watcher
-from procvision_runner.connection.pending_call import Pending
+from procvision_runner.connection.leadership import Leadership, ReadingEvent
+from procvision_runner.connection.observer import Observer
+from procvision_runner.connection.pending_call import PendingCall
 from procvision_runner.errors import (
     CallError,
     CallTimeoutError,
@@ -30,57 +31,55 @@ from procvision_sdk.wire.messages import AnyMessage, Error, Pong, Result
 from procvision_sdk.wire.tables import ConnectionState
 
 KEPT_UNEXPECTED = 32
-_NOBODY = object()
+"""How many unexpected answers are kept."""
+_CALL, _ANSWERED = ReadingEvent.CALL, ReadingEvent.ANSWERED
 
 
-class Exchange:
-    """The table of calls, and what a frame means for it."""
+class CallTable:
+    """The calls on their way, and what a frame means for them."""
 
-    def __init__(self, connection: Connection, max_in_flight: int, log: HostLog, watcher: Watcher) -> None:
+    def __init__(self, connection: Connection, max_in_flight: int, log: HostLog, observer: Observer) -> None:
         self.lock = threading.Lock()
         self.room = threading.Condition(self.lock)
+        """Notified when there is room for another call."""
         self.connection = connection
-        self.calls: dict[str, Pending] = {}
+        self.leadership = Leadership()
+        self.calls: dict[str, PendingCall] = {}
+        """By `request_id`, in the order in which they were sent."""
         self.submitted = 0
-        """Calls with a Future, for which the attendant reads."""
+        """Calls with a Future that have not ended: the reader thread reads for them."""
         self.overdue = 0
-        """Calls whose callers have given up, and whose pictures the host may still have."""
-        self.leader: object | None = None
-        """Whoever reads: a caller's `Pending`, or another's token."""
-        self.attendant: object = _NOBODY
-        """The token of the one that leads while only submitted calls wait."""
-        self.attended_until = 0.0
-        """Until when the attendant sleeps if nothing comes."""
-        self.attendant_late = False
-        """Whether it sleeps longer than it may: whoever leads wakes it."""
+        """Calls that timed out and whose pictures the host may still use."""
+        self.reader_sleeps_until = 0.0
+        """When the reader thread wakes by itself."""
+        self.reader_oversleeps = False
+        """Whether the reader thread sleeps longer than it may: the leader wakes it."""
         self.end: HostEnd | None = None
-        """How the host ended, once it has."""
+        """How the host ended; None while it has not."""
         self.stopping = False
         self.tick_at = connection.deadline
-        """When `tick` has something to say; read without the lock, as a hint how long to wait."""
-        self.resolving: dict[int, object | None] = {}
-        """The threads that are in a Future's callbacks, each with what it leads as, if it does."""
+        """When `tick` has something to do. Read without the lock, as a hint how long to wait."""
         self.unexpected: list[Result | Error | Pong] = []
-        """The last late, doubled and invented answers."""
+        """The last answers that came late, came twice or answer no call."""
         self._max_in_flight = max_in_flight
         self._log = log
-        self._watcher = watcher
+        self._observer = observer
         self._waiting_for_room = 0
-        self._numbers = 0
+        self._last_number = 0
 
     @property
     def alive(self) -> bool:
         """Whether calls can be made."""
         return self.end is None and not self.stopping
 
-    def one_at_a_time(self) -> None:
-        """The host's hello doesn't show that it takes calls ahead of their answers."""
+    def allow_one_at_a_time(self) -> None:
+        """Send no call before the one before it is answered: the host's hello doesn't show that it takes more."""
         self._max_in_flight = 1
 
     # --- a call begins --------------------------------------------------------------------------------------
 
-    def begin(self, pending: Pending) -> bytes:
-        """The frame of a new call, which is in the table from now on; its caller may have become the leader.
+    def begin(self, pending: PendingCall) -> bytes:
+        """Put a new call into the table and return its frame. Its caller becomes the leader if there is none.
 
         Raises CallError, and LocalProtocolError for a call that JSON can't carry.
         """
@@ -91,32 +90,35 @@ class Exchange:
                     self._wait_for_room(pending)
                 if self.end is not None or self.stopping:
                     self._refuse_call()
-                self._numbers += 1
-                call.request_id = request_id = f"call-{self._numbers}"
+                self._last_number += 1
+                call.request_id = request_id = f"call-{self._last_number}"
                 frame = self.connection.send(call, checked=True)
                 if self.calls:
-                    # A host takes its calls in turn: a call's time begins when those before it have ended.
+                    # A host executes its calls in order: a call's time begins when those before it have ended.
                     last = self.calls[next(reversed(self.calls))]
                     pending.deadline += max(0.0, last.deadline - pending.sent_at)
                 self.calls[request_id] = pending
+                leadership = self.leadership
                 if pending.future is not None:
                     self.submitted += 1
-                    pending.unattended = pending.deadline < self.attended_until or self.leader is not self.attendant
-                elif self.leader is None:
-                    self.leader = pending
+                    pending.needs_wake = (
+                        pending.deadline < self.reader_sleeps_until or leadership.leader is not leadership.reader_thread
+                    )
+                else:
+                    leadership.follow(_CALL, pending)
                 return frame
         except LocalProtocolError:
             pending.free()
             if self.connection.state is ConnectionState.OPEN:
                 raise
-            # Its goodbye was read an instant ago, its end is not known yet.
+            # Its last frame was read an instant ago, but its end is not known yet.
             raise self._gone("it has closed its side") from None
         except BaseException:
             if call.request_id is None or self.calls.get(call.request_id) is not pending:
                 pending.free()
             raise
 
-    def _wait_for_room(self, pending: Pending) -> None:
+    def _wait_for_room(self, pending: PendingCall) -> None:
         self._waiting_for_room += 1
         try:
             while len(self.calls) >= self._max_in_flight and self.alive:
@@ -143,84 +145,98 @@ class Exchange:
         error.sent = False
         return error
 
-    # --- leading --------------------------------------------------------------------------------------------
+    # --- who reads ------------------------------------------------------------------------------------------
 
-    def try_to_lead(self, pending: Pending) -> bool:
-        """Makes the caller the leader; otherwise it has an event that is set when it should look again."""
+    def lead_handshake(self, starter: object) -> None:
+        """Make the thread that starts the client the leader, until it hands over."""
         with self.lock:
-            # In a Future's callback this thread may lead already, as somebody else: it goes on as this call's caller.
-            if self.leader is None or self.resolving.get(threading.get_ident()) is self.leader:
-                self.leader = pending
+            self.leadership.follow(ReadingEvent.GREETING, starter)
+
+    def try_to_lead(self, pending: PendingCall) -> bool:
+        """Make the caller the leader. Return False if another thread reads; `woken` tells when to retry."""
+        with self.lock:
+            if self.leadership.lead(pending):
                 return True
             if pending.woken is None:
                 pending.woken = threading.Event()
             elif not pending.ended:
                 pending.woken.clear()
             if pending.ended:
-                # The answer came before there was an event to be told by.
+                # The answer came before there was an event to set.
                 pending.woken.set()
             return False
 
-    def stop_leading(self) -> bool:
-        """Has another caller lead; True if there is none and the attendant has to."""
+    def lead_from_reader_thread(self, thread: object, *, needed: bool) -> bool:
+        """Make the reader thread the leader if nobody reads, and a call, a stop or `needed` asks for it."""
         with self.lock:
-            self.leader = None
+            if not (needed or self.submitted > 0 or self.overdue > 0 or self.stopping):
+                return False
+            return self.leadership.follow(ReadingEvent.READER_NEEDED, thread)
+
+    def hand_over(self, leader: object) -> bool:
+        """Hand reading to another waiting caller. Return True if the reader thread must take over."""
+        with self.lock:
+            if not self.leadership.stop(leader):
+                return False
             for other in self.calls.values():
                 if other.woken is not None and not other.ended:
                     other.woken.set()
                     return False
             return self.stopping or self.submitted > 0
 
+    def free_held_up_leader(self, held_up: object | None) -> None:
+        """End the lead of a thread that runs a callback: that may wait for the very stop that asks for this."""
+        with self.lock:
+            self.leadership.free(held_up)
+
     # --- what comes in --------------------------------------------------------------------------------------
 
-    def receive(self, data: bytes, now: float) -> tuple[Sequence[Event], Pending | None]:
-        """The events of these bytes, none being the stream's end.
+    def receive(self, data: bytes, now: float) -> tuple[Sequence[Event], PendingCall | None]:
+        """Return the events of these bytes; no bytes are the end of the stream.
 
-        The one result a caller waits for, which is the rule, is none of them: its call has ended. It is given where
-        it has a Future to be resolved.
+        As a rule, one result comes, which a caller waits for. Its call ends here, and it is no event. The call is
+        returned if it has a Future to resolve.
         """
         with self.lock:
             events = self.connection.receive(data, now) if data else self.connection.receive_end()
             if len(events) == 1 and type(events[0]) is Result:
-                ended = self._ended_with(events[0], None, now)
+                ended = self._end_with(events[0], None, now)
                 return (), (None if ended is None or ended.future is None else ended)
             self.tick_at = self.connection.deadline
             return events, None
 
     def end_call(self, answer: Result | Error, error: CallError | None, now: float) -> None:
-        """A call has its answer, or the error that stands for it."""
+        """End a call with its answer, or with the error that stands for it."""
         with self.lock:
-            pending = self._ended_with(answer, error, now)
+            pending = self._end_with(answer, error, now)
         if pending is not None:
             self.resolve(pending, reading=True)
 
-    def resolve(self, pending: Pending, *, reading: bool = False) -> None:
-        """Gives a submitted call's Future its outcome; not under the lock, since callbacks run in here.
+    def resolve(self, pending: PendingCall, *, reading: bool = False) -> None:
+        """Give a submitted call's Future its outcome. Call it without the lock: callbacks run in here.
 
-        `reading` where the thread that does so is the leader.
+        `reading` if this thread is the leader.
         """
         if pending.future is None:
             return
-        thread = threading.get_ident()
-        # A callback may make calls, which may end others: this thread is in one until the outermost has returned.
-        outermost = thread not in self.resolving
-        if outermost:
-            self.resolving[thread] = self.leader if reading else None
+        leadership = self.leadership
+        # A callback may make calls, which may end others: only the outermost of them leaves.
+        outermost = leadership.enter_callbacks(reading=reading)
         try:
             pending.resolve()
         finally:
             if outermost:
-                del self.resolving[thread]
+                leadership.leave_callbacks()
 
-    def _ended_with(self, answer: Result | Error, error: CallError | None, now: float) -> Pending | None:
-        """Under the lock: the call that an answer belongs to has ended and its picture is free."""
+    def _end_with(self, answer: Result | Error, error: CallError | None, now: float) -> PendingCall | None:
+        """End the call of an answer and free its picture, under the lock. Return the call if it ended in time."""
         calls = self.calls
         pending = calls.pop(answer.request_id or "", None)
         if pending is None:
             return None
         in_time = pending.end(answer if type(answer) is Result else None, error, now)
         if not in_time:
-            # It timed out before: too late for the caller, in time for the slot.
+            # It timed out before: the answer is too late for the caller, and it frees the slot.
             self.overdue -= 1
             self.keep_unexpected(answer)
         elif pending.future is not None:
@@ -229,13 +245,13 @@ class Exchange:
         if self._waiting_for_room:
             self.room.notify()
         if calls:
-            self._next_in_turn(now)
-        elif pending is self.leader and not self.stopping:
-            self.leader = None
+            self._start_next(now)
+        elif pending is self.leadership.leader and not self.stopping:
+            self.leadership.follow(_ANSWERED)
         return pending if in_time else None
 
-    def _next_in_turn(self, now: float) -> None:
-        """Under the lock: a call has ended, the time of the one behind it begins."""
+    def _start_next(self, now: float) -> None:
+        """Begin the time of the next call, since the one before it has ended. Under the lock."""
         for pending in self.calls.values():
             if not pending.ended:
                 due = now + pending.timeout_s
@@ -243,18 +259,18 @@ class Exchange:
                     pending.deadline = due
                     if pending.woken is not None:
                         pending.woken.set()
-                    elif pending.future is not None and due < self.attended_until:
-                        self.attendant_late = self.leader is not self.attendant
+                    elif pending.future is not None and due < self.reader_sleeps_until:
+                        self.reader_oversleeps = self.leadership.leader is not self.leadership.reader_thread
                 return
 
     def keep_unexpected(self, answer: Result | Error | Pong) -> None:
-        """Records an answer that nobody waits for."""
+        """Record an answer that nobody waits for."""
         self.unexpected.append(answer)
         del self.unexpected[:-KEPT_UNEXPECTED]
-        self._watcher.unexpected(answer)
+        self._observer.unexpected(answer)
 
     def tick(self, now: float) -> list[Event]:
-        """What the passing of time brings."""
+        """Return what the passing of time brings."""
         with self.lock:
             events = self.connection.tick(now) if self.end is None else []
             self.tick_at = self.connection.deadline if self.end is None else None
@@ -263,7 +279,7 @@ class Exchange:
     # --- what goes out --------------------------------------------------------------------------------------
 
     def frame(self, message: AnyMessage, now: float) -> bytes | None:
-        """The frame of what is no call; None if it may not be sent any more."""
+        """Return the frame of a message that is no call, or None if it may not be sent any more."""
         with self.lock:
             if self.end is not None:
                 return None
@@ -274,10 +290,10 @@ class Exchange:
             finally:
                 self.tick_at = self.connection.deadline
 
-    # --- calls that end otherwise ---------------------------------------------------------------------------
+    # --- calls that end without an answer -------------------------------------------------------------------
 
-    def give_up(self, pending: Pending, now: float) -> bool:
-        """The caller's time is over, the slot stays leased until the host is done with it; False if it had ended."""
+    def give_up(self, pending: PendingCall, now: float) -> bool:
+        """End a call whose time is over. Its slot stays leased until the host answers. Return False if it had ended."""
         with self.lock:
             error = CallTimeoutError(
                 f"no answer to {pending.call.phase} within {now - pending.sent_at:.1f} s; the call was cancelled",
@@ -289,11 +305,11 @@ class Exchange:
             if pending.future is not None:
                 self.submitted -= 1
             self.overdue += 1
-            self._next_in_turn(now)
+            self._start_next(now)
             return True
 
-    def orphan(self, pending: Pending) -> bool:
-        """Its caller was interrupted: from now on it is the attendant's. False if it had ended, or never began."""
+    def orphan(self, pending: PendingCall) -> bool:
+        """Leave the call of an interrupted caller to the reader thread. Return False if it had ended or never began."""
         from concurrent.futures import Future
 
         with self.lock:
@@ -304,28 +320,29 @@ class Exchange:
             self.submitted += 1
             return True
 
-    def overdue_calls(self, now: float) -> list[Pending]:
-        """The submitted calls whose time is over."""
+    def overdue_calls(self, now: float) -> list[PendingCall]:
+        """Return the submitted calls whose time is over."""
         with self.lock:
             return [p for p in self.calls.values() if p.future and not p.ended and now >= p.deadline]
 
     def next_deadline(self) -> float | None:
-        """When a submitted call's time is over, or a tick is due: until then the attendant sleeps."""
+        """Return when the reader thread has something to do: a submitted call times out, or a tick is due."""
         with self.lock:
             deadlines = [pending.deadline for pending in self.calls.values() if pending.future and not pending.ended]
             tick_at = self.connection.deadline if self.end is None else None
             if tick_at is not None:
                 deadlines.append(tick_at)
             found = min(deadlines, default=None)
-            self.attended_until = inf if found is None else found
+            self.reader_sleeps_until = inf if found is None else found
         return found
 
-    def end_all(self, end: HostEnd, now: float) -> bool:
-        """The host has ended: so has every call. False if that was known."""
+    def end_all(self, end: HostEnd, now: float) -> None:
+        """End every call, since the host has ended. A second call of this changes nothing."""
         with self.lock:
             first = self.end is None
             if self.end is None:
                 self.end = end
+            self.leadership.follow(ReadingEvent.HOST_ENDED)
             calls = list(self.calls.values())
             self.calls.clear()
             self.submitted = self.overdue = 0
@@ -334,12 +351,11 @@ class Exchange:
                 pending.free()
             self.room.notify_all()
         if first:
-            self._watcher.died(self.end)
+            self._observer.died(self.end)
         for pending in ended:
             self.resolve(pending)
-        return first
 
-    def _error_of_end(self, end: HostEnd, pending: Pending) -> CallError:
+    def _error_of_end(self, end: HostEnd, pending: PendingCall) -> CallError:
         request_id, logs = pending.call.request_id, tuple(self._log.records)
         text = f"the host {end.text} while {pending.call.phase} was on its way"
         if end.kind is EndKind.STOPPED:

@@ -1,4 +1,4 @@
-"""From a command line to a host that is ready."""
+"""Makes a host's command line, and waits until the host is ready."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from procvision_sdk.wire.messages import Call
 
 
 def host_command(algorithm: str | None, command: Sequence[str] | None, options: RunnerOptions) -> tuple[str, ...]:
-    """The command line of a host, from the name of an algorithm (NAME or NAME==VERSION) or given as it is."""
+    """Return a host's command line: `command` as it is, or that of our host for `algorithm` (NAME or NAME==VERSION).
+
+    Raises ValueError unless exactly one of them is given.
+    """
     if (algorithm is None) == (command is None):
         raise ValueError("a host is launched either by the name of an algorithm or by its command")
     if command is not None:
@@ -25,15 +28,15 @@ def host_command(algorithm: str | None, command: Sequence[str] | None, options: 
 
 
 def _own_host() -> tuple[str, ...]:
-    """`procvision-host` of this environment; `-m` finds it anywhere, but imports runpy before the host's first line."""
+    """Return the command `procvision-host` of this environment, or `-m procvision_host`, which starts slower."""
     script = Path(sys.executable).with_name("procvision-host")
     return (str(script),) if os.access(script, os.X_OK) else (sys.executable, "-m", "procvision_host")
 
 
 def get_ready(client: Client, options: RunnerOptions) -> dict[str, Any]:
-    """The handshake, then the end of `setup()`: what the host answers to `info`. Raises LaunchError.
+    """Shake hands and wait for the end of `setup()`. Return what the host answers to `info`. Raises LaunchError.
 
-    A host answers `info` when it is set up; one that doesn't know the phase is ready when it has said hello.
+    A host answers `info` when it is set up. One that doesn't know this phase is ready after the handshake.
     """
     client.shake_hands()
     hello = client.hello

@@ -1,34 +1,34 @@
-"""What a client tells whoever keeps its host alive. Each is called on a thread of the client's: none may block."""
+"""What a client tells the one that keeps its host alive."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from procvision_runner.connection.pending_call import Pending
+    from procvision_runner.connection.pending_call import PendingCall
     from procvision_runner.exit_causes import HostEnd
     from procvision_sdk.wire.messages import Error, Pong, Result
 
 
-class Watcher:
-    """Hears nothing and decides nothing: what a bare `Runner` has."""
+class Observer:
+    """Does nothing: what a bare `Runner` has. Each method is called on a thread of the client's, and must not block."""
 
     def missed_pong(self, misses: int) -> None:
-        """A ping was not answered in time, `misses` in a row."""
+        """Note that a ping was not answered in time, `misses` in a row."""
 
     def unresponsive(self, misses: int) -> bool:
-        """As many as are allowed; True says that the watcher sees to the host's end, False leaves it to the client."""
+        """Note that too many pings were missed. Return True to end the host here, False to leave that to the client."""
         del misses
         return False
 
-    def timed_out(self, pending: Pending) -> None:
-        """A call's time is over and it was cancelled; the host may still be busy with it."""
+    def timed_out(self, pending: PendingCall) -> None:
+        """Note that a call timed out and was cancelled. The host may still be busy with it."""
 
     def unexpected(self, answer: Result | Error | Pong) -> None:
-        """A late, doubled or invented answer was recorded."""
+        """Note an answer that came late, came twice or answers no call."""
 
     def violated(self, kind: str, message: str) -> None:
-        """The host broke a rule of the wire."""
+        """Note that the host broke a rule of the wire."""
 
     def died(self, end: HostEnd) -> None:
-        """The host is gone and its calls have ended."""
+        """Note that the host has ended, and its calls with it."""

@@ -1,4 +1,4 @@
-"""One call on its way, with its two ends: the caller's, and the host's."""
+"""One call on its way: its end for the caller, and its end for the host."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from procvision_sdk.wire.messages import Call, Result
 _log = logging.getLogger("procvision.runner")
 
 Judge: TypeAlias = Callable[[Result, float], Any]
-"""From a result, and the seconds that it took, to what a Future is given; what it raises the Future raises."""
+"""Makes of a result, and of the seconds that it took, what a Future is given. What it raises the Future raises."""
 
 
-class Pending:
-    """A call that was sent. Changed under its client's lock.
+class PendingCall:
+    """A call that was sent. The call table's lock guards it.
 
-    It *ends* for the caller with an answer or an error, once. It is *freed* when the host can't touch its picture any
-    more: with the answer as a rule, later for a call that timed out, at the latest with the host's death.
+    It *ends* for the caller once, with an answer or an error. It is *freed* when the host can't touch its picture any
+    more: with the answer as a rule, later if the call timed out, at the latest when the host ends.
     """
 
     __slots__ = (
@@ -33,11 +33,11 @@ class Pending:
         "freed",
         "future",
         "judge",
+        "needs_wake",
         "on_freed",
         "sent_at",
         "timeout_s",
         "took_s",
-        "unattended",
         "woken",
     )
 
@@ -62,12 +62,13 @@ class Pending:
         self.sent_at = begun_at
         self.timeout_s = timeout_s
         self.took_s = 0.0
-        self.unattended = False
-        """Whether the attendant has to be woken to read its answer, or to end it in time."""
+        self.needs_wake = False
+        """Whether the reader thread has to be woken: to read the answer, or to end the call in time."""
         self.woken: threading.Event | None = None
+        """Set when the caller, who waits while another thread reads, has to look again."""
 
     def end(self, answer: Result | None, error: CallError | None, now: float) -> bool:
-        """The caller's end; False if it had ended before."""
+        """End the call for the caller. Return False if it had ended before."""
         if self.ended:
             return False
         self.answer, self.error = answer, error
@@ -78,14 +79,14 @@ class Pending:
         return True
 
     def free(self) -> None:
-        """The host's end; a second one does nothing."""
+        """End the call for the host. A second call of this changes nothing."""
         if not self.freed:
             self.freed = True
             if self.on_freed is not None:
                 self.on_freed()
 
     def resolve(self) -> None:
-        """Gives a submitted call's Future its outcome; not under any lock, since callbacks run in here."""
+        """Give a submitted call's Future its outcome. Call it without any lock: callbacks run in here."""
         future = self.future
         if future is None:
             return
@@ -101,7 +102,7 @@ class Pending:
 
 
 def _settle(settle: Callable[[Any], None], outcome: Any) -> None:
-    """Ends a Future. A callback's SystemExit ends neither the thread that reads nor its host; Ctrl-C is the user's."""
+    """End a Future. A callback's SystemExit ends neither the thread that reads nor its host; Ctrl-C is the user's."""
     try:
         settle(outcome)
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""What a host says: its frames are read here, and each becomes what it means for the runner."""
+"""Reads a host's frames, and does what each of them means for the runner."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from procvision_runner.connection.call_table import Exchange
-from procvision_runner.connection.observer import Watcher
+from procvision_runner.connection.call_table import CallTable
+from procvision_runner.connection.observer import Observer
 from procvision_runner.connection.writer import KEPT_FRAME_BYTES, Record
 from procvision_runner.errors import CallFailedError, ProtocolViolationError
 from procvision_runner.exit_causes import EndKind
@@ -22,24 +22,24 @@ READ_BYTES = 16 * 1024
 """Room for any frame but the rare large one; more would cost a fresh mapping at every read."""
 
 
-class Hearing:
-    """Reads for whoever leads. `send`, `kill` and `host_is_gone` are what the client does about what is heard."""
+class Receiver:
+    """Reads for the leader. `send`, `kill` and `host_is_gone` are what the client does about what is read."""
 
     def __init__(
         self,
         process: HostProcess,
-        exchange: Exchange,
+        table: CallTable,
         log: HostLog,
-        watcher: Watcher,
+        observer: Observer,
         record: Record,
         *,
         send: Callable[[AnyMessage, float], bool],
         kill: Callable[[EndKind, str], None],
         host_is_gone: Callable[[], None],
     ) -> None:
-        self._exchange = exchange
+        self._table = table
         self._log = log
-        self._watcher = watcher
+        self._observer = observer
         self._record = record
         self._send = send
         self._kill = kill
@@ -50,24 +50,24 @@ class Hearing:
         self._poll = poller.poll
         self.hello: HostHello | None = None
         self.host_error: Error | None = None
-        """What the host said of itself in an `error` frame without a request id."""
+        """The last `error` frame that names no call."""
         self.acknowledged = False
         """Whether the host's last frame, its answer to shutdown, has come."""
         self.pong_awaited = False
 
     def read_once(self, now: float, deadline: float) -> float:
-        """As the leader: waits for bytes until the deadline or the next heartbeat, and delivers what came.
+        """Wait for bytes until the deadline or the next heartbeat, and handle what came. For the leader alone.
 
-        Returns the time, in monotonic seconds, at which that was done.
+        Return the time, in monotonic seconds, at which that was done.
         """
-        tick_at = self._exchange.tick_at
+        tick_at = self._table.tick_at
         until = deadline if tick_at is None or tick_at > deadline else tick_at
-        # A poller takes no negative time but the one that means for ever.
+        # A negative time would mean for ever.
         if self._poll((until - now) * 1000 + 0.5 if until > now else 0.5):
             try:
                 now = self.read()
             except BaseException:
-                # What was read may be lost, so what follows can't be told apart any more.
+                # What was read may be lost, so frames can't be told apart any more.
                 self._kill(EndKind.STOPPED, "was read by a thread that was interrupted")
                 raise
         else:
@@ -77,16 +77,16 @@ class Hearing:
         return now
 
     def read(self) -> float:
-        """Reads what is there, and delivers it; returns the time of that."""
+        """Read the bytes that are there and handle them. Return the time at which they were read."""
         try:
             data = os.read(self._stdout, READ_BYTES)
         except OSError:
             data = b""
         now = monotonic()
         self._record.append((now, "in", data[:KEPT_FRAME_BYTES]))
-        events, ended = self._exchange.receive(data, now)
+        events, ended = self._table.receive(data, now)
         if ended is not None:
-            self._exchange.resolve(ended, reading=True)
+            self._table.resolve(ended, reading=True)
         for event in events:
             self._handle(event, now)
         if not data:
@@ -94,15 +94,15 @@ class Hearing:
         return now
 
     def tick(self) -> None:
-        """Sends the heartbeat, and notices where it isn't answered."""
+        """Send the heartbeat, and handle one that was not answered."""
         now = monotonic()
-        for event in self._exchange.tick(now):
+        for event in self._table.tick(now):
             self._handle(event, now)
 
     def _handle(self, event: Any, now: float) -> None:
-        """Everything that isn't the one result a caller waits for."""
+        """Handle an event."""
         if isinstance(event, Result):
-            self._exchange.end_call(event, None, now)
+            self._table.end_call(event, None, now)
         elif isinstance(event, Error):
             self._on_error(event, now)
         elif isinstance(event, Pong):
@@ -110,7 +110,7 @@ class Hearing:
         elif isinstance(event, HostHello):
             self.hello = event
         elif isinstance(event, UnexpectedAnswer):
-            self._exchange.keep_unexpected(event.message)
+            self._table.keep_unexpected(event.message)
         elif isinstance(event, Violation):
             self._on_violation(event, now)
         elif isinstance(event, Shutdown):
@@ -120,11 +120,11 @@ class Hearing:
             self._send(event.ping, now + 1.0)
         elif isinstance(event, PongMissed):
             self.pong_awaited = not event.unresponsive
-            self._watcher.missed_pong(event.misses)
-            if event.unresponsive and not self._watcher.unresponsive(event.misses):
+            self._observer.missed_pong(event.misses)
+            if event.unresponsive and not self._observer.unresponsive(event.misses):
                 self._kill(EndKind.UNRESPONSIVE, f"did not answer {event.misses} pings in a row")
         elif isinstance(event, (PeerClosed, HandshakeExpired)):
-            pass  # Told by the read that met it, and by the handshake's own deadline.
+            pass  # `read` and the handshake's own deadline see to these.
 
     def _on_error(self, event: Error, now: float) -> None:
         if event.request_id is None:
@@ -140,10 +140,10 @@ class Hearing:
             request_id=event.request_id,
             logs=tuple(self._log.records),
         )
-        self._exchange.end_call(event, error, now)
+        self._table.end_call(event, error, now)
 
     def _on_violation(self, event: Violation, now: float) -> None:
-        self._watcher.violated(event.kind, event.message)
+        self._observer.violated(event.kind, event.message)
         if event.reply is not None:
             self._send(event.reply, now + 1.0)
         if event.request_id is not None:
@@ -152,6 +152,6 @@ class Hearing:
                 request_id=event.request_id,
                 logs=tuple(self._log.records),
             )
-            self._exchange.end_call(Error(request_id=event.request_id), error, now)
+            self._table.end_call(Error(request_id=event.request_id), error, now)
         if event.fatal:
             self._kill(EndKind.PROTOCOL_VIOLATION, f"broke the protocol ({event.kind}): {event.message}")

@@ -1,4 +1,4 @@
-"""Whole frames into a host's stdin, whatever the host does: a write waits until a deadline and no longer."""
+"""Writes whole frames into a host's stdin. A write waits until its deadline at most, whatever the host does."""
 
 from __future__ import annotations
 
@@ -9,40 +9,45 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from procvision_runner.connection.pending_call import Pending
+from procvision_runner.connection.pending_call import PendingCall
 from procvision_runner.process.host_process import HostProcess
 
 KEPT_FRAMES = 32
 """How many of the last reads and writes are kept for a crash report."""
 KEPT_FRAME_BYTES = 4096
-"""How much of each."""
+"""How much of each is kept."""
 _WRITE_SLICE_S = 0.1
-"""How often a blocked write looks whether it is to be given up."""
+"""How often a blocked write looks at `given_up`."""
 
 Record = deque[tuple[float, str, bytes]]
-"""The last bytes that went "out" and came "in", each with its monotonic instant."""
+"""The last bytes that went "out" and came "in", each with its monotonic time."""
 
 
 class Writer:
-    """Any thread may write; a frame goes out whole before the next."""
+    """Any thread may write. A frame goes out whole before the next one."""
 
-    def __init__(self, process: HostProcess, record: Record, before_waiting: Callable[[Pending | None], None]) -> None:
+    def __init__(
+        self, process: HostProcess, record: Record, before_waiting: Callable[[PendingCall | None], None]
+    ) -> None:
         self._process = process
         self._before_waiting = before_waiting
-        """Called with the frame's call if a frame doesn't go out at once."""
+        """Called with the frame's call when a frame has to wait."""
         self._record = record
         self._lock = threading.Lock()
         self._closed = False
         self.torn = False
-        """Whether a part of a frame went out and the rest did not: nothing can follow it."""
+        """Whether only a part of a frame went out: no other frame can follow it."""
         self.given_up = False
-        """Set when blocked writes are to end."""
+        """Set to make blocked writes end."""
 
-    def write(self, frame: bytes, now: float, deadline: float, pending: Pending | None = None) -> bool:
-        """Writes a whole frame, `pending`'s where it is a call; False if the host doesn't take it: it may be torn."""
+    def write(self, frame: bytes, now: float, deadline: float, pending: PendingCall | None = None) -> bool:
+        """Write a whole frame; `pending` is its call, if it is one.
+
+        Return False if the host doesn't take it by the deadline: then the frame may be torn.
+        """
         lock = self._lock
         if not lock.acquire(blocking=False):
-            # Whoever holds it may be blocked by a host that doesn't read.
+            # The thread that holds it may be blocked by a host that doesn't read.
             self._before_waiting(pending)
             left = deadline - time.monotonic()
             if not lock.acquire(timeout=max(0.0, min(left, threading.TIMEOUT_MAX))):
@@ -56,7 +61,7 @@ class Writer:
             except BlockingIOError:
                 written = 0
             except OSError:
-                return True  # The host is gone: whoever reads learns it with the cause.
+                return True  # The host is gone: the leader learns of it with the cause.
             if written == len(frame):
                 return True
             self._before_waiting(pending)
@@ -82,7 +87,7 @@ class Writer:
         return True
 
     def close(self, release: Callable[[], None]) -> None:
-        """Nothing is written from here on; `release` runs while nobody writes."""
+        """Write nothing from here on. `release` runs while no thread writes."""
         with self._lock:
             self._closed = True
             release()

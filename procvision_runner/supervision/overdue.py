@@ -12,7 +12,7 @@ import attrs
 from procvision_runner.exit_causes import EndKind
 
 if TYPE_CHECKING:
-    from procvision_runner.connection.pending_call import Pending
+    from procvision_runner.connection.pending_call import PendingCall
     from procvision_runner.supervision.admission import Admission
     from procvision_runner.supervision.supervised_host import Host
 
@@ -23,7 +23,7 @@ LOOK_INTERVAL_S = 0.02
 @attrs.frozen(eq=False)
 class _Overdue:
     host: Host
-    pending: Pending
+    pending: PendingCall
     grace_ends_at: float
 
 
@@ -37,7 +37,7 @@ class OverdueCalls:
         self._lock = threading.Lock()
         self._calls: list[_Overdue] = []
 
-    def add(self, host: Host, pending: Pending) -> None:
+    def add(self, host: Host, pending: PendingCall) -> None:
         """A call was cancelled; until it has ended, its host gets no other."""
         with self._admission.lock:
             host.overdue += 1

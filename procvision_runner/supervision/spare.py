@@ -28,7 +28,7 @@ from procvision_runner.supervision.notices import Notices
 from procvision_runner.supervision.restart import GiveUp, RestartHistory
 
 if TYPE_CHECKING:
-    from procvision_runner.connection.pending_call import Pending
+    from procvision_runner.connection.pending_call import PendingCall
     from procvision_runner.supervision.metrics import Snapshot
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.supervised_host import Host, HostWatcher
@@ -170,7 +170,7 @@ class Spare(Notices):
             return
         self._keeper.do(lambda: self._put_down_unresponsive(host, misses))
 
-    def host_timed_out(self, host: Host, pending: Pending) -> None:
+    def host_timed_out(self, host: Host, pending: PendingCall) -> None:
         """Nothing: it gets no call but the one by which it becomes ready, and that fails its launch."""
 
     def host_died(self, host: Host, end: HostEnd) -> None:

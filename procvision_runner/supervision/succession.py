@@ -24,7 +24,7 @@ from procvision_runner.supervision.overdue import OverdueCalls
 from procvision_runner.supervision.recovery import Recovery
 
 if TYPE_CHECKING:
-    from procvision_runner.connection.pending_call import Pending
+    from procvision_runner.connection.pending_call import PendingCall
     from procvision_runner.supervision.admission import Admission
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
@@ -151,7 +151,7 @@ class Succession(Notices):
         text = f"did not answer {misses} pings in a row"
         self.keeper.do(functools.partial(self._put_down, host, EndKind.UNRESPONSIVE, text))
 
-    def host_timed_out(self, host: Host, pending: Pending) -> None:
+    def host_timed_out(self, host: Host, pending: PendingCall) -> None:
         """Gives the call its grace, in which the host gets no other."""
         self._overdue.add(host, pending)
         self.keeper.look()

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from procvision_runner.connection.client import Client
 from procvision_runner.connection.launch import get_ready
-from procvision_runner.connection.observer import Watcher
+from procvision_runner.connection.observer import Observer
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess, tree
 
 if TYPE_CHECKING:
-    from procvision_runner.connection.pending_call import Pending
+    from procvision_runner.connection.pending_call import PendingCall
     from procvision_runner.exit_causes import EndKind, HostEnd
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_sdk.wire.messages import Error, Pong, Result
@@ -35,7 +35,7 @@ class HostWatcher(Protocol):
     def host_unresponsive(self, host: Host, misses: int) -> None:
         """As many as are allowed."""
 
-    def host_timed_out(self, host: Host, pending: Pending) -> None:
+    def host_timed_out(self, host: Host, pending: PendingCall) -> None:
         """A call was cancelled because its time is over."""
 
     def host_answered_unexpectedly(self, host: Host, answer: Result | Error | Pong) -> None:
@@ -48,7 +48,7 @@ class HostWatcher(Protocol):
         """It is gone, and its calls have ended."""
 
 
-class Host(Watcher):
+class Host(Observer):
     """A process, its client, and what a supervisor counts of it. The counts are the supervisor's, under its lock."""
 
     def __init__(
@@ -161,7 +161,7 @@ class Host(Watcher):
         self.watcher.host_unresponsive(self, misses)
         return True
 
-    def timed_out(self, pending: Pending) -> None:
+    def timed_out(self, pending: PendingCall) -> None:
         """Passes it on."""
         self.watcher.host_timed_out(self, pending)
 

@@ -221,7 +221,7 @@ def test_crash_is_told_with_its_signal_and_log(peer_environment: dict[str, str])
 def test_a_callback_may_stop_what_calls_it(
     kind: Callable[..., Any], somebody_waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever reads runs the callbacks: nothing waits for that thread, be it the attendant's or a caller's."""
+    """Whoever reads runs the callbacks: nothing waits for that thread, be it the reader thread's or a caller's."""
     # A wait for itself would last this long: beyond the test's own patience.
     monkeypatch.setattr("procvision_runner.connection.client._EXIT_PATIENCE_S", 100.0)
     with nothing_left() as mark:
@@ -317,8 +317,8 @@ def test_a_submitted_call_ends_in_time_while_a_caller_reads() -> None:
             hung = runner.submit("execute", pid="A", timeout_s=0.2)
             with ThreadPoolExecutor(1) as threads:
                 waits = threads.submit(runner.execute, pid="A", timeout_s=20.0)
-                eventually(lambda: len(client._exchange.calls) == 3, "three calls on their way")
-                client._attendant.wake()  # whatever makes it look: it hands the reading to the caller that waits
+                eventually(lambda: len(client._table.calls) == 3, "three calls on their way")
+                client._reader_thread.wake()  # whatever makes it look: it hands the reading to the caller that waits
                 assert first.result(10).verdict == "OK"
                 with pytest.raises(CallTimeoutError):
                     hung.result(10)

@@ -144,7 +144,7 @@ def test_supervisor_is_ready_after_a_takeover_that_comes_while_the_old_hosts_end
         assert old is not None
 
         def slowly(standing: Standing) -> None:
-            if on("attendant"):
+            if on("reader"):
                 telling.set()
                 wait_until(lambda: station.admission.current is not old, IN_BETWEEN_S)
             host_lost(standing)
