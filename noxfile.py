@@ -10,6 +10,9 @@ import nox
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("plugins/*/pyproject.toml"))
 
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
+"""All tests, on every core: most of a test's time is spent waiting for processes."""
+
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = True
@@ -39,7 +42,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that the README's second command runs; takes pytest's arguments."""
     install_all(session)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or SIDE_BY_SIDE))
 
 
 @nox.session
@@ -51,7 +54,7 @@ def minimums(session: nox.Session) -> None:
     constraints.write_text("\n".join(pins) + "\n", "utf-8")
     session.log("lowest versions: %s", ", ".join(pins))
     install_all(session, "-c", str(constraints))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or SIDE_BY_SIDE))
 
 
 @nox.session

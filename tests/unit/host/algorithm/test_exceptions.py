@@ -59,13 +59,17 @@ def with_code(code: Any) -> RecoverableError:
     return error
 
 
-@pytest.mark.parametrize("code", [None, object(), b"1003", "", "x" * 65, [], 1.5], ids=repr)
+@pytest.mark.parametrize("code", [None, pytest.param(object(), id="object"), b"1003", "", "x" * 65, [], 1.5], ids=repr)
 def test_code_that_is_none_becomes_unknown(code: Any) -> None:
     """A runner compares strings."""
     assert error_of(None, with_code(code)).error_code == "9999"
 
 
-@pytest.mark.parametrize("detail", [object(), b"x", float("nan"), {1: 2}, "\ud800", 10**400, [[[[]]]] * 3], ids=repr)
+@pytest.mark.parametrize(
+    "detail",
+    [pytest.param(object(), id="object"), b"x", float("nan"), {1: 2}, "\ud800", 10**400, [[[[]]]] * 3],
+    ids=repr,
+)
 def test_any_detail_can_be_written(detail: Any) -> None:
     """As it is where JSON carries it, as text where not."""
     told = error_of(None, RecoverableError("x", detail=detail))

@@ -82,7 +82,17 @@ def test_decoded_call_is_flat() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), b"x", {1: 2}, object(), {1}, np.zeros(2), np.float64("nan"), 1j],
+    [
+        float("nan"),
+        float("inf"),
+        b"x",
+        {1: 2},
+        pytest.param(object(), id="object"),
+        {1},
+        np.zeros(2),
+        np.float64("nan"),
+        1j,
+    ],
     ids=repr,
 )
 def test_value_that_json_cannot_carry_is_refused_with_its_place(value: Any) -> None:
