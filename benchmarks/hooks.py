@@ -33,22 +33,22 @@ def sqlite(durability: str) -> Iterator[Once]:
     """The same with a session that each call changes, in a file."""
     with tempfile.TemporaryDirectory() as folder:
         sessions = f"sqlite:{Path(folder)}/sessions.db?durability={durability}"
-        with call("--no-hooks", "--sessions", sessions, step_index=KEEPING) as once:
+        with call("--sessions", sessions, step_index=KEEPING) as once:
             yield once
 
 
 def cases() -> list[Case]:
     """All of them beside a host that has no hook plugin."""
     bare = "ours: bare call"
-    observed = partial(call, "--no-hooks", "--hook", "bench-observer", "--hook-option", "bench-observer.used=true")
+    observed = partial(call, "--hook-option", "bench-observer.used=true")
     found = {
         "ours: one observer": observed,
-        "ours: memory sessions": partial(call, "--no-hooks", step_index=KEEPING),
+        "ours: memory sessions": partial(call, step_index=KEEPING),
         "ours: SQLite sessions": partial(sqlite, "normal"),
         "ours: SQLite sessions, full": partial(sqlite, "full"),
     }
     return [
         Case(name="floor: SQLite update", group="hooks", open=floors.sqlite_update, calls=CALLS),
-        Case(name=bare, group="hooks", open=partial(call, "--no-hooks"), calls=CALLS),
+        Case(name=bare, group="hooks", open=call, calls=CALLS),
         *(Case(name=name, group="hooks", open=open_, calls=CALLS, reference=bare) for name, open_ in found.items()),
     ]

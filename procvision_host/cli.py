@@ -66,6 +66,9 @@ def list_command(as_json: bool) -> None:
     for row in rows:
         state = click.style("ok", fg="green") if row.error is None else click.style(f"broken: {row.error}", fg="red")
         click.echo(f"{row.name:<{width}}  {row.version or '?':<10}  {row.distribution or '?'}  {state}")
+        if row.also_in:
+            told = f"also of {', '.join(row.also_in)}; hint: --algo {row.name}@{row.distribution or '?'}"
+            click.echo(f"{'':<{width}}  {click.style(told, fg='yellow')}")
     for source in sources():
         click.echo(f"{source.scheme}:…  {source.distribution_version or '?'}  {source.distribution or '?'}  a source")
 
@@ -229,6 +232,7 @@ def _as_dict(row: AlgorithmRow) -> dict[str, Any]:
         "distribution": row.distribution,
         "entry_point": row.entry_point,
         "error": row.error,
+        "also_in": list(row.also_in),
         "manifest": msgspec.to_builtins(row.manifest),
     }
 

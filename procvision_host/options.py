@@ -57,7 +57,7 @@ class HostOptions:
         from procvision_host.hooks.selection import choose
 
         return choose(
-            installed=self.hooks,
+            named=self.hooks,
             hook=self.hook,
             no_hook=self.no_hook,
             hook_option=self.hook_option,
@@ -88,7 +88,7 @@ def read_config(config: Path | None, environment: Mapping[str, str]) -> Mapping[
 
 
 _OPTIONS: list[Callable[[Any], Any]] = [
-    click.option("--algo", metavar="NAME[==VERSION]", help="The installed algorithm to run."),
+    click.option("--algo", metavar="NAME[@DISTRIBUTION][==VERSION]", help="The installed algorithm to run."),
     click.option(
         "--handshake-timeout-s",
         type=click.FloatRange(min=0),
@@ -143,9 +143,19 @@ _OPTIONS: list[Callable[[Any], Any]] = [
 
 
 _HOOK_OPTIONS: list[Callable[[Any], Any]] = [
-    click.option("--hooks/--no-hooks", default=True, show_default=True, help="Load the installed hook plugins."),
     click.option(
-        "--hook", metavar="NAME", multiple=True, help="Use this hook plugin; the host leaves if it can't. Repeatable."
+        "--no-hooks",
+        "hooks",
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Use no installed hook plugin but those that the command line names.",
+    ),
+    click.option(
+        "--hook",
+        metavar="NAME[@DISTRIBUTION]",
+        multiple=True,
+        help="Use this installed hook plugin; the host leaves if it can't. Repeatable.",
     ),
     click.option("--no-hook", metavar="NAME", multiple=True, help="Leave this hook plugin out. Repeatable."),
     click.option(

@@ -3,8 +3,9 @@
     with HookHost(tmp_path, options={"line-alarm.address": "127.0.0.1:9"}) as host:
         answer = host.call("raise", session="s1")
 
-The host finds what is installed, and what `installed` names besides: hook plugins that are no distribution yet. Its
-algorithm is `procvision_testing.peers.plugged`, which does what a call asks for.
+The host finds what is installed, and what `installed` names besides: hook plugins that are no distribution yet. Those
+are named to it, unless `arguments` say something of them. Its algorithm is
+`procvision_testing.peers.plugged`, which does what a call asks for.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class HookHost:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         found = install_plugged(folder, installed or {})
+        named = [text for name in installed or {} if name not in arguments for text in ("--hook", name)]
         given = [text for key, value in (options or {}).items() for text in ("--hook-option", f"{key}={value}")]
-        command = [sys.executable, "-m", "procvision_host", "--algo", ALGORITHM, *given, *arguments]
+        command = [sys.executable, "-m", "procvision_host", "--algo", ALGORITHM, *named, *given, *arguments]
         self._target = ProcessTarget(command, environment={**host_environment(found), **(environment or {})})
         self._numbers = count(1)
         hello = self.receive()

@@ -278,6 +278,12 @@ def algorithms() -> Iterator[Finding]:
     for row in rows:
         if row["error"] is not None:
             yield Finding(f"algorithm {row['name']}", "warning", row["error"], f"procvision validate {row['name']}")
+        if row["also_in"]:
+            detail = (
+                f"it is in {' and '.join([row['distribution'] or '?', *row['also_in']])}: the name alone is refused"
+            )
+            hint = f"uninstall all but one, or ask for {row['name']}@{row['distribution'] or '?'}"
+            yield Finding(f"algorithm {row['name']}", "warning", detail, hint)
 
 
 def hook_plugins() -> Iterator[Finding]:
@@ -293,7 +299,9 @@ def hook_plugins() -> Iterator[Finding]:
         yield Finding(title, "failed", *split_hint(rows["error"]))
         return
     used = [row["name"] for row in rows if row["active"]]
-    yield Finding(title, detail=", ".join(used) or "none")
+    idle = sorted({row["name"] for row in rows if row["chosen_by"] == "installed"})
+    detail = ", ".join(used) or "none"
+    yield Finding(title, detail=f"{detail}; installed and named by nobody: {', '.join(idle)}" if idle else detail)
     for row in rows:
         for told in (row["error"], *row["warnings"]):
             if told is not None:

@@ -22,12 +22,12 @@ _SUFFIXES = frozenset({".py", ".json", ".toml", ".yaml", ".yml", ".so", ".onnx",
 def code_roots(algorithm: str) -> list[Path]:
     """Give the folder, or the file, of the top-level package that an algorithm's entry point names; [] for none.
 
-    ``algorithm`` is NAME, NAME==VERSION, or SCHEME:PATH, which is that path.
+    ``algorithm`` is NAME[@DISTRIBUTION][==VERSION], or SCHEME:PATH, which is that path.
     """
     scheme, colon, rest = algorithm.partition(":")
     if colon and scheme:
         return [Path(rest)] if Path(rest).exists() else []
-    name = algorithm.partition("==")[0]
+    name = algorithm.partition("==")[0].partition("@")[0]
     roots = []
     for entry_point in entry_points(group=ALGORITHM_GROUP, name=name):
         spec = PathFinder.find_spec(entry_point.module.partition(".")[0])

@@ -11,16 +11,20 @@ import difflib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 from importlib_metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
 from procvision_host.algorithm.sources import SourceRow, sources
+from procvision_sdk.distributions import AmbiguousNameError, canonical, of_one_distribution, split
 from procvision_sdk.errors import ManifestError, ProcVisionError
 from procvision_sdk.manifest.finding import manifest_folder
 from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import read_manifest
 from procvision_sdk.sources import Made
+
+_Row = TypeVar("_Row", "AlgorithmRow", SourceRow)
 
 
 class UnknownAlgorithmError(ProcVisionError):
@@ -40,6 +44,8 @@ class AlgorithmRow:
     error: str | None
     make: Callable[[], Made] | None = attrs.field(default=None, repr=False)
     """How its source makes it; None where the entry point names its class."""
+    also_in: tuple[str, ...] = ()
+    """Other distributions that have an algorithm of this name: it is used only where its distribution is named."""
 
     @property
     def version(self) -> str | None:
@@ -50,17 +56,31 @@ class AlgorithmRow:
 def discover() -> list[AlgorithmRow]:
     """All installed algorithms by name; broken ones are rows with an error."""
     rows = [_row(entry_point) for entry_point in entry_points(group=ALGORITHM_GROUP)]
-    return sorted(rows, key=lambda row: (row.name, row.version or ""))
+    return [
+        attrs.evolve(row, also_in=_others(row, rows))
+        for row in sorted(rows, key=lambda row: (row.name, row.version or ""))
+    ]
+
+
+def _others(row: AlgorithmRow, rows: list[AlgorithmRow]) -> tuple[str, ...]:
+    own = canonical(row.distribution or "?")
+    others = (other.distribution or "?" for other in rows if other.name == row.name)
+    return tuple(sorted({other for other in others if canonical(other) != own}))
 
 
 def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmRow:
-    """The row that NAME, NAME==VERSION or SCHEME:REST asks for.
+    """The row that NAME[@DISTRIBUTION][==VERSION] or SCHEME[@DISTRIBUTION]:REST asks for.
 
-    Raises UnknownAlgorithmError with what there is instead.
+    Raises UnknownAlgorithmError with what there is instead. A name that two distributions have is refused unless the
+    distribution is named, whatever their versions: a stranger's package chooses its version itself.
     """
     if ":" in requirement:
         return _sourced(requirement)
-    name, _, version = requirement.partition("==")
+    text, _, version = requirement.partition("==")
+    try:
+        name, distribution = split(text)
+    except ValueError as error:
+        raise UnknownAlgorithmError(str(error)) from None
     known = discover() if rows is None else rows
     named = [row for row in known if row.name == name]
     if not named:
@@ -71,6 +91,7 @@ def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmR
             + (f"did you mean {close[0]}? If not, " if close else "")
             + "pip install the plugin into the host's environment, procvision-host list shows what is there"
         )
+    named = _of_one(f"the algorithm {name!r}", named, distribution)
     fitting = [row for row in named if not version or row.version == version]
     if not fitting:
         there = ", ".join(row.version or "?" for row in named)
@@ -81,16 +102,28 @@ def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmR
     raise UnknownAlgorithmError(f"{name} is installed but broken: {fitting[0].error}")
 
 
+def _of_one(what: str, rows: list[_Row], distribution: str | None) -> list[_Row]:
+    try:
+        return of_one_distribution(what, rows, lambda row: row.distribution, distribution)
+    except AmbiguousNameError as error:
+        raise UnknownAlgorithmError(str(error)) from None
+
+
 def _sourced(requirement: str) -> AlgorithmRow:
-    scheme, _, rest = requirement.partition(":")
+    text, _, rest = requirement.partition(":")
+    try:
+        scheme, distribution = split(text)
+    except ValueError as error:
+        raise UnknownAlgorithmError(str(error)) from None
     known = sources()
-    row = next((_offered(source, requirement, rest) for source in known if source.scheme == scheme), None)
-    if row is None:
+    found = [source for source in known if source.scheme == scheme]
+    if not found:
         schemes = ", ".join(f"{source.scheme}:" for source in known) or "none"
         raise UnknownAlgorithmError(
             f"no source of algorithms is installed in {sys.prefix} for {scheme[:40]!r}; installed: {schemes}; "
             "hint: pip install the plugin that provides it into the host's environment"
         )
+    row = _offered(_of_one(f"the source {scheme}:", found, distribution)[0], requirement, rest)
     if row.error is not None:
         raise UnknownAlgorithmError(f"{requirement} can't be used: {row.error}")
     return row

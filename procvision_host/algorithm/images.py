@@ -88,7 +88,8 @@ class Images:
             raise CallRefusedError(
                 ErrorCode.IMAGE_LOAD_FAILED,
                 "bad_image_id",
-                f"shared_mem_id names the scheme {scheme[:40]!r}, known are {', '.join(sorted(self._factories))}",
+                f"shared_mem_id names the scheme {scheme[:40]!r}, known are {', '.join(sorted(self._factories))}; "
+                "hint: a hook plugin that gives others has to be named, --hook NAME",
             )
         try:
             backend = self._backends[scheme] = factory()

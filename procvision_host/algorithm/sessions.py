@@ -61,7 +61,8 @@ def open_store(sessions: str, factories: Mapping[str, Callable[[str], SessionSto
 def _hint(scheme: str) -> str:
     for name, schemes in KNOWN_PLUGINS.items():
         if scheme in schemes:
-            return f"pip install {name}"
+            plugin = f"{name.removeprefix('procvision-')}-sessions"
+            return f"pip install {name}, and name its hook plugin: --hook {plugin}"
     return "procvision-host hooks shows which hook plugins are used"
 
 

@@ -25,7 +25,8 @@ from procvision_host.hooks.selection import (
 from procvision_host.hooks.validation import problems
 from procvision_host.logs import HOST_LOGGER, shown, warnings_heard
 from procvision_sdk import hookspecs
-from procvision_sdk.hookspecs import HookOption
+from procvision_sdk.distributions import AmbiguousNameError, of_one_distribution
+from procvision_sdk.hookspecs import ENTRY_POINT_GROUP, HookOption
 
 IN_THE_BOX = "in the box"
 OBSERVERS_END_S = 2.0
@@ -67,9 +68,7 @@ class Hooks:
         for name, entry_point in builtin.PLUGINS.items():
             row = HookRow(name, None, None, entry_point, active=False, chosen_by=IN_THE_BOX)
             self._take(row, partial(builtin.load, name))
-        for found in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
-            if choice.installed or found.name in choice.wanted:
-                self._take(_installed(found), found.load)
+        self._take_installed()
         known = {row.name for row in self.rows}
         for name, where in choice.wanted.items():
             if name not in known:
@@ -81,6 +80,39 @@ class Hooks:
 
     # --- loading --------------------------------------------------------------------------------------------
 
+    def _take_installed(self) -> None:
+        """Load the installed plugins that were named. Nothing of the others is imported: they are rows."""
+        choice = self._choice
+        found = [(entry_point, _installed(entry_point)) for entry_point in entry_points(group=ENTRY_POINT_GROUP)]
+        meant = {name: self._meant(name, [row for _, row in found if row.name == name]) for name in choice.wanted}
+        for entry_point, row in found:
+            name = row.name
+            if name in builtin.PLUGINS:
+                # Neither the one in the box is touched nor what was said of it.
+                self._log.error("there is another hook plugin %r: that of %s is left out", name, row.entry_point)
+                error = f"there is another hook plugin {name!r}: this one is left out"
+                self.rows.append(attrs.evolve(row, error=error))
+            elif name in choice.wanted and row not in meant[name]:
+                reason = f"that of {choice.distributions[name]} is named"
+                self.rows.append(attrs.evolve(row, reason=reason, chosen_by=choice.wanted[name]))
+            elif name in choice.wanted or name in choice.refused:
+                self._take(row, entry_point.load)
+            else:
+                self.rows.append(attrs.evolve(row, reason=f"it is installed, and nobody names it; hint: --hook {name}"))
+
+    def _meant(self, name: str, rows: Sequence[HookRow]) -> Sequence[HookRow]:
+        """Those of one plugin's rows that its name means."""
+        distribution = self._choice.distributions.get(name)
+        what = f"the hook plugin {name!r}, which {self._choice.wanted[name]} asks for,"
+        if name in builtin.PLUGINS:
+            if distribution is not None:
+                raise HookPluginError(f"{what} is in the box: it is not of the distribution {distribution!r}")
+            return ()
+        try:
+            return of_one_distribution(what, rows, lambda row: row.distribution, distribution) if rows else ()
+        except AmbiguousNameError as error:
+            raise HookPluginError(str(error)) from None
+
     def _take(self, row: HookRow, load: Callable[[], Any]) -> None:
         """One plugin becomes a row; only one that was asked for by name may stop the host."""
         choice, name = self._choice, row.name
@@ -89,11 +121,6 @@ class Hooks:
         if name in choice.refused:
             row = attrs.evolve(row, chosen_by=choice.refused[name])
             self.rows.append(attrs.evolve(row, reason=f"refused by {row.chosen_by}"))
-            return
-        if any(other.name == name for other in self.rows):
-            # Neither the one before is touched nor what was said of it.
-            self._log.error("there is another hook plugin %r: that of %s is left out", name, row.entry_point)
-            self.rows.append(attrs.evolve(row, error=f"there is another hook plugin {name!r}: this one is left out"))
             return
         try:
             self._register(row, load)
@@ -188,11 +215,9 @@ class Hooks:
             try:
                 given = dict(implementation())
             except Exception as cause:
-                error = f"{hook} raised {type(cause).__name__}: {shown(cause)}"
-                if name in self._choice.wanted:
-                    raise HookPluginError(f"hook plugin {name}: {error}") from cause
-                self._log.error("hook plugin %s gives nothing: %s", name, error)
-                continue
+                raise HookPluginError(
+                    f"hook plugin {name}: {hook} raised {type(cause).__name__}: {shown(cause)}"
+                ) from cause
             for scheme, factory in given.items():
                 if scheme in merged:
                     raise HookPluginError(

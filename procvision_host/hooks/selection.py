@@ -3,8 +3,9 @@
     selected   --hook NAME, --no-hook NAME, `[hooks.NAME]` (`enabled = false` refuses), PROCVISION_HOOKS="NAME,-NAME"
     values     --hook-option NAME.KEY=VALUE, `[hooks.NAME] KEY = VALUE`, PROCVISION_HOOK_NAME_KEY
 
-A plugin that nobody names is used if it is in the box or installed, unless it lacks a value that it requires. One
-that is asked for by name and can't be used is a wrong configuration.
+A plugin in the box is used unless it lacks a value that it requires. One that is only installed is never imported:
+somebody has to name it, since its code sees what the host knows. NAME@DISTRIBUTION names the distribution as well,
+which is needed where two have a plugin of one name. One that is named and can't be used is a wrong configuration.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from procvision_sdk.distributions import split
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.hookspecs import HookOption, HookOptionError
 
@@ -44,13 +46,18 @@ COMMON_OPTIONS = (
 """What every plugin's table may hold beside the plugin's own options."""
 
 
+_TABLE_KEYS = ("enabled", "distribution")
+"""Keys of `[hooks.NAME]` that choose the plugin, and are no values of its options."""
+
+
 @attrs.frozen
 class HookChoice:
     """What was asked for, by whom; made by `choose`."""
 
-    installed: bool = True
     wanted: Mapping[str, str] = attrs.field(factory=dict)
     """The plugins asked for by name, and where."""
+    distributions: Mapping[str, str] = attrs.field(factory=dict)
+    """The distribution of a plugin, where it was named."""
     refused: Mapping[str, str] = attrs.field(factory=dict)
     given: Mapping[str, Mapping[str, tuple[Any, str]]] = attrs.field(factory=dict)
     """Values by plugin and key, each with where it stands."""
@@ -93,51 +100,92 @@ class MissingValueError(HookPluginError):
 
 def choose(
     *,
-    installed: bool = True,
+    named: bool = True,
     hook: Sequence[str] = (),
     no_hook: Sequence[str] = (),
     hook_option: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> HookChoice:
-    """Puts the sources in order of strength. Raises HookPluginError naming what is wrong and where."""
-    environment = environment or {}
-    wanted: dict[str, str] = {}
-    refused: dict[str, str] = {}
-    given: dict[str, dict[str, tuple[Any, str]]] = {}
-    tables = (config or {}).get("hooks", {})
-    if not isinstance(tables, Mapping):
-        raise HookPluginError("hooks in the configuration file is no table; hint: [hooks.NAME]")
+    """Puts the sources in order of strength. Raises HookPluginError naming what is wrong and where.
 
+    `named` says whether the file and the environment may name plugins, or the command line alone.
+    """
+    choice = _Choice(environment or {})
     # The weakest first: what comes later replaces it.
-    for word in filter(None, (word.strip() for word in environment.get(SELECTION_VARIABLE, "").split(","))):
-        ways = (refused, wanted) if word[0] == "-" else (wanted, refused)
-        _select(word.removeprefix("-"), SELECTION_VARIABLE, *ways)
-    for name, table in tables.items():
-        where = f"[hooks.{name}]"
-        if not isinstance(table, Mapping):
-            raise HookPluginError(f"hooks.{name} in the configuration file is no table; hint: {where}")
-        enabled = table.get("enabled", True)
-        if not isinstance(enabled, bool):
-            raise HookPluginError(f"{where} enabled is {enabled!r}: it is true or false")
-        _select(name, where, *((wanted, refused) if enabled else (refused, wanted)))
-        given[name] = {key: (value, f"{where} {key}") for key, value in table.items() if key != "enabled"}
+    choice.take_environment(named=named)
+    choice.take_file(config or {}, named=named)
     for name in no_hook:
-        _select(name, "--no-hook", refused, wanted)
-    for name in hook:
-        _select(name, "--hook", wanted, refused)
+        choice.refuse(name, "--no-hook")
+    for text in hook:
+        choice.want(text, "--hook")
     for text in hook_option:
+        choice.take_option(text)
+    return HookChoice(choice.wanted, choice.distributions, choice.refused, choice.given, choice.environment)
+
+
+class _Choice:
+    """A choice that is being made."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        self.wanted: dict[str, str] = {}
+        self.distributions: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        self.given: dict[str, dict[str, tuple[Any, str]]] = {}
+
+    def want(self, text: str, where: str) -> None:
+        try:
+            name, distribution = split(text)
+        except ValueError as error:
+            raise HookPluginError(f"{where}: {error}") from None
+        self.wanted[name] = where
+        self.refused.pop(name, None)
+        self.distributions.pop(name, None)
+        if distribution is not None:
+            self.distributions[name] = distribution
+
+    def refuse(self, name: str, where: str) -> None:
+        self.refused[name] = where
+        self.wanted.pop(name, None)
+
+    def take_environment(self, *, named: bool) -> None:
+        for word in filter(None, (word.strip() for word in self.environment.get(SELECTION_VARIABLE, "").split(","))):
+            if word[0] == "-":
+                self.refuse(word.removeprefix("-"), SELECTION_VARIABLE)
+            elif named:
+                self.want(word, SELECTION_VARIABLE)
+
+    def take_file(self, config: Mapping[str, Any], *, named: bool) -> None:
+        tables = config.get("hooks", {})
+        if not isinstance(tables, Mapping):
+            raise HookPluginError("hooks in the configuration file is no table; hint: [hooks.NAME]")
+        for name, table in tables.items():
+            where = f"[hooks.{name}]"
+            if not isinstance(table, Mapping):
+                raise HookPluginError(f"hooks.{name} in the configuration file is no table; hint: {where}")
+            enabled, distribution = table.get("enabled", True), table.get("distribution")
+            if not isinstance(enabled, bool):
+                raise HookPluginError(f"{where} enabled is {enabled!r}: it is true or false")
+            if distribution is not None and not (isinstance(distribution, str) and distribution):
+                raise HookPluginError(f"{where} distribution is {distribution!r:.80}: it is a distribution's name")
+            if not enabled:
+                self.refuse(name, where)
+            elif named:
+                self.want(name if distribution is None else f"{name}@{distribution}", where)
+            self.given[name] = {
+                key: (value, f"{where} {key}") for key, value in table.items() if key not in _TABLE_KEYS
+            }
+
+    def take_option(self, text: str) -> None:
         place, equals, value = text.partition("=")
         name, dot, key = place.rpartition(".")
         if not (equals and dot and name and key):
             raise HookPluginError(f"--hook-option {text!r:.80} is not of the form NAME.KEY=VALUE")
-        given.setdefault(name, {})[key] = (value, f"--hook-option {name}.{key}")
-    return HookChoice(installed, wanted, refused, given, environment)
-
-
-def _select(name: str, where: str, into: dict[str, str], out_of: dict[str, str]) -> None:
-    into[name] = where
-    out_of.pop(name, None)
+        where = f"--hook-option {name}.{key}"
+        self.given.setdefault(name, {})[key] = (value, where)
+        if name not in self.wanted and name not in self.refused:
+            self.want(name, where)  # a value for a plugin names it, as its table does
 
 
 def _checked(option: HookOption, value: Any, where: str) -> Any:

@@ -51,7 +51,7 @@ def param_pairs(context: click.Context, _: click.Parameter, incomplete: str) -> 
 def _algorithm_of(context: click.Context) -> str:
     """The name on the line: click reads no arguments of a line that ends with an option without its value."""
     given = context.params.get("algorithm") or next(iter(context.args), "")
-    return str(given).partition("==")[0]
+    return str(given).partition("==")[0].partition("@")[0]
 
 
 def _declared(algorithm: str, context: click.Context) -> Iterable[Parameter]:

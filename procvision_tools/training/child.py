@@ -11,8 +11,9 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from procvision_sdk.distributions import of_one_distribution, split
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.manifest.parameters import ParameterSchema
 from procvision_sdk.plain import plain
@@ -20,12 +21,17 @@ from procvision_sdk.training import TRAINER_GROUP, Trainer, TrainingError
 from procvision_tools.params import ParamTextError, read_params
 from procvision_tools.training.pictures import pictures_of
 
+if TYPE_CHECKING:
+    from importlib_metadata import EntryPoint
+
 
 def trained(order: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Carries out an order; the last line. Raises whatever the vendor's code raises."""
     from importlib_metadata import entry_points
 
-    declared = next(iter(entry_points(group=TRAINER_GROUP, name=order["name"])))
+    name, distribution = split(order["name"])
+    found = list(entry_points(group=TRAINER_GROUP, name=name))
+    declared = of_one_distribution(f"the trainer {name!r}", found, _distribution, distribution)[0]
     trainer = declared.load()
     if not isinstance(trainer, Trainer):
         raise TypeError(f"{declared.value} is {type(trainer).__name__}, an entry point of {TRAINER_GROUP} is a Trainer")
@@ -44,6 +50,10 @@ def trained(order: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> di
     if not out.is_file():
         raise TrainingError(f"{declared.value} wrote no model; hint: it writes to the path that it is given")
     return {"kind": "done", "facts": facts}
+
+
+def _distribution(entry_point: EntryPoint) -> str | None:
+    return entry_point.dist.metadata["Name"] if entry_point.dist is not None else None
 
 
 def main() -> None:

@@ -39,8 +39,8 @@ def test_every_hook_is_tested(hook: str) -> None:
     assert re.search(rf"^def test_{hook.removeprefix('procvision_')}\(", TESTS, re.MULTILINE)
 
 
-def test_a_plugin_that_is_only_installed_costs_its_own_module_and_no_library() -> None:
-    """Every host loads every installed plugin, before it knows which are used."""
+def test_a_plugin_that_is_not_made_yet_costs_its_own_module_and_no_library() -> None:
+    """What `procvision-host hooks` and every host that names it imports."""
     libraries = {"numpy", "prometheus_client", "opentelemetry", "paho", "redis", "psycopg", "sqlite3", "PIL"}
     program = (
         "import sys; from importlib.metadata import entry_points;"

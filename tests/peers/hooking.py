@@ -31,6 +31,22 @@ BROKEN = {
     "returns-no-generator": "peer_hooks.broken:ReturnsNoGenerator",
     "changes-everything": "peer_hooks.broken:ChangesEverything",
 }
+UNUSABLE = frozenset(
+    {
+        "import-error",
+        "no-such-attribute",
+        "bad-signature",
+        "async",
+        "generator",
+        "others-wrapper",
+        "misspelt",
+        "raises-in-options",
+        "raises-in-configure",
+        "raises-in-stores",
+        "raises-what-cant-be-shown",
+    }
+)
+"""Those of them that no host can use: one that names them stops."""
 DEEDS: list[tuple[str, dict[str, Any]]] = [
     ("nothing", {}),
     ("return-rects", {"count": 2}),

@@ -49,9 +49,10 @@ def test_this_machine_is_looked_at():
 def test_a_hook_plugin_that_is_broken_is_a_warning_and_one_that_every_host_stumbles_over_a_failure(installed_hooks):
     """As the hosts that are started from here would meet it."""
     env = environment() | installed_hooks({"import-error": BROKEN["import-error"]})
-    done = doctor(env=env)
+    done = doctor(env=env | {"PROCVISION_HOOK_SQLITE_SESSIONS_BUSY_MS": "soon"})
     assert done.returncode == 0
-    assert " warning  hook plugin import-error: ModuleNotFoundError: " in done.stdout
+    assert " warning  hook plugin sqlite-sessions: PROCVISION_HOOK_SQLITE_SESSIONS_BUSY_MS: " in done.stdout
+    assert "named by nobody: import-error" in done.stdout
     done = doctor(env=env | {"PROCVISION_HOOKS": "unheard-of"})
     assert done.returncode == 1
     assert "  FAILED  hook plugins: " in done.stdout

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hooking import BROKEN, WATCHING
+from hooking import BROKEN, GROUP, UNUSABLE, WATCHING
 from launching import Launch
-from peer_plugins import environment
+from peer_plugins import environment, install
 from wire_client import WireClient
 
 Installed = Callable[..., dict[str, str]]
@@ -38,25 +38,51 @@ def rows(environment_: dict[str, str], *options: str) -> dict[str, dict[str, Any
     return {row["name"]: row for row in found}
 
 
-def test_hooks_lists_what_is_there(installed_hooks: Installed) -> None:
-    """What is used, what each implements, what is broken and why."""
-    found = rows(environment() | installed_hooks(WATCHING | BROKEN))
+def test_hooks_lists_what_is_there(installed_hooks: Installed, tmp_path: Path) -> None:
+    """What is used and what each implements; what is only installed is a row that says so."""
+    env = environment() | installed_hooks(WATCHING | BROKEN)
+    found = rows(env, "--hook-option", f"watching.path={tmp_path / 'told'}")
     assert found["memory-sessions"]["active"]
     assert found["memory-sessions"]["implements"][-1] == "procvision_session_stores"
     assert found["raises-always"]["distribution"] == "peer-hooks"
-    assert "a_library_that_is_not_installed" in found["import-error"]["error"]
-    assert "kall" in found["bad-signature"]["error"]
-    assert "procvision_call_finnished" in found["misspelt"]["error"]
-    assert not found["misspelt"]["active"]
+    for name in BROKEN:
+        assert (found[name]["active"], found[name]["error"]) == (False, None), name
+        assert f"nobody names it; hint: --hook {name}" in found[name]["reason"]
     watching = found["watching"]
-    assert not watching["active"]
-    assert "path" in watching["reason"]
+    assert watching["active"]
     assert len(watching["implements"]) == 14
     assert {option["key"] for option in watching["options"]} == {"path", "colour", "count"}
 
 
-def test_a_plugin_without_its_required_value_stays_unused(installed_hooks: Installed) -> None:
-    """Installing is no harm; asking for it by name makes the value a must."""
+MARKS = """
+import os
+open(os.environ["MARK"], "a").write(f"{__name__} ")
+class Plugin:
+    pass
+"""
+
+
+@pytest.mark.parametrize("more", [{}, {"PROCVISION_HOOK_MARKING_PATH": "/x"}, {"PROCVISION_HOOKS": "-marking"}])
+def test_what_is_only_installed_is_never_imported(
+    launch: Launch, installed_hooks: Installed, tmp_path: Path, more: dict[str, str]
+) -> None:
+    """Neither by a host nor by the list: a package may bring a hook plugin that nobody asked for."""
+    mark, code = tmp_path / "mark", tmp_path / "code"
+    code.mkdir()
+    (code / "marking_plugin.py").write_text(MARKS)
+    added = installed_hooks({"marking": "marking_plugin:Plugin"}, MARK=str(mark), **more)
+    added["PYTHONPATH"] += f":{code}:{launch.environment['PYTHONPATH']}"
+    assert not rows(environment() | added)["marking"]["active"]
+    host = launch("misbehaving", environment=added)
+    assert host.call()["status"] == "OK"
+    assert host.shut_down() == 0
+    assert not mark.exists()
+    rows(environment() | added, "--hook", "marking")
+    assert mark.read_text() == "marking_plugin "
+
+
+def test_a_named_plugin_needs_its_required_value(installed_hooks: Installed) -> None:
+    """Asking for it by name makes the value a must."""
     env = environment() | installed_hooks(WATCHING)
     assert not rows(env)["watching"]["active"]
     status, told = listed(env, "--hook", "watching")
@@ -64,7 +90,53 @@ def test_a_plugin_without_its_required_value_stays_unused(installed_hooks: Insta
     assert "watching.path=" in told["error"]
 
 
-@pytest.mark.parametrize("name", ["import-error", "bad-signature", "raises-in-configure", "not-installed"])
+@pytest.mark.parametrize(
+    ("options", "config"),
+    [
+        (["--hook", "twin"], ""),
+        (["--hook-option", "twin.slow_ms=5"], ""),
+        ([], "[hooks.twin]\n"),
+        (["--hook", "twin@third"], ""),
+        (["--hook", "twin@"], ""),
+        (["--hook", "json-lines@first"], ""),
+        ([], "[hooks.twin]\ndistribution = 3\n"),
+    ],
+)
+def test_a_name_in_two_distributions_is_refused(two: dict[str, str], options: list[str], config: str) -> None:
+    """Which of them is found first is chance, or a stranger's doing."""
+    Path(two["CONFIG"]).write_text(config)
+    status, told = listed(two, "--config", two["CONFIG"], *options)
+    assert status == 78
+    assert "twin" in told["error"] or "json-lines" in told["error"]
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+@pytest.mark.parametrize("way", ["option", "file", "environment"])
+def test_a_named_distribution_is_the_one_that_is_used(two: dict[str, str], name: str, way: str) -> None:
+    """Whatever comes first on the path; nothing of the other's is imported."""
+    options = ["--hook", f"twin@{name.upper()}"] if way == "option" else []
+    Path(two["CONFIG"]).write_text(f'[hooks.twin]\ndistribution = "{name}"\n' if way == "file" else "")
+    variables = {"PROCVISION_HOOKS": f"twin@{name}"} if way == "environment" else {}
+    status, found = listed(two | variables, "--config", two["CONFIG"], *options)
+    assert status == 0
+    assert {row["distribution"]: row["active"] for row in found if row["name"] == "twin"} == {
+        "first": name == "first",
+        "second": name == "second",
+    }
+    assert Path(two["MARK"]).read_text() == f"twin_of_{name} "
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> dict[str, str]:
+    """The environment of two distributions with a hook plugin of one name."""
+    places = []
+    for name in ("first", "second"):
+        places.append(install(tmp_path / name, name, {GROUP: {"twin": f"twin_of_{name}:Plugin"}}))
+        (places[-1] / f"twin_of_{name}.py").write_text(MARKS)
+    return environment(*places, MARK=str(tmp_path / "mark"), CONFIG=str(tmp_path / "procvision.toml"))
+
+
+@pytest.mark.parametrize("name", sorted({*UNUSABLE, "not-installed"}))
 def test_a_broken_plugin_that_was_asked_for_stops_the_host(start: Callable[..., WireClient], name: str) -> None:
     """With 78 and its name: an operator who asked for it wants to know."""
     host = start(BROKEN, "misbehaving", "--hook", name)
@@ -75,7 +147,7 @@ def test_a_broken_plugin_that_was_asked_for_stops_the_host(start: Callable[..., 
 def test_a_plugin_that_logs_what_is_malformed_is_used_and_heard(launch: Launch, installed_hooks: Installed) -> None:
     """As the list shows it, and as the host's log does."""
     added = installed_hooks({"logs-malformed": BROKEN["logs-malformed"]})
-    row = rows(environment() | added)["logs-malformed"]
+    row = rows(environment() | added, "--hook", "logs-malformed")["logs-malformed"]
     assert (row["active"], row["error"]) == (True, None)
     unshown = "(Untellable, which can't be shown: ValueError)"
     assert row["warnings"] == ["it is %s of %s", unshown, "and this is ?"]
@@ -156,18 +228,27 @@ def test_a_table_that_nothing_reads_is_refused(tmp_path: Path) -> None:
     assert "has 'hook', it may have hooks and sessions" in told["error"]
 
 
-def test_no_hooks_leaves_the_installed_out_but_for_those_asked_for(installed_hooks: Installed) -> None:
+def test_no_hooks_leaves_out_what_only_file_and_environment_name(installed_hooks: Installed, tmp_path: Path) -> None:
     """`--no-hooks --hook NAME`: only that one, and the box."""
+    config = tmp_path / "procvision.toml"
+    config.write_text("[hooks.bad-signature]\n[hooks.json-lines]\ndirectory = '/x'\n")
     env = environment() | installed_hooks({**BROKEN, "good": "peer_hooks.broken:HoldsCallsUp"})
-    found = rows(env, "--no-hooks", "--hook", "good")
-    assert "good" in found
-    assert "posix-images" in found
-    assert not set(BROKEN) & set(found)
+    env["PROCVISION_HOOKS"] = "import-error"
+    found = rows(env, "--no-hooks", "--hook", "good", "--config", str(config))
+    assert found["good"]["active"]
+    assert found["posix-images"]["active"]
+    assert found["json-lines"]["active"]
+    assert not [name for name in BROKEN if found[name]["active"]]
 
 
-def test_two_plugins_with_one_scheme_are_a_wrong_configuration(start: Callable[..., WireClient]) -> None:
-    """Which of them would answer is not left to chance."""
-    host = start({"twin": "peer_hooks.broken:SameScheme"}, "misbehaving")
+def test_a_scheme_of_a_plugin_that_nobody_names_is_nobodys(start: Callable[..., WireClient]) -> None:
+    """Installed, it answers for nothing and stops no host."""
+    assert start({"twin": "peer_hooks.broken:SameScheme"}, "misbehaving").call()["status"] == "OK"
+
+
+def test_two_named_plugins_with_one_scheme_stop_the_host(start: Callable[..., WireClient]) -> None:
+    """The one in the box was there first, but that is no reason."""
+    host = start({"twin": "peer_hooks.broken:SameScheme"}, "misbehaving", "--hook", "twin")
     assert "--no-hook twin" in host.receive()["message"]
     assert host.wait() == 78
 
@@ -185,6 +266,6 @@ def test_hooks_is_for_people_too(installed_hooks: Installed) -> None:
     lines = done.stdout.splitlines()
     assert done.returncode == 0
     assert any(line.startswith("memory-sessions") and "used  (in the box" not in line for line in lines)
-    assert any(line.startswith("import-error") and "broken: ModuleNotFoundError" in line for line in lines)
-    assert any(line.startswith("watching") and "not used: it needs a value for path" in line for line in lines)
+    assert any(line.startswith("json-lines") and "not used: it needs a value for directory" in line for line in lines)
+    assert any(line.startswith("watching") and "not used: it is installed, and nobody" in line for line in lines)
     assert any(line.strip().startswith("busy_ms = 77") for line in lines)

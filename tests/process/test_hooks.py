@@ -159,7 +159,7 @@ def test_log_record(watched: Callable[..., Watched]) -> None:
 
 def test_image_backends(start: Callable[..., WireClient]) -> None:
     """A backend that fails fails its call, by its own name, and nothing else."""
-    host = start({"bad": "peer_hooks.broken:BadStores"}, "misbehaving")
+    host = start({"bad": "peer_hooks.broken:BadStores"}, "misbehaving", "--hook", "bad")
     meta = {"width": 2, "height": 2}
     for scheme, text in (("failing", "TimeoutError"), ("unmakeable", "ConnectionError")):
         answer = host.call(shared_mem_id=f"{scheme}:x", image_meta=meta)
@@ -173,7 +173,7 @@ def test_image_backends(start: Callable[..., WireClient]) -> None:
 @pytest.mark.parametrize("at", ["load", "save", "delete"])
 def test_session_stores(start: Callable[..., WireClient], at: str) -> None:
     """A store that fails fails the call: it is never taken for an empty session."""
-    host = start({"bad": "peer_hooks.broken:BadStores"}, "steps", "--sessions", f"failing:{at}")
+    host = start({"bad": "peer_hooks.broken:BadStores"}, "steps", "--hook", "bad", "--sessions", f"failing:{at}")
     fields: dict[str, Any] = {"user_params": {}, "session": {"id": "one"}}
     if at == "delete":
         # The last answer is out when a session is dropped; what failed then is tried before the id is met again.
@@ -186,7 +186,7 @@ def test_session_stores(start: Callable[..., WireClient], at: str) -> None:
 
 def test_a_store_that_cannot_be_opened_is_a_wrong_configuration(start: Callable[..., WireClient]) -> None:
     """The host says so and exits 78."""
-    host = start({"bad": "peer_hooks.broken:BadStores"}, "steps", "--sessions", "unopenable:x")
+    host = start({"bad": "peer_hooks.broken:BadStores"}, "steps", "--hook", "bad", "--sessions", "unopenable:x")
     error = host.receive()
     assert "nobody there" in error["message"]
     assert host.wait() == 78

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from launching import Gate, Launch
+from peer_plugins import environment, install
 from wire_client import WireClient, eventually, gone
 
 
@@ -108,3 +114,52 @@ def test_teardown_that_raises_is_no_clean_end(launch: Launch) -> None:
     assert host.rest() == [{"type": "shutdown", "status": "ERROR"}]
     assert host.wait() == 70
     assert eventually(lambda: any("teardown raised" in r["message"] for r in host.whole_log()), "the log")
+
+
+SAYS = """
+from procvision_sdk import BaseAlgorithm, Ok, Prepared
+class Vendor(BaseAlgorithm):
+    def pre_execute(self, *a, **k): return Prepared()
+    def execute(self, *a, **k): return Ok(debug={{"of": {name!r}}})
+"""
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> dict[str, str]:
+    """Two distributions with an algorithm of one name; that of the second has another version."""
+    for name, version in (("first", "1.2.3"), ("second", "2.0.0")):
+        package = tmp_path / name / f"vendor_{name}"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(SAYS.format(name=name))
+        declared = {"name": "weld", "version": version, "entry_point": f"vendor_{name}:Vendor", "supported_pids": ["A"]}
+        steps = [{"index": 1, "name": "only"}]
+        (package / "manifest.json").write_text(json.dumps({**declared, "steps": steps}))
+        entry_points = {
+            "procvision.algorithms": {"weld": f"vendor_{name}:Vendor"},
+            "procvision.algorithm_sources": {"weld": f"vendor_{name}:offer"},
+        }
+        install(tmp_path / name, name, entry_points, version)
+    return environment(tmp_path / "first", tmp_path / "second")
+
+
+@pytest.mark.parametrize("asked", ["weld", "weld==1.2.3", "weld==2.0.0", "weld@third", "weld@", "@first", "weld:x"])
+def test_a_name_of_two_distributions_is_refused(launch: Launch, twins: dict[str, str], asked: str) -> None:
+    """Whatever their versions: a stranger's package chooses its own."""
+    host = launch(asked, environment=twins)
+    error = host.receive()
+    assert error["error_code"] == "2001", error
+    assert "@" in asked or "first and second" in error["message"]
+    assert host.wait() == 78
+
+
+@pytest.mark.parametrize(("asked", "of"), [("weld@first", "first"), ("weld@SECOND==2.0.0", "second")])
+def test_the_named_distributions_algorithm_is_run(launch: Launch, twins: dict[str, str], asked: str, of: str) -> None:
+    """And the list says that there are two."""
+    host = launch(asked, environment=twins)
+    assert host.call(user_params={}, pid="A")["data"]["debug"]["of"] == of
+    listed = [sys.executable, "-m", "procvision_host", "list"]
+    done = subprocess.run([*listed, "--json"], env=twins, capture_output=True, text=True, timeout=60)
+    found = {row["distribution"]: row["also_in"] for row in json.loads(done.stdout) if row["name"] == "weld"}
+    assert found == {"first": ["second"], "second": ["first"]}
+    done = subprocess.run(listed, env=twins, capture_output=True, text=True, timeout=60)
+    assert "also of second; hint: --algo weld@first" in done.stdout

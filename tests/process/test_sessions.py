@@ -63,7 +63,7 @@ def test_the_command_line_is_stronger_than_the_file_and_that_than_the_environmen
 
 def test_a_plugin_that_is_not_there_is_named(launch: Launch) -> None:
     """With the distribution that brings it."""
-    host = launch("steps", "--no-hooks", "--sessions", "postgresql://station:secret@db/line4")
+    host = launch("steps", "--sessions", "postgresql://station:secret@db/line4")
     message = host.receive()["message"]
     assert "pip install procvision-postgres" in message
     assert "secret" not in message
@@ -104,7 +104,14 @@ def start_dying(launch: Launch, tmp_path: Path) -> Callable[[str], WireClient]:
     found = environment(folder)["PYTHONPATH"] + ":" + launch.environment["PYTHONPATH"]
 
     def begin(moment: str) -> WireClient:
-        return launch("steps", "--sessions", f"dying:{moment}:{tmp_path}/s.db", environment={"PYTHONPATH": found})
+        return launch(
+            "steps",
+            "--hook",
+            "dying",
+            "--sessions",
+            f"dying:{moment}:{tmp_path}/s.db",
+            environment={"PYTHONPATH": found},
+        )
 
     return begin
 

@@ -85,14 +85,14 @@ def test_it_holds_to_the_protocol_with_files(tmp_path: Path) -> None:
 
 
 def test_a_host_reads_what_the_field_wrote(tmp_path: Path) -> None:
-    """As soon as the plugin is installed, by the folder that both sides have in their environment."""
+    """As soon as the plugin is named, by the folder that both sides have in their environment."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     file = io.BytesIO()
     Image.fromarray(RGB).save(file, "PNG")
     path_of(folder, "dev-shm:3fb2-77", ".bin").write_bytes(file.getvalue())
     np.save(path_of(folder, "dev-shm:bgr", ".npy"), RGB[:, :, ::-1])
-    with HookHost(tmp_path, environment={"PROC_SHM_DIR": str(folder)}) as host:
+    with HookHost(tmp_path, "--hook", "legacy-images", environment={"PROC_SHM_DIR": str(folder)}) as host:
         meta = {"width": 4, "height": 3, "timestamp_ms": 1, "camera_id": "c"}
         for shared_mem_id, color_space in (("dev-shm:3fb2-77", "RGB"), ("dev-shm:bgr", "BGR")):
             answer = host.call("read", shared_mem_id=shared_mem_id, image_meta=meta | {"color_space": color_space})

@@ -23,7 +23,7 @@ _DATASET = click.Path(exists=True, readable=True, path_type=Path)
 
 
 @click.command(epilog=exits.EPILOG, short_help="Measure an algorithm on pictures with ground truth.")
-@click.argument("algorithm", metavar="NAME[==VERSION]", shell_complete=algorithm_names)
+@click.argument("algorithm", metavar="NAME[@DISTRIBUTION][==VERSION]", shell_complete=algorithm_names)
 @click.argument("path", metavar="DATASET", type=_DATASET)
 @click.option("--layout", type=click.Choice(LAYOUTS), help="How the data set lies there; found out by default.")
 @click.option("--reference", type=_FILE, help="What `pre` learns from, for pictures without a reference of their own.")

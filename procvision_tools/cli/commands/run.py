@@ -23,7 +23,7 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 
 
 @click.command(epilog=exits.EPILOG, short_help="Inspect pictures, folders, or a camera's frames.")
-@click.argument("algorithm", metavar="NAME[==VERSION]", shell_complete=algorithm_names)
+@click.argument("algorithm", metavar="NAME[@DISTRIBUTION][==VERSION]", shell_complete=algorithm_names)
 @click.argument("pictures", metavar="[PICTURE | FOLDER]...", nargs=-1, type=_FILE_OR_FOLDER)
 @click.option("--image", "images", type=_FILE, multiple=True, help="A picture to inspect: JPEG or PNG; repeatable.")
 @click.option("--camera", metavar="ID", help="Inspect a GenICam camera's frames: its id, serial number or model; `any`"

@@ -16,7 +16,7 @@ from procvision_sdk.wire.messages import Call, Result
 @pytest.fixture
 def hooks() -> Hooks:
     """Those of a host with what is in the box alone."""
-    return Hooks(HookChoice(installed=False))
+    return Hooks(HookChoice())
 
 
 def test_without_a_listener_the_worker_is_called_itself(hooks: Hooks) -> None:
