@@ -78,8 +78,10 @@ def read_config(config: Path | None, environment: Mapping[str, str]) -> Mapping[
         return {}
     import tomllib
 
+    from procvision_sdk.regular_files import MAX_TEXT_BYTES, read_regular
+
     try:
-        read = tomllib.loads(named.read_text("utf-8"))
+        read = tomllib.loads(read_regular(named, MAX_TEXT_BYTES).decode())
     except (OSError, ValueError) as error:
         raise HookPluginError(f"the configuration file {named} can't be read: {error}") from None
     for key in sorted(read.keys() - set(_CONFIG_KEYS)):  # `[hook.lamp]` would leave the lamp out, and say nothing

@@ -134,7 +134,11 @@ def _pixels(image: Pixels | Picture | Lease) -> Picture:
     from procvision_sdk.images.decode import decode
 
     meta = ImageMeta(
-        width=picture.width, height=picture.height, color_space=picture.color_space, encoding=picture.encoding
+        width=picture.width,
+        height=picture.height,
+        color_space=picture.color_space,
+        encoding=picture.encoding,
+        bits=picture.bits,
     )
     return Picture.of(decode(picture.data, meta))
 

@@ -38,7 +38,7 @@ class Picture:
     pixels: Pixels | None = None
     data: bytes | None = None
     bits: int | None = None
-    """Of a sample; None for 8, and for a file."""
+    """Of a sample; None for 8, and for a file of which all are used."""
     shared_mem_id: str | None = None
     """Of a picture that lies where the host can read it, and that the runner never sees."""
 
@@ -69,15 +69,26 @@ class Picture:
 
     @classmethod
     def encoded(
-        cls, data: bytes, width: int, height: int, color_space: ColorSpace = "RGB", encoding: Encoding = "jpeg"
+        cls,
+        data: bytes,
+        width: int,
+        height: int,
+        color_space: ColorSpace = "RGB",
+        encoding: Encoding = "jpeg",
+        bits: int | None = None,
     ) -> Picture:
-        """An encoded file, decoded by the host; `width` and `height` are what its own header says."""
+        """An encoded file, decoded by the host; `width` and `height` are what its own header says.
+
+        Of a grey PNG with 16 bits a sample, `bits` says how many of them are used. Raises ValueError.
+        """
         if encoding == "raw" or not data:
             raise ValueError(
                 f"an encoded picture has bytes and is jpeg or png, this is {len(data)} bytes of {encoding}"
             )
+        if bits is not None and not 8 <= bits <= MAX_BITS:
+            raise ValueError(f"a sample has 8 to {MAX_BITS} bits, this is {bits}")
         _check_size(width, height)
-        return cls(width=width, height=height, color_space=color_space, encoding=encoding, data=data)
+        return cls(width=width, height=height, color_space=color_space, encoding=encoding, data=data, bits=bits)
 
     @classmethod
     def elsewhere(

@@ -111,7 +111,7 @@ class Lease:
             self.encoding,
             self.payload_bytes,
             crc,
-            bits=self.bits or 0,
+            bits=(self.bits or 0) if self.encoding == "raw" else 0,  # what is encoded says it itself
         )
         write_header(slot.memory, header)
 

@@ -6,28 +6,23 @@ highest of those; CMYK becomes RGB as R = C * K / 255 of the inverted inks that 
 encoders store (ink values that are not inverted are inverted first); EXIF orientation is ignored, since the pixels
 are what the camera saw; grey becomes three equal channels.
 JPEG goes through libjpeg-turbo by simplejpeg in its strict mode, because other decoders paint what is missing grey
-and say nothing. PNG goes through Pillow after every chunk's CRC was checked.
+and say nothing; PNG goes through Pillow. What these let through is checked before, by `jpeg` and `png`: scans, rows
+and palettes that never came.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from procvision_sdk.errors import CallRefusedError, ErrorCode
+from procvision_sdk.images import jpeg, png
 from procvision_sdk.images.view import high_bits
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from procvision_sdk.images.meta import ImageMeta
     from procvision_sdk.images.view import RgbArray
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_CHUNK_HEAD = struct.Struct(">I4s")
 
 
 def decode(data: bytes | memoryview, meta: ImageMeta, room: bytearray | None = None) -> RgbArray:
@@ -48,18 +43,16 @@ def _decode_jpeg(data: bytes | memoryview, meta: ImageMeta, room: bytearray | No
         raise _missing("simplejpeg", "JPEG") from None
     raw = bytes(data)
     try:
+        header = jpeg.check_whole(raw)
         height, width, color, _ = simplejpeg.decode_jpeg_header(raw, strict=True)
         _check_size(width, height, meta)
         _check_bits(meta, 8)
         if color in ("CMYK", "YCCK"):
-            return _cmyk_to_rgb(simplejpeg.decode_jpeg(raw, "CMYK", strict=True), inverted=b"Adobe" in raw[:4096])
+            return _cmyk_to_rgb(simplejpeg.decode_jpeg(raw, "CMYK", strict=True), inverted=header.adobe)
         grey = color == "Gray"
         pixels = simplejpeg.decode_jpeg(raw, "GRAY" if grey else "RGB", strict=True, buffer=room)
     except ValueError as error:
         raise _damaged("JPEG", error) from None
-    # libjpeg fills in what an abrupt end left out; an end marker is what tells a whole picture.
-    if b"\xff\xd9" not in raw[-4096:]:
-        raise _damaged("JPEG", "the end marker is missing")
     decoded: RgbArray = np.broadcast_to(pixels, (height, width, 3)) if grey else pixels
     return decoded
 
@@ -71,61 +64,43 @@ def _cmyk_to_rgb(cmyk: np.ndarray, *, inverted: bool) -> RgbArray:
 
 
 def _decode_png(raw: bytes, meta: ImageMeta) -> RgbArray:
-    width, height, depth, grey = _check_png_chunks(raw)
-    _check_size(width, height, meta)
-    if not (depth == 16 and grey):
-        _check_bits(meta, max(depth, 8))
+    try:
+        header = png.header_of(raw)
+        _check_size(header.width, header.height, meta)
+        if not (header.bits == 16 and header.grey):
+            _check_bits(meta, max(header.bits, 8))
+        pixels = png.check_whole(raw)
+    except png.PngError as error:
+        raise _damaged("PNG", error) from None
     try:
         from io import BytesIO
 
-        from PIL import Image
+        from PIL.PngImagePlugin import PngImageFile
     except ImportError:
         raise _missing("pillow", "PNG") from None
-    # The size was checked against image_meta, whose pixels are limited: Pillow's own limit would only add another.
+    # Opened as what it is: Image.open has a bound of its own, below that of image_meta, which was checked.
     try:
-        with Image.open(BytesIO(raw), formats=("PNG",)) as picture:
+        with PngImageFile(BytesIO(pixels.pixel_chunks)) as picture:
             if picture.mode.startswith("I"):
-                high = high_bits(np.asarray(picture).astype(np.uint16), meta.bits or 16)
-                return np.repeat(high[:, :, np.newaxis], 3, axis=2)
-            return np.asarray(_as_rgb(picture))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                return _of_grey(high_bits(np.asarray(picture).astype(np.uint16), meta.bits or 16))
+            if picture.mode == "P":
+                _check_indexes(int(np.asarray(picture).max()), pixels.colours)
+            elif header.mono:
+                return _of_grey(np.asarray(picture if picture.mode == "L" else picture.convert("L")))
+            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
         raise _damaged("PNG", error) from None
 
 
-def _as_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "RGB":
-        return picture  # `convert` would copy it
-    # A palette's transparency goes with its alpha, as a grey picture's does.
-    return (picture.convert("RGBA") if picture.mode == "P" else picture).convert("RGB")
+def _of_grey(grey: np.ndarray) -> RgbArray:
+    """One channel, seen three times."""
+    seen: RgbArray = np.broadcast_to(grey[:, :, np.newaxis], (*grey.shape, 3))
+    return seen
 
 
-def _chunk_name(name: bytes) -> str:
-    return name.decode("ascii", "backslashreplace")
-
-
-def _check_png_chunks(raw: bytes) -> tuple[int, int, int, bool]:
-    """Width, height, bits a sample and whether it is plain grey, once every chunk is whole and its CRC right."""
-    if not raw.startswith(_PNG_SIGNATURE):
-        raise _damaged("PNG", "the signature is missing")
-    at = len(_PNG_SIGNATURE)
-    header: tuple[int, int, int, bool] | None = None
-    while True:
-        if at + 12 > len(raw):
-            raise _damaged("PNG", f"it is cut off at byte {len(raw)}")
-        length, name = _CHUNK_HEAD.unpack_from(raw, at)
-        end = at + 8 + length
-        if end + 4 > len(raw):
-            raise _damaged("PNG", f"it is cut off inside the chunk {_chunk_name(name)}")
-        if zlib.crc32(memoryview(raw)[at + 4 : end]) != int.from_bytes(raw[end : end + 4], "big"):
-            raise _damaged("PNG", f"the chunk {_chunk_name(name)} at byte {at} doesn't match its CRC")
-        if header is None:
-            if name != b"IHDR" or length != 13:
-                raise _damaged("PNG", "it doesn't begin with its header")
-            width, height, depth, color_type = struct.unpack_from(">IIBB", raw, at + 8)
-            header = (width, height, depth, color_type == 0)
-        if name == b"IEND":
-            return header
-        at = end + 4
+def _check_indexes(highest: int, colours: int) -> None:
+    if highest >= colours:
+        raise _damaged("PNG", f"a pixel has the colour {highest} of a palette of {colours}, counted from 0")
 
 
 def _check_size(width: int, height: int, meta: ImageMeta) -> None:

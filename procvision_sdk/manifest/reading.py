@@ -13,6 +13,7 @@ import msgspec
 from procvision_sdk.errors import ManifestError
 from procvision_sdk.manifest.model import MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.parameters import AnyParameter, own_problems
+from procvision_sdk.regular_files import read_regular
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is a page of text; a larger file is something else."""
@@ -53,10 +54,7 @@ class _AnySteps(msgspec.Struct):
 def read_manifest(path: Path) -> Manifest:
     """The manifest in this file. Raises ManifestError."""
     try:
-        size = path.stat().st_size
-        if size > MAX_MANIFEST_BYTES:
-            raise ManifestError(f"{path} has {size} bytes, a manifest has at most {MAX_MANIFEST_BYTES}")
-        data = path.read_bytes()
+        data = read_regular(path, MAX_MANIFEST_BYTES)
     except OSError as error:
         raise ManifestError(
             f"{path} can't be read: {error.strerror}; hint: {MANIFEST_FILE} lies in the algorithm's package "

@@ -38,6 +38,8 @@ class Plan:
     """``key=value``."""
     reference: Path | None = None
     """For samples that have none of their own."""
+    bits: int | None = None
+    """Of samples of 16 bits in a grey PNG, how many are used."""
     score_key: str | None = None
     """The diagnostic in which the algorithm publishes how bad a picture is."""
 
@@ -50,6 +52,7 @@ class Plan:
             pid=self.pid,
             step_index=self.step_index,
             params=self.params,
+            bits=self.bits,
         )
 
 
@@ -92,6 +95,7 @@ def evaluate_all(
         observations=main.observations,
         params=main.params,
         pid=main.pid,
+        bits=plan.bits,
         jobs=jobs,
         took_s=main.took_s,
         sweep=measure(sweep.key, swept, dataset.groups) if sweep is not None else None,

@@ -21,6 +21,7 @@ from procvision_tools.cli.program import program
 from procvision_tools.cli.stations import Station, launched
 from procvision_tools.hints import split_hint
 from procvision_tools.report.inspection import Inspection, LogLine
+from procvision_tools.report.text import shown
 from procvision_tools.sources.picture_files import Frame, PictureFile, PictureFileError, load
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ class Request:
     """None is the whole inspection: all steps in the manifest's order, in one session."""
     params: tuple[str, ...] = ()
     """``key=value``, as they were given."""
+    bits: int | None = None
+    """Of samples of 16 bits in a grey PNG, how many are used; None is all."""
+
+    @property
+    def title(self) -> str:
+        """What is inspected, for people and for the host: the file's name as text."""
+        return self.image.name if isinstance(self.image, Frame) else shown(self.image.name)
 
     def command(self) -> str:
         """Give the command line that repeats it; "" for a picture that no file holds."""
@@ -56,14 +64,16 @@ class Request:
             return ""
         words = [program(), "run", self.algorithm]
         if self.reference is not None:
-            words += ["--reference", str(self.reference)]
-        words += ["--image", str(self.image)]
+            words += ["--reference", shown(self.reference)]
+        words += ["--image", shown(self.image)]
         if self.pid is not None:
             words += ["--pid", self.pid]
         if self.step_index is not None:
             words += ["--step", str(self.step_index)]
         for pair in self.params:
             words += ["--param", pair]
+        if self.bits is not None:
+            words += ["--bits", str(self.bits)]
         return shlex.join(words)
 
 
@@ -143,7 +153,7 @@ def _inspect(
     call = _Call(station, request, (files.image.width, files.image.height))
     session_id = ""
     try:
-        session = session or station.runner.session(context={"title": request.image.name})
+        session = session or station.runner.session(context={"title": request.title})
         session_id = session.id
         for step in call.steps:
             if not call.prepared(step, files.reference, session):
@@ -201,7 +211,7 @@ class _Call:
         Raises RunnerError, and PictureFileError for a size that no picture has.
         """
         self._phase = phase
-        picture = None if file is None else file.picture()
+        picture = None if file is None else file.picture(self._request.bits)
         facts: dict[str, Any] = {
             "pid": self._pid,
             "step_index": step.index,
@@ -265,7 +275,7 @@ class _Call:
 
     def _inspection(self, **changes: Any) -> Inspection:
         return Inspection(
-            title=self._request.image.name,
+            title=self._request.title,
             algorithm=self._request.algorithm,
             command=self._request.command(),
             **self._facts(),
@@ -299,7 +309,7 @@ def _failed(request: Request, error: ProcVisionError, **facts: Any) -> Outcome:
     code = str(getattr(error, "error_code", None) or "")
     inspection = Inspection(
         **{
-            "title": request.image.name,
+            "title": request.title,
             "algorithm": request.algorithm,
             "version": "",
             "pid": request.pid or "",

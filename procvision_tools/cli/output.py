@@ -28,28 +28,32 @@ def check_extras(*, overlay: bool, page: bool) -> None:
         need("jinja2", "Jinja2", "an HTML page")
 
 
-def with_pictures(inspection: Inspection, image: Path | Frame, reference: Path | None) -> Inspection:
+def with_pictures(
+    inspection: Inspection, image: Path | Frame, reference: Path | None, bits: int | None = None
+) -> Inspection:
     """Add the pictures, read from their files; one that can't be read is left out."""
-    (whole,) = all_with_pictures([(inspection, image)], reference)
+    (whole,) = all_with_pictures([(inspection, image)], reference, bits)
     return whole
 
 
 def all_with_pictures(
-    inspections: Iterable[tuple[Inspection, Path | Frame]], reference: Path | None
+    inspections: Iterable[tuple[Inspection, Path | Frame]], reference: Path | None, bits: int | None = None
 ) -> list[Inspection]:
     """The same for several; the reference is read once, and so stands on a page once."""
-    learnt = _read(reference)
+    learnt = _read(reference, bits)
     return [
-        attrs.evolve(inspection, picture=image.seen() if isinstance(image, Frame) else _read(image), reference=learnt)
+        attrs.evolve(
+            inspection, picture=image.seen() if isinstance(image, Frame) else _read(image, bits), reference=learnt
+        )
         for inspection, image in inspections
     ]
 
 
-def _read(path: Path | None) -> Picture | None:
+def _read(path: Path | None, bits: int | None) -> Picture | None:
     from procvision_tools.report.pictures import read_picture
 
     try:
-        return None if path is None else read_picture(path)
+        return None if path is None else read_picture(path, bits)
     except OSError:
         return None
 

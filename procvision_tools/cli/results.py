@@ -38,6 +38,8 @@ class Wanted:
     """A folder for the pictures with boxes."""
     page: Path | None = None
     reference: Path | None = None
+    bits: int | None = None
+    """Of samples of 16 bits, how many are used."""
 
 
 @frozen
@@ -100,7 +102,7 @@ class Results:
         return exits.BY_VERDICT[worst]
 
     def _write_overlay(self, folder: Path, image: Path | Frame, inspection: Inspection) -> None:
-        whole = output.with_pictures(inspection, image, None)
+        whole = output.with_pictures(inspection, image, None, self._wanted.bits)
         if whole.picture is None:
             return
         stem = image.stem if isinstance(image, Path) else image.name
@@ -111,7 +113,7 @@ class Results:
     def _write_page(self, page: Path, told: Sequence[Inspection]) -> None:
         worst = sorted(range(len(told)), key=lambda at: -_SEVERITY[told[at].verdict])[:MAX_ON_PAGE]
         shown = output.all_with_pictures(
-            [(told[at], self._kept[at].image) for at in sorted(worst)], self._wanted.reference
+            [(told[at], self._kept[at].image) for at in sorted(worst)], self._wanted.reference, self._wanted.bits
         )
         total = sum(self.counts.values())
         title = self._wanted.title if total == len(shown) else f"{self._wanted.title}: {len(shown)} of {total}"

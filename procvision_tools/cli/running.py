@@ -18,6 +18,7 @@ from procvision_tools.cli.inspecting import inspect
 from procvision_tools.cli.results import Results, Wanted
 from procvision_tools.cli.stations import Station, kept_alive
 from procvision_tools.hints import split_hint
+from procvision_tools.report.text import shown
 from procvision_tools.sourcecode import Look, code_roots, look_at
 from procvision_tools.sources.folder import Arrivals
 from procvision_tools.sources.picture_files import Frame
@@ -146,11 +147,11 @@ def _inspected(
             f"--one-product with {len(images)} pictures: {station.manifest.name} has {len(steps)} steps",
             "give a picture for each step, in the steps' order",
         )
-    session = station.runner.session(context={"title": images[0].name})
+    session = station.runner.session(context={"title": shown(images[0].name)})
     for image, step in zip(images, steps, strict=True):
         one = attrs.evolve(request, image=image, step_index=step)
         outcome = inspect(station, one, session, final=step == steps[-1])
-        title = f"{image.name}, step {step}"
+        title = f"{one.title}, step {step}"
         yield image, attrs.evolve(outcome, inspection=attrs.evolve(outcome.inspection, title=title))
         if outcome.inspection.verdict == "ERROR":
             return

@@ -9,9 +9,11 @@ import msgspec
 from attrs import frozen
 from msgspec import Struct
 
+from procvision_sdk.regular_files import read_regular
 from procvision_tools.evaluation.evaluated import FORMAT
 from procvision_tools.evaluation.figures import LESS_IS_BETTER, NEITHER_IS_BETTER, Figures
 
+MAX_REPORT_BYTES = 1 << 30
 SAME = 5e-7
 """Figures are recorded to six decimals: half of the last."""
 
@@ -40,7 +42,7 @@ class Change:
 def read_baseline(path: Path) -> dict[str, Figures]:
     """Give an earlier report's figures, by part. Raises BaselineError."""
     try:
-        report = msgspec.json.decode(path.read_bytes(), type=_Report)
+        report = msgspec.json.decode(read_regular(path, MAX_REPORT_BYTES), type=_Report)
     except OSError as error:
         raise BaselineError(f"{path} can't be read: {error.strerror or error}") from error
     except msgspec.DecodeError as error:

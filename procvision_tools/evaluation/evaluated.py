@@ -33,6 +33,8 @@ class Evaluation:
     observations: tuple[Observation, ...]
     params: Mapping[str, Any] = field(factory=dict)
     pid: str = ""
+    bits: int | None = None
+    """Of samples of 16 bits in a grey PNG, how many are used."""
     jobs: int = 1
     took_s: float = 0.0
     """From the first picture to the last, without the hosts' start."""
@@ -132,6 +134,7 @@ class Evaluation:
             "version": self.version,
             "pid": self.pid,
             "user_params": dict(self.params),
+            "bits": self.bits,
             "dataset": {
                 "layout": self.dataset.layout,
                 "folder": str(self.dataset.folder),

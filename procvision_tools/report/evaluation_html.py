@@ -240,7 +240,7 @@ def _changes(evaluation: Evaluation) -> list[tuple[str, str, str, str, str]]:
 
 def _panel(number: int, seen: Observation, evaluation: Evaluation) -> Panel:
     sample = seen.sample
-    picture, reference = _read(sample.image), _read(sample.reference)
+    picture, reference = (_read(path, evaluation.bits) for path in (sample.image, sample.reference))
     height, width = picture.shape[:2] if picture is not None else (0, 0)
     font_px = max(8.0, max(width, height) / 48)
     counts = evaluation.counted(seen)
@@ -269,9 +269,9 @@ def _panel(number: int, seen: Observation, evaluation: Evaluation) -> Panel:
     )
 
 
-def _read(path: Path | None) -> Any:
+def _read(path: Path | None, bits: int | None) -> Any:
     try:
-        return None if path is None else read_picture(path)
+        return None if path is None else read_picture(path, bits)
     except OSError:
         return None
 

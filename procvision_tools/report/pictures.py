@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from procvision_sdk.errors import ProcVisionError
 from procvision_tools.extras import need
 from procvision_tools.report.inspection import Picture
+from procvision_tools.sources.picture_files import load
 
 MAX_SIDE_PX = 2400
 """A page shows pictures no larger than that; the boxes keep the picture's own coordinates."""
@@ -18,17 +20,18 @@ MAX_PNG_BYTES = 1_500_000
 """A picture that is larger as PNG goes into a page as JPEG."""
 
 
-def read_picture(path: Path) -> Picture:
-    """Read a picture file as H x W x 3 RGB or, where it has one channel, H x W.
+def read_picture(path: Path, bits: int | None = None) -> Picture:
+    """Read a picture file as the algorithm sees it: H x W x 3 RGB or, where it has one channel, H x W.
 
     Raises OSError where it can't be read or is none, `MissingExtraError` without Pillow.
     """
-    image_module = need("PIL.Image", "Pillow", "reading a picture")
+    need("PIL.Image", "Pillow", "reading a picture")
     try:
-        with image_module.open(path) as image:
-            return np.asarray(image if image.mode == "L" else image.convert("RGB"), np.uint8)
-    except (ValueError, SyntaxError, image_module.DecompressionBombError) as error:
-        raise OSError(f"{path}: {error}") from error
+        found = load(path)
+        pixels = found.pixels(bits)
+    except ProcVisionError as error:
+        raise OSError(str(error)) from error
+    return pixels[:, :, 0] if found.header.color_space == "MONO" else pixels
 
 
 def write_png(path: Path, picture: Picture) -> None:

@@ -6,7 +6,9 @@ A frame is copied while the producer lends its buffer, and never later.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -49,6 +51,8 @@ class Camera:
         """What it is called, once it is open."""
         self._harvester: Any = None
         self._acquirer: Any = None
+        self._incomplete = 0
+        """How many frames came incomplete since the last call of `grab`."""
 
     def __enter__(self) -> Camera:
         core = need("harvesters.core", "harvesters", "a camera", "camera")
@@ -78,12 +82,19 @@ class Camera:
         at = next((at for at, device in enumerate(found) if self.wanted in _names(device)), None)
         if at is None:
             there = ", ".join(str(device.id_) for device in found) or "none"
+            self._harvester.reset()  # a producer can be opened once
+            broken = "".join(map(_why_not_loaded, producers))
             raise CameraError(
-                f"there is no camera {self.wanted!r}: there are {there}\nhint: id, serial number or model"
+                f"there is no camera {self.wanted!r}: there are {there}{broken}"
+                f"\nhint: {'a producer is for the kind of this machine' if broken else 'id, serial number or model'}"
             )
         self.name = str(found[at].id_)
         self._acquirer = self._harvester.create(at)
+        self._acquirer.add_callback(self._acquirer.Events.INCOMPLETE_BUFFER, _counting_callback(self._count_incomplete))
         self._acquirer.start()
+
+    def _count_incomplete(self) -> None:
+        self._incomplete += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -99,20 +110,90 @@ class Camera:
                 harvester.reset()
 
     def grab(self, timeout_s: float = 10.0) -> Picture:
-        """Wait for the next frame: mono or RGB, of as many bits as the camera has, a copy. Raises CameraError."""
+        """Wait for the next frame: mono or RGB, of as many bits as the camera has, a copy.
+
+        Frames that came incomplete are waited over, no longer than ``timeout_s`` in all. Raises CameraError.
+        """
         if self._acquirer is None:
             raise CameraError("the camera is not open; hint: use it in a with block")
+        deadline = time.monotonic() + timeout_s
+        self._incomplete = 0
+        frame: Any = None
         try:
-            with self._acquirer.fetch(timeout=timeout_s) as buffer:
-                part = buffer.payload.components[0]
-                return picture_of(part.data, part.width, part.height, part.data_format)
-        except CameraError:
-            raise
+            # The library's own `fetch` begins its time anew with each frame that came incomplete.
+            while frame is None and (left_s := deadline - time.monotonic()) > 0:
+                frame = self._acquirer.try_fetch(timeout=left_s)
+            if frame is not None:
+                with frame as buffer:
+                    return self._copied(buffer)
+        except CameraError as error:
+            raise self._failed(str(error)) from error
         except Exception as error:
-            raise CameraError(
-                f"camera {self.name}: no frame within {timeout_s:g} s ({error or type(error).__name__})"
-                "\nhint: is it waiting for a trigger?"
+            raise self._failed(
+                f"a frame can't be read ({type(error).__name__}: {error}); the camera's format is {self._format()}"
+                f"\nhint: set its PixelFormat to one of {', '.join(_READERS)}"
             ) from error
+        raise self._timed_out(timeout_s)
+
+    def _copied(self, buffer: Any) -> Picture:
+        parts = [part for part in buffer.payload.components if part is not None]
+        if not parts:  # harvesters gives none for a format that it doesn't know
+            raise CameraError(_unknown_format(self._format()))
+        return picture_of(parts[0].data, parts[0].width, parts[0].height, parts[0].data_format)
+
+    def _failed(self, text: str) -> CameraError:
+        return CameraError(f"camera {self.name}: {text}")
+
+    def _timed_out(self, timeout_s: float) -> CameraError:
+        if self._incomplete:
+            return self._failed(
+                f"no whole frame within {timeout_s:g} s: {self._incomplete} came incomplete"
+                "\nhint: packets are lost: look at the network card, the packet size and the cable"
+            )
+        return self._failed(f"no frame within {timeout_s:g} s\nhint: is it waiting for a trigger?")
+
+    def _format(self) -> str:
+        """What the camera is set to deliver."""
+        try:
+            return str(self._acquirer.remote_device.node_map.PixelFormat.value)
+        except Exception:  # noqa: BLE001 - a producer's own classes, for a word in an error
+            return "unknown"
+
+
+def _counting_callback(count: Callable[[], None]) -> Any:
+    """Give what harvesters calls at an event: it insists on a class of its own."""
+    core = need("harvesters.core", "harvesters", "a camera", "camera")
+
+    class Counting(core.Callback):  # type: ignore[misc,name-defined]
+        def emit(self, context: Any = None) -> None:  # noqa: ARG002 - the library's signature
+            count()
+
+    return Counting()
+
+
+def _why_not_loaded(producer: Path) -> str:
+    """Say what keeps a producer from being loaded; "" where nothing does."""
+    gentl = need("genicam.gentl", "genicam", "a camera", "camera")
+    module = gentl.GenTLProducer.create_producer()
+    try:
+        module.open(str(producer))
+        module.close()
+    except Exception as error:  # noqa: BLE001 - the binding's own classes
+        return f"\nthe producer {producer} can't be loaded: {_of_the_loader(producer) or error}"
+    return ""
+
+
+def _of_the_loader(producer: Path) -> str:
+    """The dynamic loader's own words, which the binding keeps to itself; "" where it has none."""
+    try:
+        ctypes.CDLL(str(producer))
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _unknown_format(name: str) -> str:
+    return f"it delivers {name}; read are {', '.join(_READERS)}\nhint: set its PixelFormat to Mono8"
 
 
 def _names(device: Any) -> set[str]:
@@ -138,9 +219,7 @@ def picture_of(data: NDArray[Any], width: int, height: int, data_format: str) ->
     """
     read = _READERS.get(data_format)
     if read is None:
-        raise CameraError(
-            f"the camera delivers {data_format}; read are {', '.join(_READERS)}\nhint: set its PixelFormat to Mono8"
-        )
+        raise CameraError(_unknown_format(data_format))
     samples = len(data) // (width * height) if width * height else 0
     if samples < 1 or len(data) != width * height * samples:
         raise CameraError(

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from procvision_runner.images.picture import Picture
 from procvision_sdk.errors import ErrorCode, ProcVisionError
-from procvision_sdk.images.meta import ColorSpace, Encoding
+from procvision_sdk.images import jpeg, png
+from procvision_sdk.images.files import ENCODED_SLACK_BYTES, MAX_ENCODED_BYTES_A_PIXEL
+from procvision_sdk.images.meta import MAX_PIXELS, ColorSpace, Encoding
+from procvision_sdk.regular_files import opened_regular, read_regular, read_start
+from procvision_tools.report.text import shown
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_MONO = (0, 4)
-"""Colour types of grey, and grey with alpha."""
-_JPEG_START = b"\xff\xd8"
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Markers that start a frame header: SOF0 to SOF15 without DHT, JPG and DAC."""
-_JPEG_BARE = frozenset(range(0xD0, 0xD9)) | {0x01}
-"""Markers that no length follows."""
+    from procvision_sdk.images.view import RgbArray
 
-
-Header: TypeAlias = tuple[int, int, ColorSpace]
-"""Width and height in pixels, and what a pixel is made of."""
+MAX_FILE_BYTES = MAX_PIXELS * MAX_ENCODED_BYTES_A_PIXEL + ENCODED_SLACK_BYTES
+"""No encoded picture within the protocol's bound has more."""
+_START_BYTES = 64 * 1024
+"""Where a header mostly ends; one that doesn't is read with the whole file."""
 
 
 class PictureFileError(ProcVisionError):
@@ -37,22 +34,71 @@ class PictureFileError(ProcVisionError):
 
 
 @frozen
+class Header:
+    """What a file says of its picture before a pixel is decoded."""
+
+    width: int
+    height: int
+    color_space: ColorSpace
+    encoding: Encoding
+    bits: int
+    """Of a sample."""
+    orientation: int
+    """EXIF's, 1 to 8. It is not applied: the pixels are what the camera saw."""
+
+
+@frozen
 class PictureFile:
     """An encoded picture: its bytes, size in pixels, ``RGB`` or ``MONO``, and ``jpeg`` or ``png``."""
 
     path: Path
     data: bytes = field(repr=False)
-    width: int
-    height: int
-    color_space: ColorSpace
-    encoding: Encoding
+    header: Header
 
-    def picture(self) -> Picture:
-        """Give it as a call takes it. Raises PictureFileError for a size that no picture has."""
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.header.width
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.header.height
+
+    def picture(self, bits: int | None = None) -> Picture:
+        """Give it as a call takes it. Raises PictureFileError for a size that no picture has.
+
+        Of samples of 16 bits ``bits`` are used, where it is given; a file of 8 bits has nothing to choose.
+        """
+        told = self.header
         try:
-            return Picture.encoded(self.data, self.width, self.height, self.color_space, encoding=self.encoding)
+            return Picture.encoded(
+                self.data,
+                told.width,
+                told.height,
+                told.color_space,
+                encoding=told.encoding,
+                bits=bits if told.bits > 8 else None,
+            )
         except ValueError as error:
-            raise PictureFileError(f"{self.path}: {error}") from error
+            raise PictureFileError(f"{shown(self.path)}: {error}") from error
+
+    def pixels(self, bits: int | None = None) -> RgbArray:
+        """Decode it as the host does: H x W x 3 uint8 RGB, read-only. Raises CallRefusedError."""
+        from procvision_sdk.images.decode import decode
+        from procvision_sdk.images.meta import ImageMeta
+
+        told = self.header
+        return decode(
+            self.data,
+            ImageMeta(
+                width=told.width,
+                height=told.height,
+                color_space=told.color_space,
+                encoding=told.encoding,
+                bits=bits if told.bits > 8 else None,
+            ),
+        )
 
 
 @frozen(eq=False)
@@ -72,7 +118,7 @@ class Frame:
         """In pixels."""
         return self.taken.width
 
-    def picture(self) -> Picture:
+    def picture(self, bits: int | None = None) -> Picture:  # noqa: ARG002 - a camera says its own
         """Give it as a call takes it."""
         return self.taken
 
@@ -90,50 +136,41 @@ def load(path: Path) -> PictureFile:
     Raises PictureFileError where it can't be read or has no whole header of either kind.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
-        raise PictureFileError(f"{path} can't be read: {error.strerror or error}") from error
-    encoding: Encoding
-    if data.startswith(_PNG_SIGNATURE):
-        found, encoding = _png_header(data), "png"
-    elif data.startswith(_JPEG_START):
-        found, encoding = _jpeg_header(data), "jpeg"
-    else:
-        start = data[:8].hex(" ") or "nothing"
-        raise PictureFileError(
-            f"{path} is no picture: JPEG and PNG are read, this starts with {start}"
-            "\nhint: convert it, for example to PNG"
-        )
-    if found is None:
-        raise PictureFileError(
-            f"{path} is damaged: no whole {encoding.upper()} header in its {len(data)} bytes\nhint: save it again"
-        )
-    return PictureFile(path, data, *found, encoding)
+        raise PictureFileError(f"{shown(path)} can't be read: {error.strerror or error}") from error
+    return PictureFile(path, data, _header(path, data))
 
 
-def _png_header(data: bytes) -> Header | None:
-    if len(data) < 26 or data[12:16] != b"IHDR":
-        return None
-    width, height, _, colour_type = struct.unpack(">IIBB", data[16:26])
-    return width, height, "MONO" if colour_type in _PNG_MONO else "RGB"
+def look(path: Path) -> Header:
+    """Read a file's header, and of the rest as little as possible. Raises PictureFileError as `load` does."""
+    try:
+        with opened_regular(path) as (descriptor, status):
+            start = read_start(descriptor, _START_BYTES)
+    except OSError as error:
+        raise PictureFileError(f"{shown(path)} can't be read: {error.strerror or error}") from error
+    try:
+        return _header(path, start)
+    except PictureFileError:
+        if len(start) >= status.st_size:
+            raise
+        return load(path).header
 
 
-def _jpeg_header(data: bytes) -> Header | None:
-    at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker in _JPEG_BARE:
-            at += 2
-            continue
-        if marker in _JPEG_FRAMES:
-            if at + 10 > len(data):
-                return None
-            height, width, components = struct.unpack(">HHB", data[at + 5 : at + 10])
-            return width, height, "MONO" if components == 1 else "RGB"
-        at += 2 + int(struct.unpack(">H", data[at + 2 : at + 4])[0])
-    return None
+def _header(path: Path, data: bytes) -> Header:
+    try:
+        if data.startswith(png.SIGNATURE):
+            found = png.header_of(data)
+            mono = found.mono
+            return Header(found.width, found.height, "MONO" if mono else "RGB", "png", found.bits, found.orientation)
+        if data.startswith(jpeg.START):
+            told = jpeg.header_of(data)
+            mono = told.components == 1
+            return Header(told.width, told.height, "MONO" if mono else "RGB", "jpeg", told.bits, told.orientation)
+    except ValueError as error:
+        raise PictureFileError(f"{shown(path)} is damaged: {error}\nhint: save it again") from error
+    start = data[:8].hex(" ") or "nothing"
+    raise PictureFileError(
+        f"{shown(path)} is no picture: JPEG and PNG are read, this starts with {start}"
+        "\nhint: convert it, for example to PNG"
+    )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from procvision_sdk.errors import CallRefusedError
-from procvision_sdk.images.meta import ImageMeta
 from procvision_sdk.training import TrainingError
 from procvision_tools.datasets.samples import PICTURE_SUFFIXES
 from procvision_tools.sources.picture_files import PictureFileError, load
@@ -37,16 +36,8 @@ class PictureOfFolder:
 
     def pixels(self) -> RgbArray:
         """H x W x 3 uint8 RGB. Raises TrainingError."""
-        from procvision_sdk.images.decode import decode
-
         try:
-            found = load(self._path)
-            return decode(
-                found.data,
-                ImageMeta(
-                    width=found.width, height=found.height, color_space=found.color_space, encoding=found.encoding
-                ),
-            )
+            return load(self._path).pixels()
         except PictureFileError as error:
             raise TrainingError(str(error)) from error
         except CallRefusedError as error:

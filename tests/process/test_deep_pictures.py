@@ -16,7 +16,7 @@ from procvision_runner.images.slots import Lease, SlotPool
 from procvision_sdk.errors import CallRefusedError
 from procvision_testing.hook_hosts import HookHost, host_environment, install_plugged
 from procvision_tools.sources.camera import picture_of
-from procvision_tools.sources.picture_files import Frame
+from procvision_tools.sources.picture_files import Frame, load
 
 READ = {"does": "read"}
 
@@ -49,6 +49,21 @@ def test_a_cameras_frame_goes_whole_and_a_report_shows_what_the_algorithm_saw(ru
     seen = runner.execute(frame.picture(), pid="A", user_params=READ).debug
     assert seen["shape"] == [31, 17, 3]
     assert seen["crc32"] == zlib.crc32(np.repeat(frame.seen()[:, :, None], 3, axis=2).tobytes())
+
+
+def test_a_png_of_a_twelve_bit_camera_is_seen_as_its_frames_are(runner: Runner, tmp_path: Path) -> None:
+    """Where it is said how many bits it uses; a file of 8 bits has nothing to choose."""
+    image_module = pytest.importorskip("PIL.Image", reason="Pillow writes the pictures")
+    samples = np.random.default_rng(3).integers(0, 4096, (31, 17)).astype(np.uint16)
+    image_module.fromarray(samples).save(tmp_path / "deep.png")
+    image_module.fromarray((samples >> 4).astype(np.uint8)).save(tmp_path / "flat.png")
+    expected = zlib.crc32(np.repeat((samples >> 4).astype(np.uint8)[:, :, None], 3, axis=2).tobytes())
+    for name in ("deep.png", "flat.png"):
+        file = load(tmp_path / name)
+        assert runner.execute(file.picture(12), pid="A", user_params=READ).debug["crc32"] == expected
+        assert zlib.crc32(np.ascontiguousarray(file.pixels(12)).tobytes()) == expected
+    with pytest.raises(CallFailedError, match="with 10 bits it is at most 1023"):
+        runner.execute(load(tmp_path / "deep.png").picture(10), pid="A", user_params=READ)
 
 
 def test_a_sample_that_no_such_camera_can_deliver_is_an_error(runner: Runner) -> None:

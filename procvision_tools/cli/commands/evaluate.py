@@ -32,6 +32,8 @@ _DATASET = click.Path(exists=True, readable=True, path_type=Path)
               help="Only this step; by default the whole inspection.")  # fmt: skip
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", shell_complete=param_pairs,
               help="A parameter of the step; repeatable.")  # fmt: skip
+@click.option("--bits", type=click.IntRange(9, 16),
+              help="How many bits a sample of grey 16-bit PNGs uses, as a camera of 12 bits writes them.")  # fmt: skip
 @click.option(
     "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many hosts inspect at once."
 )
@@ -60,6 +62,7 @@ def evaluate(
     pid: str | None,
     step_index: int | None,
     params: tuple[str, ...],
+    bits: int | None,
     jobs: int,
     min_iou: float | None,
     threshold: float,
@@ -101,7 +104,13 @@ def evaluate(
     output.check_extras(overlay=False, page=page is not None)
     bounds, sweep, earlier = _wanted(requires, sweep_text, baseline_file)
     plan = Plan(
-        algorithm=algorithm, pid=pid, step_index=step_index, params=params, reference=reference, score_key=score_key
+        algorithm=algorithm,
+        pid=pid,
+        step_index=step_index,
+        params=params,
+        bits=bits,
+        reference=reference,
+        score_key=score_key,
     )
     try:
         dataset = open_dataset(path, layout)

@@ -45,6 +45,8 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
               help="Only this step; by default the whole inspection, all steps in one session.")  # fmt: skip
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", shell_complete=param_pairs,
               help="A parameter of the step; repeatable.")  # fmt: skip
+@click.option("--bits", type=click.IntRange(9, 16),
+              help="How many bits a sample of grey 16-bit PNGs uses, as a camera of 12 bits writes them.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True,
               help="Print JSON instead: one object, with --camera, --follow and --watch one a line.")  # fmt: skip
 @click.option("--overlay", type=_OVERLAY, metavar="FILE.png",
@@ -67,6 +69,7 @@ def run(
     pid: str | None,
     step_index: int | None,
     params: tuple[str, ...],
+    bits: int | None,
     as_json: bool,
     overlay: Path | None,
     page: Path | None,
@@ -104,6 +107,7 @@ def run(
         pid=pid,
         step_index=step_index,
         params=params,
+        bits=bits,
     )
     if len(files) == 1 and not watch and not any(path.is_dir() for path in pictures):
         if spare:
@@ -117,6 +121,7 @@ def run(
         overlay=overlay_folder(overlay, inspected) if overlay is not None else None,
         page=page,
         reference=reference,
+        bits=bits,
     )
     if live is None:
         live = on_terminal()
@@ -144,7 +149,7 @@ def _one(request: Request, image: Path, as_json: bool, overlay: Path | None, pag
         click.echo(output.json_of(inspection.as_record()))
     else:
         terminal.show(inspection)
-    whole = output.with_pictures(inspection, image, request.reference) if overlay or page else inspection
+    whole = output.with_pictures(inspection, image, request.reference, request.bits) if overlay or page else inspection
     if overlay is not None and whole.picture is None:
         click.echo(f"{overlay} was not written: the inspected picture can't be read", err=True)
     elif overlay is not None and whole.picture is not None:

@@ -98,3 +98,54 @@ def test_a_camera_that_is_not_there_is_named_with_those_that_are():
         pass
     with pytest.raises(CameraError, match="no producer"), Camera("any", [producer.with_name("absent.cti")]):
         pass
+
+
+@pytest.fixture
+def simulated():
+    pytest.importorskip("genicam", reason="genicam brings a simulated camera: pip install 'procvision[camera]'")
+    pytest.importorskip("harvesters", reason="harvesters speaks to cameras: pip install 'procvision[camera]'")
+    with Camera(SIMULATED) as camera:
+        yield camera
+
+
+def test_frames_that_come_incomplete_are_counted_and_the_time_is_kept(simulated, monkeypatch):
+    """The library's own `fetch` would wait for ever."""
+    import genicam.gentl
+
+    simulated.grab()
+    monkeypatch.setattr(genicam.gentl.Buffer, "is_complete", lambda self: False)
+    with pytest.raises(CameraError, match=r"no whole frame within 0\.5 s: \d+ came incomplete\nhint: packets are lost"):
+        simulated.grab(0.5)
+    monkeypatch.undo()
+    assert simulated.grab().pixels is not None
+
+
+def test_a_frame_after_incomplete_ones_is_a_picture(simulated, monkeypatch):
+    import genicam.gentl
+
+    lost = iter([False] * 3)
+    monkeypatch.setattr(genicam.gentl.Buffer, "is_complete", lambda self: next(lost, True))
+    assert simulated.grab().pixels.shape == (400, 400, 3)
+    assert next(lost, None) is None
+
+
+@pytest.mark.parametrize("damage", ["no component", "unknown number", "broken data"])
+def test_a_frame_that_nothing_reads_names_its_format_not_a_trigger(damage, simulated, monkeypatch):
+    from harvesters import core
+
+    def build(*arguments, **options):
+        if damage == "no component":
+            return
+        raise (KeyError(0x81080000) if damage == "unknown number" else ValueError("cannot reshape"))
+
+    monkeypatch.setattr(core.Payload, "_build_component", staticmethod(build))
+    with pytest.raises(CameraError, match=r"RGBa8.*\n.*PixelFormat") as raised:
+        simulated.grab()
+    assert "trigger" not in str(raised.value)
+
+
+def test_a_producer_that_cannot_be_loaded_says_why(tmp_path):
+    pytest.importorskip("harvesters", reason="harvesters speaks to cameras: pip install 'procvision[camera]'")
+    (tmp_path / "fake.cti").write_text("text\n")
+    with pytest.raises(CameraError, match=r"no camera 'any'.*\nthe producer .*fake\.cti can't be loaded: .*too short"):
+        Camera("any", [tmp_path / "fake.cti"]).__enter__()

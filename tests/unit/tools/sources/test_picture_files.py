@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
-from procvision_tools.sources.picture_files import PictureFileError, load
+from procvision_tools.sources.picture_files import PictureFileError, load, look
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow makes the files")
 
@@ -36,7 +37,9 @@ def saved(path, mode, kind, **options):
 )
 def test_the_header_tells_size_and_channels(mode, kind, options, color_space, tmp_path):
     file = load(saved(tmp_path / "p", mode, kind, **options))
-    assert (file.width, file.height, file.color_space, file.encoding) == (33, 21, color_space, kind.lower())
+    told = file.header
+    assert (file.width, file.height, told.color_space, told.encoding) == (33, 21, color_space, kind.lower())
+    assert look(tmp_path / "p") == told
     assert file.data == (tmp_path / "p").read_bytes()
 
 
@@ -60,3 +63,24 @@ def test_another_format_is_named_by_its_first_bytes(tmp_path):
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
     with pytest.raises(PictureFileError, match="can't be read"):
         load(tmp_path)
+
+
+def test_a_header_behind_a_long_profile_is_found_by_a_look_too(tmp_path):
+    file = saved(tmp_path / "p", "RGB", "JPEG", icc_profile=bytes(200_000))
+    assert (look(file).width, look(file).height) == (33, 21)
+
+
+def test_a_name_that_is_no_text_is_told_by_escapes(tmp_path):
+    path = tmp_path / os.fsdecode(b"2\xe4.png")
+    path.write_bytes(b"nothing")
+    with pytest.raises(PictureFileError) as raised:
+        load(path)
+    assert "2\\xe4.png is no picture" in str(raised.value)
+    str(raised.value).encode()
+
+
+def test_a_fifo_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "p.png")
+    for read in (load, look):
+        with pytest.raises(PictureFileError, match=r"p\.png can't be read: it is no regular file"):
+            read(tmp_path / "p.png")
