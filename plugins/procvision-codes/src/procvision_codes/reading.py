@@ -9,10 +9,10 @@ was read by whichever attempt counts; of two readings at one place the first doe
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from time import monotonic
 from typing import Any, NamedTuple
 
 import cv2
@@ -120,14 +120,14 @@ def read_codes(
         stop: asked between attempts.
     """
     found = Found()
-    began = time.monotonic()
+    began = monotonic()
     wanted = at_most if effort is Effort.THOROUGH else at_least
     stripes: list[Stripes] = []
     for view in _views(gray, names, effort, stripes):
         if found.attempts:
             if len(found.codes) >= wanted:
                 break
-            if time.monotonic() - began > time_limit_s:
+            if monotonic() - began > time_limit_s:
                 found.cut_short = f"the time limit of {time_limit_s:g} s was over"
                 break
         if stop():

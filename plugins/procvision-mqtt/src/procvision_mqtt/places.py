@@ -7,8 +7,9 @@ that the next one has the same number, the same topics, and what its predecessor
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator
+from os import O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_RDWR, W_OK, X_OK, access, close
+from os import open as open_file
 from pathlib import Path
 
 MAX_PLACES = 256
@@ -24,7 +25,7 @@ class Place:
 
     def leave(self) -> None:
         """Gives the number back."""
-        os.close(self._lock)
+        close(self._lock)
 
 
 def trouble(folder: Path) -> str | None:
@@ -35,7 +36,7 @@ def trouble(folder: Path) -> str | None:
         return f"{error.filename}: {error.strerror}"
     if not there.is_dir():
         return f"{there} is no folder"
-    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} can't be written by this user"
+    return None if access(there, W_OK | X_OK) else f"{there} can't be written by this user"
 
 
 def take(folder: Path) -> Place:
@@ -62,10 +63,10 @@ def left_behind(folder: Path) -> Iterator[Place]:
 
 
 def _taken(folder: Path, number: int) -> Place | None:
-    lock = os.open(folder / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    lock = open_file(folder / f"{number}.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(lock)
+        close(lock)
         return None
     return Place(folder, number, lock)

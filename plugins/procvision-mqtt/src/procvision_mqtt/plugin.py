@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import time
 from collections.abc import Mapping, Sequence
+from os import urandom
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,7 +34,7 @@ class Mqtt:
         self._spool: Spool | None = None
         self._trouble: str | None = None
         self._sender: Sender | None = None
-        self._run = os.urandom(6).hex()
+        self._run = urandom(6).hex()
         self._sequence = 0
         self._topic = ""
         self._host: dict[str, Any] = {}
@@ -135,7 +135,7 @@ class Mqtt:
 
     def _tell_health(self, state: str, exit_status: int | None = None) -> None:
         if self._sender is not None:
-            now_ms = time.time_ns() // 1_000_000
+            now_ms = time_ns() // 1_000_000
             self._sender.tell_health(
                 {"kind": "health", "state": state, **self._host, "timestamp_ms": now_ms, "exit_status": exit_status}
             )

@@ -9,15 +9,15 @@ spool: one appends, one sends.
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
-import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import closing
 from itertools import islice
+from os import getpid
 from pathlib import Path
 from threading import Lock
+from time import monotonic, time
 from typing import NamedTuple
 
 from procvision_mqtt import places
@@ -158,7 +158,7 @@ class Spool:
 
     def _put_held(self) -> None:
         # Not at every message: ten thousand rows that the disk refuses take longer than a call.
-        now = time.monotonic()
+        now = monotonic()
         if not self._held or now < self._try_again_at:
             return
         try:
@@ -185,7 +185,7 @@ def _opened(path: Path, max_bytes: int) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
-        aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+        aside = path.with_name(f"{path.name}.damaged-{int(time())}")
         for suffix in ("", "-wal", "-shm"):
             source = path.with_name(path.name + suffix)
             if source.exists():
@@ -220,7 +220,7 @@ def open_spool(folder: Path, max_bytes: int, *, told: bool = False) -> tuple[Spo
     except (OSError, sqlite3.Error) as error:
         level = logging.INFO if told else logging.ERROR
         _log.log(level, "there is no spool in %s, messages are held in memory: %s", folder, error)
-        return Spool(None, max_bytes), os.getpid()
+        return Spool(None, max_bytes), getpid()
     adopted = spool.adopt(places.left_behind(folder), max_bytes)
     waiting = spool.waiting()
     if waiting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from time import time_ns
 from typing import Any
 
 from procvision_sdk.logging import StructuredLogger as HostLogger
@@ -32,6 +32,6 @@ class StructuredLogger:
         if self.sink is None:
             getattr(self._host, level)(message, **fields)
             return
-        record = {"level": level, "timestamp_ms": time.time_ns() // 1_000_000, "message": message, **fields}
+        record = {"level": level, "timestamp_ms": time_ns() // 1_000_000, "message": message, **fields}
         self.sink.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
         self.sink.flush()
