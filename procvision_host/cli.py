@@ -124,14 +124,14 @@ def hooks_command(as_json: bool, **choice: Any) -> None:
 
     Exit status 78 if one that was asked for by name can't be used: a host with these options would leave with it.
     """
-    from procvision_host.hooks.manager import HookPluginError, Hooks
+    from procvision_host.hooks.manager import ConfigurationError, Hooks
 
     logging.getLogger(HOST_LOGGER).addHandler(logging.NullHandler())  # the rows tell what the log would
     try:
         with _own_output():
             options = HostOptions(algo="", **choice)
             rows = Hooks(options.hook_choice(options.read_config(os.environ), os.environ)).rows
-    except HookPluginError as error:
+    except ConfigurationError as error:
         if as_json:
             click.echo(json.dumps({"error": str(error)}))
         else:

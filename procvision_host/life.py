@@ -65,6 +65,7 @@ class Host:
         from procvision_host.algorithm.sessions import chosen_store
         from procvision_host.hooks.manager import Hooks
         from procvision_host.hooks.observers import LOG_HOOK, LogTeller
+        from procvision_host.hooks.selection import ConfigurationError
         from procvision_sdk.errors import ManifestError
 
         try:
@@ -77,7 +78,8 @@ class Host:
                 LogTeller(hooks, self._options.algo, self._context).install()
             return find(self._options.algo)
         except ProcVisionError as error:
-            self._misconfigured(error.code if isinstance(error, ManifestError) else ErrorCode.INVALID_PACKAGE, error)
+            code = error.code if isinstance(error, (ConfigurationError, ManifestError)) else ErrorCode.INVALID_PACKAGE
+            self._misconfigured(code, error)
             return None
 
     def _misconfigured(self, code: str, error: ProcVisionError) -> None:
@@ -89,7 +91,7 @@ class Host:
         from procvision_host.algorithm.images import Images
         from procvision_host.algorithm.sessions import GuardedSessions, open_store
         from procvision_host.hooks.observers import Telling
-        from procvision_host.hooks.selection import HookPluginError
+        from procvision_host.hooks.selection import ConfigurationError
         from procvision_sdk.images.reading import bind_image_reader
 
         hooks = self._hooks
@@ -100,8 +102,8 @@ class Host:
         try:
             images = Images(hooks.image_backends())
             store = open_store(self._sessions, hooks.session_stores())
-        except HookPluginError as error:
-            self._misconfigured(ErrorCode.INVALID_PARAMS, error)
+        except ConfigurationError as error:
+            self._misconfigured(error.code, error)
             return
         sessions = GuardedSessions(store, self._options.max_session_bytes)
         self._closing.callback(sessions.close)

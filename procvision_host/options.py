@@ -49,11 +49,11 @@ class HostOptions:
         return int(self.max_megapixels * MEGA)
 
     def read_config(self, environment: Mapping[str, str]) -> Mapping[str, Any]:
-        """The configuration file. Raises HookPluginError if it can't be read."""
+        """The configuration file. Raises ConfigurationError if it can't be read."""
         return read_config(self.config, environment)
 
     def hook_choice(self, config: Mapping[str, Any], environment: Mapping[str, str]) -> HookChoice:
-        """Which hook plugins are used. Raises HookPluginError."""
+        """Which hook plugins are used. Raises ConfigurationError."""
         from procvision_host.hooks.selection import choose
 
         return choose(
@@ -70,8 +70,8 @@ _CONFIG_KEYS = ("hooks", "sessions")
 
 
 def read_config(config: Path | None, environment: Mapping[str, str]) -> Mapping[str, Any]:
-    """What stands in the file that the option or the environment names, {} where none does. Raises HookPluginError."""
-    from procvision_host.hooks.selection import CONFIG_VARIABLE, HookPluginError
+    """Read the file that the option or the environment names; {} where none does. Raises ConfigurationError."""
+    from procvision_host.hooks.selection import CONFIG_VARIABLE, ConfigurationError
 
     named = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
     if named is None:
@@ -83,9 +83,11 @@ def read_config(config: Path | None, environment: Mapping[str, str]) -> Mapping[
     try:
         read = tomllib.loads(read_regular(named, MAX_TEXT_BYTES).decode())
     except (OSError, ValueError) as error:
-        raise HookPluginError(f"the configuration file {named} can't be read: {error}") from None
+        raise ConfigurationError(f"the configuration file {named} can't be read: {error}") from None
     for key in sorted(read.keys() - set(_CONFIG_KEYS)):  # `[hook.lamp]` would leave the lamp out, and say nothing
-        raise HookPluginError(f"the configuration file {named} has {key!r}, it may have {' and '.join(_CONFIG_KEYS)}")
+        raise ConfigurationError(
+            f"the configuration file {named} has {key!r}, it may have {' and '.join(_CONFIG_KEYS)}"
+        )
     return read
 
 

@@ -49,7 +49,7 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: Board) -> NoRetu
     loop = Loop(ends, connection, board, shutdown_grace_s=options.shutdown_grace_s)
     if usage is not None:
         _log.error("wrong command line: %s", usage)
-        loop.loading_failed(ErrorCode.INVALID_PARAMS, "usage", usage, exits.USAGE)
+        loop.loading_failed(ErrorCode.CONFIGURATION_INVALID, "usage", usage, exits.USAGE)
         leave(loop.close(), board)
     watch_forks(loop.became_copy)
     try:

@@ -74,6 +74,8 @@ CODES: dict[ErrorCode, str] = {
     ErrorCode.INVALID_PARAMS: "a field of the call, a parameter, or what the algorithm returned breaks a rule",
     ErrorCode.COORDINATES_INVALID: "a rect reaches outside the picture or has no area",
     ErrorCode.CANCELLED: "the call was cancelled, or the host left before it was done",
+    ErrorCode.HOOK_PLUGIN_FAILED: "a hook plugin that was asked for is broken, or its store can't be opened",
+    ErrorCode.CONFIGURATION_INVALID: "the host's command line, configuration file or environment is wrong",
     ErrorCode.INVALID_PACKAGE: "a package is no valid plugin, or not installed",
     ErrorCode.MANIFEST_INVALID: "the manifest is missing or breaks its schema",
     ErrorCode.INCOMPATIBLE_PYTHON: "a package needs another Python",
@@ -122,10 +124,10 @@ KINDS: dict[str, tuple[str, str]] = {
     "load_failed": ("the exception's", "the algorithm could not be imported or constructed; exit 70; no `request_id`"),
     "setup_failed": ("the exception's", "`setup()` raised; exit 70; no `request_id`"),
     "configuration": (
-        "2001, 2002 or 1006",
-        "unknown algorithm, bad manifest, hook plugin failed; exit 78; no `request_id`",
+        "1009, 1010, 2001 or 2002",
+        "hook plugin failed, wrong configuration, unknown algorithm, bad manifest; exit 78; no `request_id`",
     ),
-    "usage": ("1006", "the host's command line is wrong; exit 64; no `request_id`"),
+    "usage": ("1010", "the host's command line is wrong; exit 64; no `request_id`"),
 }
 STATES: dict[ConnectionState, str] = {
     ConnectionState.STARTING: "before the host's hello",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from os import getpid
 from typing import Any, NoReturn, Protocol
 
-from procvision_host.hooks.selection import HookPluginError
+from procvision_host.hooks.selection import ConfigurationError, HookPluginError
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.sealing import seal, unseal
@@ -30,7 +30,7 @@ _log = logging.getLogger(HOST_LOGGER)
 def chosen_store(option: str | None, config: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     """The store's text: `--sessions`, else `sessions` in the file, else the variable, else in memory.
 
-    Raises HookPluginError for a file that says something else than a text.
+    Raises ConfigurationError for a file that says something else than a text.
     """
     if option is not None:
         return option
@@ -38,17 +38,17 @@ def chosen_store(option: str | None, config: Mapping[str, Any], environment: Map
     if in_file is None:
         return environment.get(SESSIONS_VARIABLE) or DEFAULT_SESSIONS
     if not isinstance(in_file, str):
-        raise HookPluginError(
+        raise ConfigurationError(
             f'sessions in the configuration file is {in_file!r:.80}: it is a text; hint: sessions = "sqlite:PATH"'
         )
     return in_file
 
 
 def open_store(sessions: str, factories: Mapping[str, Callable[[str], SessionStore]]) -> SessionStore:
-    """The store that a text names. Raises HookPluginError: nothing else comes out of a foreign factory."""
+    """The store that a text names. Raises ConfigurationError: nothing else comes out of a foreign factory."""
     scheme = sessions.partition(":")[0]
     if scheme not in factories:
-        raise HookPluginError(
+        raise ConfigurationError(
             f"the session store {shown(sessions)!r} is of the scheme {scheme!r}, known are "
             f"{', '.join(sorted(factories))}; hint: {_hint(scheme)}"
         )

@@ -17,6 +17,7 @@ from importlib_metadata import EntryPoint, entry_points
 from procvision_host import builtin
 from procvision_host.hooks.isolation import Isolation, Observer
 from procvision_host.hooks.selection import (
+    ConfigurationError,
     HookChoice,
     HookPluginError,
     IsolationPolicy,
@@ -55,7 +56,7 @@ class HookRow:
 class Hooks:
     """A plugin manager made for one host; nothing of it is shared.
 
-    Raises HookPluginError where a plugin that was asked for by name can't be used.
+    Raises ConfigurationError where a plugin that was asked for by name can't be used.
     """
 
     def __init__(self, choice: HookChoice | None = None) -> None:
@@ -72,7 +73,7 @@ class Hooks:
         known = {row.name for row in self.rows}
         for name, where in choice.wanted.items():
             if name not in known:
-                raise HookPluginError(
+                raise ConfigurationError(
                     f"{where} asks for the hook plugin {name!r}, which isn't installed; known are "
                     f"{', '.join(sorted(known))}; hint: procvision-host hooks shows what is there"
                 )
@@ -106,12 +107,12 @@ class Hooks:
         what = f"the hook plugin {name!r}, which {self._choice.wanted[name]} asks for,"
         if name in builtin.PLUGINS:
             if distribution is not None:
-                raise HookPluginError(f"{what} is in the box: it is not of the distribution {distribution!r}")
+                raise ConfigurationError(f"{what} is in the box: it is not of the distribution {distribution!r}")
             return ()
         try:
             return of_one_distribution(what, rows, lambda row: row.distribution, distribution) if rows else ()
         except AmbiguousNameError as error:
-            raise HookPluginError(str(error)) from None
+            raise ConfigurationError(str(error)) from None
 
     def _take(self, row: HookRow, load: Callable[[], Any]) -> None:
         """One plugin becomes a row; only one that was asked for by name may stop the host."""
@@ -126,14 +127,17 @@ class Hooks:
             self._register(row, load)
         except MissingValueError as missing:
             if name in choice.wanted:
-                raise HookPluginError(f"hook plugin {name}: {missing}") from None
+                raise ConfigurationError(f"hook plugin {name}: {missing}") from None
             self._forget(name)
             self.rows.append(attrs.evolve(self._described(row, load), reason=str(missing)))
         except BaseException as cause:
             self._forget(name)
-            error = str(cause) if isinstance(cause, HookPluginError) else f"{type(cause).__name__}: {shown(cause)}"
+            ours = isinstance(cause, ConfigurationError)
+            error = str(cause) if ours else f"{type(cause).__name__}: {shown(cause)}"
             if name in choice.wanted:
-                raise HookPluginError(f"hook plugin {name} ({row.chosen_by}) is broken: {error}") from cause
+                # A wrong value is the configuration's fault, whatever else goes wrong the plugin's.
+                kind = type(cause) if ours else HookPluginError
+                raise kind(f"hook plugin {name} ({row.chosen_by}) is broken: {error}") from cause
             self._log.error("hook plugin %s is left out: %s", name, error)
             self.rows.append(attrs.evolve(row, error=error))
 
@@ -201,11 +205,11 @@ class Hooks:
         return tuple((Isolation(name, "wrapper", self._policies[name]), function) for name, function in found.items())
 
     def image_backends(self) -> Mapping[str, Callable[[], Any]]:
-        """The image backends' factories by scheme. Raises HookPluginError."""
+        """The image backends' factories by scheme. Raises ConfigurationError."""
         return self._merged("procvision_image_backends")
 
     def session_stores(self) -> Mapping[str, Callable[[str], Any]]:
-        """The session stores' factories by scheme. Raises HookPluginError."""
+        """The session stores' factories by scheme. Raises ConfigurationError."""
         return self._merged("procvision_session_stores")
 
     def _merged(self, hook: str) -> Mapping[str, Any]:
@@ -220,7 +224,7 @@ class Hooks:
                 ) from cause
             for scheme, factory in given.items():
                 if scheme in merged:
-                    raise HookPluginError(
+                    raise ConfigurationError(
                         f"the hook plugins {givers[scheme]} and {name} both answer for the scheme {scheme!r}; "
                         f"hint: --no-hook {name} leaves one out"
                     )
@@ -265,4 +269,4 @@ def _with_known_arguments(implementation: Any) -> Callable[..., Any]:
     return call
 
 
-__all__ = ["HookPluginError", "HookRow", "Hooks", "IsolationPolicy"]
+__all__ = ["ConfigurationError", "HookRow", "Hooks", "IsolationPolicy"]

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
 from procvision_sdk.distributions import split
-from procvision_sdk.errors import ProcVisionError
+from procvision_sdk.errors import ErrorCode, ProcVisionError
 from procvision_sdk.hookspecs import HookOption, HookOptionError
 
 CONFIG_VARIABLE = "PROCVISION_CONFIG"
@@ -25,8 +25,16 @@ SELECTION_VARIABLE = "PROCVISION_HOOKS"
 VALUE_PREFIX = "PROCVISION_HOOK_"
 
 
-class HookPluginError(ProcVisionError):
-    """A hook plugin that is part of this host's configuration can't be used: the host exits 78."""
+class ConfigurationError(ProcVisionError):
+    """A file, a variable or an option that configures the host is wrong: the host exits 78."""
+
+    code: ClassVar[str] = ErrorCode.CONFIGURATION_INVALID
+
+
+class HookPluginError(ConfigurationError):
+    """A hook plugin that the host's configuration asks for failed: the host exits 78."""
+
+    code: ClassVar[str] = ErrorCode.HOOK_PLUGIN_FAILED
 
 
 @attrs.frozen
@@ -66,13 +74,13 @@ class HookChoice:
     def values(self, name: str, options: Sequence[HookOption]) -> tuple[dict[str, Any], IsolationPolicy]:
         """A plugin's values, completed with defaults, and its policy.
 
-        Raises MissingValueError for a required value that nobody gives, HookPluginError for one that is wrong.
+        Raises MissingValueError for a required value that nobody gives, ConfigurationError for one that is wrong.
         """
         known = {option.key: option for option in (*options, *COMMON_OPTIONS)}
         given = self.given.get(name, {})
         for key, (_, where) in given.items():
             if key not in known:
-                raise HookPluginError(f"{where}: there is no such option, known are {', '.join(known)}")
+                raise ConfigurationError(f"{where}: there is no such option, known are {', '.join(known)}")
         values: dict[str, Any] = {}
         for key, option in known.items():
             found = given.get(key) or self._from_environment(name, key)
@@ -94,7 +102,7 @@ class HookChoice:
         return None if value is None else (value, variable)
 
 
-class MissingValueError(HookPluginError):
+class MissingValueError(ConfigurationError):
     """A required option has no value: the plugin stays unused, unless it was asked for."""
 
 
@@ -107,7 +115,7 @@ def choose(
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> HookChoice:
-    """Puts the sources in order of strength. Raises HookPluginError naming what is wrong and where.
+    """Puts the sources in order of strength. Raises ConfigurationError naming what is wrong and where.
 
     `named` says whether the file and the environment may name plugins, or the command line alone.
     """
@@ -138,7 +146,7 @@ class _Choice:
         try:
             name, distribution = split(text)
         except ValueError as error:
-            raise HookPluginError(f"{where}: {error}") from None
+            raise ConfigurationError(f"{where}: {error}") from None
         self.wanted[name] = where
         self.refused.pop(name, None)
         self.distributions.pop(name, None)
@@ -159,16 +167,16 @@ class _Choice:
     def take_file(self, config: Mapping[str, Any], *, named: bool) -> None:
         tables = config.get("hooks", {})
         if not isinstance(tables, Mapping):
-            raise HookPluginError("hooks in the configuration file is no table; hint: [hooks.NAME]")
+            raise ConfigurationError("hooks in the configuration file is no table; hint: [hooks.NAME]")
         for name, table in tables.items():
             where = f"[hooks.{name}]"
             if not isinstance(table, Mapping):
-                raise HookPluginError(f"hooks.{name} in the configuration file is no table; hint: {where}")
+                raise ConfigurationError(f"hooks.{name} in the configuration file is no table; hint: {where}")
             enabled, distribution = table.get("enabled", True), table.get("distribution")
             if not isinstance(enabled, bool):
-                raise HookPluginError(f"{where} enabled is {enabled!r}: it is true or false")
+                raise ConfigurationError(f"{where} enabled is {enabled!r}: it is true or false")
             if distribution is not None and not (isinstance(distribution, str) and distribution):
-                raise HookPluginError(f"{where} distribution is {distribution!r:.80}: it is a distribution's name")
+                raise ConfigurationError(f"{where} distribution is {distribution!r:.80}: it is a distribution's name")
             if not enabled:
                 self.refuse(name, where)
             elif named:
@@ -181,7 +189,7 @@ class _Choice:
         place, equals, value = text.partition("=")
         name, dot, key = place.rpartition(".")
         if not (equals and dot and name and key):
-            raise HookPluginError(f"--hook-option {text!r:.80} is not of the form NAME.KEY=VALUE")
+            raise ConfigurationError(f"--hook-option {text!r:.80} is not of the form NAME.KEY=VALUE")
         where = f"--hook-option {name}.{key}"
         self.given.setdefault(name, {})[key] = (value, where)
         if name not in self.wanted and name not in self.refused:
@@ -193,4 +201,4 @@ def _checked(option: HookOption, value: Any, where: str) -> Any:
     try:
         return option.checked(value, where, from_text=not where.startswith("["))
     except HookOptionError as error:
-        raise HookPluginError(str(error)) from None
+        raise ConfigurationError(str(error)) from None

@@ -138,9 +138,30 @@ def two(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", sorted({*UNUSABLE, "not-installed"}))
 def test_a_broken_plugin_that_was_asked_for_stops_the_host(start: Callable[..., WireClient], name: str) -> None:
-    """With 78 and its name: an operator who asked for it wants to know."""
+    """With 78, its name and what is at fault, the plugin or the configuration: an operator wants to know."""
     host = start(BROKEN, "misbehaving", "--hook", name)
-    assert name in host.receive()["message"]
+    error = host.receive()
+    assert name in error["message"]
+    code = "1010" if name == "not-installed" else "1009"
+    assert (error["error_code"], error["data"]["kind"]) == (code, "configuration")
+    assert host.wait() == 78
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--hook-option", "json-lines.max_files"),
+        ("--hook-option", "json-lines.max_files=0"),
+        ("--hook-option", "json-lines.shape=round"),
+        ("--config", "/nowhere.toml"),
+    ],
+)
+def test_a_wrong_configuration_stops_the_host(launch: Launch, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """With a code of its own, also where it is a plugin's value that is wrong."""
+    usable = ("--hook", "json-lines", "--hook-option", f"json-lines.directory={tmp_path}")
+    assert launch("misbehaving", *usable).call()["status"] == "OK"
+    host = launch("misbehaving", *usable, *options)
+    assert host.receive()["error_code"] == "1010"
     assert host.wait() == 78
 
 
@@ -249,7 +270,9 @@ def test_a_scheme_of_a_plugin_that_nobody_names_is_nobodys(start: Callable[..., 
 def test_two_named_plugins_with_one_scheme_stop_the_host(start: Callable[..., WireClient]) -> None:
     """The one in the box was there first, but that is no reason."""
     host = start({"twin": "peer_hooks.broken:SameScheme"}, "misbehaving", "--hook", "twin")
-    assert "--no-hook twin" in host.receive()["message"]
+    error = host.receive()
+    assert "--no-hook twin" in error["message"]
+    assert error["error_code"] == "1010"
     assert host.wait() == 78
 
 

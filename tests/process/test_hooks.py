@@ -189,6 +189,7 @@ def test_a_store_that_cannot_be_opened_is_a_wrong_configuration(start: Callable[
     host = start({"bad": "peer_hooks.broken:BadStores"}, "steps", "--hook", "bad", "--sessions", "unopenable:x")
     error = host.receive()
     assert "nobody there" in error["message"]
+    assert (error["error_code"], error["data"]["kind"]) == ("1009", "configuration")
     assert host.wait() == 78
 
 

@@ -69,7 +69,7 @@ def test_wrong_command_line_is_told_and_64(launch: Launch, options: list[str]) -
     host = launch("misbehaving", *options, shake_hands=False)
     host.hello = host.receive()
     error = host.receive()
-    assert (error["error_code"], error["data"]["kind"]) == ("1006", "usage")
+    assert (error["error_code"], error["data"]["kind"]) == ("1010", "usage")
     host.rest()
     assert host.wait() == 64
     assert any("wrong command line" in record["message"] for record in host.whole_log())

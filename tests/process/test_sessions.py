@@ -70,19 +70,21 @@ def test_a_plugin_that_is_not_there_is_named(launch: Launch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sessions", "text"),
+    ("sessions", "code", "text"),
     [
-        ("sqlite:/nowhere/s.db", "/nowhere/s.db"),
-        ("memory:?ttl_s=never", "ttl_s"),
-        ("floppy:a", "known are memory"),
-        ("redis://:secret@127.0.0.1:1/0", "127.0.0.1:1"),
+        ("sqlite:/nowhere/s.db", "1009", "/nowhere/s.db"),
+        ("memory:?ttl_s=never", "1009", "ttl_s"),
+        ("floppy:a", "1010", "known are memory"),
+        ("redis://:secret@127.0.0.1:1/0", "1009", "127.0.0.1:1"),
     ],
 )
-def test_a_store_that_cannot_be_used_stops_the_host(launch: Launch, sessions: str, text: str) -> None:
-    """With 78 and the reason, and without the password."""
-    host = launch("steps", "--sessions", sessions)
-    message = host.receive()["message"]
-    assert text in message
+def test_a_store_that_cannot_be_used_stops_the_host(launch: Launch, sessions: str, code: str, text: str) -> None:
+    """With 78, the reason and its code, and without the password."""
+    named = ("--hook", "redis-sessions") if sessions.startswith("redis") else ()
+    host = launch("steps", *named, "--sessions", sessions)
+    error = host.receive()
+    message = error["message"]
+    assert (error["error_code"], text in message) == (code, True)
     assert "secret" not in message
     assert host.wait() == 78
 
@@ -91,7 +93,9 @@ def test_a_file_that_says_no_text_is_a_wrong_configuration(launch: Launch, tmp_p
     """With the value."""
     config = tmp_path / "procvision.toml"
     config.write_text("sessions = 7\n")
-    assert "is 7: it is a text" in launch("steps", "--config", str(config)).receive()["message"]
+    error = launch("steps", "--config", str(config)).receive()
+    assert "is 7: it is a text" in error["message"]
+    assert error["error_code"] == "1010"
 
 
 # --- what a killed host leaves ------------------------------------------------------------------------------
