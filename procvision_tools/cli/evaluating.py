@@ -13,9 +13,9 @@ import attrs
 from attrs import frozen
 
 from procvision_tools.cli.errors import usage_error
-from procvision_tools.cli.inspecting import Outcome, Request, inspect
+from procvision_tools.cli.hosts import Hosting, Launched, several
+from procvision_tools.cli.inspecting import InspectionOutcome, InspectionRequest, inspect
 from procvision_tools.cli.products import params_of, steps_of
-from procvision_tools.cli.stations import Station, several
 from procvision_tools.evaluation.evaluated import Evaluation
 from procvision_tools.evaluation.observations import Observation, Rules
 from procvision_tools.evaluation.sweeps import THRESHOLD, Sweep, measure
@@ -43,10 +43,10 @@ class Plan:
     score_key: str | None = None
     """The diagnostic in which the algorithm publishes how bad a picture is."""
 
-    def request(self, sample: Sample) -> Request:
+    def request(self, sample: Sample) -> InspectionRequest:
         """Give the inspection of a sample."""
-        return Request(
-            algorithm=self.algorithm,
+        return InspectionRequest(
+            hosting=Hosting(algorithm=self.algorithm),
             image=sample.image,
             reference=sample.reference or self.reference,
             pid=self.pid,
@@ -70,21 +70,21 @@ def evaluate_all(
     ``progress`` is given how many inspections there will be, and gives what is called after each. Raises RunnerError,
     and CommandError for a wrong parameter, step, product id or sweep.
     """
-    with several(plan.algorithm, jobs) as station:
-        by_parameter = sweep is not None and _is_parameter(station.manifest, plan.step_index, sweep.key)
+    with several(Hosting(algorithm=plan.algorithm), jobs) as ready:
+        by_parameter = sweep is not None and _is_parameter(ready.manifest, plan.step_index, sweep.key)
         if sweep is not None and by_parameter:
-            _check_parameter_sweep(sweep, station.manifest, plan)
+            _check_parameter_sweep(sweep, ready.manifest, plan)
         elif sweep is not None:
-            _check_threshold_sweep(sweep, station.manifest)
+            _check_threshold_sweep(sweep, ready.manifest)
         values = sweep.values if sweep is not None and by_parameter else ()
         with progress(len(dataset.samples) * (1 + len(values))) as seen:
-            main = observe(station, plan, dataset.samples, jobs, seen)
+            main = observe(ready, plan, dataset.samples, jobs, seen)
             swept: dict[str, tuple[Sequence[Observation], Rules]] = {}
             for value in values:
                 assert sweep is not None
                 changed = attrs.evolve(plan, params=(*plan.params, f"{sweep.key}={value}"))
-                swept[value] = (observe(station, changed, dataset.samples, jobs, seen).observations, rules)
-        manifest = station.manifest
+                swept[value] = (observe(ready, changed, dataset.samples, jobs, seen).observations, rules)
+        manifest = ready.manifest
     if sweep is not None and not by_parameter:
         swept = {value: (main.observations, attrs.evolve(rules, threshold=float(value))) for value in sweep.values}
     return Evaluation(
@@ -141,7 +141,7 @@ class Pass:
     """In force, the defaults among them."""
 
 
-def observe(station: Station, plan: Plan, samples: Sequence[Sample], jobs: int, seen: Callable[[], object]) -> Pass:
+def observe(ready: Launched, plan: Plan, samples: Sequence[Sample], jobs: int, seen: Callable[[], object]) -> Pass:
     """Inspect all samples, ``jobs`` at a time; ``seen`` is called after each, on the caller's thread.
 
     Raises CommandError (exit status 64) for a wrong parameter, step or product id.
@@ -149,14 +149,14 @@ def observe(station: Station, plan: Plan, samples: Sequence[Sample], jobs: int, 
     started = time.perf_counter()
     with ThreadPoolExecutor(jobs, "procvision-evaluate") as executor:
         try:
-            futures = [executor.submit(inspect, station, plan.request(sample)) for sample in samples]
+            futures = [executor.submit(inspect, ready, plan.request(sample)) for sample in samples]
             for future in as_completed(futures):
                 future.result()
                 seen()
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             # The calls under way end with the hosts: nobody waits for an algorithm that may hang.
-            station.runner.stop()
+            ready.runner.stop()
             raise
     took_s = time.perf_counter() - started
     outcomes = [future.result() for future in futures]
@@ -171,7 +171,7 @@ def observe(station: Station, plan: Plan, samples: Sequence[Sample], jobs: int, 
     )
 
 
-def observation(sample: Sample, outcome: Outcome, score_key: str | None) -> Observation:
+def observation(sample: Sample, outcome: InspectionOutcome, score_key: str | None) -> Observation:
     """Give what an inspection says of a sample. A published score that is no number is a failure."""
     inspection, debug = outcome.inspection, outcome.debug
     times: dict[str, float] = {}

@@ -15,10 +15,10 @@ from attrs import frozen
 
 from procvision_runner import CallFailedError, RunnerError
 from procvision_sdk.errors import ErrorCode
+from procvision_tools.cli.hosts import Hosting, Launched, launched
 from procvision_tools.cli.noticing import notices
 from procvision_tools.cli.products import params_of, pid_of, steps_of
 from procvision_tools.cli.program import program
-from procvision_tools.cli.stations import Station, launched
 from procvision_tools.hints import split_hint
 from procvision_tools.report.inspection import Inspection, LogLine
 from procvision_tools.report.text import shown
@@ -39,10 +39,10 @@ _READ_NO_PICTURE = "not_this_calls_image"
 
 
 @frozen(kw_only=True)
-class Request:
+class InspectionRequest:
     """What to inspect, and how."""
 
-    algorithm: str
+    hosting: Hosting
     image: Path | Frame
     reference: Path | None = None
     pid: str | None = None
@@ -62,7 +62,9 @@ class Request:
         """Give the command line that repeats it; "" for a picture that no file holds."""
         if isinstance(self.image, Frame):
             return ""
-        words = [program(), "run", self.algorithm]
+        words = [program(), "run", self.hosting.algorithm, *self.hosting.arguments]
+        if self.hosting.timeout_s is not None:
+            words += ["--timeout-s", f"{self.hosting.timeout_s:g}"]
         if self.reference is not None:
             words += ["--reference", shown(self.reference)]
         words += ["--image", shown(self.image)]
@@ -78,7 +80,7 @@ class Request:
 
 
 @frozen(kw_only=True)
-class Outcome:
+class InspectionOutcome:
     """An inspection, and what a report on it doesn't show."""
 
     inspection: Inspection
@@ -105,7 +107,7 @@ class Outcome:
         return attrs.evolve(self.inspection, logs=lines)
 
 
-def inspect_alone(request: Request) -> Inspection:
+def inspect_alone(request: InspectionRequest) -> Inspection:
     """Launch a host for one inspection. What goes wrong beyond the command line is an inspection too: ERROR.
 
     Raises CommandError (exit status 64) for a wrong parameter, step or product id.
@@ -113,9 +115,9 @@ def inspect_alone(request: Request) -> Inspection:
     outcome = None
     try:
         files = _Files.of(request)
-        with launched(request.algorithm) as station:
-            outcome = _inspect(station, request, files)
-        return attrs.evolve(outcome.with_logs(station.logs), notices=notices(station.logs))
+        with launched(request.hosting) as ready:
+            outcome = _inspect(ready, request, files)
+        return attrs.evolve(outcome.with_logs(ready.logs), notices=notices(ready.logs))
     except (RunnerError, PictureFileError) as error:
         if outcome is None:
             outcome = _failed(request, error)
@@ -123,8 +125,8 @@ def inspect_alone(request: Request) -> Inspection:
 
 
 def inspect(
-    station: Station, request: Request, session: InspectionSession | None = None, *, final: bool = True
-) -> Outcome:
+    ready: Launched, request: InspectionRequest, session: InspectionSession | None = None, *, final: bool = True
+) -> InspectionOutcome:
     """Inspect one product, in a session of its own or in one that goes on; a call that fails gives an ERROR.
 
     Raises CommandError (exit status 64) as `inspect_alone` does.
@@ -133,7 +135,7 @@ def inspect(
         files = _Files.of(request)
     except PictureFileError as error:
         return _failed(request, error)
-    return _inspect(station, request, files, session, final=final)
+    return _inspect(ready, request, files, session, final=final)
 
 
 @frozen
@@ -142,18 +144,23 @@ class _Files:
     reference: PictureFile | None
 
     @classmethod
-    def of(cls, request: Request) -> _Files:
+    def of(cls, request: InspectionRequest) -> _Files:
         image = request.image if isinstance(request.image, Frame) else load(request.image)
         return cls(image, None if request.reference is None else load(request.reference))
 
 
 def _inspect(
-    station: Station, request: Request, files: _Files, session: InspectionSession | None = None, *, final: bool = True
-) -> Outcome:
-    call = _Call(station, request, (files.image.width, files.image.height))
+    ready: Launched,
+    request: InspectionRequest,
+    files: _Files,
+    session: InspectionSession | None = None,
+    *,
+    final: bool = True,
+) -> InspectionOutcome:
+    call = _Call(ready, request, (files.image.width, files.image.height))
     session_id = ""
     try:
-        session = session or station.runner.session(context={"title": request.title})
+        session = session or ready.runner.session(context={"title": request.title})
         session_id = session.id
         for step in call.steps:
             if not call.prepared(step, files.reference, session):
@@ -169,14 +176,14 @@ def _inspect(
 class _Call:
     """The calls of one inspection, timed, with what they have in common and what they gave."""
 
-    def __init__(self, station: Station, request: Request, size: tuple[int, int]) -> None:
-        self._runner, self._request, self._left_out = station.runner, request, station.pre_left_out
-        manifest = station.manifest
+    def __init__(self, ready: Launched, request: InspectionRequest, size: tuple[int, int]) -> None:
+        self._runner, self._request, self._left_out = ready.runner, request, ready.pre_left_out
+        manifest = ready.manifest
         self.steps = steps_of(manifest, request.step_index)
         self._pid = pid_of(manifest, request.pid)
         self._params = params_of(manifest, self.steps, request.params, size)
         self._version = manifest.version
-        self._times = {} if station.start_ms is None else {"start": station.start_ms}
+        self._times = {} if ready.start_ms is None else {"start": ready.start_ms}
         self._phase = ""
         self._answers: list[tuple[Step, CallResult]] = []
 
@@ -232,7 +239,7 @@ class _Call:
     def _timed(self, phase: str, step: Step) -> str:
         return phase if len(self.steps) == 1 else f"{phase} {step.index}"
 
-    def ended(self) -> Outcome:
+    def ended(self) -> InspectionOutcome:
         """Give the inspection that the answers make: its verdict is the worst of the steps'."""
         last = self._answers[-1][1]
         executed = [(step, result) for step, result in self._answers if result.phase == "execute"]
@@ -246,7 +253,7 @@ class _Call:
             inspection = self._inspection(
                 verdict="ERROR", message=self._of_reference(message), hint=hint, error_code=code
             )
-            return Outcome(inspection=inspection, failure=f"answered ERROR {code}".rstrip(), debug=debug)
+            return InspectionOutcome(inspection=inspection, failure=f"answered ERROR {code}".rstrip(), debug=debug)
         inspection = self._inspection(
             verdict="NG" if any(result.verdict == "NG" for _, result in executed) else last.verdict or "ERROR",
             message=self._told((step, split_hint(result.message)[0]) for step, result in executed),
@@ -254,7 +261,7 @@ class _Call:
             ng_reason=self._told((step, result.ng_reason or "") for step, result in executed),
             defects=tuple(defect for _, result in executed for defect in result.defects),
         )
-        return Outcome(inspection=inspection, debug=debug)
+        return InspectionOutcome(inspection=inspection, debug=debug)
 
     def _told(self, words: Iterable[tuple[Step, str]]) -> str:
         """What the steps said, each under its name where there are several."""
@@ -262,7 +269,7 @@ class _Call:
             return "".join(text for _, text in words)
         return "\n".join(f"{step.name}: {text}" for step, text in words if text)
 
-    def failed(self, error: ProcVisionError) -> Outcome:
+    def failed(self, error: ProcVisionError) -> InspectionOutcome:
         """Give the inspection that an error ends."""
         outcome = _failed(self._request, error, **self._facts())
         message = self._of_reference(outcome.inspection.message)
@@ -276,7 +283,7 @@ class _Call:
     def _inspection(self, **changes: Any) -> Inspection:
         return Inspection(
             title=self._request.title,
-            algorithm=self._request.algorithm,
+            algorithm=self._request.hosting.algorithm,
             command=self._request.command(),
             **self._facts(),
             **changes,
@@ -304,13 +311,13 @@ class _Call:
         return found
 
 
-def _failed(request: Request, error: ProcVisionError, **facts: Any) -> Outcome:
+def _failed(request: InspectionRequest, error: ProcVisionError, **facts: Any) -> InspectionOutcome:
     message, hint = split_hint(str(error))
     code = str(getattr(error, "error_code", None) or "")
     inspection = Inspection(
         **{
             "title": request.title,
-            "algorithm": request.algorithm,
+            "algorithm": request.hosting.algorithm,
             "version": "",
             "pid": request.pid or "",
             "verdict": "ERROR",
@@ -322,7 +329,7 @@ def _failed(request: Request, error: ProcVisionError, **facts: Any) -> Outcome:
         }
     )
     last_words = getattr(error, "logs", ())
-    return Outcome(inspection=inspection, failure=f"{_kind(error)} {code}".rstrip(), last_words=last_words)
+    return InspectionOutcome(inspection=inspection, failure=f"{_kind(error)} {code}".rstrip(), last_words=last_words)
 
 
 def _kind(error: ProcVisionError) -> str:

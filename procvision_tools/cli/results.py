@@ -13,7 +13,7 @@ from attrs import frozen
 
 from procvision_tools.cli import exits, output
 from procvision_tools.cli.errors import CommandError
-from procvision_tools.cli.inspecting import Outcome
+from procvision_tools.cli.inspecting import InspectionOutcome
 from procvision_tools.report import terminal
 from procvision_tools.report.inspection import VERDICTS, Inspection
 from procvision_tools.sources.picture_files import Frame
@@ -45,7 +45,7 @@ class Wanted:
 @frozen
 class _Kept:
     image: Path | Frame
-    outcome: Outcome
+    outcome: InspectionOutcome
 
 
 class Results:
@@ -63,7 +63,7 @@ class Results:
         self._overlays: set[Path] = set()
         self.counts: Counter[str] = Counter()
 
-    def take(self, image: Path | Frame, outcome: Outcome) -> None:
+    def take(self, image: Path | Frame, outcome: InspectionOutcome) -> None:
         """Show one, write its picture with boxes, and keep what is needed later. Raises CommandError."""
         inspection = outcome.inspection
         # Kept first: what was shown is in the reports, also when Ctrl-C comes in between.

@@ -14,9 +14,9 @@ import click
 
 from procvision_runner import RunnerError
 from procvision_tools.cli.errors import CommandError, show_error, usage_error
+from procvision_tools.cli.hosts import Hosting, Launched, kept_alive
 from procvision_tools.cli.inspecting import inspect
 from procvision_tools.cli.results import Results, Wanted
-from procvision_tools.cli.stations import Station, kept_alive
 from procvision_tools.hints import split_hint
 from procvision_tools.report.text import shown
 from procvision_tools.sourcecode import Look, code_roots, look_at
@@ -24,73 +24,67 @@ from procvision_tools.sources.folder import Arrivals
 from procvision_tools.sources.picture_files import Frame
 
 if TYPE_CHECKING:
-    from procvision_tools.cli.inspecting import Outcome, Request
+    from procvision_tools.cli.inspecting import InspectionOutcome, InspectionRequest
 
 POLL_S = 0.2
 """How often a folder or the code is looked at."""
 Image: TypeAlias = Path | Frame
 
 
-def run_files(
-    request: Request, images: Sequence[Path], wanted: Wanted, *, one_product: bool, spare: bool = False
-) -> int:
+def run_files(request: InspectionRequest, images: Sequence[Path], wanted: Wanted, *, one_product: bool) -> int:
     """Inspect files, each a product, or all one product's, a picture a step; give the exit status."""
     from procvision_tools.cli.progress import bar, on_terminal
 
-    with _station(request.algorithm, spare=spare) as station:
+    with _ready(request.hosting) as ready:
         results = Results(wanted, quiet=on_terminal())
-        with _told_anyway(results, station), bar(len(images), "inspecting") as seen:
-            for image, outcome in _inspected(station, request, images, one_product=one_product):
+        with _told_anyway(results, ready), bar(len(images), "inspecting") as seen:
+            for image, outcome in _inspected(ready, request, images, one_product=one_product):
                 results.take(image, outcome)
                 seen()
-    return results.finish(station.logs)
+    return results.finish(ready.logs)
 
 
 def run_stream(
-    request: Request,
+    request: InspectionRequest,
     images: Iterable[Image],
     wanted: Wanted,
     live: TextIO | None = None,
     *,
     waiting_for: str,
-    spare: bool = False,
 ) -> int:
     """Inspect pictures as they come, until there are no more or Ctrl-C; what came is written either way."""
-    with _station(request.algorithm, live, spare=spare) as station:
-        results = Results(wanted, view=station.view)
-        _say(f"waiting for {waiting_for}", station)
-        with _told_anyway(results, station):
+    with _ready(request.hosting, live) as ready:
+        results = Results(wanted, view=ready.view)
+        _say(f"waiting for {waiting_for}", ready)
+        with _told_anyway(results, ready):
             for image in images:
-                results.take(image, inspect(station, attrs.evolve(request, image=image)))
+                results.take(image, inspect(ready, attrs.evolve(request, image=image)))
     # The host's last log lines are there when it has gone.
-    return results.finish(station.logs)
+    return results.finish(ready.logs)
 
 
 def watch(
-    request: Request,
+    request: InspectionRequest,
     images: Sequence[Path],
     wanted: Wanted,
     *,
     one_product: bool,
     live: TextIO | None = None,
-    spare: bool = False,
 ) -> NoReturn:
     """Inspect, and again whenever a picture or the algorithm's code has changed, until Ctrl-C."""
-    code = code_roots(request.algorithm)
+    code = code_roots(request.hosting.algorithm)
     watched = [*code, *images, *([request.reference] if request.reference is not None else [])]
     while True:
         before = look_at(code)
         try:
-            with kept_alive(request.algorithm, live, spare=spare) as station:
+            with kept_alive(request.hosting, live) as ready:
                 while look_at(code) == before:
                     look = look_at(watched)
-                    results = Results(wanted, view=station.view)
-                    for image, outcome in _inspected(station, request, images, one_product=one_product):
+                    results = Results(wanted, view=ready.view)
+                    for image, outcome in _inspected(ready, request, images, one_product=one_product):
                         results.take(image, outcome)
-                    results.finish(station.logs)
-                    _say(
-                        f"watching {len(images)} picture{'' if len(images) == 1 else 's'} and {_places(code)}", station
-                    )
+                    results.finish(ready.logs)
+                    _say(f"watching {len(images)} picture{'' if len(images) == 1 else 's'} and {_places(code)}", ready)
                     _until_changed(watched, look)
         except RunnerError as error:
             show_error(*split_hint(str(error)))
@@ -135,22 +129,22 @@ def _arriving(arrivals: Arrivals, count: int | None) -> Iterator[Path]:
 
 
 def _inspected(
-    station: Station, request: Request, images: Sequence[Path], *, one_product: bool
-) -> Iterator[tuple[Path, Outcome]]:
+    ready: Launched, request: InspectionRequest, images: Sequence[Path], *, one_product: bool
+) -> Iterator[tuple[Path, InspectionOutcome]]:
     if not one_product:
         for image in images:
-            yield image, inspect(station, attrs.evolve(request, image=image))
+            yield image, inspect(ready, attrs.evolve(request, image=image))
         return
-    steps = sorted(step.index for step in station.manifest.steps)
+    steps = sorted(step.index for step in ready.manifest.steps)
     if len(images) != len(steps):
         raise usage_error(
-            f"--one-product with {len(images)} pictures: {station.manifest.name} has {len(steps)} steps",
+            f"--one-product with {len(images)} pictures: {ready.manifest.name} has {len(steps)} steps",
             "give a picture for each step, in the steps' order",
         )
-    session = station.runner.session(context={"title": shown(images[0].name)})
+    session = ready.runner.session(context={"title": shown(images[0].name)})
     for image, step in zip(images, steps, strict=True):
         one = attrs.evolve(request, image=image, step_index=step)
-        outcome = inspect(station, one, session, final=step == steps[-1])
+        outcome = inspect(ready, one, session, final=step == steps[-1])
         title = f"{one.title}, step {step}"
         yield image, attrs.evolve(outcome, inspection=attrs.evolve(outcome.inspection, title=title))
         if outcome.inspection.verdict == "ERROR":
@@ -158,23 +152,23 @@ def _inspected(
 
 
 @contextmanager
-def _station(algorithm: str, live: TextIO | None = None, *, spare: bool) -> Iterator[Station]:
+def _ready(hosting: Hosting, live: TextIO | None = None) -> Iterator[Launched]:
     """Launch a host; that it can't be is the command's error."""
     try:
-        with kept_alive(algorithm, live, spare=spare) as station:
-            yield station
+        with kept_alive(hosting, live) as ready:
+            yield ready
     except RunnerError as error:
         raise CommandError(*split_hint(str(error))) from error
 
 
 @contextmanager
-def _told_anyway(results: Results, station: Station) -> Iterator[None]:
+def _told_anyway(results: Results, ready: Launched) -> Iterator[None]:
     """What was inspected before Ctrl-C, or before an error, is shown and written too."""
     try:
         yield
     except BaseException:
         if results.counts:
-            results.finish(station.logs)
+            results.finish(ready.logs)
         raise
 
 
@@ -189,8 +183,8 @@ def _places(code: Sequence[Path]) -> str:
     return ", ".join(map(str, code)) or "no code: where the algorithm lies is not known"
 
 
-def _say(text: str, station: Station | None = None) -> None:
-    if station is not None and station.view is not None:
-        station.view.show(text)
+def _say(text: str, ready: Launched | None = None) -> None:
+    if ready is not None and ready.view is not None:
+        ready.view.show(text)
     else:
         click.secho(text, err=True, dim=True)

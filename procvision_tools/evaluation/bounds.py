@@ -34,7 +34,7 @@ class Bound:
 
 
 @frozen
-class Outcome:
+class BoundResult:
     """Whether a bound holds, and the numbers that say so. A figure that there is none of keeps no bound."""
 
     text: str
@@ -64,7 +64,7 @@ def parse_bound(text: str) -> Bound:
     )
 
 
-def check(bound: Bound, parts: Mapping[str, Figures], baseline: Mapping[str, Figures] | None) -> Outcome:
+def check(bound: Bound, parts: Mapping[str, Figures], baseline: Mapping[str, Figures] | None) -> BoundResult:
     """Hold a bound against the figures: of all under "", of groups and labels under their names."""
     value = parts.get(bound.part, {}).get(bound.figure)
     limit: float | None = bound.number
@@ -72,4 +72,4 @@ def check(bound: Bound, parts: Mapping[str, Figures], baseline: Mapping[str, Fig
         earlier = (baseline or {}).get(bound.part, {}).get(bound.figure)
         limit = None if earlier is None else earlier + bound.number
     holds = value is not None and limit is not None and _RELATIONS[bound.relation](value, limit)
-    return Outcome(bound.text, holds, value, limit)
+    return BoundResult(bound.text, holds, value, limit)

@@ -11,7 +11,7 @@ import attrs
 from attrs import field, frozen
 
 from procvision_tools.datasets.samples import Dataset, Sample
-from procvision_tools.evaluation.bounds import Outcome
+from procvision_tools.evaluation.bounds import BoundResult
 from procvision_tools.evaluation.detection import Detection, confusion, detect
 from procvision_tools.evaluation.figures import Figures, figures, label_figures
 from procvision_tools.evaluation.observations import Observation, Rules
@@ -40,7 +40,7 @@ class Evaluation:
     """From the first picture to the last, without the hosts' start."""
     command: str = ""
     sweep: SweepResult | None = None
-    bounds: tuple[Outcome, ...] = ()
+    bounds: tuple[BoundResult, ...] = ()
     baseline: str = ""
     """The file of the earlier report that it was compared with."""
     earlier: Mapping[str, Figures] = field(factory=dict)

@@ -349,3 +349,47 @@ def test_live_without_a_terminal_is_a_line_of_json_an_event_on_stderr(two_sides,
         assert run.wait(60) == 0
     assert "call_ended" in events
     assert "snapshot" in events
+
+
+SLOW = """
+import time
+from procvision_sdk import BaseAlgorithm, Ok, read_image_from_shared_memory
+
+class Vendor(BaseAlgorithm):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        if read_image_from_shared_memory(shared_mem_id, image_meta).mean() > 100:
+            time.sleep(60)
+        session.set("seen", True)
+        return Ok()
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_host_is_started_with_is_said_on_the_command_line(tmp_path, count):
+    """Its configuration, session store and hook plugins, and how long a call may take, for one picture and for many."""
+    installed = install_algorithm(tmp_path / "installed", "slow", SLOW, steps=[{"index": 1, "name": "only"}])
+    files = [grey(tmp_path / f"{number}.png", 10 + 200 * number) for number in range(count)]
+    config = tmp_path / "host.toml"
+    config.write_text("[hooks.json-lines]\ndirectory = " + json.dumps(str(tmp_path / "log")) + "\n")
+    done = procvision(
+        "run", "slow", *files, "--json", "--config", config, "--sessions", f"sqlite:{tmp_path}/s.db",
+        "--hook", "json-lines", "--timeout-s", "1.5", env=environment(installed),
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    told = json.loads(done.stdout)
+    told = told["inspections"] if count > 1 else [told]
+    assert [(each["verdict"], each["error_code"]) for each in told] == [("OK", ""), ("ERROR", "1005")][:count]
+    assert (tmp_path / "s.db").exists()
+    assert (tmp_path / "log" / "slow.jsonl").exists()
+    for word in ("--config", "--sessions", "--hook json-lines", "--timeout-s 1.5"):
+        assert word in told[0]["command"]
+
+
+def test_a_host_that_refuses_its_configuration_is_an_error_and_no_verdict(tmp_path):
+    """The exit status is 2, never 1."""
+    installed = install_algorithm(tmp_path / "installed", "slow", SLOW, steps=[{"index": 1, "name": "only"}])
+    config = tmp_path / "host.toml"
+    config.write_text("sessions = [1")
+    done = procvision("run", "slow", grey(tmp_path / "a.png", 5), "--config", config, env=environment(installed))
+    assert done.returncode == 2
+    assert "host.toml" in done.stdout + done.stderr

@@ -15,7 +15,7 @@ from procvision_tools.cli import exits
 
 if TYPE_CHECKING:
     from procvision_testing.boards import PlacedDefect
-    from procvision_tools.cli.inspecting import Request
+    from procvision_tools.cli.inspecting import InspectionRequest
     from procvision_tools.report.html import NextStep
     from procvision_tools.report.inspection import Inspection
 
@@ -120,16 +120,16 @@ def _inspect_both(scene: Scene) -> tuple[Inspection, Inspection]:
     """Inspect both products in one host. Raises CommandError where there is no host to be had."""
     from procvision_runner import LaunchError, RunnerError
     from procvision_tools.cli.errors import CommandError
+    from procvision_tools.cli.hosts import Hosting, launched
     from procvision_tools.cli.inspecting import inspect
     from procvision_tools.cli.output import all_with_pictures
-    from procvision_tools.cli.stations import launched
     from procvision_tools.hints import split_hint
 
     try:
-        with launched(ALGORITHM) as station:
-            first = (scene.good, inspect(station, _request(scene, scene.good)))
-            second = (scene.bad, inspect(attrs.evolve(station, start_ms=None), _request(scene, scene.bad)))
-        logs = station.logs
+        with launched(Hosting(algorithm=ALGORITHM)) as ready:
+            first = (scene.good, inspect(ready, _request(scene, scene.good)))
+            second = (scene.bad, inspect(attrs.evolve(ready, start_ms=None), _request(scene, scene.bad)))
+        logs = ready.logs
     except RunnerError as error:
         message, hint = split_hint(str(error))
         if isinstance(error, LaunchError) and error.exit_status == HOST_CONFIGURATION:
@@ -141,10 +141,11 @@ def _inspect_both(scene: Scene) -> tuple[Inspection, Inspection]:
     return good, bad
 
 
-def _request(scene: Scene, image: Path) -> Request:
-    from procvision_tools.cli.inspecting import Request
+def _request(scene: Scene, image: Path) -> InspectionRequest:
+    from procvision_tools.cli.hosts import Hosting
+    from procvision_tools.cli.inspecting import InspectionRequest
 
-    return Request(algorithm=ALGORITHM, image=image, reference=scene.reference)
+    return InspectionRequest(hosting=Hosting(algorithm=ALGORITHM), image=image, reference=scene.reference)
 
 
 def _next_steps(scene: Scene) -> list[NextStep]:

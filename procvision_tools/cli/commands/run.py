@@ -14,7 +14,7 @@ from procvision_tools.cli.completing import algorithm_names, param_pairs
 from procvision_tools.cli.paths import OutFile
 
 if TYPE_CHECKING:
-    from procvision_tools.cli.inspecting import Request
+    from procvision_tools.cli.inspecting import InspectionRequest
 
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 _FILE_OR_FOLDER = click.Path(exists=True, readable=True, path_type=Path)
@@ -38,6 +38,11 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
               " The default on a terminal; elsewhere they are JSON lines.")  # fmt: skip
 @click.option("--spare", is_flag=True,
               help="Keep a second host ready, which goes on at once where the first is lost.")  # fmt: skip
+@click.option("--config", type=_FILE, metavar="FILE", help="The host's configuration: its hooks and its session store.")
+@click.option("--sessions", metavar="SCHEME[:REST]", help="Where the host keeps sessions, such as sqlite:PATH.")
+@click.option("--hook", "hooks", multiple=True, metavar="NAME", help="A hook plugin that the host uses; repeatable.")
+@click.option("--timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+              help="How long a call may take; by default 10 s for `pre`, 30 s for `execute`.")  # fmt: skip
 @click.option("--one-product", is_flag=True, help="The pictures are one product's: one for each step, in their order.")
 @click.option("--reference", type=_FILE, help="A picture that `pre` learns from, such as a defect-free product.")
 @click.option("--pid", help="The product's id; where the algorithm knows only one, it is taken.")
@@ -64,6 +69,10 @@ def run(
     watch: bool,
     live: bool | None,
     spare: bool,
+    config: Path | None,
+    sessions: str | None,
+    hooks: tuple[str, ...],
+    timeout_s: float | None,
     one_product: bool,
     reference: Path | None,
     pid: str | None,
@@ -90,7 +99,8 @@ def run(
       procvision run weld-check --follow /mnt/camera
     """
     from procvision_tools.cli import output, running
-    from procvision_tools.cli.inspecting import Request
+    from procvision_tools.cli.hosts import Hosting
+    from procvision_tools.cli.inspecting import InspectionRequest
     from procvision_tools.cli.progress import on_terminal
     from procvision_tools.cli.results import Wanted, overlay_folder
 
@@ -100,8 +110,11 @@ def run(
     _check(algorithm, files, camera, follow, count=count, watch=watch, one_product=one_product, step_index=step_index)
     output.check_extras(overlay=overlay is not None, page=page is not None)
     _check_outputs([overlay, page], [*files, *([reference] if reference else [])])
-    request = Request(
-        algorithm=algorithm,
+    hosting = Hosting(
+        algorithm=algorithm, config=config, sessions=sessions, hooks=hooks, timeout_s=timeout_s, spare=spare
+    )
+    request = InspectionRequest(
+        hosting=hosting,
         image=files[0] if files else Path(),
         reference=reference,
         pid=pid,
@@ -127,18 +140,18 @@ def run(
         live = on_terminal()
     shown = sys.stderr if live else None
     if watch:
-        running.watch(request, files, wanted, one_product=one_product, live=shown, spare=spare)
+        running.watch(request, files, wanted, one_product=one_product, live=shown)
     if files:
-        return running.run_files(request, files, wanted, one_product=one_product, spare=spare)
+        return running.run_files(request, files, wanted, one_product=one_product)
     if camera is not None:
         frames = running.from_camera(camera, producers, count)
-        return running.run_stream(request, frames, wanted, shown, waiting_for=f"frames of camera {camera}", spare=spare)
+        return running.run_stream(request, frames, wanted, shown, waiting_for=f"frames of camera {camera}")
     assert follow is not None
     arriving = running.from_folder(follow, count)
-    return running.run_stream(request, arriving, wanted, shown, waiting_for=f"pictures in {follow}", spare=spare)
+    return running.run_stream(request, arriving, wanted, shown, waiting_for=f"pictures in {follow}")
 
 
-def _one(request: Request, image: Path, as_json: bool, overlay: Path | None, page: Path | None) -> int:
+def _one(request: InspectionRequest, image: Path, as_json: bool, overlay: Path | None, page: Path | None) -> int:
     """Inspect a single picture and tell all of it."""
     from procvision_tools.cli import output
     from procvision_tools.cli.inspecting import inspect_alone

@@ -16,12 +16,14 @@ import click
 import msgspec
 from attrs import evolve, field, frozen
 
-from procvision_runner import Pool, RestartPolicy, RetryPolicy, Runner, Supervisor, SupervisorOptions
+from procvision_runner import Pool, RestartPolicy, RetryPolicy, Runner, RunnerOptions, Supervisor, SupervisorOptions
 from procvision_sdk.manifest.model import Manifest
 from procvision_tools.cli.noticing import Noticing
 from procvision_tools.report.text import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from procvision_tools.report.live import LiveView
 
 KEPT_LOGS = 5000
@@ -32,8 +34,45 @@ OPTIONS = SupervisorOptions(
 """Each picture may kill a host. One that doesn't start again is still given up."""
 
 
+@frozen(kw_only=True)
+class Hosting:
+    """Which algorithm is launched, how its host is started, and how long a call may take."""
+
+    algorithm: str
+    """NAME or NAME==VERSION."""
+    config: Path | None = None
+    """The host's configuration file."""
+    sessions: str | None = None
+    """The host's session store; None takes the host's default."""
+    hooks: tuple[str, ...] = ()
+    """Hook plugins that the host must use."""
+    timeout_s: float | None = None
+    """For each call; None takes the runner's defaults."""
+    spare: bool = False
+    """Whether a second host stands by."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The host's further arguments, which `procvision run` takes under the same names."""
+        given: list[str] = []
+        if self.config is not None:
+            given += ["--config", str(self.config)]
+        if self.sessions is not None:
+            given += ["--sessions", self.sessions]
+        for name in self.hooks:
+            given += ["--hook", name]
+        return tuple(given)
+
+    def options(self) -> RunnerOptions:
+        """Return how a runner treats such a host."""
+        options = RunnerOptions(host_arguments=self.arguments)
+        if self.timeout_s is None:
+            return options
+        return evolve(options, pre_timeout_s=self.timeout_s, execute_timeout_s=self.timeout_s)
+
+
 @frozen
-class Station:
+class Launched:
     """A host that is ready, or several, and what the algorithm declares."""
 
     runner: Runner | Supervisor | Pool
@@ -54,16 +93,16 @@ class Station:
 
 
 @contextmanager
-def launched(algorithm: str) -> Iterator[Station]:
+def launched(hosting: Hosting) -> Iterator[Launched]:
     """Launch a host and take it down again. Raises RunnerError."""
     started = time.perf_counter()
-    with Runner(algorithm) as runner:
-        yield Station(runner, _manifest(runner), (time.perf_counter() - started) * 1000)
+    with Runner(hosting.algorithm, options=hosting.options()) as runner:
+        yield Launched(runner, _manifest(runner), (time.perf_counter() - started) * 1000)
 
 
 @contextmanager
-def kept_alive(algorithm: str, live: TextIO | None = None, *, spare: bool = False) -> Iterator[Station]:
-    """Launch a host that is replaced when it dies, at once if a ``spare`` stands by. Raises RunnerError.
+def kept_alive(hosting: Hosting, live: TextIO | None = None) -> Iterator[Launched]:
+    """Launch a host that is replaced when it dies, at once if a spare stands by. Raises RunnerError.
 
     ``live`` is where an operator sees what happens to it.
     """
@@ -76,21 +115,23 @@ def kept_alive(algorithm: str, live: TextIO | None = None, *, spare: bool = Fals
         logs.append(record)
         noticing.take(record)
 
-    supervisor = Supervisor(algorithm, options=evolve(OPTIONS, spare=spare), on_log=on_log)
+    options = evolve(OPTIONS, runner=hosting.options(), spare=hosting.spare)
+    supervisor = Supervisor(hosting.algorithm, options=options, on_log=on_log)
     with ExitStack() as stack:
         view = stack.enter_context(watching(supervisor, live)) if live is not None else None
         stack.enter_context(supervisor)
         noticing.begin(_to_stderr if view is None else lambda text: view.show(printable(text)))
-        yield Station(supervisor, _manifest(supervisor), kept_logs=logs, view=view)
+        yield Launched(supervisor, _manifest(supervisor), kept_logs=logs, view=view)
 
 
 @contextmanager
-def several(algorithm: str, hosts: int) -> Iterator[Station]:
+def several(hosting: Hosting, hosts: int) -> Iterator[Launched]:
     """Launch so many hosts, each replaced when it dies. Raises RunnerError."""
     noticing = Noticing()
-    with Pool(algorithm, hosts=hosts, options=OPTIONS, on_log=noticing.take) as pool:
+    options = evolve(OPTIONS, runner=hosting.options())
+    with Pool(hosting.algorithm, hosts=hosts, options=options, on_log=noticing.take) as pool:
         noticing.begin(_to_stderr)
-        yield Station(pool, _manifest(pool))
+        yield Launched(pool, _manifest(pool))
 
 
 def _to_stderr(text: str) -> None:
