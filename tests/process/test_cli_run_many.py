@@ -42,6 +42,18 @@ class Vendor(BaseAlgorithm):
 LEVEL = {"type": "int", "key": "level", "default": 100, "min": 1, "max": 255}
 STEPS = [{"index": 1, "name": "front", "params": [LEVEL]}, {"index": 2, "name": "back", "params": [LEVEL]}]
 
+SLOW = """
+import time
+from procvision_sdk import BaseAlgorithm, Ok, read_image_from_shared_memory
+
+class Vendor(BaseAlgorithm):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        if read_image_from_shared_memory(shared_mem_id, image_meta).mean() > 100:
+            time.sleep(60)
+        session.set("seen", True)
+        return Ok()
+"""
+
 
 @pytest.fixture(scope="module")
 def two_sides(tmp_path_factory):
@@ -275,10 +287,10 @@ def test_ctrl_c_ends_following_with_its_page_and_nothing_left(two_sides, tmp_pat
     assert not shared_memory_of(run.pid)
 
 
-def test_ctrl_c_among_many_pictures_tells_of_those_that_were_inspected(two_sides, tmp_path):
-    first = grey(tmp_path / "first.png", 50)
-    os.mkfifo(tmp_path / "never.png")
-    with going_on("run", "two-sides", first, "never.png", env=two_sides, folder=tmp_path) as run:
+def test_ctrl_c_among_many_pictures_tells_of_those_that_were_inspected(tmp_path):
+    installed = install_algorithm(tmp_path / "installed", "slow", SLOW, steps=[{"index": 1, "name": "only"}])
+    files = [grey(tmp_path / "first.png", 50), grey(tmp_path / "never.png", 250)]
+    with going_on("run", "slow", *files, env=environment(installed), folder=tmp_path) as run:
         said(run.stdout, "first.png")
         children = descendants(run.pid)
         run.send_signal(signal.SIGINT)
@@ -349,19 +361,6 @@ def test_live_without_a_terminal_is_a_line_of_json_an_event_on_stderr(two_sides,
         assert run.wait(60) == 0
     assert "call_ended" in events
     assert "snapshot" in events
-
-
-SLOW = """
-import time
-from procvision_sdk import BaseAlgorithm, Ok, read_image_from_shared_memory
-
-class Vendor(BaseAlgorithm):
-    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
-        if read_image_from_shared_memory(shared_mem_id, image_meta).mean() > 100:
-            time.sleep(60)
-        session.set("seen", True)
-        return Ok()
-"""
 
 
 @pytest.mark.parametrize("count", [1, 2])
