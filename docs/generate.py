@@ -6,12 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from generating import commands, evaluation, hooks, host, leadership, manifest, protocol, supervision, tutorial
+from generating import commands, evaluation, hooks, host, leadership, manifest, protocol, supervision, trust, tutorial
 from generating.markdown import Regions, filled
 
 DOCS = Path(__file__).parent
 PAGES: dict[str, Regions] = {
     "explanation/architecture.md": leadership.REGIONS,
+    "explanation/trust.md": trust.REGIONS,
     "reference/evaluation.md": evaluation.REGIONS,
     "reference/hooks.md": hooks.REGIONS,
     "reference/manifest.md": manifest.REGIONS,

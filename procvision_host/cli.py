@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 import msgspec
 
@@ -157,6 +158,29 @@ def hooks_command(as_json: bool, **choice: Any) -> None:
         for option in row.options:
             value = row.values.get(option.key, "required" if option.required else option.default)
             click.echo(f"{'':<{width}}  {option.key} = {value}  {option.help}".rstrip())
+
+
+@cli.command("isolation")
+@_json_option
+def isolation_command(as_json: bool) -> None:
+    """What this machine can enforce for this user, one row a rule, each tried in a child process.
+
+    Exit status 1 if a rule isn't held.
+    """
+    from procvision_host.sandbox.rules import table
+
+    rows = table()
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(row) for row in rows], indent=2))
+    else:
+        width = max(len(row.name) for row in rows)
+        for row in rows:
+            state = click.style("held", fg="green") if row.held else click.style("not held", fg="red")
+            click.echo(
+                f"{row.level:<6}  {row.name:<{width}}  {state}  ({row.by}) {'' if row.held else row.detail}".rstrip()
+            )
+    if not all(row.held for row in rows):
+        sys.exit(1)
 
 
 def _hook_as_dict(row: HookRow) -> dict[str, Any]:

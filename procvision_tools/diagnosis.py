@@ -49,6 +49,7 @@ def examine_machine(*, clean: bool = False) -> Iterator[Finding]:
     yield from decoders()
     yield from algorithms()
     yield from hook_plugins()
+    yield from isolation()
 
 
 def shared_memory(folder: Path = SHM_FOLDER) -> Iterator[Finding]:
@@ -284,6 +285,21 @@ def algorithms() -> Iterator[Finding]:
             )
             hint = f"uninstall all but one, or ask for {row['name']}@{row['distribution'] or '?'}"
             yield Finding(f"algorithm {row['name']}", "warning", detail, hint)
+
+
+def isolation() -> Iterator[Finding]:
+    """What this machine can keep a vendor's process from, one finding a rule: each was tried."""
+    try:
+        rows = ask(["isolation"], os.environ, LIST_TIMEOUT_S)
+    except HostSilentError as error:
+        yield Finding("isolation", "failed", str(error))
+        return
+    for row in rows:
+        title = f"isolation, {row['level']}: {row['name']}"
+        if row["held"]:
+            yield Finding(title, detail=row["by"])
+        else:
+            yield Finding(title, "warning", row["detail"], f"it needs {row['by']}: docs/explanation/trust.md")
 
 
 def hook_plugins() -> Iterator[Finding]:

@@ -1,0 +1,1 @@
+"""What Linux offers to shut a vendor's process in: rights given up, system calls refused, files and networks hidden."""

@@ -1,0 +1,114 @@
+"""What a process gives up for good before foreign code runs in it, by level; what this machine can't enforce is named.
+
+`basic` keeps it from other processes: their memory, their environment, their priorities, signals to them. `strict`
+keeps it from everything but what it is given: no network, no files but those named, no shared memory of System V.
+The order matters: files are opened for Landlock's rules first, and the filter of system calls comes last.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+import attrs
+
+from procvision_host.sandbox import landlock, seccomp
+from procvision_host.sandbox.kernel import IsolationMissingError
+from procvision_host.sandbox.privileges import drop_capabilities
+
+
+class Level(StrEnum):
+    """How far a vendor's process is shut in."""
+
+    OFF = "off"
+    BASIC = "basic"
+    STRICT = "strict"
+
+
+SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/opt", "/etc/ld.so.cache", "/etc/localtime", "/etc/ssl")
+"""Libraries and programs that an interpreter and its extensions load."""
+SYSTEM_FACTS = (
+    "/sys/devices/system/cpu", "/sys/devices/system/node", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat",
+    "/proc/filesystems", "/proc/version", "/proc/sys/vm/overcommit_memory", "/proc/sys/kernel/osrelease",
+)  # fmt: skip
+"""What libraries ask to know the machine: NumPy, OpenCV and onnxruntime count processors there."""
+DEVICES = {
+    "/dev/null": landlock.READ | landlock.WRITE,
+    "/dev/zero": landlock.READ | landlock.WRITE,
+    "/dev/full": landlock.READ | landlock.WRITE,
+    "/dev/urandom": landlock.READ,
+    "/dev/random": landlock.READ,
+}
+
+
+@attrs.frozen(kw_only=True)
+class Confinement:
+    """What a process keeps. `readable` and `writable` count under `strict` alone."""
+
+    level: Level
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    own_processes: bool = False
+    """Whether it is in a process namespace of its own, where /proc shows only what it may see."""
+    data_bytes: int | None = None
+    """The most memory of its own that it may allocate (RLIMIT_DATA); None leaves the limit as it is."""
+
+
+def confine(wanted: Confinement) -> list[IsolationMissingError]:
+    """Give up, for good, what the level takes from this process. Return what this machine can't enforce of it.
+
+    To be called by the one thread of a process: Landlock and capabilities are a thread's.
+    """
+    if wanted.data_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted.data_bytes, wanted.data_bytes))
+    if wanted.level is Level.OFF:
+        return []
+    strict = wanted.level is Level.STRICT
+    missing: list[IsolationMissingError] = []
+
+    def enforce(step: Callable[[], list[IsolationMissingError] | None]) -> None:
+        try:
+            missing.extend(step() or [])
+        except IsolationMissingError as error:
+            missing.append(error)
+
+    allowed = _strict_paths(wanted) if strict else None if wanted.own_processes else _all_but_processes()
+    enforce(lambda: landlock.restrict(allowed, network=strict, scopes=True))
+    enforce(_without_capabilities)
+    enforce(lambda: seccomp.refuse(seccomp.STRICT if strict else seccomp.BASIC))
+    return missing
+
+
+def interpreter_paths() -> tuple[Path, ...]:
+    """What this Python reads: itself, its libraries, its environment. Not what is on its path besides."""
+    found = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)}
+    return tuple(sorted(Path(path) for path in found if path and path != "/"))
+
+
+def _without_capabilities() -> None:
+    try:
+        drop_capabilities()
+    except OSError as error:
+        raise IsolationMissingError("capabilities", str(error)) from error
+
+
+def _strict_paths(wanted: Confinement) -> dict[str, int]:
+    own = dict.fromkeys(map(str, (*interpreter_paths(), *wanted.readable)), landlock.READABLE)
+    system = dict.fromkeys((*SYSTEM_FOLDERS, *SYSTEM_FACTS, "/proc/self"), landlock.READABLE)
+    if wanted.own_processes:
+        system["/proc"] = landlock.READABLE | landlock.WRITE
+    return system | own | DEVICES | dict.fromkeys(map(str, wanted.writable), landlock.WRITABLE)
+
+
+def _all_but_processes() -> dict[str, int]:
+    """Everything as before but the folders of processes in /proc, of which its own alone stays."""
+    allowed = {f"/{name}": landlock.EVERYTHING for name in os.listdir("/") if name != "proc"}  # noqa: PTH208
+    processes = {entry for entry in os.listdir("/proc") if entry.isdecimal()}  # noqa: PTH208
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name not in processes:
+            allowed[f"/proc/{name}"] = landlock.EVERYTHING
+    return allowed

@@ -1,0 +1,180 @@
+"""Filters of system calls, assembled here as classic BPF (linux/seccomp.h, linux/filter.h).
+
+A filter is a list of refusals: whatever it doesn't name is let through, since an algorithm's libraries use what they
+like. Calls of another architecture than the machine's own (32 bits, x32) have other numbers: they end the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from procvision_host.sandbox.kernel import (
+    MACHINES,
+    NUMBERS,
+    IsolationMissingError,
+    give_up_new_privileges,
+    require_machine,
+    system_call,
+)
+
+ALLOW = 0x7FFF0000
+KILL_PROCESS = 0x80000000
+_ERRNO = 0x00050000
+_ARCHITECTURES = (0xC000003E, 0xC00000B7)
+"""AUDIT_ARCH of the machines, in the order of `MACHINES`."""
+_X32 = 0x40000000
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
+_LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
+_EQUAL, _AT_LEAST, _ANY_BIT = 0x15, 0x35, 0x45
+_SET_MODE_FILTER = 1
+_ALL_THREADS = 1
+
+NAMESPACE_FLAGS = 0x7E020080
+"""CLONE_NEW with NS, CGROUP, UTS, IPC, USER, PID, NET or TIME."""
+_DATAGRAM = 2
+_SOCKET_TYPE = 0xF
+_PRIO_USER = 2
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+
+
+def refusing(number: int) -> int:
+    """The verdict that makes a call fail with this errno."""
+    return _ERRNO | number
+
+
+@attrs.frozen
+class Check:
+    """What is looked at in an argument of a call: its low 32 bits, masked. The refusal needs every check to fit."""
+
+    argument: int
+    value: int
+    test: int = _EQUAL
+    negated: bool = False
+    mask: int | None = None
+
+
+@attrs.frozen
+class Refusal:
+    """Calls that fail with `verdict` where all `checks` fit."""
+
+    calls: tuple[str, ...]
+    verdict: int = refusing(errno.EPERM)
+    checks: tuple[Check, ...] = ()
+
+
+OTHERS_MEMORY = Refusal(
+    (
+        "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "process_madvise",
+        "process_mrelease", "perf_event_open",
+    )
+)  # fmt: skip
+KERNEL = Refusal(
+    (
+        "bpf", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "add_key", "request_key",
+        "keyctl", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot", "acct",
+        "syslog", "quotactl", "quotactl_fd", "swapon", "swapoff", "settimeofday", "clock_settime", "adjtimex",
+        "clock_adjtime", "iopl", "ioperm", "sethostname", "setdomainname", "vhangup",
+    )
+)  # fmt: skip
+"""io_uring makes system calls that no filter sees."""
+MOUNTS = Refusal(
+    (
+        "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount",
+        "fspick", "mount_setattr", "unshare", "setns", "name_to_handle_at", "open_by_handle_at", "fanotify_init",
+    )
+)  # fmt: skip
+NAMESPACES = (
+    Refusal(("clone3",), refusing(errno.ENOSYS)),
+    Refusal(("clone",), checks=(Check(0, NAMESPACE_FLAGS, _ANY_BIT),)),
+)
+"""The flags of `clone3` lie in memory, where no filter looks; the C library falls back to `clone`."""
+OTHERS_SHARE = (
+    Refusal(
+        ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setattr"), checks=(Check(0, 0, negated=True),)
+    ),
+    Refusal(("setpriority", "ioprio_set"), checks=(Check(1, 0, negated=True),)),
+    Refusal(("setpriority",), checks=(Check(0, _PRIO_USER),)),
+)
+"""Limits and priorities of other processes: the call's first argument names a process, 0 is oneself."""
+TERMINALS = (Refusal(("ioctl",), checks=(Check(1, _TIOCSTI),)), Refusal(("ioctl",), checks=(Check(1, _TIOCLINUX),)))
+"""What types into a terminal."""
+NETWORK = (
+    Refusal(("socket", "connect", "bind", "listen", "accept", "accept4"), refusing(errno.EACCES)),
+    Refusal(("socketpair",), refusing(errno.EACCES), (Check(1, _DATAGRAM, mask=_SOCKET_TYPE),)),
+)
+"""A pair of datagram sockets could send elsewhere, by `sendmsg`, whose address lies in memory."""
+SHARED_IPC = Refusal(
+    (
+        "shmget", "shmat", "shmctl", "semget", "semop", "semctl", "semtimedop", "msgget", "msgsnd", "msgrcv",
+        "msgctl", "mq_open", "mq_unlink",
+    )
+)  # fmt: skip
+FILES = Refusal(("mknod", "mknodat", "inotify_init", "inotify_init1"))
+
+BASIC: tuple[Refusal, ...] = (OTHERS_MEMORY, KERNEL, MOUNTS, *NAMESPACES, *OTHERS_SHARE, *TERMINALS)
+STRICT: tuple[Refusal, ...] = (*BASIC, *NETWORK, SHARED_IPC, FILES)
+
+
+def assembled(refusals: Iterable[Refusal], machine: str) -> bytes:
+    """The program for a machine of `MACHINES`."""
+    column = MACHINES.index(machine)
+    code: list[bytes] = [
+        _instruction(_LOAD, _ARCHITECTURE_AT),
+        _instruction(_EQUAL, _ARCHITECTURES[column], 1, 0),
+        _instruction(_RETURN, KILL_PROCESS),
+        _instruction(_LOAD, _NUMBER_AT),
+    ]
+    if machine == "x86_64":
+        code += [_instruction(_AT_LEAST, _X32, 0, 1), _instruction(_RETURN, KILL_PROCESS)]
+    for refusal in refusals:
+        for name in refusal.calls:
+            number = NUMBERS[name][column]
+            if number is not None:
+                code += _block(number, refusal)
+    return b"".join([*code, _instruction(_RETURN, ALLOW)])
+
+
+def _block(number: int, refusal: Refusal) -> list[bytes]:
+    """One refusal of one call; begins and ends with the call's number loaded."""
+    body: list[tuple[int, int, Check | None]] = []
+    for look in refusal.checks:
+        body.append((_LOAD, _ARGUMENTS_AT + 8 * look.argument, None))
+        if look.mask is not None:
+            body.append((_AND, look.mask, None))
+        body.append((look.test, look.value, look))
+    body.append((_RETURN, refusal.verdict, None))
+    if refusal.checks:
+        body.append((_LOAD, _NUMBER_AT, None))  # where a check that doesn't fit goes on
+    last = len(body) - 1
+    out = [_instruction(_EQUAL, number, 0, len(body))]
+    for place, (operation, value, check) in enumerate(body):
+        elsewhere = last - place - 1
+        if check is None:
+            out.append(_instruction(operation, value))
+        elif check.negated:
+            out.append(_instruction(operation, value, elsewhere, 0))
+        else:
+            out.append(_instruction(operation, value, 0, elsewhere))
+    return out
+
+
+def _instruction(operation: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("HBBI", operation, if_true, if_false, value)
+
+
+def refuse(refusals: Sequence[Refusal]) -> None:
+    """Put a filter on every thread of this process, and on all that it starts. Raises IsolationMissingError."""
+    require_machine("seccomp")
+    program = assembled(refusals, MACHINES[require_machine("seccomp")])
+    code = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
+    give_up_new_privileges()
+    try:
+        system_call("seccomp", _SET_MODE_FILTER, _ALL_THREADS, ctypes.create_string_buffer(header, len(header)))
+    except OSError as error:
+        raise IsolationMissingError("seccomp", str(error.strerror)) from error
