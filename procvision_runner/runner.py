@@ -39,6 +39,7 @@ from procvision_runner.requests import (
 from procvision_runner.results import CallResult
 from procvision_sdk.images.meta import ColorSpace
 from procvision_sdk.keywords import only
+from procvision_sdk.masking import masked_command
 from procvision_sdk.wire.messages import Call, Result
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Runner:
             self.stop()
 
     def __repr__(self) -> str:
-        return f"<Runner {' '.join(self.command)}>"
+        return f"<Runner {' '.join(masked_command(self.command))}>"
 
     # --- what there is to know ------------------------------------------------------------------------------
 

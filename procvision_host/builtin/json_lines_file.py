@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from procvision_host.logs import HOST_LOGGER, timestamp_ms
+from procvision_sdk.private_files import PRIVATE_FILE, make_private_folder
 
 _log = logging.getLogger(HOST_LOGGER)
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -99,10 +100,10 @@ class JsonLinesFile:
 
     def _opened(self) -> int:
         try:
-            return os_open(self._path, _FLAGS, 0o644)
+            return os_open(self._path, _FLAGS, PRIVATE_FILE)
         except FileNotFoundError:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            return os_open(self._path, _FLAGS, 0o644)
+            make_private_folder(self._path.parent)
+            return os_open(self._path, _FLAGS, PRIVATE_FILE)
 
     def _has_the_name(self, descriptor: int) -> bool:
         ours = fstat(descriptor)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from procvision_host.builtin.descriptors import Descriptors, OwnDescriptors
+from procvision_sdk.private_files import touch_private
 from procvision_sdk.session import SessionInUseError, SessionStoreError
 
 APPLICATION_ID = 0x50565353
@@ -264,6 +265,7 @@ def _make(path: Path) -> None:
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         draft.unlink(missing_ok=True)
+        touch_private(draft)
         connection = sqlite3.connect(draft)
         try:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")

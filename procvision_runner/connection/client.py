@@ -27,6 +27,7 @@ from procvision_runner.exit_causes import EndKind, HostEnd, described, end_of
 from procvision_runner.options import RunnerOptions
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess
+from procvision_sdk.masking import masked, masked_command
 from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.dialect import Dialect
 from procvision_sdk.wire.greeting import PROTOCOL_VERSION
@@ -155,10 +156,10 @@ class Client:
         if self.end is not None or said is not None:
             self.process.wait(_EXIT_PATIENCE_S)
         self.log.settle(0.5)
-        command = " ".join(self.process.command)
+        command = " ".join(masked_command(self.process.command))
         return LaunchError(
             f"the host did not become ready ({command}: {described(self.process.exit_status)}): "
-            f"{said.message if said is not None else text}",
+            f"{masked(said.message if said is not None else text)}",
             exit_status=self.process.exit_status,
             error_code=said.error_code if said is not None else None,
             logs=tuple(self.log.records),

@@ -2,7 +2,8 @@
 
 cause.json      what happened, when, to which host; exit status, command, limits, versions
 stacks.txt      the stacks that a hung host wrote before it was ended, where there are any
-frames.jsonl    the last bytes that went out and came in
+frames.jsonl    the last bytes that went out and came in, unless `crash_frames` is False: they hold parameters,
+                contexts and results, no pictures
 log.jsonl       the host's last log records
 manifest.json   the algorithm's, where the host told it
 """
@@ -12,12 +13,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from procvision_sdk.masking import masked, masked_command, masked_value
+from procvision_sdk.private_files import make_private_folder, write_private
 from procvision_sdk.wire.greeting import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
@@ -53,11 +57,12 @@ class CrashReports:
         name = "".join(char if char.isalnum() or char in "-_" else "-" for char in incident.source)[:60]
         folder = self.folder / f"{stamp}-{name}-host{host.number}-{time.time_ns() % 1_000_000_000:09d}"
         try:
-            folder.mkdir(parents=True)
+            make_private_folder(folder)
             self._fill(folder, incident)
             self._drop_oldest()
         except Exception as error:  # noqa: BLE001 - whatever a host told: a report that fails stops no line
             _log.warning("the crash report %s can't be written: %s", folder, error)
+            shutil.rmtree(folder, ignore_errors=True)
             return None
         return folder
 
@@ -66,15 +71,14 @@ class CrashReports:
         _write_json(folder / "cause.json", _cause(incident))
         if host.stacks:
             text = "\n".join(str(record.get("message", "")) for record in host.stacks)
-            (folder / "stacks.txt").write_text(text + "\n", "utf-8")
-        _write_lines(folder / "frames.jsonl", [_frame(*entry) for entry in list(host.client.frames)])
+            write_private(folder / "stacks.txt", masked(text) + "\n")
+        if incident.options.crash_frames:
+            _write_lines(folder / "frames.jsonl", [_frame(*entry) for entry in list(host.client.frames)])
         _write_lines(folder / "log.jsonl", list(host.client.log.records))
         if "manifest" in host.info:
             _write_json(folder / "manifest.json", host.info["manifest"])
 
     def _drop_oldest(self) -> None:
-        import shutil
-
         # Their names begin with their time.
         folders = sorted(path for path in self.folder.iterdir() if (path / "cause.json").is_file())
         for path in folders[: -self._kept]:
@@ -97,7 +101,7 @@ def _cause(incident: Incident) -> dict[str, Any]:
         "signal": end.signal,
         "host": host.number,
         "process_id": host.process_id,
-        "command": list(host.command),
+        "command": masked_command(host.command),
         "limits": incident.options.limits.as_dict(),
         "said": said.message if said is not None else None,
         "unexpected_answers": len(host.client.unexpected),
@@ -126,8 +130,8 @@ def _runner_version() -> str:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, default=str) + "\n", "utf-8")
+    write_private(path, json.dumps(masked_value(value), indent=2, default=str) + "\n")
 
 
 def _write_lines(path: Path, values: list[Any]) -> None:
-    path.write_text("".join(json.dumps(value, default=str) + "\n" for value in values), "utf-8")
+    write_private(path, "".join(json.dumps(masked_value(value), default=str) + "\n" for value in values))

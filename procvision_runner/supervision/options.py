@@ -46,6 +46,8 @@ class SupervisorOptions:
     """Used unless `runner.environment` says exactly what the host gets."""
     crash_folder: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     """Where incidents are reported, a folder each; None keeps none."""
+    crash_frames: bool = True
+    """Whether a crash report keeps the last frames: parameters, session contexts and results. Pictures are in none."""
     max_crash_reports: int = attrs.field(default=50, validator=attrs.validators.ge(1))
     """The oldest go: a report takes some hundred kilobytes at the most."""
     measure_interval_s: float = attrs.field(default=5.0, validator=positive)

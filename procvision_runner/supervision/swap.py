@@ -17,6 +17,7 @@ from procvision_runner.connection.launch import host_command
 from procvision_runner.errors import CallError, RunnerError, SwapError
 from procvision_runner.requests import InspectionSession, held_to_the_protocol, new_session_id, prepare
 from procvision_runner.supervision import events
+from procvision_sdk.masking import masked_command
 
 if TYPE_CHECKING:
     from procvision_runner.images.picture import Picture, Pixels
@@ -115,7 +116,7 @@ def swap(
         except BaseException:
             supervisor.succession.discard(host)
             raise
-        old_words = " ".join(supervisor.command)
+        old_words = " ".join(masked_command(supervisor.command))
         before = supervisor.succession.promote(host, words)
         old = (before.version or old_words) if before is not None else old_words
         supervisor.journal.count("swaps")

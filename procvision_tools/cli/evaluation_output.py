@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from procvision_sdk.private_files import write_private
 from procvision_tools.cli.errors import CommandError
 from procvision_tools.report import evaluation_text, terminal
 
@@ -33,7 +34,7 @@ def write_files(evaluation: Evaluation, json_file: Path | None, page: Path | Non
     try:
         if json_file is not None and str(json_file) != "-":
             path = json_file
-            path.write_text(_json(evaluation) + "\n", encoding="utf-8")
+            write_private(path, _json(evaluation) + "\n")
             click.echo(f"wrote {path}", err=True)
         if page is not None:
             path = page

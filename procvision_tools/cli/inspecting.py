@@ -15,6 +15,7 @@ from attrs import frozen
 
 from procvision_runner import CallFailedError, RunnerError
 from procvision_sdk.errors import ErrorCode
+from procvision_sdk.masking import masked_command
 from procvision_tools.cli.hosts import Hosting, Launched, launched
 from procvision_tools.cli.noticing import notices
 from procvision_tools.cli.products import params_of, pid_of, steps_of
@@ -76,7 +77,7 @@ class InspectionRequest:
             words += ["--param", pair]
         if self.bits is not None:
             words += ["--bits", str(self.bits)]
-        return shlex.join(words)
+        return shlex.join(masked_command(words))
 
 
 @frozen(kw_only=True)

@@ -8,6 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from procvision_sdk.masking import masked_command
+
 NAME = "procvision"
 
 
@@ -30,4 +32,4 @@ def program(name: str = NAME) -> str:
 
 def command_line() -> str:
     """Give the whole command line by which this program was started."""
-    return shlex.join([program(), *sys.argv[1:]])
+    return shlex.join(masked_command([program(), *sys.argv[1:]]))

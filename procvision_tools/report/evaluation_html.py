@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from procvision_sdk.private_files import write_private
 from procvision_tools.evaluation.baseline import changes
 from procvision_tools.evaluation.detection import NOTHING, curves
 from procvision_tools.evaluation.evaluated import Evaluation
@@ -111,7 +112,7 @@ def render(evaluation: Evaluation, worst: int = 10) -> str:
 
 def write(path: Path, evaluation: Evaluation, worst: int = 10) -> None:
     """Write the page as UTF-8. Raises OSError, and `MissingExtraError` as `render` does."""
-    path.write_text(render(evaluation, worst), encoding="utf-8", errors="replace")
+    write_private(path, render(evaluation, worst))
 
 
 def name_of(figure: str) -> str:

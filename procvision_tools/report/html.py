@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from procvision_sdk.private_files import write_private
 from procvision_tools.extras import need
 from procvision_tools.report.inspection import VERDICTS, Inspection, Picture
 from procvision_tools.report.palette import colour_of, text_on
@@ -98,7 +99,7 @@ def render(
 
 def write(path: Path, inspections: Sequence[Inspection], **more: Any) -> None:
     """Write the page as UTF-8; takes what `render` takes. Raises OSError, and `MissingExtraError` as `render` does."""
-    path.write_text(render(inspections, **more), encoding="utf-8", errors="replace")
+    write_private(path, render(inspections, **more))
 
 
 def _harmless(value: Any) -> Any:

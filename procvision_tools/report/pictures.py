@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from procvision_sdk.errors import ProcVisionError
+from procvision_sdk.private_files import write_private
 from procvision_tools.extras import need
 from procvision_tools.report.inspection import Picture
 from procvision_tools.sources.picture_files import load
@@ -36,7 +37,7 @@ def read_picture(path: Path, bits: int | None = None) -> Picture:
 
 def write_png(path: Path, picture: Picture) -> None:
     """Write an H x W or H x W x 3 picture as PNG. Raises OSError, and `MissingExtraError` without Pillow."""
-    path.write_bytes(_encode(_image_of(picture, "writing a picture"), "PNG"))
+    write_private(path, _encode(_image_of(picture, "writing a picture"), "PNG"))
 
 
 def data_uri(picture: Picture) -> str:

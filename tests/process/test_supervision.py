@@ -301,6 +301,31 @@ def test_crash_report_that_cannot_be_written_costs_nothing(tmp_path: Path) -> No
         assert "crash_reports" not in supervisor.snapshot().counters
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o022], ids=oct)
+def test_crash_report_keeps_no_secret_and_is_its_owners(umask: int, tmp_path: Path) -> None:
+    """Neither of the command line nor of the frames; who wants no frames kept says so."""
+    before = os.umask(umask)
+    try:
+        options = attrs.evolve(PATIENT, crash_folder=tmp_path / "incidents", crash_frames=umask == 0)
+        with supervised(
+            "crash", "--asked", "--trace", str(tmp_path / "password=geheim"), options=options
+        ) as supervisor:
+            session = supervisor.session({"broker": {"password": "geheim"}, "order": "4711"})
+            with pytest.raises(HostDiedError) as caught:
+                supervisor.execute(None, pid="A", session=session, user_params=MISBEHAVE | {"api_key": "geheim"})
+            assert wait_until(lambda: supervisor.snapshot().counters.get("crash_reports", 0) >= 1)
+    finally:
+        os.umask(before)
+    assert "geheim" not in str(caught.value)
+    folder, *_ = sorted((tmp_path / "incidents").iterdir())
+    files = list(folder.iterdir())
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (folder, folder.parent)} == {0o700}
+    assert not [path for path in files if "geheim" in path.read_text()]
+    kept = [path for path in files if "4711" in path.read_text()]
+    assert bool(kept) == (umask == 0)
+
+
 def test_algorithm_that_asks_to_be_replaced_is_and_its_call_is_not_made_again(peer_environment: dict[str, str]) -> None:
     """FatalError: the call's answer is that error, the host exits with status 70, and another follows."""
     heard: list[kinds.Event] = []

@@ -12,6 +12,8 @@ from os import O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_RDWR, W_OK, X_OK, access, close
 from os import open as open_file
 from pathlib import Path
 
+from procvision_sdk.private_files import PRIVATE_FILE, make_private_folder
+
 MAX_PLACES = 256
 
 
@@ -41,7 +43,7 @@ def trouble(folder: Path) -> str | None:
 
 def take(folder: Path) -> Place:
     """The lowest free number. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     for number in range(MAX_PLACES):
         place = _taken(folder, number)
         if place is not None:
@@ -63,7 +65,7 @@ def left_behind(folder: Path) -> Iterator[Place]:
 
 
 def _taken(folder: Path, number: int) -> Place | None:
-    lock = open_file(folder / f"{number}.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
+    lock = open_file(folder / f"{number}.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, PRIVATE_FILE)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

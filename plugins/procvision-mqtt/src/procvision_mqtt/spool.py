@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from procvision_mqtt import places
 from procvision_mqtt.places import Place
+from procvision_sdk.private_files import touch_private
 
 MAX_HELD = 10_000
 """So many messages are held in memory while the disk refuses: some ten megabytes."""
@@ -195,6 +196,7 @@ def _opened(path: Path, max_bytes: int) -> sqlite3.Connection:
 
 
 def _connected(path: Path, max_bytes: int) -> sqlite3.Connection:
+    touch_private(path)
     database = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
