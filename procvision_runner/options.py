@@ -34,7 +34,9 @@ class RunnerOptions:
     terminate_timeout_s: float = attrs.field(default=3.0, validator=positive)
     """Its second step, from SIGTERM to SIGKILL."""
     heartbeat: HeartbeatPolicy | None = attrs.field(factory=HeartbeatPolicy)
-    """The protocol's: every 5 s, answered within 2 s, two misses. None sends no pings."""
+    """The protocol's: every 5 s, answered within 2 s, two misses. None sends no pings, but for those that ask whether
+    a call that timed out has ended.
+    """
     max_in_flight: int = attrs.field(default=DEFAULT_MAX_PENDING, validator=attrs.validators.ge(1))
     """Calls sent ahead of their answers; a host takes 4 by default."""
     max_frame_bytes: int = attrs.field(default=DEFAULT_MAX_FRAME_BYTES, validator=attrs.validators.ge(1024))

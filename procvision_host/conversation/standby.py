@@ -109,7 +109,7 @@ class Standby:
             idle = 0 if running is not None else idle + 1
             seen = running
             if idle < IDLE_TICKS:
-                self._wanted.wait(TICK_S)
+                self._wanted.wait(self._until_next_look())
                 continue
             self.sleeps = True
             if conversation.running is None:
@@ -117,6 +117,11 @@ class Standby:
             self.sleeps = False
             self._wanted.clear()
             idle = 0
+
+    def _until_next_look(self) -> float:
+        """Return TICK_S, or less if the running call's time is over earlier."""
+        deadline = self._deadline()
+        return TICK_S if deadline is None else min(TICK_S, max(0.0, deadline - monotonic()))
 
     def _read(self) -> None:
         conversation = self._conversation

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from math import inf
+from functools import lru_cache
+from math import inf, isfinite
 from time import monotonic
 from typing import NoReturn
 
@@ -28,11 +29,27 @@ from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.errors import LocalProtocolError
 from procvision_sdk.wire.events import Event
 from procvision_sdk.wire.messages import AnyMessage, Error, Pong, Result
-from procvision_sdk.wire.tables import ConnectionState
+from procvision_sdk.wire.tables import ConnectionState, HostStatus
 
 KEPT_UNEXPECTED = 32
 """How many unexpected answers are kept."""
 _CALL, _ANSWERED = ReadingEvent.CALL, ReadingEvent.ANSWERED
+_SHORTEST_ASK_S, _LONGEST_ASK_S = 0.05, 1.0
+"""How long a host is left alone between two questions whether the algorithm still runs a call that timed out. Each
+time is twice the one before, so that the frames of a crash report are not all of that.
+"""
+_HEAD_START = 0.05
+"""How much of a call's time the host's answer gets for its way: it has to come before the caller gives up."""
+_SHORTEST_HEAD_START_S, _LONGEST_HEAD_START_S = 0.02, 0.25
+
+
+@lru_cache(maxsize=64)
+def host_timeout_ms(timeout_s: float) -> int | None:
+    """Return the `timeout_ms` of a call that its caller gives up after `timeout_s`; None if it waits for ever."""
+    if not isfinite(timeout_s):
+        return None
+    head_start_s = min(max(timeout_s * _HEAD_START, _SHORTEST_HEAD_START_S), _LONGEST_HEAD_START_S, timeout_s / 2)
+    return max(1, int((timeout_s - head_start_s) * 1000))
 
 
 class CallTable:
@@ -50,6 +67,10 @@ class CallTable:
         """Calls with a Future that have not ended: the reader thread reads for them."""
         self.overdue = 0
         """Calls that timed out and whose pictures the host may still use."""
+        self.lingering: dict[str, PendingCall] = {}
+        """Those of them that the host has answered in the algorithm's place: the algorithm may still run."""
+        self.ask_at: float | None = None
+        """When to ask the host whether it does."""
         self.reader_sleeps_until = 0.0
         """When the reader thread wakes by itself."""
         self.reader_oversleeps = False
@@ -61,6 +82,7 @@ class CallTable:
         """When `tick` has something to do. Read without the lock, as a hint how long to wait."""
         self.unexpected: list[Result | Error | Pong] = []
         """The last answers that came late, came twice or answer no call."""
+        self._ask_after_s = _SHORTEST_ASK_S
         self._max_in_flight = max_in_flight
         self._log = log
         self._observer = observer
@@ -92,6 +114,7 @@ class CallTable:
                     self._refuse_call()
                 self._last_number += 1
                 call.request_id = request_id = f"call-{self._last_number}"
+                call.timeout_ms = host_timeout_ms(pending.timeout_s)
                 frame = self.connection.send(call, checked=True)
                 if self.calls:
                     # A host executes its calls in order: a call's time begins when those before it have ended.
@@ -295,17 +318,62 @@ class CallTable:
     def give_up(self, pending: PendingCall, now: float) -> bool:
         """End a call whose time is over. Its slot stays leased until the host answers. Return False if it had ended."""
         with self.lock:
-            error = CallTimeoutError(
-                f"no answer to {pending.call.phase} within {now - pending.sent_at:.1f} s; the call was cancelled",
-                request_id=pending.call.request_id,
-                logs=tuple(self._log.records),
-            )
-            if not pending.end(None, error, now):
+            return self._time_out(pending, now)
+
+    def _time_out(self, pending: PendingCall, now: float) -> bool:
+        """End a call with a CallTimeoutError. Under the lock. Return False if it had ended."""
+        error = CallTimeoutError(
+            f"no answer to {pending.call.phase} within {now - pending.sent_at:.1f} s; the call was cancelled",
+            request_id=pending.call.request_id,
+            logs=tuple(self._log.records),
+        )
+        if not pending.end(None, error, now):
+            return False
+        if pending.future is not None:
+            self.submitted -= 1
+        self.overdue += 1
+        self._start_next(now)
+        return True
+
+    def time_out(self, answer: Error, now: float) -> PendingCall | None:
+        """End a call that the host answered in the algorithm's place, because its `timeout_ms` was over.
+
+        The algorithm may still run and look at the picture: the slot stays leased until a pong tells that it doesn't.
+        Return the call if it ended by this.
+        """
+        with self.lock:
+            request_id = answer.request_id or ""
+            pending = self.calls.get(request_id)
+            if pending is None:
+                return None
+            self.lingering[request_id] = pending
+            self.ask_at, self._ask_after_s = now, _SHORTEST_ASK_S
+            if self._time_out(pending, now):
+                return pending
+            self.keep_unexpected(answer)
+            return None
+
+    def free_finished(self, pong: Pong, now: float) -> None:
+        """Free the lingering calls that the host does not execute any more, as its pong tells."""
+        with self.lock:
+            executing = pong.executing
+            for request_id, pending in tuple(self.lingering.items()):
+                runs = pong.state == HostStatus.EXECUTING if executing is None else executing.request_id == request_id
+                if not runs:
+                    del self.lingering[request_id], self.calls[request_id]
+                    self.overdue -= 1
+                    pending.free()
+                    self.room.notify()
+                    self._start_next(now)
+            self.ask_at = now + self._ask_after_s if self.lingering else None
+            self._ask_after_s = min(self._ask_after_s * 2, _LONGEST_ASK_S)
+
+    def ask_is_due(self, now: float) -> bool:
+        """Tell whether to send a ping for `free_finished`. True once: the pong decides whether another follows."""
+        with self.lock:
+            if self.ask_at is None or now < self.ask_at:
                 return False
-            if pending.future is not None:
-                self.submitted -= 1
-            self.overdue += 1
-            self._start_next(now)
+            self.ask_at = None
             return True
 
     def orphan(self, pending: PendingCall) -> bool:
@@ -329,9 +397,8 @@ class CallTable:
         """Return when the reader thread has something to do: a submitted call times out, or a tick is due."""
         with self.lock:
             deadlines = [pending.deadline for pending in self.calls.values() if pending.future and not pending.ended]
-            tick_at = self.connection.deadline if self.end is None else None
-            if tick_at is not None:
-                deadlines.append(tick_at)
+            if self.end is None:
+                deadlines += [at for at in (self.connection.deadline, self.ask_at) if at is not None]
             found = min(deadlines, default=None)
             self.reader_sleeps_until = inf if found is None else found
         return found
@@ -345,6 +412,7 @@ class CallTable:
             self.leadership.follow(ReadingEvent.HOST_ENDED)
             calls = list(self.calls.values())
             self.calls.clear()
+            self.lingering.clear()
             self.submitted = self.overdue = 0
             ended = [pending for pending in calls if pending.end(None, self._error_of_end(self.end, pending), now)]
             for pending in calls:

@@ -83,6 +83,7 @@ class Client:
             self._observer,
             self.frames,
             send=self._send,
+            time_out=self._time_out,
             kill=self.kill,
             host_is_gone=self._host_is_gone,
         )
@@ -263,6 +264,15 @@ class Client:
         # Only the reader thread ends calls that have a Future.
         self._table.resolve(pending, reading=self._leadership.leader is self._reader_thread)
         self._cancel(pending)
+
+    def _time_out(self, answer: Error, now: float) -> None:
+        """End a call that the host has answered because its time is over. Its slot stays leased."""
+        pending = self._table.time_out(answer, now)
+        if pending is not None:
+            self._observer.timed_out(pending)
+            self._table.resolve(pending, reading=True)
+        # It asks the host until the algorithm is done with the call.
+        self._reader_thread.wake()
 
     def _cancel(self, pending: PendingCall) -> None:
         """Ask the host to stop a call that nobody waits for any more, if the host understands that."""

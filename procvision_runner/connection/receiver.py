@@ -15,15 +15,16 @@ from procvision_runner.errors import CallFailedError, ProtocolViolationError
 from procvision_runner.exit_causes import EndKind
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess
+from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.events import HandshakeExpired, PeerClosed, PingDue, PongMissed, UnexpectedAnswer, Violation
-from procvision_sdk.wire.messages import AnyMessage, Error, HostHello, Pong, Result, Shutdown
+from procvision_sdk.wire.messages import AnyMessage, Error, HostHello, Ping, Pong, Result, Shutdown
 
 READ_BYTES = 16 * 1024
 """Room for any frame but the rare large one; more would cost a fresh mapping at every read."""
 
 
 class Receiver:
-    """Reads for the leader. `send`, `kill` and `host_is_gone` are what the client does about what is read."""
+    """Reads for the leader. `send`, `time_out`, `kill` and `host_is_gone` are what the client does about it."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Receiver:
         record: Record,
         *,
         send: Callable[[AnyMessage, float], bool],
+        time_out: Callable[[Error, float], None],
         kill: Callable[[EndKind, str], None],
         host_is_gone: Callable[[], None],
     ) -> None:
@@ -42,6 +44,7 @@ class Receiver:
         self._observer = observer
         self._record = record
         self._send = send
+        self._time_out = time_out
         self._kill = kill
         self._host_is_gone = host_is_gone
         self._stdout = process.stdout
@@ -54,6 +57,7 @@ class Receiver:
         self.acknowledged = False
         """Whether the host's last frame, its answer to shutdown, has come."""
         self.pong_awaited = False
+        self._asked = 0
 
     def read_once(self, now: float, deadline: float) -> float:
         """Wait for bytes until the deadline or the next heartbeat, and handle what came. For the leader alone.
@@ -94,10 +98,14 @@ class Receiver:
         return now
 
     def tick(self) -> None:
-        """Send the heartbeat, and handle one that was not answered."""
+        """Send the pings that are due, and handle those that were not answered."""
         now = monotonic()
         for event in self._table.tick(now):
             self._handle(event, now)
+        if self._table.lingering and self._table.ask_is_due(now):
+            self._asked += 1
+            self.pong_awaited = True
+            self._send(Ping(request_id=f"ask-{self._asked}"), now + 1.0)
 
     def _handle(self, event: Any, now: float) -> None:
         """Handle an event."""
@@ -107,6 +115,8 @@ class Receiver:
             self._on_error(event, now)
         elif isinstance(event, Pong):
             self.pong_awaited = False
+            if self._table.lingering:
+                self._table.free_finished(event, now)
         elif isinstance(event, HostHello):
             self.hello = event
         elif isinstance(event, UnexpectedAnswer):
@@ -131,6 +141,9 @@ class Receiver:
             self.host_error = event
             return
         data = event.data
+        if event.error_code == ErrorCode.TIMEOUT and data is not None and data.kind == "timeout":
+            self._time_out(event, now)
+            return
         error = CallFailedError(
             event.message,
             error_code=event.error_code,

@@ -92,6 +92,7 @@ FAULTS: tuple[Fault, ...] = (
     _at_a_call("ng-without-reason", "An NG without its reason never is OK", "result", "NG", "ERROR"),
     _at_a_call("recoverable", "An error that can be retried is an error after the last attempt", "error"),
     _at_a_call("program", "An error that can't be retried is an error", "error"),
+    _at_a_call("timeout", "A call that the host gives up is an error", "Error codes"),
     _at_a_call("gpu", "A lack of the accelerator's memory is an error", "Error codes"),
     Fault("ignores-shutdown", "A host that doesn't go is ended", "shutdown", ("--ignore-shutdown",), ("OK",)),
     Fault("ignores-sigterm", "A host that ignores SIGTERM is ended", "shutdown",

@@ -301,6 +301,9 @@ class Peer:
     def do_gpu(self, call: dict[str, Any]) -> None:
         self.send(self.error(call, "gpu_out_of_memory", "1004", retryable=True))
 
+    def do_timeout(self, call: dict[str, Any]) -> None:
+        self.send(self.error(call, "timeout", "1005", retryable=True))
+
     def do_burn(self, _: dict[str, Any]) -> None:
         while True:
             pass

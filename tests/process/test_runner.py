@@ -166,6 +166,24 @@ def test_call_that_times_out_keeps_its_slot_until_the_host_is_done_with_it(
         assert runner.execute(pid="A", user_params={"does": "nothing"}).verdict == "OK"
 
 
+@pytest.mark.parametrize("way", ["call", "submit"])
+def test_a_host_answers_a_call_that_times_out_before_its_runner_gives_up(
+    peer_environment: dict[str, str], way: str
+) -> None:
+    """Its runner tells it the call's time; the algorithm, which is asked to stop, does, and nothing more comes."""
+    with running(peer_environment) as runner:
+        asked: dict[str, Any] = {"user_params": {"does": "wait-for-cancel"}, "timeout_s": 1.0}
+        with pytest.raises(CallTimeoutError, match=r"no answer to execute within 1\.0 s") as caught:
+            if way == "call":
+                runner.execute(pid="A", **asked)
+            else:
+                runner.submit("execute", pid="A", **asked).result(20)
+        assert (caught.value.cause, caught.value.error_code) == ("timeout", "1005")
+        eventually(lambda: any("came too late" in r["message"] for r in runner.logs), "the host dropped its answer")
+        assert runner.execute(pid="A", user_params={"does": "nothing"}).verdict == "OK"
+        assert runner.unexpected_answers == 0
+
+
 def _lent(runner: Runner) -> bool:
     try:
         runner.lend(40, 30).release()
