@@ -6,12 +6,17 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TextIO, TypeAlias
 
 import attrs
 
 from procvision_runner.delivery import Delivery
+from procvision_sdk.masking import masked_command
+
+
+def _masked(command: Iterable[str]) -> tuple[str, ...]:
+    return tuple(masked_command(command))
 
 
 @attrs.frozen(kw_only=True)
@@ -40,9 +45,9 @@ class HostEvent(Event):
 
 @attrs.frozen(kw_only=True)
 class HostStarting(HostEvent):
-    """A process was launched."""
+    """A process was launched; secrets in its command are masked."""
 
-    command: tuple[str, ...]
+    command: tuple[str, ...] = attrs.field(converter=_masked)
     process_id: int
 
 

@@ -305,11 +305,17 @@ def test_crash_report_that_cannot_be_written_costs_nothing(tmp_path: Path) -> No
 @pytest.mark.parametrize("umask", [0o000, 0o022], ids=oct)
 def test_crash_report_keeps_no_secret_and_is_its_owners(umask: int, tmp_path: Path) -> None:
     """Neither of the command line nor of the frames; who wants no frames kept says so."""
+    heard: list[kinds.Event] = []
     before = os.umask(umask)
     try:
         options = attrs.evolve(PATIENT, crash_folder=tmp_path / "incidents", crash_frames=umask == 0)
         with supervised(
-            "crash", "--asked", "--trace", str(tmp_path / "password=geheim"), options=options
+            "crash",
+            "--asked",
+            "--trace",
+            str(tmp_path / "password=geheim"),
+            options=options,
+            listeners=[heard.append],
         ) as supervisor:
             session = supervisor.session({"broker": {"password": "geheim"}, "order": "4711"})
             with pytest.raises(HostDiedError) as caught:
@@ -318,6 +324,8 @@ def test_crash_report_keeps_no_secret_and_is_its_owners(umask: int, tmp_path: Pa
     finally:
         os.umask(before)
     assert "geheim" not in str(caught.value)
+    assert wait_until(lambda: any(isinstance(event, kinds.HostStarting) for event in heard))
+    assert "geheim" not in str([event.as_dict() for event in heard])
     folder, *_ = sorted((tmp_path / "incidents").iterdir())
     files = list(folder.iterdir())
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
