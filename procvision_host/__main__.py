@@ -48,7 +48,7 @@ def main() -> None:
 
     ends = split(run_guardian)
     try:
-        os.write(ends.frames_out, hello_frame(name, os.getpid()))
+        os.write(ends.frames_out, hello_frame(name, os.getpid(), arena=ends.arena >= 0))
     except BrokenPipeError:
         board.leaves()
         os._exit(69)

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from procvision_host import exits
@@ -32,10 +33,13 @@ _log = logging.getLogger(HOST_LOGGER)
 class Host:
     """Loads the algorithm, serves its calls, tears it down; the loop carries the conversation."""
 
-    def __init__(self, options: HostOptions, loop: Loop, context: LogContext) -> None:
+    def __init__(
+        self, options: HostOptions, loop: Loop, context: LogContext, arena: Callable[[], int] | None = None
+    ) -> None:
         self._options = options
         self._loop = loop
         self._context = context
+        self._arena = arena
         self._hooks: Hooks | None = None
         self._sessions = ""
         self._algorithm: BaseAlgorithm | None = None
@@ -90,8 +94,10 @@ class Host:
         from procvision_host.algorithm.discovery import host_version
         from procvision_host.algorithm.images import Images
         from procvision_host.algorithm.sessions import GuardedSessions, open_store
+        from procvision_host.builtin.arena_images import ArenaImages
         from procvision_host.hooks.observers import Telling
         from procvision_host.hooks.selection import ConfigurationError
+        from procvision_sdk.images.layout import ARENA_SCHEME
         from procvision_sdk.images.reading import bind_image_reader
 
         hooks = self._hooks
@@ -100,7 +106,8 @@ class Host:
         assert row.version is not None
         name, version = row.name, row.version
         try:
-            images = Images(hooks.image_backends())
+            own = {ARENA_SCHEME: partial(ArenaImages, self._arena)} if self._arena is not None else {}
+            images = Images(hooks.image_backends(own))
             store = open_store(self._sessions, hooks.session_stores())
         except ConfigurationError as error:
             self._misconfigured(error.code, error)

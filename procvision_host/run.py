@@ -53,7 +53,7 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: Board) -> NoRetu
         leave(loop.close(), board)
     watch_forks(loop.became_copy)
     try:
-        host = Host(options, loop, context)
+        host = Host(options, loop, context, ends.arena_descriptor if ends.arena >= 0 else None)
         host.live()
         status = loop.close()
         host.closed(status)

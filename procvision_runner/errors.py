@@ -55,7 +55,7 @@ class LaunchError(RunnerError):
 
 
 class SlotsExhaustedError(RunnerError):
-    """Every slot of shared memory is leased."""
+    """Every slot is leased, or there is no memory for another."""
 
 
 class SwapError(RunnerError):

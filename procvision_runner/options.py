@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from procvision_runner.images.arena import MIN_ARENA_BYTES
 from procvision_sdk.wire.connection import DEFAULT_MAX_PENDING
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
@@ -15,6 +16,14 @@ def positive(instance: object, attribute: attrs.Attribute[float], value: float) 
     """An attrs validator: a duration is above 0. Raises ValueError."""
     if not value > 0:
         raise ValueError(f"{type(instance).__name__}.{attribute.name} is {value}: it is above 0")
+
+
+def none_or_room(instance: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+    """An attrs validator: an arena has room for a picture, or there is none. Raises ValueError."""
+    if value is not None and value != 0 and value < MIN_ARENA_BYTES:
+        raise ValueError(
+            f"{type(instance).__name__}.{attribute.name} is {value}: it is 0, or at least {MIN_ARENA_BYTES} (1 MiB)"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +51,11 @@ class RunnerOptions:
     max_frame_bytes: int = attrs.field(default=DEFAULT_MAX_FRAME_BYTES, validator=attrs.validators.ge(1024))
     """The protocol's: what a host may send at once, checked before anything is allocated for it."""
     max_slots: int = attrs.field(default=8, validator=attrs.validators.ge(1))
-    """Slots of shared memory; they are made as they are needed."""
+    """Slots for pictures; they are made as they are needed."""
+    arena_bytes: int | None = attrs.field(default=None, validator=none_or_room)
+    """The most that the slots take together, in a sealed memory of the runner's: only what is used of it takes room.
+    0 has none: pictures lie in /dev/shm, where each process of this user can change them. None is 16 GiB or, on a
+    machine that makes no sealed memory, 0 with a warning in the log."""
     slot_timeout_s: float = attrs.field(default=30.0, validator=positive)
     """How long a caller waits for a slot when all are leased."""
     log_records: int = attrs.field(default=200, validator=attrs.validators.ge(1))

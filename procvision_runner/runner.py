@@ -82,13 +82,19 @@ class Runner:
         if self._foreign:
             field = FieldDialect()
             folder, environment = field_folder(environment)
-        process = HostProcess(self.command, environment)
-        with process.ended_on_error():
-            log = HostLog(process.stderr, self.options.log_records, self._on_log)
-            self._client = client = Client(process, self.options, log, dialect=field)
-            self._slots = SlotPool(self.options.max_slots)
+        slots = SlotPool(self.options.max_slots, self.options.arena_bytes)
+        try:
+            process = HostProcess(self.command, environment, slots.arena())
+            with process.ended_on_error():
+                log = HostLog(process.stderr, self.options.log_records, self._on_log)
+                self._client = client = Client(process, self.options, log, dialect=field)
+        except BaseException:
+            slots.close()
+            raise
+        self._slots = slots
         try:
             self._info = get_ready(client, self.options)
+            slots.suit(arena=client.reads_arena)
             if field is not None and field.spoken:
                 self._field = FieldCalls(field, folder)
         except BaseException:

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
+from procvision_runner.images.arena import try_arena
 from procvision_runner.images.segments import SHM_FOLDER, leftovers
-from procvision_testing.findings import Finding
+from procvision_testing.findings import Finding, Level
 from procvision_tools.hints import split_hint
 from procvision_tools.scratch import abandoned
 from procvision_tools.validation.hosts import HostSilentError, ask
@@ -38,7 +39,9 @@ IMPORTED_AT_START = ("attr", "click", "importlib_metadata", "msgspec", "numpy", 
 
 def examine_machine(*, clean: bool = False) -> Iterator[Finding]:
     """Give every finding, one after the other; with ``clean`` the leftovers of dead runners are removed."""
-    yield from shared_memory()
+    missing = try_arena()
+    yield from sealed_memory(missing)
+    yield from shared_memory(sealed=not missing)
     yield from shared_memory_leftovers(clean=clean)
     yield from folder_leftovers(clean=clean)
     yield from orphans()
@@ -52,25 +55,40 @@ def examine_machine(*, clean: bool = False) -> Iterator[Finding]:
     yield from isolation()
 
 
-def shared_memory(folder: Path = SHM_FOLDER) -> Iterator[Finding]:
-    """Whether pictures have room."""
+def sealed_memory(missing: str | None = None) -> Iterator[Finding]:
+    """Whether pictures can lie where nobody but the runner writes: an arena is made, and what is `missing` is told."""
+    missing = try_arena() if missing is None else missing
+    if missing:
+        detail = f"{missing}: pictures lie in {SHM_FOLDER}, where each process of this user can change them"
+        hint = "Linux 5.1, /proc, and a seccomp profile that allows memfd_create"
+        yield Finding("sealed memory", "warning", detail, hint)
+    else:
+        yield Finding("sealed memory", detail="hosts can only read their pictures, and other processes can't name them")
+
+
+def shared_memory(folder: Path = SHM_FOLDER, *, sealed: bool = False) -> Iterator[Finding]:
+    """Whether pictures have room; where sealed memory is there, those for hosts that don't know it."""
     title = "shared memory"
     hint = "mount -o remount,size=2g /dev/shm; in a container: --shm-size=2g"
+    unusable: Level = "warning" if sealed else "failed"
+    whose = " (for hosts that know no sealed memory)" if sealed else ""
     if not folder.is_dir():
-        yield Finding(title, "failed", f"there is no {folder}", "mount -t tmpfs tmpfs /dev/shm")
+        yield Finding(title, unusable, f"there is no {folder}{whose}", "mount -t tmpfs tmpfs /dev/shm")
         return
     try:
         usage = shutil.disk_usage(folder)
     except OSError as error:
-        yield Finding(title, "failed", f"{folder}: {error.strerror}")
+        yield Finding(title, unusable, f"{folder}: {error.strerror}{whose}")
         return
     fits = usage.free // PICTURE_BYTES
-    detail = f"{usage.free / MB:.0f} of {usage.total / MB:.0f} MB free in {folder}: {fits} pictures of 5 megapixels"
+    detail = (
+        f"{usage.free / MB:.0f} of {usage.total / MB:.0f} MB free in {folder}: {fits} pictures of 5 megapixels{whose}"
+    )
     if not os.access(folder, os.W_OK | os.X_OK):
-        yield Finding(title, "failed", f"{folder} can't be written by this user", "chmod 1777 /dev/shm")
+        yield Finding(title, unusable, f"{folder} can't be written by this user{whose}", "chmod 1777 /dev/shm")
     elif fits < 1:
-        yield Finding(title, "failed", detail, hint)
-    elif fits < COMFORTABLE_PICTURES:
+        yield Finding(title, unusable, detail, hint)
+    elif fits < COMFORTABLE_PICTURES and not sealed:
         yield Finding(title, "warning", f"{detail}, two hosts with 8 slots each take {COMFORTABLE_PICTURES}", hint)
     else:
         yield Finding(title, detail=detail)

@@ -1,152 +1,40 @@
-"""Pictures in POSIX shared memory: `shm:SEGMENT:GENERATION`, mapped once and kept.
+"""Pictures in POSIX shared memory: `shm:SEGMENT:GENERATION`, for runners that hand no arena on.
 
-Only a regular file directly in /dev/shm is ever opened, never through a link; the mapping is read-only, so an
-algorithm can't write into its picture even by accident. NumPy is imported with the first array.
+Only a regular file of this user's directly in /dev/shm is ever mapped, and it is opened without a link being followed
+and without waiting, so nothing that others put there stops a host.
+Warning: such a file can be changed, and cut off, by every process of the same user; cut off under its mapping it ends
+the host with a SIGBUS. What lies in the arena can't.
 """
 
 from __future__ import annotations
 
 import mmap
 import stat
-import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from os import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, close, fstat
+from os import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, close, fstat, geteuid
 from os import open as os_open
 from typing import TYPE_CHECKING
 
+from procvision_host.builtin.mapped_slots import MappedSlots
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.hookspecs import hookimpl
-from procvision_sdk.images.layout import (
-    GENERATION_BYTES,
-    MAX_GENERATION_DIGITS,
-    SCHEME,
-    SlotHeader,
-    check_description,
-    check_generation,
-    parse_slot_id,
-    read_generation,
-    read_header,
-    split_header,
-    stale,
-)
-from procvision_sdk.images.meta import ImageMeta
+from procvision_sdk.images.layout import SCHEME, parse_slot_id
 
 if TYPE_CHECKING:
     from procvision_sdk.images.backend import ImageBackend
-    from procvision_sdk.images.view import RgbArray
 
 SHM_FOLDER = "/dev/shm"  # where POSIX shared memory lies on Linux
 _FLAGS = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK
-MAX_MAPPINGS = 64
-"""A runner has a handful of slots; more mappings than this are forgotten ones, the least recently used go."""
+MAX_SEGMENT_BYTES = 2**31
+"""Of one slot: the pixel limit's 200 megapixels of 16 bits take 1.2 GB. A longer file isn't mapped beyond it."""
 
 
-MAX_ROOM_BYTES = 200_000_000
-"""What is kept to decode into: enough for a camera of 65 megapixels. A larger picture gets memory of its own."""
-
-
-class _Mapping:
-    """One segment, mapped, with the last view of it, and what its header said when it was last read."""
-
-    __slots__ = ("agreed", "header", "length", "memory", "said", "view", "view_key")
-
-    def __init__(self, memory: mmap.mmap, length: int) -> None:
-        self.memory = memory
-        self.length = length
-        self.said = (b"", b"")
-        """The header's bytes but for the generation, and what they mean: the next picture has the same as a rule."""
-        self.header: SlotHeader | None = None
-        self.agreed: tuple[object, ...] = ()
-        """What of a call's `image_meta` was found to agree with this header."""
-        self.view: RgbArray | None = None
-        self.view_key: tuple[int, int, str, int] | None = None
-
-
-class PosixImage:
-    """One call's picture in a mapped segment."""
-
-    __slots__ = ("_array", "_generation", "_header", "_mapping")
-
-    def __init__(self, mapping: _Mapping, header: SlotHeader, generation: int, decoded: RgbArray | None) -> None:
-        self._mapping = mapping
-        self._header = header
-        self._generation = generation
-        self._array = decoded
-
-    def array(self) -> RgbArray:
-        """The picture; a view of the segment where it is raw."""
-        if self._array is None:
-            mapping, header = self._mapping, self._header
-            key = (header.width, header.height, header.color_space, header.payload_offset)
-            if mapping.view_key != key:
-                from procvision_sdk.images.view import rgb_view
-
-                mapping.view = rgb_view(
-                    memoryview(mapping.memory), header.width, header.height, header.color_space, header.payload_offset
-                )
-                mapping.view_key = key
-            self._array = mapping.view
-            assert self._array is not None
-        return self._array
-
-    def still_valid(self) -> None:
-        """Raises CallRefusedError (1002) if the slot was written again while the call ran."""
-        found = read_generation(self._mapping.memory)
-        if found != self._generation:
-            raise stale(self._generation, found)
-
-
-class PosixImages:
+class PosixImages(MappedSlots):
     """The backend of the scheme `shm`."""
 
-    def __init__(self, max_mappings: int = MAX_MAPPINGS) -> None:
-        self._max_mappings = max_mappings
-        self._mappings: OrderedDict[str, _Mapping] = OrderedDict()
-        """By the ids' beginning, `shm:SEGMENT`."""
-        self._room = bytearray()
-        """Where JPEGs are decoded, call after call: memory that is fresh each time costs more than the decoding."""
-
-    def open(self, shared_mem_id: str, meta: ImageMeta) -> PosixImage:
-        """The picture that an id names, checked against its slot's header and `meta`, decoded where it is encoded."""
-        named, _, number = shared_mem_id.rpartition(":")
-        mapping = self._mappings.get(named)
-        if mapping is not None and len(number) <= MAX_GENERATION_DIGITS and number.isascii() and number.isdecimal():
-            # What comes before the generation was checked when the segment was mapped.
-            generation = int(number)
-        else:
-            segment, generation = parse_slot_id(shared_mem_id)
-            mapping = self._map(segment)
-        header = mapping.header
-        before, found, behind = split_header(mapping.memory)
-        check_generation(generation, found)
-        if header is None or (before, behind) != mapping.said:
-            # Read from a copy: what is checked is what is used, whatever is written meanwhile.
-            header = read_header(before + bytes(GENERATION_BYTES) + behind, mapping.length)
-            mapping.header, mapping.said, mapping.agreed = header, (before, behind), ()
-        described = (meta.width, meta.height, meta.color_space, meta.encoding, meta.bits)
-        if described != mapping.agreed:
-            check_description(header, meta)
-            mapping.agreed = described
-        if header.encoding != "raw":
-            return PosixImage(mapping, header, generation, self._decoded(mapping, header, meta))
-        if header.bits > 8:
-            from procvision_sdk.images.view import deep_rgb
-
-            memory, offset = memoryview(mapping.memory), header.payload_offset
-            return PosixImage(
-                mapping,
-                header,
-                generation,
-                deep_rgb(memory, meta.width, meta.height, meta.color_space, header.bits, offset),
-            )
-        return PosixImage(mapping, header, generation, None)
-
-    def close(self) -> None:
-        """Forgets the mappings; one that an algorithm still has a view of goes with that view."""
-        self._mappings.clear()
-
-    def _map(self, segment: str) -> _Mapping:
+    def map_slot(self, shared_mem_id: str) -> tuple[mmap.mmap, int, int]:
+        """Give a segment's memory."""
+        segment, generation = parse_slot_id(shared_mem_id)
         try:
             descriptor = os_open(f"{SHM_FOLDER}/{segment}", _FLAGS)
         except OSError as error:
@@ -155,33 +43,12 @@ class PosixImages:
             status = fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
                 raise _unreadable(segment, "is empty or no segment of shared memory")
-            memory = mmap.mmap(descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ)
-            read_header(memory, status.st_size)  # raises for what is no slot: none of that is kept
-            mapping = _Mapping(memory, status.st_size)
+            if status.st_uid != geteuid():
+                raise _unreadable(segment, f"belongs to the user {status.st_uid}, this host runs as {geteuid()}")
+            length = min(status.st_size, MAX_SEGMENT_BYTES)
+            return mmap.mmap(descriptor, length, mmap.MAP_SHARED, mmap.PROT_READ), length, generation
         finally:
             close(descriptor)
-        self._mappings[f"{SCHEME}:{segment}"] = mapping
-        if len(self._mappings) > self._max_mappings:
-            self._mappings.popitem(last=False)
-        return mapping
-
-    def _decoded(self, mapping: _Mapping, header: SlotHeader, meta: ImageMeta) -> RgbArray:
-        from procvision_sdk.images.decode import decode
-
-        # A copy: the decoder must not see bytes change under it.
-        data = mapping.memory[header.payload_offset : header.payload_offset + header.payload_bytes]
-        if header.payload_crc32 and zlib.crc32(data) != header.payload_crc32:
-            raise CallRefusedError(
-                ErrorCode.IMAGE_LOAD_FAILED,
-                "image_damaged",
-                f"the {header.encoding} in the slot doesn't match the CRC-32 that was stored with it",
-            )
-        needed = meta.width * meta.height * 3
-        if needed > MAX_ROOM_BYTES or meta.encoding != "jpeg":
-            return decode(data, meta)
-        if len(self._room) != needed:
-            self._room = bytearray(needed)
-        return decode(data, meta, self._room)
 
 
 def _unreadable(segment: str, why: str) -> CallRefusedError:
@@ -195,4 +62,4 @@ def _unreadable(segment: str, why: str) -> CallRefusedError:
 @hookimpl
 def procvision_image_backends() -> Mapping[str, Callable[[], ImageBackend]]:
     """The scheme `shm`."""
-    return {"shm": PosixImages}
+    return {SCHEME: PosixImages}

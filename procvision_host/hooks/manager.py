@@ -204,17 +204,19 @@ class Hooks:
         found = self._implementations("procvision_around_call")
         return tuple((Isolation(name, "wrapper", self._policies[name]), function) for name, function in found.items())
 
-    def image_backends(self) -> Mapping[str, Callable[[], Any]]:
-        """The image backends' factories by scheme. Raises ConfigurationError."""
-        return self._merged("procvision_image_backends")
+    def image_backends(
+        self, own: Mapping[str, Callable[[], Any]] = MappingProxyType({})
+    ) -> Mapping[str, Callable[[], Any]]:
+        """The image backends' factories by scheme, with the host's `own`. Raises ConfigurationError."""
+        return self._merged("procvision_image_backends", own)
 
     def session_stores(self) -> Mapping[str, Callable[[str], Any]]:
         """The session stores' factories by scheme. Raises ConfigurationError."""
         return self._merged("procvision_session_stores")
 
-    def _merged(self, hook: str) -> Mapping[str, Any]:
-        merged: dict[str, Any] = {}
-        givers: dict[str, str] = {}
+    def _merged(self, hook: str, own: Mapping[str, Any] = MappingProxyType({})) -> Mapping[str, Any]:
+        merged: dict[str, Any] = dict(own)
+        givers: dict[str, str] = dict.fromkeys(own, "host")
         for name, implementation in self._implementations(hook).items():
             try:
                 given = dict(implementation())

@@ -3,7 +3,8 @@
 `procvision-host` is two processes. The *guardian* is the one that was launched: it keeps the runner's descriptors
 and stderr, and runs nothing of a vendor's. The *host* is its child: it gets private duplicates of stdin and stdout
 for the frames, while its fd 0 is /dev/null and its fds 1 and 2 are pipes to the guardian. So `print`, `printf` in C
-and child processes can't reach the frames, and what a crashing process wrote last still arrives.
+and child processes can't reach the frames, and what a crashing process wrote last still arrives. The arena, which the
+runner hands on, is opened for reading alone in both.
 Warning: all of this happens before the hello, so what is imported here is imported by every start: no `typing`.
 """
 
@@ -11,11 +12,23 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock
-from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETSIG, F_SETSIG, fcntl, ioctl
+from fcntl import (
+    F_DUPFD_CLOEXEC,
+    F_GET_SEALS,
+    F_GETFL,
+    F_GETSIG,
+    F_SEAL_GROW,
+    F_SEAL_SHRINK,
+    F_SETSIG,
+    fcntl,
+    ioctl,
+)
 from os import close, fstat, stat, write
 from os import open as os_open
 from termios import FIONREAD
 from time import monotonic, sleep
+
+from procvision_sdk.wire.greeting import ARENA_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +42,9 @@ _MARK = 57
 _OUT_OF_THE_WAY = 200
 """Where the frames' descriptors begin: above what code closes that makes itself a daemon with a small table in mind,
 and never 0, 1 or 2. Below 1024, which `select` needs."""
+_FIRST_FREE = 3
+"""The first number behind those of the standard streams."""
+_NEEDED_SEALS = F_SEAL_SHRINK | F_SEAL_GROW
 _MENDING_ATTEMPTS = 10
 """Code that closes descriptors in one thread may close those that another has just opened."""
 
@@ -51,6 +67,7 @@ class HostEnds:
     The guardian holds the other ends. A descriptor that isn't its pipe any more is opened again through the
     guardian's entry in /proc; nothing was lost, since pipes keep their bytes. `control` brings the guardian's
     requests and is also what wakes the host's own reader (`wake` is its other end); `notices` takes the host's.
+    `arena` is -1 where the runner handed none on.
 
     What tells our descriptors from others that got their numbers is the signal that is set for them (F_SETSIG), which
     is never sent and which nothing else here uses: asking for it is the cheapest question that the kernel answers, and
@@ -59,8 +76,10 @@ class HostEnds:
 
     __slots__ = (
         "_mending",
+        "_names",
         "_reopened",
         "_sources",
+        "arena",
         "control",
         "frames_in",
         "frames_out",
@@ -70,7 +89,7 @@ class HostEnds:
         "wake",
     )
 
-    _NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake")
+    _NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake", "arena")
     _FLAGS = (
         os.O_RDONLY,
         os.O_WRONLY,
@@ -78,6 +97,7 @@ class HostEnds:
         os.O_WRONLY,
         os.O_RDONLY | os.O_NONBLOCK,
         os.O_WRONLY | os.O_NONBLOCK,
+        os.O_RDONLY,
     )
 
     def __init__(self, guardian: int, descriptors: tuple[int, ...], sources: tuple[int, ...]) -> None:
@@ -85,8 +105,9 @@ class HostEnds:
         self._sources = sources
         self._reopened = False
         self._mending = allocate_lock()
-        self.frames_in, self.frames_out, self.logs, self.notices, self.control, self.wake = descriptors
-        for descriptor in descriptors:
+        self.frames_in, self.frames_out, self.logs, self.notices, self.control, self.wake, self.arena = descriptors
+        self._names = self._NAMES if self.arena >= 0 else self._NAMES[:-1]
+        for descriptor in descriptors[: len(self._names)]:
             fcntl(descriptor, F_SETSIG, _MARK)
 
     def verify(self) -> bool:
@@ -127,7 +148,7 @@ class HostEnds:
         """The places of the descriptors that are closed, a vendor's file, or another of ours."""
         lost: list[int] = []
         met: set[int] = set()
-        for place, name in enumerate(self._NAMES):
+        for place, name in enumerate(self._names):
             descriptor: int = getattr(self, name)
             if descriptor in met or not self._is(descriptor, place):
                 lost.append(place)
@@ -156,6 +177,12 @@ class HostEnds:
 
     def _path(self, place: int) -> str:
         return f"/proc/{self.guardian}/fd/{self._sources[place]}"
+
+    def arena_descriptor(self) -> int:
+        """Give the arena's descriptor, opened again where the algorithm closed it; never a file of the algorithm's."""
+        if not self._is(self.arena, self._NAMES.index("arena")):
+            self._reopen()
+        return self.arena
 
     def notify_guardian(self, notice: bytes) -> None:
         """Tells the guardian; never a vendor's file that got the descriptor's number."""
@@ -193,6 +220,33 @@ def out_of_the_way(descriptor: int) -> int:
         return fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
 
 
+def inherited_arena() -> int:
+    """Give the descriptor of the arena that this process was handed, out of the way; -1 if it was handed none.
+
+    What the environment tells is a claim: something in between may have closed descriptors, and another file may have
+    the number. Only what has the inode that was told, is sealed against being cut off and is open for reading alone
+    will do. Children of this process don't get it.
+    """
+    told = os.environ.pop(ARENA_VARIABLE, "")
+    number, _, inode = told.partition(":")
+    if not (number.isascii() and number.isdecimal() and inode.isascii() and inode.isdecimal()):
+        return -1
+    try:
+        inherited = int(number)
+        if (
+            inherited < _FIRST_FREE
+            or fstat(inherited).st_ino != int(inode)
+            or fcntl(inherited, F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+            or fcntl(inherited, F_GET_SEALS) & _NEEDED_SEALS != _NEEDED_SEALS
+        ):
+            return -1
+        descriptor = out_of_the_way(inherited)
+        close(inherited)
+    except (OSError, OverflowError, ValueError):
+        return -1
+    return descriptor
+
+
 def wait_for_stray_output() -> None:
     """Waits until the guardian has read what this process wrote to stdout, so that it knows the call it belongs to.
 
@@ -227,6 +281,7 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
     except OSError:
         # Launched without one: nobody wants the log.
         stderr = out_of_the_way(os.open(os.devnull, os.O_WRONLY))
+    arena = inherited_arena()
     logs_read, logs_write = os.pipe()
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -265,6 +320,6 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
     os.set_blocking(control_write, False)
     return HostEnds(
         guardian,
-        (stdin, stdout, logs_write, notices_write, control_read, control_write),
-        (stdin, stdout, logs_read, notices_read, control_write, control_write),
+        (stdin, stdout, logs_write, notices_write, control_read, control_write, arena),
+        (stdin, stdout, logs_read, notices_read, control_write, control_write, arena),
     )

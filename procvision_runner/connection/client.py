@@ -30,7 +30,7 @@ from procvision_runner.process.host_process import HostProcess
 from procvision_sdk.masking import masked, masked_command
 from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.dialect import Dialect
-from procvision_sdk.wire.greeting import PROTOCOL_VERSION
+from procvision_sdk.wire.greeting import ARENA_CAPABILITY, PROTOCOL_VERSION
 from procvision_sdk.wire.messages import (
     AnyMessage,
     Call,
@@ -96,6 +96,11 @@ class Client:
     def hello(self) -> HostHello | None:
         """The host's hello; None before it has come."""
         return self._receiver.hello
+
+    @property
+    def reads_arena(self) -> bool:
+        """Whether the host's hello shows that it reads pictures in the arena."""
+        return self.hello is not None and ARENA_CAPABILITY in self.hello.capabilities
 
     @property
     def host_error(self) -> Error | None:

@@ -1,7 +1,10 @@
-"""Segments of shared memory for image slots: made once, faulted in, named and locked.
+"""Named segments of shared memory, for hosts that know no arena: files in /dev/shm, as the protocol's `shm:` has them.
 
-Each is locked (flock) for as long as its runner lives, so a later runner can tell what a killed one left behind and
-remove it.
+The strategy: whoever may open such a file can cut it off, and a mapping of it would then be a SIGBUS, which nothing
+catches. So the runner never maps one: a slot is memory of its own, which is written out before each call.
+Each file is locked (flock) for as long as its runner lives, so a later runner can tell what a killed one left behind
+and remove it. What another user put there is never opened.
+Warning: every process of this user can still change what a host reads in such a file.
 """
 
 from __future__ import annotations
@@ -11,74 +14,81 @@ import fcntl
 import mmap
 import os
 import secrets
+import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from procvision_runner.errors import SlotsExhaustedError
-from procvision_sdk.images.layout import PAYLOAD_OFFSET
-from procvision_sdk.images.meta import CHANNELS, ColorSpace
-
-if TYPE_CHECKING:
-    from procvision_runner.images.picture import Description, Pixels
+from procvision_runner.images.slot import Slot
+from procvision_sdk.images.layout import GENERATION_BYTES, GENERATION_OFFSET, HEADER_BYTES, PAYLOAD_OFFSET, slot_prefix
 
 SHM_FOLDER = Path("/dev/shm")  # where POSIX shared memory lies on Linux
 PREFIX = "pv-"
-_MAP_POPULATE = getattr(mmap, "MAP_POPULATE", 0x8000)
 
 
-class Slot:
-    """One segment."""
+class NamedSlot(Slot):
+    """One segment, and the memory that it is written from."""
 
-    __slots__ = ("_descriptor", "_views", "capacity", "described", "generation", "memory", "name")
+    __slots__ = ("_descriptor", "name")
+
+    named = True
 
     def __init__(self, capacity: int) -> None:
-        pages = -(-capacity // mmap.PAGESIZE)
-        self.capacity = pages * mmap.PAGESIZE
-        size = PAYLOAD_OFFSET + self.capacity
+        size = self.bytes_for(capacity)
+        super().__init__(memoryview(mmap.mmap(-1, size)))
+        self._make()
+
+    def _make(self) -> None:
+        size = len(self.memory)
         try:
             self.name, self._descriptor = _made_and_locked()
         except OSError as error:
             raise SlotsExhaustedError(f"no slot can be made in {SHM_FOLDER}: {error.strerror}") from error
         try:
-            # Reserved now: running out of shared memory is an error here and a SIGBUS later.
+            # Reserved now: running out of shared memory is an error here and an I/O error later.
             os.posix_fallocate(self._descriptor, 0, size)
-            self.memory = mmap.mmap(self._descriptor, size, mmap.MAP_SHARED | _MAP_POPULATE)
         except OSError as error:
-            (SHM_FOLDER / self.name).unlink(missing_ok=True)
+            self._take_away()
+            raise _no_room(size, error) from error
+        self.prefix = slot_prefix(self.name)
+
+    def write_generation(self) -> None:
+        """Write the generation out: what a host may still read there is stale from now on."""
+        self._write(GENERATION_OFFSET, GENERATION_BYTES)
+
+    def write_out(self, payload_bytes: int) -> None:
+        """Write the payload out, then the header; a file that somebody cut off or removed is whole again after that."""
+        if not os.fstat(self._descriptor).st_nlink:
             os.close(self._descriptor)
-            raise SlotsExhaustedError(
-                f"{SHM_FOLDER} has no room for a slot of {size} bytes: {error.strerror}; "
-                "hint: enlarge it, or lower max_slots (in a container: --shm-size)"
-            ) from error
-        self.generation = 0
-        self.described: Description | None = None
-        """What the header says beside the generation: it is written again only where that changes."""
-        self._views: dict[tuple[int, int, str, int | None], Any] = {}
+            self._make()
+        self._write(PAYLOAD_OFFSET, payload_bytes)
+        self._write(0, HEADER_BYTES)
 
-    def view(self, width: int, height: int, color_space: ColorSpace, bits: int | None = None) -> Pixels:
-        """The payload as a writable array, H x W x 3 or, for MONO, H x W; uint16 for more than 8 bits."""
-        key = (width, height, color_space, bits)
-        found = self._views.get(key)
-        if found is None:
-            import numpy as np
-
-            samples = width * height * CHANNELS[color_space]
-            flat = np.frombuffer(self.memory, "<u2" if bits else np.uint8, samples, PAYLOAD_OFFSET)
-            shape = (height, width) if color_space == "MONO" else (height, width, 3)
-            found = self._views[key] = flat.reshape(shape)
-        array: Pixels = found
-        return array
+    def _write(self, offset: int, length: int) -> None:
+        with self.memory[offset : offset + length] as rest:
+            written = 0
+            while written < length:
+                try:
+                    written += os.pwrite(self._descriptor, rest[written:], offset + written)
+                except OSError as error:
+                    raise _no_room(len(self.memory), error) from error
 
     def remove(self) -> None:
-        """Takes the segment's name away; the memory goes with its last mapping."""
+        """Take the segment's name away; what a host has mapped goes with that mapping."""
+        self.forget()
+        self._take_away()
+
+    def _take_away(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             (SHM_FOLDER / self.name).unlink()
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
-        self._views.clear()
-        with contextlib.suppress(BufferError):
-            # A borrowed array keeps the mapping alive; it goes with the array.
-            self.memory.close()
+
+
+def _no_room(size: int, error: OSError) -> SlotsExhaustedError:
+    return SlotsExhaustedError(
+        f"{SHM_FOLDER} has no room for a slot of {size} bytes: {error.strerror}; "
+        "hint: enlarge it, or lower max_slots (in a container: --shm-size)"
+    )
 
 
 def _made_and_locked() -> tuple[str, int]:
@@ -110,8 +120,12 @@ def leftovers(folder: Path = SHM_FOLDER, *, remove: bool = False) -> list[tuple[
         paths = list(folder.glob(f"{PREFIX}*"))
     for path in paths:
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if not _is_own(path.lstat()):
+                continue
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
+                if not _is_own(os.fstat(descriptor)):
+                    continue
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if remove:
                     path.unlink()
@@ -119,3 +133,8 @@ def leftovers(folder: Path = SHM_FOLDER, *, remove: bool = False) -> list[tuple[
             finally:
                 os.close(descriptor)
     return found
+
+
+def _is_own(status: os.stat_result) -> bool:
+    """Whether it is a regular file of this user's: to open another's may block, or wake what waits behind it."""
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()

@@ -15,17 +15,28 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from procvision_runner.errors import LaunchError
+from procvision_sdk.wire.greeting import ARENA_VARIABLE
+
+if TYPE_CHECKING:
+    from procvision_runner.images.arena import Arena
 
 _KILL_PATIENCE_S = 2.0
 
 
 class HostProcess:
-    """One launched process with its three pipes, and its process tree."""
+    """One launched process with its three pipes, the arena that it is handed, and its process tree."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, arena: Arena | None = None
+    ) -> None:
         self.command = tuple(command)
+        told = dict(os.environ if environment is None else environment)
+        told.pop(ARENA_VARIABLE, None)  # of a runner that this one was started by
+        if arena is not None:
+            told[ARENA_VARIABLE] = arena.told
         try:
             self._popen = subprocess.Popen(
                 self.command,
@@ -34,7 +45,8 @@ class HostProcess:
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 start_new_session=True,
-                env=None if environment is None else dict(environment),
+                env=told,
+                pass_fds=() if arena is None else (arena.descriptor,),
             )
         except OSError as error:
             raise LaunchError(

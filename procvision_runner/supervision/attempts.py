@@ -94,6 +94,7 @@ class Attempts:
                     raise self._failed_waiting(error) from None
                 self._goes_to(host)
                 try:
+                    host.place(self._request)
                     answer, took_s = host.client.call(self._request.call, self._request.timeout_s, self._share())
                     result = self._judged(answer, took_s)
                 except CallError as error:
@@ -133,6 +134,7 @@ class Attempts:
         assert host is not None
         self._goes_to(host)
         try:
+            host.place(self._request)
             sent = host.client.submit(self._request.call, self._request.timeout_s, self._share())
         except CallError as error:
             self._try_again_or_end(error)

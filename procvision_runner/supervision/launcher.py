@@ -15,6 +15,7 @@ from procvision_runner.supervision.in_parallel import together
 from procvision_runner.supervision.supervised_host import Host
 
 if TYPE_CHECKING:
+    from procvision_runner.images.slots import SlotPool
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.supervised_host import HostWatcher
@@ -29,11 +30,13 @@ class Launcher:
         journal: Journal,
         stop_asked: threading.Event,
         on_log: Callable[[Mapping[str, Any]], None] | None,
+        slots: SlotPool,
     ) -> None:
         self._options = options
         self._journal = journal
         self._stop_asked = stop_asked
         self._on_log = on_log
+        self._slots = slots
         self._lock = threading.Lock()
         self._hosts: list[Host] = []
         self._numbers = 0
@@ -59,7 +62,7 @@ class Launcher:
                 raise LaunchError("the supervisor was stopped")
             self._numbers += 1
             try:
-                host = Host(self._numbers, command, self._options, watcher, self._on_log)
+                host = Host(self._numbers, command, self._options, watcher, self._on_log, self._slots)
             except OSError as error:
                 raise LaunchError(f"no host can be started: {error}; hint: see the limits of this process") from error
             self._hosts.append(host)

@@ -57,11 +57,11 @@ class Pool:
         self.options = options if options is not None else SupervisorOptions()
         self.bus = EventBus(tuple(listeners))
         self.name = algorithm or host_command(algorithm, command, self.options.runner)[0]
-        self._slots = SlotPool(self.options.runner.max_slots * hosts)
+        self._slots = SlotPool(self.options.runner.max_slots * hosts, self.options.runner.arena_bytes)
         self.spare: Spare | None = None
         if self.options.spare:
             words = host_command(algorithm, command, self.options.runner)
-            self.spare = Spare(f"{self.name}/spare", words, self.options, self.bus, on_log)
+            self.spare = Spare(f"{self.name}/spare", words, self.options, self.bus, on_log, self._slots)
         self.supervisors = tuple(
             Supervisor(
                 algorithm,

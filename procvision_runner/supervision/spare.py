@@ -29,6 +29,7 @@ from procvision_runner.supervision.restart import GiveUp, RestartHistory
 
 if TYPE_CHECKING:
     from procvision_runner.connection.pending_call import PendingCall
+    from procvision_runner.images.slots import SlotPool
     from procvision_runner.supervision.metrics import Snapshot
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.supervised_host import Host, HostWatcher
@@ -57,13 +58,14 @@ class Spare(Notices):
         options: SupervisorOptions,
         bus: events.EventBus,
         on_log: Callable[[Mapping[str, Any]], None] | None,
+        slots: SlotPool,
     ) -> None:
         super().__init__(Journal(name, bus))
         self.name = name
         self._command = command
         self._policy = options.restart
         self._stop_asked = threading.Event()
-        self._launcher = Launcher(options, self._journal, self._stop_asked, on_log)
+        self._launcher = Launcher(options, self._journal, self._stop_asked, on_log, slots)
         self._lock = threading.Lock()
         self._host: Host | None = None
         """Ready, and not told to be otherwise."""

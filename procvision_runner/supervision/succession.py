@@ -25,6 +25,7 @@ from procvision_runner.supervision.recovery import Recovery
 
 if TYPE_CHECKING:
     from procvision_runner.connection.pending_call import PendingCall
+    from procvision_runner.images.slots import SlotPool
     from procvision_runner.supervision.admission import Admission
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
@@ -45,6 +46,7 @@ class Succession(Notices):
         standing: Standing,
         on_log: Callable[[Mapping[str, Any]], None] | None,
         spare: Spare | None,
+        slots: SlotPool,
     ) -> None:
         super().__init__(journal)
         self.command = command
@@ -57,7 +59,7 @@ class Succession(Notices):
         self._admission = admission
         self._standing = standing
         self._spare = spare
-        self._launcher = Launcher(options, journal, standing.stop_asked, on_log)
+        self._launcher = Launcher(options, journal, standing.stop_asked, on_log, slots)
         self.recovery = Recovery(self, options.restart, journal, admission, standing, spare)
         self._overdue = OverdueCalls(admission, options.cancel_grace_s, self._put_down)
         gauge = Gauge(

@@ -19,6 +19,8 @@ from procvision_runner.process.host_process import HostProcess, tree
 if TYPE_CHECKING:
     from procvision_runner.connection.pending_call import PendingCall
     from procvision_runner.exit_causes import EndKind, HostEnd
+    from procvision_runner.images.slots import SlotPool
+    from procvision_runner.requests import Request
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_sdk.wire.messages import Error, Pong, Result
 
@@ -58,6 +60,7 @@ class Host(Observer):
         options: SupervisorOptions,
         watcher: HostWatcher,
         on_log: Callable[[Mapping[str, Any]], None] | None,
+        slots: SlotPool,
     ) -> None:
         self.number = number
         self.command = command
@@ -81,7 +84,8 @@ class Host(Observer):
         environment = options.runner.environment
         if environment is None:
             environment = options.environment.environment(os.environ)
-        self.process = HostProcess(command, environment)
+        self._slots = slots
+        self.process = HostProcess(command, environment, slots.arena())
         with self.process.ended_on_error():
             options.limits.apply(self.process.process_id)
             log = HostLog(self.process.stderr, options.runner.log_records, on_log)
@@ -107,9 +111,15 @@ class Host(Observer):
     def get_ready(self) -> None:
         """Waits for the end of `setup()`. Raises LaunchError."""
         self.info = get_ready(self.client, self._options.runner)
+        self._slots.suit(arena=self.client.reads_arena)
         # Whatever it started before the limits were set, if anything.
         for process_id in tree(self.process.process_id):
             self._options.limits.apply(process_id)
+
+    def place(self, request: Request) -> None:
+        """Have a request's picture lie where this host reads it. Raises SlotsExhaustedError."""
+        if request.lease is not None and not self.client.reads_arena:
+            request.call.shared_mem_id = request.lease.named_identity()
 
     def put_down(self, kind: EndKind, text: str) -> None:
         """Ends a host that can't be used: stacks, SIGTERM, SIGKILL for the tree. Its calls end with the cause given."""

@@ -77,13 +77,16 @@ class Supervisor:
         self.journal = Journal(self.name, self.bus)
         self.admission = Admission(options)
         self._standing = Standing()
+        self._owns_slots = slots is None
+        if slots is None:
+            slots = SlotPool(options.runner.max_slots, options.runner.arena_bytes)
+        self._all_slots = slots
         self._owns_spare = spare is None and options.spare
         if self._owns_spare:
-            spare = Spare(f"{self.name}/spare", words, options, self.bus, on_log)
+            spare = Spare(f"{self.name}/spare", words, options, self.bus, on_log, slots)
         self.spare = spare
-        self.succession = Succession(words, options, self.journal, self.admission, self._standing, on_log, spare)
+        self.succession = Succession(words, options, self.journal, self.admission, self._standing, on_log, spare, slots)
         self._owns_bus = bus is None
-        self._shared_slots = slots
         self._slots: SlotPool | None = None
         self._stop_lock = threading.Lock()
         self._exit_status: int | None = None
@@ -94,7 +97,7 @@ class Supervisor:
     def start(self) -> Supervisor:
         """Launches the first host and waits until its algorithm is set up. Raises LaunchError; nothing is left then."""
         self._standing.start()
-        self._slots = self._shared_slots if self._shared_slots is not None else SlotPool(self.options.runner.max_slots)
+        self._slots = self._all_slots
         try:
             self.succession.install(self.succession.launch(self.succession.command))
         except BaseException as error:
@@ -130,7 +133,7 @@ class Supervisor:
                 together([self.succession.stop_all, *spares])
             finally:
                 self.succession.keeper.stop()
-                if self._shared_slots is None:
+                if self._owns_slots:
                     self._slots.close()
                 self._slots = None
                 self._standing.end(state, reason)

@@ -205,5 +205,11 @@ def _call(
         final=phase == "execute",
     )
     on_freed = request.lease.release if request.lease is not None else None
+    try:
+        host.place(request)
+    except BaseException:
+        if on_freed is not None:
+            on_freed()
+        raise
     answer, took_s = host.client.call(request.call, request.timeout_s, on_freed)
     return held_to_the_protocol(answer, phase, request.size, took_s)

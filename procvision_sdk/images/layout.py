@@ -5,7 +5,7 @@
     8       2      layout version, 1
     10      1      color space: 1 RGB, 2 BGR, 3 MONO
     11      1      encoding: 1 raw, 2 jpeg, 3 png
-    12      4      offset of the payload, from the start of the segment
+    12      4      offset of the payload, from the start of the slot
     16      8      generation: how often the slot was written; odd while it is being written
     24      4      width in pixels
     28      4      height in pixels
@@ -15,8 +15,9 @@
     45      19     zero
 
 All numbers are little endian. The payload begins on a page of its own. Raw pixels lie row by row without padding, one
-byte a sample, or two, little endian, where more than 8 bits are used. The id is `shm:SEGMENT:GENERATION`: it carries
-the generation, so that an id that is one picture late can't be taken for the picture that lies there now.
+byte a sample, or two, little endian, where more than 8 bits are used. A slot lies in the runner's arena, as
+`arena:OFFSET:BYTES:GENERATION`, or in a file, as `shm:SEGMENT:GENERATION`. Either id carries the generation, so that
+one that is a picture late can't be taken for the picture that lies there now.
 Warning: the header is the peer's claim. Nothing of it is used before it was held against the segment's real size.
 """
 
@@ -39,9 +40,13 @@ PAYLOAD_OFFSET = 4096
 """One page, so that the payload is page-aligned whatever reads or writes it."""
 
 SCHEME = "shm"
+ARENA_SCHEME = "arena"
+ARENA_ALIGNMENT = 65536
+"""Where slots begin: a multiple of every page size that Linux has, and what can be mapped begins on a page."""
 MAX_ID_LENGTH = 128
 MAX_SEGMENT_NAME_LENGTH = 64
 MAX_GENERATION_DIGITS = 20
+GENERATION_OFFSET = 16
 GENERATION_BYTES = 8
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
@@ -56,7 +61,6 @@ WritableBuffer: TypeAlias = bytearray | memoryview | mmap.mmap
 _HEADER = struct.Struct("<8sHBBIQIIQIB19x")
 _GENERATION = struct.Struct("<Q")
 _SPLIT = struct.Struct("<16sQ40s")
-_GENERATION_OFFSET = 16
 
 
 class SlotHeader(msgspec.Struct, frozen=True, gc=False):
@@ -74,9 +78,32 @@ class SlotHeader(msgspec.Struct, frozen=True, gc=False):
     """Of a raw sample, 9 to 16; 0 for 8."""
 
 
-def slot_id(segment: str, generation: int) -> str:
-    """The `shared_mem_id` of what a slot holds now."""
-    return f"{SCHEME}:{segment}:{generation}"
+def slot_prefix(segment: str) -> str:
+    """Give what the ids of a named segment begin with."""
+    return f"{SCHEME}:{segment}:"
+
+
+def arena_slot_prefix(offset: int, length: int) -> str:
+    """Give what the ids of a slot in the arena begin with; its generation follows."""
+    return f"{ARENA_SCHEME}:{offset}:{length}:"
+
+
+def parse_arena_id(shared_mem_id: str) -> tuple[int, int, int]:
+    """Give offset, bytes and generation. Raises CallRefusedError (1002, kind `bad_image_id`)."""
+    if len(shared_mem_id) <= MAX_ID_LENGTH:
+        scheme, *numbers = shared_mem_id.split(":")
+        if scheme == ARENA_SCHEME and len(numbers) == 3 and all(_is_number(number) for number in numbers):
+            offset, length, generation = map(int, numbers)
+            return offset, length, generation
+    raise _bad(
+        "bad_image_id",
+        f"shared_mem_id {shared_mem_id[:80]!r} is not of the form arena:OFFSET:BYTES:GENERATION "
+        f"(decimal numbers of at most {MAX_GENERATION_DIGITS} digits)",
+    )
+
+
+def _is_number(text: str) -> bool:
+    return 0 < len(text) <= MAX_GENERATION_DIGITS and text.isascii() and text.isdecimal()
 
 
 def parse_slot_id(shared_mem_id: str) -> tuple[str, int]:
@@ -89,9 +116,7 @@ def parse_slot_id(shared_mem_id: str) -> tuple[str, int]:
                 scheme == SCHEME
                 and 0 < len(segment) <= MAX_SEGMENT_NAME_LENGTH
                 and _NAME_CHARACTERS.issuperset(segment)
-                and 0 < len(generation) <= MAX_GENERATION_DIGITS
-                and generation.isascii()
-                and generation.isdecimal()
+                and _is_number(generation)
             ):
                 return segment, int(generation)
     raise CallRefusedError(
@@ -123,13 +148,13 @@ def write_header(buffer: WritableBuffer, header: SlotHeader) -> None:
 
 def read_generation(buffer: ReadableBuffer) -> int:
     """The generation alone."""
-    generation: int = _GENERATION.unpack_from(buffer, _GENERATION_OFFSET)[0]
+    generation: int = _GENERATION.unpack_from(buffer, GENERATION_OFFSET)[0]
     return generation
 
 
 def write_generation(buffer: WritableBuffer, generation: int) -> None:
     """Marks a slot as being written (odd) or written (even)."""
-    _GENERATION.pack_into(buffer, _GENERATION_OFFSET, generation)
+    _GENERATION.pack_into(buffer, GENERATION_OFFSET, generation)
 
 
 def split_header(buffer: ReadableBuffer) -> tuple[bytes, int, bytes]:

@@ -13,6 +13,11 @@ HOST_CAPABILITIES = ("cancel", "info", "reset", "pending")
 """What this host understands beyond the outline protocol: the message `cancel`, the phases `info` and `reset`,
 and several calls sent ahead of their answers."""
 
+ARENA_CAPABILITY = "arena"
+"""What a host shows that was handed an arena and reads pictures in it."""
+ARENA_VARIABLE = "PROCVISION_ARENA"
+"""The environment variable that tells a host its arena, as DESCRIPTOR:INODE."""
+
 HEADER_BYTES = 4
 
 
@@ -36,9 +41,10 @@ def quoted(text: str) -> str:
     return "".join(out)
 
 
-def hello_frame(algorithm: str, process_id: int) -> bytes:
+def hello_frame(algorithm: str, process_id: int, *, arena: bool = False) -> bytes:
     """The whole frame, header included, for an algorithm named as it was asked for."""
-    capabilities = ",".join(quoted(name) for name in HOST_CAPABILITIES)
+    names = (*HOST_CAPABILITIES, ARENA_CAPABILITY) if arena else HOST_CAPABILITIES
+    capabilities = ",".join(quoted(name) for name in names)
     payload = (
         f'{{"type":"hello","sdk_version":"{PROTOCOL_VERSION}","capabilities":[{capabilities}],'
         f'"algorithm":{{"name":{quoted(algorithm)}}},"process_id":{process_id:d}}}'

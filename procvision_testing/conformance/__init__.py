@@ -12,7 +12,7 @@ language behind real pipes.
 `play` plays many rows, several at a time, and gives an `Outcome` for each, with the frames that show it.
 """
 
-from procvision_testing.conformance.interpreter import ConformanceError, run_row
+from procvision_testing.conformance.interpreter import ConformanceError, RowSkippedError, run_row
 from procvision_testing.conformance.process import ProcessTarget
 from procvision_testing.conformance.readiness import start_failure
 from procvision_testing.conformance.rows import Row, TableError, load_rows, read_table, table_files
@@ -26,6 +26,7 @@ __all__ = [
     "Outcome",
     "ProcessTarget",
     "Row",
+    "RowSkippedError",
     "TableError",
     "Target",
     "by_paragraph",

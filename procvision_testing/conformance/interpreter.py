@@ -29,6 +29,10 @@ HOST_HELLO = {"type": "hello", "sdk_version": PROTOCOL_VERSION, "capabilities": 
 RUNNER_HELLO = {"type": "hello", "runner_version": PROTOCOL_VERSION}
 
 
+class RowSkippedError(Exception):
+    """The row is not for this host; the text says why."""
+
+
 class ConformanceError(AssertionError):
     """The target did not do what the protocol says.
 
@@ -52,13 +56,14 @@ def run_row(
 ) -> None:
     """Raises ConformanceError naming the row, the step and the paragraph of the reference.
 
+    Raises RowSkippedError for a row that is about a capability that the host doesn't show.
     ``patience_s`` bounds the wait for one frame, ``deadline_s`` that for the row as a whole.
     """
     number = 0
     try:
-        with Segments() as segments:
+        with Segments(target.arena) as segments:
             player = _Player(target, segments, patience_s, time.monotonic() + deadline_s)
-            player.start(row.start)
+            player.start(row.start, row.capability)
             for step in row.steps_for(str(target.role)):
                 number += 1
                 player.play(step)
@@ -104,12 +109,15 @@ class _Player:
         """How long may be waited now."""
         return max(0.0, min(self._longest_wait_s, self._deadline - time.monotonic()))
 
-    def start(self, state: str) -> None:
-        """Leads the target into the state in which the row begins."""
+    def start(self, state: str, capability: str | None = None) -> None:
+        """Leads the target into the state in which the row begins. Raises RowSkippedError without the capability."""
         if state == "starting":
             return
         if self._target.role == "host":
-            self._expect({"type": "hello"})  # its form is the business of the rows about hello
+            hello = self._expect({"type": "hello"})  # its form is the business of the rows about hello
+            shown = hello.get("capabilities")
+            if capability is not None and not (isinstance(shown, list) and capability in shown):
+                raise RowSkippedError(f"its hello doesn't show `{capability}`")
             if state == "open":
                 self._target.write(bytes_to_send(RUNNER_HELLO))
         else:
@@ -147,6 +155,9 @@ class _Player:
     def _segment(self, step: dict[str, Any]) -> None:
         self._segments.lay(step)
 
+    def _slot(self, step: dict[str, Any]) -> None:
+        self._segments.lay_into_arena(step)
+
     def _end(self, _: bool) -> None:
         self._target.end()
 
@@ -173,13 +184,15 @@ class _Player:
     def _silence(self) -> str:
         return "no frame came, its output has ended" if self._target.ended(0) else "no frame came in time"
 
-    def _expect(self, pattern: dict[str, Any], times: int = 1) -> None:
+    def _expect(self, pattern: dict[str, Any], times: int = 1) -> dict[str, Any]:
+        found: dict[str, Any] | None = None
         for count in range(1, times + 1):
             found = self._next()
             if found is None:
                 number = f" (number {count} of {times})" if times > 1 else ""
                 raise ConformanceError(f"{self._silence()}, expected {pattern}{number}")
             self._check(pattern, found)
+        return found or {}
 
     def _expect_all(self, patterns: list[dict[str, Any]], beside: Sequence[dict[str, Any]] = ()) -> None:
         missing, allowed = list(patterns), list(beside)

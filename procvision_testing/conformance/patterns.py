@@ -3,7 +3,7 @@
 An object's fields must match each; a list must have as many items, each matching; anything else must be equal.
 Instead of a value may stand `{"$any": true}`, `{"$absent": true}`, `{"$is": "string" | "integer" | "number" |
 "boolean" | "object" | "array"}`, `{"$one_of": […]}`, `{"$none_of": […]}`
-(absent fits, too), `{"$matches": "regular expression"}`, `{"$at_least": n}`.
+(absent fits, too), `{"$lacks": item}` (an array without it), `{"$matches": "regular expression"}`, `{"$at_least": n}`.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def _special(name: str, argument: Any, value: Any, where: str) -> str | None:
         "$any": lambda: True,
         "$is": lambda: isinstance(value, _TYPES[argument]) and (argument == "boolean") == isinstance(value, bool),
         "$one_of": lambda: any(mismatch(choice, value) is None for choice in argument),
+        "$lacks": lambda: isinstance(value, list) and argument not in value,
         "$matches": lambda: isinstance(value, str) and re.search(argument, value) is not None,
         "$at_least": lambda: isinstance(value, (int, float)) and not isinstance(value, bool) and value >= argument,
     }

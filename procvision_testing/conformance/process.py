@@ -21,6 +21,7 @@ import msgspec
 
 from procvision_sdk.wire.frames import FrameSplitter
 from procvision_sdk.wire.tables import Role
+from procvision_testing.conformance.segments import HandedArena
 
 _READ_BYTES = 65536
 _STDERR_LINES_KEPT = 30
@@ -28,7 +29,10 @@ _LAST_WORDS_S = 2.0
 
 
 class ProcessTarget:
-    """A host started by `command`; a row's options become command-line options, as `--max-frame-bytes 2048`."""
+    """A host started by `command`; a row's options become command-line options, as `--max-frame-bytes 2048`.
+
+    It is handed an arena, as `arena` says: `sealed`, or what stands in the table of the arena.
+    """
 
     role = Role.HOST
 
@@ -38,19 +42,27 @@ class ProcessTarget:
         options: dict[str, Any] | None = None,
         *,
         environment: dict[str, str] | None = None,
+        arena: str = "sealed",
     ) -> None:
         flags = [
             text for name, value in (options or {}).items() for text in (f"--{name.replace('_', '-')}", str(value))
         ]
-        self._process = subprocess.Popen(
-            [*command, *flags],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            env=environment,
-        )
+        self.arena = HandedArena(arena)
+        """Where rows lay slots."""
+        try:
+            self._process = subprocess.Popen(
+                [*command, *flags],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                env=self.arena.environment(environment),
+                pass_fds=(self.arena.descriptor,) if self.arena.descriptor >= 0 else (),
+            )
+        except BaseException:
+            self.arena.close()
+            raise
         self._to_write: queue.Queue[bytes | None] = queue.Queue()
         self._frames: queue.Queue[bytes | None] = queue.Queue()
         self._ended = threading.Event()
@@ -132,6 +144,7 @@ class ProcessTarget:
     def close(self) -> None:
         """Kills it, with what it started, and gives everything back. What has ended may have left children."""
         self._kill()
+        self.arena.close()
         self._to_write.put(None)
         for thread in self._threads:
             thread.join(5)

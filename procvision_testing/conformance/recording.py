@@ -69,6 +69,7 @@ class RecordedTarget:
     def __init__(self, target: Target) -> None:
         self._target = target
         self.role = target.role
+        self.arena = target.arena
         self._peer = str(Role.RUNNER if target.role is Role.HOST else Role.HOST)
         self._recording = Recording()
         self._written = bytearray()

@@ -1,7 +1,8 @@
 """The tables as objects: read, checked for spelling, found by glob.
 
 A table is `{"about": …, "rows": […]}`; a row has `id`, `title`, `paragraph` (a heading of the reference), `steps`,
-and may have `roles` (default: host), `start` (default: open), `options` (of the target) and `kinds` (default: both).
+and may have `roles` (default: host), `start` (default: open), `options` (of the target), `kinds` (default: both),
+`capability` (only hosts whose hello shows it are held to the row) and `arena` (what the host is handed).
 A table whose `about` is followed by something else than `rows` is not for the interpreter, and is left out.
 """
 
@@ -18,10 +19,12 @@ TABLES = Path(__file__).parent / "tables"
 
 STARTS = ("starting", "handshaking", "open")
 KINDS = ("connection", "process")
+ARENAS = ("sealed", "none", "another", "closed", "misspelt")
 ROLES = ("host", "runner")
 STEPS: dict[str, frozenset[str]] = {
     "send": frozenset({"chunk_bytes"}),
     "segment": frozenset(),
+    "slot": frozenset(),
     "ask": frozenset(),
     "ask_refused": frozenset(),
     "end": frozenset(),
@@ -59,6 +62,8 @@ class Row:
     kinds: tuple[str, ...] = KINDS
     start: str = "open"
     options: dict[str, Any] = attrs.field(factory=dict)
+    capability: str | None = None
+    arena: str = "sealed"
     table: str = ""
 
     def steps_for(self, role: str) -> list[dict[str, Any]]:
@@ -106,6 +111,7 @@ def _row(raw: dict[str, Any], table: str) -> Row:
     _check_known(name, "role", row.roles, ROLES)
     _check_known(name, "kind", row.kinds, KINDS)
     _check_known(name, "start", [row.start], STARTS)
+    _check_known(name, "arena", [row.arena], ARENAS)
     for number, step in enumerate(row.steps, 1):
         verbs = [key for key in step if key in STEPS]
         if len(verbs) != 1:

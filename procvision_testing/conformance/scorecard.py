@@ -14,6 +14,7 @@ from procvision_testing.conformance.interpreter import (
     DEFAULT_DEADLINE_S,
     DEFAULT_PATIENCE_S,
     ConformanceError,
+    RowSkippedError,
     run_row,
 )
 from procvision_testing.conformance.process import ProcessTarget
@@ -120,6 +121,8 @@ class _Player:
             recorded = RecordedTarget(target)
             try:
                 run_row(row, recorded, patience_s=self._patience_s, deadline_s=self._deadline_s)
+            except RowSkippedError as reason:
+                return Outcome(row, "skipped", str(reason))
             except ConformanceError as failure:
                 return Outcome(
                     row,

@@ -34,12 +34,17 @@ from procvision_sdk.wire.messages import (
     Shutdown,
 )
 from procvision_sdk.wire.tables import ConnectionState, Role
+from procvision_testing.conformance.segments import HandedArena
 
 
 class Target(Protocol):
     """Bytes in, frames out. Whatever waits has its patience as an argument."""
 
     role: Role
+
+    @property
+    def arena(self) -> HandedArena | None:
+        """The arena that it was handed; None where there is none."""
 
     def write(self, data: bytes) -> None:
         """Gives it bytes to read."""
@@ -103,6 +108,7 @@ class ConnectionTarget:
 
     def __init__(self, role: Role, options: dict[str, Any] | None = None) -> None:
         self.role = role
+        self.arena: HandedArena | None = None
         self.events: list[dict[str, Any]] = []
         self._now = 0.0
         self._connection = Connection(role, now=0.0, **(options or {}))

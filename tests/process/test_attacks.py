@@ -43,6 +43,7 @@ from procvision_runner.errors import (
     RunnerStoppedError,
     SlotsExhaustedError,
 )
+from procvision_runner.images.segments import remove_leftovers
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.runner import Runner
 from procvision_runner.supervision.state import SupervisorState
@@ -387,10 +388,12 @@ def test_runner_that_ends_without_a_stop_leaves_no_host(end: str, peer_environme
         f"""
         import os, sys
         import numpy as np
-        from procvision_runner import Supervisor, SupervisorOptions
+        from procvision_runner import RunnerOptions, Supervisor, SupervisorOptions
         station = Supervisor("misbehaving", options=SupervisorOptions()).start()
+        named = Supervisor("misbehaving", options=SupervisorOptions(runner=RunnerOptions(arena_bytes=0))).start()
         picture = np.zeros((8, 8, 3), np.uint8)
-        station.execute(picture, pid="A")
+        for one in (station, named):
+            one.execute(picture, pid="A")
         print(os.getpid(), flush=True)
         {end}
         """,
@@ -400,7 +403,8 @@ def test_runner_that_ends_without_a_stop_leaves_no_host(end: str, peer_environme
     assert wait_until(lambda: processes_with(mark) == [], 20.0)
     left = list(Path("/dev/shm").glob(f"pv-{int(ended.stdout)}-*"))
     if end.startswith("os."):
-        SlotPool(1).close()
+        assert len(left) == 1
+        remove_leftovers()
         left = [path for path in left if path.exists()]
     assert left == []
 

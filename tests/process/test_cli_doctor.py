@@ -34,6 +34,7 @@ def test_this_machine_is_looked_at():
     done = doctor()
     assert done.returncode == 0, done.stdout
     for words in (
+        "sealed memory: hosts can only read",
         "shared memory: ",
         "open files: at most",
         f"Python: {sys.version.split()[0]}",
@@ -68,7 +69,7 @@ def test_a_small_limit_is_a_warning_with_a_hint():
 
 
 def test_a_living_runners_pictures_are_never_removed():
-    pool = SlotPool(2)
+    pool = SlotPool(2, 0)
     try:
         with pool.lease((64, 64, "RGB"), 1.0) as lease:
             lease.array[...] = np.uint8(7)
@@ -78,6 +79,15 @@ def test_a_living_runners_pictures_are_never_removed():
             assert mine <= set(SHM_FOLDER.iterdir())
     finally:
         pool.close()
+
+
+def test_what_is_missing_for_sealed_memory_is_told(tmp_path):
+    (finding,) = doctoring.sealed_memory("memfd_create: Operation not permitted")
+    assert finding.level == "warning"
+    assert "memfd_create: Operation not permitted" in finding.detail
+    (without,) = doctoring.shared_memory(tmp_path / "none")
+    (beside,) = doctoring.shared_memory(tmp_path / "none", sealed=True)
+    assert (without.level, beside.level) == ("failed", "warning")
 
 
 def test_what_dead_runners_left_is_told_and_then_removed(tmp_path):

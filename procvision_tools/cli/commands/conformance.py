@@ -97,7 +97,7 @@ def conformance(
         from procvision_testing.conformance import ProcessTarget, play
 
         def launch(row: Row) -> ProcessTarget:
-            return ProcessTarget(command, row.options)
+            return ProcessTarget(command, row.options, arena=row.arena)
 
         _check_it_starts(command, patience_s)
         played = play(wanted, launch, patience_s=patience_s, deadline_s=deadline_s, jobs=jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 import zlib
@@ -12,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from procvision_host.builtin.arena_images import ArenaImages
 from procvision_host.builtin.file_images import FileImages, FileImagesPlugin
 from procvision_host.builtin.posix_images import PosixImages
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.images.backend import OpenedImage
 from procvision_sdk.images.files import opened_below
-from procvision_sdk.images.layout import PAYLOAD_OFFSET, SlotHeader, slot_id, write_header
+from procvision_sdk.images.layout import PAYLOAD_OFFSET, SlotHeader, slot_prefix, write_header
 from procvision_sdk.images.meta import ImageMeta
 from procvision_testing import check_image_backend
 from procvision_testing.hook_hosts import HookHost
@@ -53,11 +55,84 @@ def test_posix_images_hold_to_the_protocol(segments: list[Path]) -> None:
         path = Path("/dev/shm") / f"check-{os.getpid()}-{next(numbers)}"
         segments.append(path)
         path.write_bytes(slot(payload, meta))
-        return slot_id(path.name, 2)
+        return f"{slot_prefix(path.name)}2"
 
     check_image_backend(
         PosixImages, put, scheme="shm", remove=lambda id_: (Path("/dev/shm") / id_.split(":")[1]).unlink()
     )
+
+
+@pytest.fixture
+def arena() -> Iterator[tuple[int, mmap.mmap]]:
+    """A descriptor that only reads, and what writes behind it."""
+    writer = os.memfd_create("arena")
+    os.ftruncate(writer, 2**24)
+    memory = mmap.mmap(writer, 2**24)
+    reader = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY)
+    os.close(writer)
+    yield reader, memory
+    os.close(reader)
+
+
+def test_arena_images_hold_to_the_protocol(arena: tuple[int, mmap.mmap]) -> None:
+    """Slots in an arena: used again and again, each time with a later generation."""
+    reader, memory = arena
+    generations = count(2, 2)
+
+    def put(payload: bytes, meta: ImageMeta) -> str:
+        generation = next(generations)
+        offset = generation % 64 * 65536 * 2
+        laid = slot(payload, meta, generation)
+        memory[offset : offset + len(laid)] = laid
+        return f"arena:{offset}:{len(laid)}:{generation}"
+
+    def remove(shared_mem_id: str) -> None:
+        offset = int(shared_mem_id.split(":")[1])
+        memory[offset : offset + 64] = bytes(64)
+
+    check_image_backend(lambda: ArenaImages(lambda: reader), put, scheme="arena", remove=remove)
+
+
+def test_arena_maps_no_more_than_a_slot(arena: tuple[int, mmap.mmap]) -> None:
+    """To look at a hole would allocate it: 16 MiB of them, and one slot of a page is all there is in the end."""
+    reader, memory = arena
+    laid = slot(bytes(27), ImageMeta(width=3, height=3))
+    memory[65536 : 65536 + len(laid)] = laid
+    backend = ArenaImages(lambda: reader)
+    image = backend.open(f"arena:65536:{len(laid)}:2", ImageMeta(width=3, height=3))
+    assert image.array().shape == (3, 3, 3)
+    assert os.fstat(reader).st_blocks * 512 <= 2 * 4096
+    for bad in ("arena:0:1048576:2", "arena:16777216:64:2", "arena:65536:8:2", "arena:1:64:2"):
+        with pytest.raises(CallRefusedError):
+            backend.open(bad, ImageMeta(width=3, height=3))
+    assert os.fstat(reader).st_blocks * 512 <= 3 * 4096
+    backend.close()
+
+
+@pytest.mark.parametrize("attack", ["fifo", "folder", "link", "another user", "empty"])
+def test_posix_images_open_only_what_is_their_own(segments: list[Path], attack: str, tmp_path: Path) -> None:
+    """Nothing there makes a host wait, and nothing of another user's is looked at."""
+    path = Path("/dev/shm") / f"check-{os.getpid()}-attack"
+    segments.append(path)
+    meta = ImageMeta(width=3, height=3)
+    if attack == "fifo":
+        os.mkfifo(path, 0o666)
+    elif attack == "folder":
+        path.symlink_to(tmp_path)
+    elif attack == "link":
+        target = tmp_path / "slot"
+        target.write_bytes(slot(bytes(27), meta))
+        path.symlink_to(target)
+    elif attack == "empty":
+        path.touch()
+    else:
+        if os.geteuid():
+            pytest.skip("to give a file to another user takes root")
+        path.write_bytes(slot(bytes(27), meta))
+        os.chown(path, 12345, 12345)
+    with pytest.raises(CallRefusedError) as raised:
+        PosixImages().open(f"shm:{path.name}:2", meta)
+    assert (raised.value.code, raised.value.kind) == ("1002", "no_such_image")
 
 
 @pytest.mark.parametrize("as_slot", [False, True])

@@ -11,7 +11,7 @@ import pytest
 from procvision_host.process.channels import HostEnds, out_of_the_way
 from procvision_host.process.shared_page import Board
 
-NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake")
+NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake", "arena")
 
 
 class Ends(HostEnds):
@@ -25,9 +25,14 @@ class Ends(HostEnds):
         logs_read, logs = os.pipe()
         notices_read, notices = os.pipe()
         control, wake = os.pipe()
-        sources = tuple(map(out_of_the_way, (frames_in, frames_out, logs_read, notices_read, wake)))
+        writer = os.memfd_create("arena", os.MFD_ALLOW_SEALING)
+        os.ftruncate(writer, 65536)
+        arena = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY)
+        os.close(writer)
+        sources = tuple(map(out_of_the_way, (frames_in, frames_out, logs_read, notices_read, wake, arena)))
         os.set_blocking(control, False)
-        super().__init__(os.getpid(), (frames_in, frames_out, logs, notices, control, wake), (*sources, sources[-1]))
+        descriptors = (frames_in, frames_out, logs, notices, control, wake, arena)
+        super().__init__(os.getpid(), descriptors, (*sources[:-1], *sources[-2:]))
         self.others = [*sources, runner_out, runner_in, logs_read, notices_read]
 
     def close(self) -> None:

@@ -10,11 +10,13 @@ from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.images.layout import (
     PAYLOAD_OFFSET,
     SlotHeader,
+    arena_slot_prefix,
     check_header,
+    parse_arena_id,
     parse_slot_id,
     read_generation,
     read_header,
-    slot_id,
+    slot_prefix,
     write_generation,
     write_header,
 )
@@ -111,7 +113,23 @@ def test_header_that_is_not_the_calls_is_refused(header, generation, kind):
 
 def test_id_round_trip():
     """The id carries name and generation."""
-    assert parse_slot_id(slot_id("pv-12-0a", 24)) == ("pv-12-0a", 24)
+    assert parse_slot_id(slot_prefix("pv-12-0a") + "24") == ("pv-12-0a", 24)
+    assert parse_arena_id(arena_slot_prefix(65536, 8192) + "24") == (65536, 8192, 24)
+
+
+@pytest.mark.parametrize(
+    "shared_mem_id",
+    [
+        *("", "arena", "arena:", "arena:0:64", "arena:0:64:", "arena::64:2", "arena:0::2", "arena:0:64:2:2"),
+        *("arena:-1:64:2", "arena:+1:64:2", "arena: 0:64:2", "arena:0x0:64:2", "arena:0:64:٢", "arena:0:6_4:2"),
+        *("arena:" + "1" * 21 + ":64:2", "ARENA:0:64:2", "shm:0:64:2", "arena:0:64:" + "2" * 100_000),
+    ],
+)
+def test_id_of_the_arena_of_another_form_is_refused(shared_mem_id):
+    """As one of a named segment."""
+    error = refusal(parse_arena_id, shared_mem_id)
+    assert error.kind == "bad_image_id"
+    assert len(str(error)) < 300
 
 
 @pytest.mark.parametrize(

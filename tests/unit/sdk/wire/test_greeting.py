@@ -7,7 +7,7 @@ import json
 import pytest
 
 from procvision_sdk.wire.frames import HEADER_BYTES as FRAME_HEADER_BYTES
-from procvision_sdk.wire.greeting import HEADER_BYTES, HOST_CAPABILITIES, hello_frame, quoted
+from procvision_sdk.wire.greeting import ARENA_CAPABILITY, HEADER_BYTES, HOST_CAPABILITIES, hello_frame, quoted
 
 
 @pytest.mark.parametrize("text", ["", "pcb-compare", 'a"b\\c', "\n\t\x00\x7f", "検査", "🔍", "../../etc"])
@@ -35,3 +35,9 @@ def test_frame_is_whole() -> None:
         "process_id": 42,
     }
     assert FRAME_HEADER_BYTES == HEADER_BYTES
+
+
+def test_arena_is_shown_by_who_has_one() -> None:
+    """Beside what every host shows."""
+    hello = json.loads(hello_frame("x", 42, arena=True)[HEADER_BYTES:])
+    assert hello["capabilities"] == [*HOST_CAPABILITIES, ARENA_CAPABILITY]
