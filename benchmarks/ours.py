@@ -17,7 +17,7 @@ from benchmarks.measure import Once
 from benchmarks.pictures import encoded, picture
 from procvision_runner import Runner, RunnerOptions
 from procvision_runner.connection.launch import host_command
-from procvision_runner.images.picture import Picture
+from procvision_sdk.images.picture import Picture
 
 PLUGIN = Path(__file__).with_name("plugin")
 CONTEXT = {"product_code": "A-1234", "trace_id": "0" * 32}

@@ -6,7 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from generating import commands, evaluation, hooks, host, leadership, manifest, protocol, supervision, trust, tutorial
+from generating import (
+    commands,
+    evaluation,
+    hooks,
+    host,
+    leadership,
+    manifest,
+    protocol,
+    runner,
+    supervision,
+    trust,
+    tutorial,
+)
 from generating.markdown import Regions, filled
 
 DOCS = Path(__file__).parent
@@ -19,6 +31,7 @@ PAGES: dict[str, Regions] = {
     "reference/procvision-host.md": host.REGIONS,
     "reference/procvision.md": commands.REGIONS,
     "reference/protocol.md": protocol.REGIONS,
+    "reference/runner.md": runner.REGIONS,
     "reference/supervision.md": supervision.REGIONS,
     "tutorial/first-algorithm.md": tutorial.REGIONS,
 }

@@ -82,8 +82,10 @@ class Host:
                 LogTeller(hooks, self._options.algo, self._context).install()
             return find(self._options.algo)
         except ProcVisionError as error:
-            code = error.code if isinstance(error, (ConfigurationError, ManifestError)) else ErrorCode.INVALID_PACKAGE
-            self._misconfigured(code, error)
+            if isinstance(error, (ConfigurationError, ManifestError)):
+                self._misconfigured(error.error_code, error)
+            else:
+                self._misconfigured(ErrorCode.INVALID_PACKAGE, error)
             return None
 
     def _misconfigured(self, code: str, error: ProcVisionError) -> None:
@@ -110,7 +112,7 @@ class Host:
             images = Images(hooks.image_backends(own))
             store = open_store(self._sessions, hooks.session_stores())
         except ConfigurationError as error:
-            self._misconfigured(error.code, error)
+            self._misconfigured(error.error_code, error)
             return
         sessions = GuardedSessions(store, self._options.max_session_bytes)
         self._closing.callback(sessions.close)
@@ -159,7 +161,7 @@ class Host:
         except BaseException as error:  # noqa: BLE001 - SystemExit in a vendor's module included
             self._loop.end_copy()
             _log.error("%s could not be loaded", row.name, exc_info=error)
-            code = error.code if isinstance(error, (LoadError, AlgorithmError)) else ErrorCode.UNKNOWN
+            code = error.error_code if isinstance(error, (LoadError, AlgorithmError)) else ErrorCode.UNKNOWN
             stage = "setup" if self._setup_began else "load"
             text = str(error) if isinstance(error, LoadError) else f"{type(error).__name__} in {stage}: {error}"
             self._loop.loading_failed(

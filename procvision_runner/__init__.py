@@ -17,10 +17,8 @@ from procvision_runner.errors import (
     SlotsExhaustedError,
     SwapError,
 )
-from procvision_runner.images.picture import Picture
 from procvision_runner.images.slots import Lease
 from procvision_runner.options import RunnerOptions
-from procvision_runner.requests import InspectionSession
 from procvision_runner.results import CallResult
 from procvision_runner.runner import Runner
 from procvision_runner.supervision.events import Event, JsonLines
@@ -32,8 +30,11 @@ from procvision_runner.supervision.retry import RetryPolicy
 from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.swap import GoldenPicture, SwapReport
+from procvision_sdk.calling import AlgorithmRunner, InspectionSession
+from procvision_sdk.images.picture import Picture
 
 __all__ = [
+    "AlgorithmRunner",
     "BrokenError",
     "CallError",
     "CallFacts",

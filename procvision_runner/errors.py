@@ -1,41 +1,35 @@
-"""How a launch or a call can fail, each with its cause and the host's last log lines.
+"""How a launch or a supervised call can fail, each with its cause and the host's last log lines.
 
-RunnerError
-├── LaunchError             the host never became ready
-├── SwapError               the new version was not switched to; the old one serves on
-├── SlotsExhaustedError     every slot is leased, none came back in time
-└── CallError               one call has no result, and won't get one
-    ├── CallFailedError         the host answered with an `error` frame
-    ├── CallTimeoutError        no answer within the call's timeout
-    ├── HostDiedError           the host ended, or was ended, before it answered
-    ├── ProtocolViolationError  the host answered with something that is no answer
-    ├── SessionLostError        the host that knew the session is gone
-    ├── BrokenError             the supervisor has given its algorithm up
-    └── RunnerStoppedError      the runner was stopped while the call was on its way
+`procvision_sdk.errors` draws the whole tree. What every runner raises is in `procvision_sdk.call_errors` and stands
+here too, so that a user of this package finds all of it in one place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
+from procvision_sdk.call_errors import CallError, CallFacts, CallFailedError, RunnerError, RunnerStoppedError
+from procvision_sdk.errors import ErrorCode
 
-from procvision_runner.exit_causes import HostEnd
-from procvision_sdk.errors import ErrorCode, ProcVisionError
+if TYPE_CHECKING:
+    from procvision_runner.exit_causes import HostEnd
 
-
-class RunnerError(ProcVisionError):
-    """The root of what a runner raises. `logs` are the host's last log records, oldest first."""
-
-    def __init__(self, message: str, *, logs: Sequence[Mapping[str, Any]] = ()) -> None:
-        super().__init__(message)
-        self.logs = tuple(logs)
-
-    @property
-    def last_lines(self) -> str:
-        """The last log messages as text, a line each."""
-        return "\n".join(f"{record.get('level', '?')}: {record.get('message', '')}" for record in self.logs)
+__all__ = [
+    "BrokenError",
+    "CallError",
+    "CallFacts",
+    "CallFailedError",
+    "CallTimeoutError",
+    "HostDiedError",
+    "LaunchError",
+    "ProtocolViolationError",
+    "RunnerError",
+    "RunnerStoppedError",
+    "SessionLostError",
+    "SlotsExhaustedError",
+    "SwapError",
+]
 
 
 class LaunchError(RunnerError):
@@ -60,63 +54,6 @@ class SlotsExhaustedError(RunnerError):
 
 class SwapError(RunnerError):
     """A hot swap did not take place: the old version serves on."""
-
-
-@attrs.frozen(kw_only=True)
-class CallFacts:
-    """What is known of a call that has no result."""
-
-    phase: str
-    step_index: int | None
-    pid: str | None
-    session_id: str | None
-    attempts: int
-    earlier_causes: tuple[str, ...]
-    """What the attempts before the last came to."""
-    elapsed_s: float
-    """From the caller's call to its end, waiting included."""
-    process_id: int | None
-    """The operating system's id of the last host that had it."""
-
-
-class CallError(RunnerError):
-    """One call ended without a result.
-
-    `cause` is one word for it, `error_code` the protocol's, `retryable` says whether the same call may be made again.
-    A supervised call's error also has the `facts`.
-    """
-
-    cause: str = "failed"
-    error_code: str = ErrorCode.UNKNOWN
-    retryable = False
-    facts: CallFacts | None = None
-    sent = True
-    """False if the call never left for a host: it counts as no attempt."""
-
-    def __init__(self, message: str, *, request_id: str | None = None, logs: Sequence[Mapping[str, Any]] = ()) -> None:
-        super().__init__(message, logs=logs)
-        self.request_id = request_id
-
-
-class CallFailedError(CallError):
-    """The host says why there is no result. `kind` is its machine-readable word, `detail` what it added."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        error_code: str,
-        kind: str,
-        retryable: bool,
-        detail: Any = None,
-        request_id: str | None = None,
-        logs: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
-        super().__init__(message, request_id=request_id, logs=logs)
-        self.error_code = error_code
-        self.kind = self.cause = kind
-        self.retryable = retryable
-        self.detail = detail
 
 
 class CallTimeoutError(CallError):
@@ -159,13 +96,6 @@ class ProtocolViolationError(CallError):
     error_code = ErrorCode.PROTOCOL
 
 
-class RunnerStoppedError(CallError):
-    """The runner was stopped before the answer came, or before the call was sent."""
-
-    cause = "stopped"
-    error_code = ErrorCode.CANCELLED
-
-
 class SessionLostError(CallError):
     """The session was begun on a host that is gone, and its state with it: inspect the product again from its start."""
 
@@ -173,6 +103,6 @@ class SessionLostError(CallError):
 
 
 class BrokenError(CallError):
-    """The supervisor has given up: too many restarts, or a host that doesn't become ready. `reset()` tries again."""
+    """The supervisor has given up: too many restarts, or a host that doesn't become ready. `recover()` tries again."""
 
     cause = "broken"

@@ -14,43 +14,30 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.client import Client
 from procvision_runner.connection.launch import get_ready, host_command
-from procvision_runner.errors import RunnerStoppedError
 from procvision_runner.field.calls import FieldCalls, FieldRequest
 from procvision_runner.field.dialect import FieldDialect
 from procvision_runner.field.pictures import field_folder
-from procvision_runner.images.slots import Lease, SlotPool
+from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess
-from procvision_runner.requests import (
-    ARGUMENTS,
-    InspectingPhase,
-    InspectionSession,
-    Request,
-    held_to_the_protocol,
-    new_session_id,
-    prepare,
-    session_ref,
-)
+from procvision_runner.requests import Request, held_to_the_protocol
 from procvision_runner.results import CallResult
-from procvision_sdk.images.meta import ColorSpace
-from procvision_sdk.keywords import only
+from procvision_sdk.calling import InspectionSession, session_ref
 from procvision_sdk.masking import masked_command
-from procvision_sdk.wire.messages import Call, Result
-
-if TYPE_CHECKING:
-    from procvision_runner.requests import Image
+from procvision_sdk.wire.messages import Result
 
 
-class Runner:
+class Runner(CallMethods):
     """Launches one host and speaks to it. A context manager; any thread may call.
 
-    `algorithm` is the name of an installed one, NAME or NAME==VERSION. `command` launches any other host instead, the
-    field's `python -m procvision_algorithm_sdk.adapter` included.
+    `algorithm` is the name of an installed one, NAME or NAME==VERSION. `command` launches another host that speaks
+    the protocol instead, or the field's `python -m procvision_algorithm_sdk.adapter`.
     `on_log` is given each log record of the host, on a thread of the runner's.
     """
 
@@ -62,12 +49,12 @@ class Runner:
         options: RunnerOptions | None = None,
         on_log: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
-        self.options = options if options is not None else RunnerOptions()
+        self.options = self._call_options = options if options is not None else RunnerOptions()
         self.command = host_command(algorithm, command, self.options)
         self._foreign = command is not None
         self._on_log = on_log
         self._client: Client | None = None
-        self._slots: SlotPool | None = None
+        self._slots = None
         self._info: dict[str, Any] | None = None
         self._owner = os.getpid()
         self._field: FieldCalls | None = None
@@ -97,6 +84,7 @@ class Runner:
             slots.suit(arena=client.reads_arena)
             if field is not None and field.spoken:
                 self._field = FieldCalls(field, folder)
+                self._prepare = self._field.prepare
         except BaseException:
             self.stop()
             raise
@@ -159,42 +147,31 @@ class Runner:
         """`manifest`, `info` (the algorithm's own) and `versions`; empty for a host that doesn't tell."""
         return dict(self._info or {})
 
-    def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
-        """A new inspection; `context` is what the algorithm may know of the product."""
-        return InspectionSession(session_id or new_session_id(), dict(context or {}))
-
     # --- calls ----------------------------------------------------------------------------------------------
 
-    def lend(self, width: int, height: int, color_space: ColorSpace = "RGB") -> Lease:
-        """A slot for a picture that isn't there yet: write into its `array`, then pass it to a call, without a copy.
+    def reset(self, session: InspectionSession | str) -> None:
+        """Let the algorithm forget a session: the next call that names it begins anew. Raises CallError."""
+        if self._field is not None:
+            self._field.forget(session_ref(session, final=False).id)
+        else:
+            super().reset(session)
 
-        Raises SlotsExhaustedError. The lease goes back when its call has ended, or by `release()` if there is none.
-        """
-        return self._pool().lease((width, height, color_space), self.options.slot_timeout_s)
+    def _run(self, request: Request | FieldRequest) -> CallResult:
+        if self._field is not None:
+            return self._field_call(request)
+        client, call, lease = self._client, request.call, request.lease
+        assert client is not None
+        result, took_s = client.call(call, request.timeout_s, None if lease is None else lease.release)
+        return held_to_the_protocol(result, call.phase, request.size, took_s)
 
-    def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
-        """Prepares a step; takes what `execute` takes."""
-        return self._call("pre", image, pid, only(ARGUMENTS, "pre_execute", more))
+    def _field_call(self, request: Request | FieldRequest) -> CallResult:
+        kept = self._kept(request)
+        if kept is not None:
+            return kept
+        result, took_s = self._running().call(request.call, request.timeout_s, _release_of(request))
+        return self._judged(request, result, took_s)
 
-    def execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
-        """Inspects a picture and waits for the result.
-
-        `image` is an array (H x W x 3 RGB or H x W, uint8), a `Picture` or a `Lease`. Further arguments:
-        `step_index` (1), `session` (an `InspectionSession`, an id, or None for one that ends with this call),
-        `user_params`, `final` (ends the session), `camera_id`, `timestamp_ms` (now), `timeout_s`.
-        Raises CallError; a result of status ERROR is returned.
-        """
-        return self._call("execute", image, pid, only(ARGUMENTS, "execute", more))
-
-    def submit(
-        self, phase: InspectingPhase, image: Image | None = None, *, pid: str, **more: Any
-    ) -> Future[CallResult]:
-        """The same without waiting for the answer: a Future of what `execute` returns or raises.
-
-        Returns when the picture is in its slot and the call is written. asyncio users `asyncio.wrap_future` it.
-        The Future's callbacks run on the thread that reads the host's answers, so they are short; they may make calls.
-        """
-        request = self._prepared(phase, image, pid, only(ARGUMENTS, "submit", more))
+    def _start(self, request: Request | FieldRequest) -> Future[CallResult]:
         kept = self._kept(request)
         if kept is not None:
             known: Future[CallResult] = Future()
@@ -202,39 +179,6 @@ class Runner:
             return known
         judge = partial(self._judged, request)
         return self._running().submit(request.call, request.timeout_s, _release_of(request), judge)
-
-    def reset(self, session: InspectionSession | str) -> None:
-        """Has the algorithm forget a session. Raises CallError."""
-        if self._field is not None:
-            self._field.forget(session_ref(session, final=False).id)
-            return
-        call = Call(phase="reset", session=session_ref(session, final=False))
-        self._running().call(call, self.options.pre_timeout_s)
-
-    def _call(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> CallResult:
-        if self._field is not None:
-            return self._field_call(phase, image, pid, more)
-        pool, client = self._pool(), self._client
-        assert client is not None
-        call, size, timeout_s, lease = prepare(pool, self.options, phase, image, pid, **more)
-        result, took_s = client.call(call, timeout_s, None if lease is None else lease.release)
-        return held_to_the_protocol(result, phase, size, took_s)
-
-    def _field_call(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> CallResult:
-        request = self._prepared(phase, image, pid, more)
-        kept = self._kept(request)
-        if kept is not None:
-            return kept
-        result, took_s = self._running().call(request.call, request.timeout_s, _release_of(request))
-        return self._judged(request, result, took_s)
-
-    def _prepared(
-        self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]
-    ) -> Request | FieldRequest:
-        pool = self._pool()
-        if self._field is not None:
-            return self._field.prepare(pool, self.options, phase, image, pid, **more)
-        return prepare(pool, self.options, phase, image, pid, **more)
 
     def _kept(self, request: Request | FieldRequest) -> CallResult | None:
         """The answer of a call that isn't sent: the field's hosts have no `pre` for a guide picture."""
@@ -248,15 +192,8 @@ class Runner:
             return answer
         return self._field.check(request, answer)
 
-    def _pool(self) -> SlotPool:
-        if self._slots is None:
-            raise RunnerStoppedError("this Runner doesn't run: use it in a with block, or call start()")
-        if os.getpid() != self._owner:
-            raise RunnerStoppedError("this process is a fork of the one that has the host: only that may call")
-        return self._slots
-
     def _running(self) -> Client:
-        self._pool()
+        self._open_slots()
         assert self._client is not None
         return self._client
 

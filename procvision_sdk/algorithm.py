@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 from procvision_sdk.cancellation import Cancellation
 from procvision_sdk.diagnostics import Diagnostics
 from procvision_sdk.logging import StructuredLogger
-from procvision_sdk.results import Outcome, Prepared
+from procvision_sdk.results import Prepared, ReturnValue
 from procvision_sdk.session import Session
 
-Returned: TypeAlias = Outcome | dict[str, Any]
+Returned: TypeAlias = ReturnValue | dict[str, Any]
 
 
 class BaseAlgorithm(ABC):

@@ -12,7 +12,7 @@ import msgspec
 
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.plain import PlainValueError, plain
-from procvision_sdk.results import Number, Outcome
+from procvision_sdk.results import Number, ReturnValue
 
 MAX_DEFECT_RECTS = 20
 """The protocol's bound; more are cut to the best-scored, and `data.debug.truncated` says how many there were."""
@@ -38,7 +38,7 @@ def check_returned(value: Any, phase: str, size: tuple[int, int] | None) -> Answ
     `size` is the picture's (width, height), None where the call had none. Raises CallRefusedError: 1006 for the
     form, 1007 for coordinates.
     """
-    if type(value) is not dict and isinstance(value, Outcome):
+    if type(value) is not dict and isinstance(value, ReturnValue):
         value = value.to_dict()
     if not isinstance(value, dict):
         raise _form(f"it returned {_shown(value)}; hint: return Ok(), Ng(reason, rects), Failed(code, text) or a dict")

@@ -1,14 +1,39 @@
 """What can go wrong, as exceptions and as the codes that travel on the wire.
 
+This is the tree of the whole project. What stands without a module is in this one.
+
 ProcVisionError
-├── AlgorithmError          raised by an algorithm; the host answers with an `error` frame
-│   ├── RecoverableError        the same call may be tried again
-│   ├── GPUOutOfMemoryError     may be tried again after a restart
-│   ├── FatalError              this process must be replaced: the host drains and exits 70
-│   └── ProgramError            a fault in the algorithm's own logic
-├── CallRefusedError        the host's checks refused the call or what came back from it
-├── ManifestError           a manifest that is missing, unreadable or wrong
-└── WireError               `procvision_sdk.wire.errors`
+├── AlgorithmError              raised by an algorithm; the host answers with an `error` frame
+│   ├── RecoverableError            the same call may be tried again
+│   ├── GPUOutOfMemoryError         may be tried again after a restart
+│   ├── FatalError                  this process must be replaced: the host drains and exits 70
+│   └── ProgramError                a fault in the algorithm's own logic
+├── CallRefusedError            the host's checks refused the call, or what the algorithm returned
+├── ManifestError               a manifest that is missing, unreadable or wrong
+├── RunnerError                 raised by a runner: `procvision_sdk.call_errors`, `procvision_runner.errors`
+│   ├── LaunchError                 the host never became ready
+│   ├── SwapError                   the new version was not switched to; the old one serves on
+│   ├── SlotsExhaustedError         every slot is leased, and none came back in time
+│   └── CallError                   one call has no result, and won't get one
+│       ├── CallFailedError             the host answered with an `error` frame
+│       ├── CallTimeoutError            no answer within the call's timeout
+│       ├── HostDiedError               the host ended, or was ended, before it answered
+│       ├── ProtocolViolationError      the host answered with something that is no answer
+│       ├── SessionLostError            the host that knew the session is gone
+│       ├── BrokenError                 the supervisor has given its algorithm up
+│       └── RunnerStoppedError          the runner was stopped, or was not started
+├── WireError                   `procvision_sdk.wire.errors`
+│   ├── LocalProtocolError          our own side would break the protocol
+│   └── RemoteProtocolError         the peer broke it
+├── SessionStoreError           a session store failed: `procvision_sdk.session`
+│   └── SessionInUseError           another host has the session
+├── PlainValueError             a value that JSON can't carry: `procvision_sdk.plain`
+├── HookOptionError             an option of a hook plugin is wrong: `procvision_sdk.hookspecs`
+├── AmbiguousNameError          a plugin's name is not that of one distribution: `procvision_sdk.distributions`
+└── TrainingError               a trainer can't learn from what it was given: `procvision_sdk.training`
+
+Host and command have errors of their own below ProcVisionError, each beside what raises it.
+An error that has a code of the protocol has it in `error_code`.
 """
 
 from __future__ import annotations
@@ -60,17 +85,17 @@ class ProcVisionError(Exception):
 class AlgorithmError(ProcVisionError):
     """An algorithm could not do what was asked.
 
-    `code` is an `ErrorCode` or a vendor's own string, `detail` any JSON value that helps whoever reads it.
+    `error_code` is an `ErrorCode` or a vendor's own string, `detail` any JSON value that helps the reader.
     """
 
-    code: str = ErrorCode.UNKNOWN
+    error_code: str = ErrorCode.UNKNOWN
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str = "", *, code: str | None = None, detail: Any = None) -> None:
+    def __init__(self, message: str = "", *, error_code: str | None = None, detail: Any = None) -> None:
         super().__init__(message)
         self.detail = detail
-        if code is not None:
-            self.code = code
+        if error_code is not None:
+            self.error_code = error_code
 
 
 class RecoverableError(AlgorithmError):
@@ -82,7 +107,7 @@ class RecoverableError(AlgorithmError):
 class GPUOutOfMemoryError(AlgorithmError):
     """The accelerator's memory ran out: worth another try in a fresh process."""
 
-    code = ErrorCode.GPU_OUT_OF_MEMORY
+    error_code = ErrorCode.GPU_OUT_OF_MEMORY
     retryable = True
 
 
@@ -100,9 +125,9 @@ class CallRefusedError(ProcVisionError):
     `kind` is a short machine-readable word (`invalid_pid`, `rect_outside`, …) which goes out as `data.kind`.
     """
 
-    def __init__(self, code: str, kind: str, message: str, *, retryable: bool = False) -> None:
+    def __init__(self, error_code: str, kind: str, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
-        self.code = code
+        self.error_code = error_code
         self.kind = kind
         self.retryable = retryable
 
@@ -110,4 +135,4 @@ class CallRefusedError(ProcVisionError):
 class ManifestError(ProcVisionError):
     """A manifest is missing, is not JSON or breaks the schema. The text says where and how to mend it."""
 
-    code: ClassVar[str] = ErrorCode.MANIFEST_INVALID
+    error_code: ClassVar[str] = ErrorCode.MANIFEST_INVALID

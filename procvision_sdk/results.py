@@ -55,7 +55,7 @@ def _rects(rects: Sequence[RectLike]) -> list[dict[str, Any]]:
 
 
 @attrs.frozen(kw_only=True)
-class Outcome:
+class ReturnValue:
     """What the builders have in common: each becomes the plain dict that an algorithm may as well return."""
 
     message: str = ""
@@ -73,7 +73,7 @@ class Outcome:
 
 
 @attrs.frozen
-class Prepared(Outcome):
+class Prepared(ReturnValue):
     """`pre_execute` did its work. It carries no verdict."""
 
     calibration_rects: Sequence[RectLike] = attrs.field(factory=tuple, kw_only=True)
@@ -83,7 +83,7 @@ class Prepared(Outcome):
 
 
 @attrs.frozen
-class Ok(Outcome):
+class Ok(ReturnValue):
     """The product is good."""
 
     position_rects: Sequence[RectLike] = attrs.field(factory=tuple, kw_only=True)
@@ -96,7 +96,7 @@ class Ok(Outcome):
 
 
 @attrs.frozen
-class Ng(Outcome):
+class Ng(ReturnValue):
     """The product is not good: why, and where."""
 
     reason: str = attrs.field(kw_only=False)
@@ -115,15 +115,23 @@ class Ng(Outcome):
 
 
 @attrs.frozen
-class Failed(Outcome):
-    """The call could not be done, and the algorithm knows why: `code` is an `ErrorCode` or a vendor's own string."""
+class Failed(ReturnValue):
+    """The call could not be done, and the algorithm knows why.
 
-    code: str = attrs.field(kw_only=False)
+    `error_code` is an `ErrorCode` or a vendor's own string.
+    """
+
+    error_code: str = attrs.field(kw_only=False)
     message: str = attrs.field(kw_only=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The return value as a plain dict."""
-        out: dict[str, Any] = {"status": "ERROR", "message": self.message, "error_code": str(self.code), "data": {}}
+        out: dict[str, Any] = {
+            "status": "ERROR",
+            "message": self.message,
+            "error_code": str(self.error_code),
+            "data": {},
+        }
         if self.debug:
             out["data"]["debug"] = dict(self.debug)
         return out

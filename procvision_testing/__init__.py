@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procvision_sdk._lazy import lazy_names
-from procvision_sdk.calling import AlgorithmRunner, CallFailedError
+from procvision_sdk.call_errors import CallFailedError
+from procvision_sdk.calling import AlgorithmRunner
 
 if TYPE_CHECKING:
     from procvision_testing.backends import check_image_backend

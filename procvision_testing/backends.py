@@ -180,7 +180,10 @@ def _refuses(backend: ImageBackend, shared_mem_id: str, meta: ImageMeta, what: s
     try:
         backend.open(shared_mem_id, meta).array()
     except CallRefusedError as refusal:
-        _hold(refusal.code == ErrorCode.IMAGE_LOAD_FAILED, f"{what} is refused with 1002, not with {refusal.code}")
+        _hold(
+            refusal.error_code == ErrorCode.IMAGE_LOAD_FAILED,
+            f"{what} is refused with 1002, not with {refusal.error_code}",
+        )
     except Exception as error:
         raise AssertionError(
             f"this doesn't hold: {what} is refused with CallRefusedError, not {error!r:.99}"

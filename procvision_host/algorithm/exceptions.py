@@ -46,7 +46,7 @@ def _told(request_id: str | None, error: BaseException) -> Error:
     if isinstance(own, AlgorithmError) and own.detail is not None:
         detail["detail"] = _detail(own.detail)
     return error_message(
-        _code(own.code) if isinstance(own, AlgorithmError) else ErrorCode.UNKNOWN,
+        _code(own.error_code) if isinstance(own, AlgorithmError) else ErrorCode.UNKNOWN,
         next((kind for known, kind in _KINDS if issubclass(kind_of, known)), "program"),
         text or detail["exception"] if own is not None else f"{detail['exception']}: {text}",
         request_id=request_id,

@@ -14,11 +14,11 @@ from procvision_sdk.sources import Made
 
 
 class LoadError(ProcVisionError):
-    """The algorithm can't be used; `code` is what goes out with it."""
+    """The algorithm can't be used; `error_code` is what goes out with it."""
 
-    def __init__(self, message: str, code: str = ErrorCode.INVALID_PACKAGE) -> None:
+    def __init__(self, message: str, error_code: str = ErrorCode.INVALID_PACKAGE) -> None:
         super().__init__(message)
-        self.code = code
+        self.error_code = error_code
 
 
 def load(row: AlgorithmRow) -> Made:

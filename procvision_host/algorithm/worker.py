@@ -183,9 +183,9 @@ class Worker:
 
     @staticmethod
     def _refusal(call: Call, refusal: CallRefusedError) -> Error:
-        _log.warning("call refused (%s, %s): %s", refusal.code, refusal.kind, refusal)
+        _log.warning("call refused (%s, %s): %s", refusal.error_code, refusal.kind, refusal)
         return error_message(
-            refusal.code, refusal.kind, str(refusal), request_id=call.request_id, retryable=refusal.retryable
+            refusal.error_code, refusal.kind, str(refusal), request_id=call.request_id, retryable=refusal.retryable
         )
 
 

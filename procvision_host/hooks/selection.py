@@ -28,13 +28,13 @@ VALUE_PREFIX = "PROCVISION_HOOK_"
 class ConfigurationError(ProcVisionError):
     """A file, a variable or an option that configures the host is wrong: the host exits 78."""
 
-    code: ClassVar[str] = ErrorCode.CONFIGURATION_INVALID
+    error_code: ClassVar[str] = ErrorCode.CONFIGURATION_INVALID
 
 
 class HookPluginError(ConfigurationError):
     """A hook plugin that the host's configuration asks for failed: the host exits 78."""
 
-    code: ClassVar[str] = ErrorCode.HOOK_PLUGIN_FAILED
+    error_code: ClassVar[str] = ErrorCode.HOOK_PLUGIN_FAILED
 
 
 @attrs.frozen

@@ -3,17 +3,17 @@
     with InMemoryRunner(WeldCheck) as runner:
         assert runner.execute(picture, pid="A").verdict == "OK"
 
-What it leaves out is what a process is for: frames, time-outs, crashes, stray output. It is called as
-`procvision_runner.Runner` is, so that a test runs with either.
+What it leaves out is what a process is for: frames, time-outs, crashes, stray output. Its interface is
+`procvision_sdk.calling.AlgorithmRunner`, as that of the runners with a process, so that a test runs with either.
 """
 
 from __future__ import annotations
 
 import inspect
-import secrets
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,23 +25,24 @@ from procvision_host.algorithm.loader import LoadError, check_assets, made
 from procvision_host.algorithm.sessions import GuardedSessions
 from procvision_host.algorithm.worker import Worker
 from procvision_host.builtin.memory_sessions import MemorySessionStore
-from procvision_host.in_memory.images import SCHEME, MemoryImages
+from procvision_host.in_memory.images import SCHEME, MemoryImages, MemoryLease
 from procvision_host.logs import LogContext
 from procvision_host.options import DEFAULT_MAX_SESSION_BYTES
 from procvision_sdk.algorithm import BaseAlgorithm
+from procvision_sdk.call_errors import CallError, CallFailedError, RunnerStoppedError
 from procvision_sdk.call_result import CallResult, checked
-from procvision_sdk.calling import CallFailedError
+from procvision_sdk.calling import InspectingPhase, InspectionSession, new_session, session_ref
+from procvision_sdk.images.picture import as_picture, image_meta, is_lent
 from procvision_sdk.images.reading import bind_image_reader
-from procvision_sdk.keywords import only
 from procvision_sdk.manifest.model import MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import read_manifest
 from procvision_sdk.plain import plain
 from procvision_sdk.session import SessionStore
-from procvision_sdk.wire.messages import Call, Error, Result, SessionRef
+from procvision_sdk.wire.messages import Call, Error, Result
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from procvision_sdk.calling import CallImage
+    from procvision_sdk.images.meta import ColorSpace
 
 
 class InMemoryRunner:
@@ -113,65 +114,142 @@ class InMemoryRunner:
         """`manifest`, `info` (the algorithm's own) and `versions`. Raises CallFailedError."""
         return self._answer(Call(phase="info"))[0].data
 
-    def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> SessionRef:
-        """A new inspection; `context` is what the algorithm may know of the product."""
-        return SessionRef(id=session_id or secrets.token_hex(8), context=plain(dict(context or {}), "context"))
+    def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
+        """Return a new inspection, to pass to calls. `context` is what the algorithm may know of the product.
 
-    def pre_execute(self, image: NDArray[np.uint8] | None = None, *, pid: str, **more: Any) -> CallResult:
-        """Prepares a step; takes what `execute` takes."""
-        return self._call("pre", image, pid, **only(_ARGUMENTS, "pre_execute", more))
-
-    def execute(self, image: NDArray[np.uint8] | None = None, *, pid: str, **more: Any) -> CallResult:
-        """Inspects a picture (H x W x 3 RGB or H x W, uint8).
-
-        Further arguments: `step_index` (1), `session` (of `session()`, an id, or None for one that ends with this
-        call), `user_params`, `final` (ends the session), `camera_id`, `timestamp_ms` (0: results can be compared).
-        Raises CallFailedError; a result of status ERROR is returned.
+        Raises PlainValueError for a `context` that is no JSON object.
         """
-        return self._call("execute", image, pid, **only(_ARGUMENTS, "execute", more))
+        return new_session(context, session_id)
 
-    def reset(self, session: SessionRef | str) -> None:
-        """Has the algorithm forget a session. Raises CallFailedError."""
-        self._answer(Call(phase="reset", session=_reference(session, final=False)))
+    def lend(self, width: int, height: int, color_space: ColorSpace = "RGB") -> MemoryLease:
+        """Lend memory for a picture of `width` x `height` pixels. Write into its `array`, then pass it to one call.
 
-    def _call(
+        Raises RunnerStoppedError.
+        """
+        self._running()
+        return MemoryLease(width, height, color_space)
+
+    def pre_execute(
         self,
-        phase: str,
-        image: NDArray[np.uint8] | None,
-        pid: str,
+        image: CallImage | None = None,
         *,
+        pid: str,
         step_index: int = 1,
-        session: SessionRef | str | None = None,
+        session: InspectionSession | str | None = None,
         user_params: Mapping[str, Any] | None = None,
         final: bool = False,
         camera_id: str | None = None,
-        timestamp_ms: int = 0,
+        timestamp_ms: int | None = None,
+        timeout_s: float | None = None,  # noqa: ARG002 - a call in this process can't be ended
     ) -> CallResult:
+        """Prepare a step. The arguments and errors are those of `execute`."""
+        return self._run(
+            *self._prepared("pre", image, pid, step_index, session, user_params, final, camera_id, timestamp_ms)
+        )
+
+    def execute(
+        self,
+        image: CallImage | None = None,
+        *,
+        pid: str,
+        step_index: int = 1,
+        session: InspectionSession | str | None = None,
+        user_params: Mapping[str, Any] | None = None,
+        final: bool = False,
+        camera_id: str | None = None,
+        timestamp_ms: int | None = None,
+        timeout_s: float | None = None,  # noqa: ARG002 - a call in this process can't be ended
+    ) -> CallResult:
+        """Inspect a picture, on the caller's thread.
+
+        `image` is an array (H x W x 3 RGB or H x W, uint8), a `Picture`, or what `lend` gave. `pid` is the product's
+        id. `step_index` counts the manifest's steps from 1. `session` is an `InspectionSession`, its id, or None for
+        one that ends with this call; `final` ends the session after this call. `user_params` are the step's
+        parameters by key. `camera_id` and `timestamp_ms` (Unix milliseconds; None is 0, so that results can be
+        compared) say where the picture comes from. `timeout_s` is taken as every runner takes it, and nothing ends
+        the call: there is no process to end.
+        Raises TypeError or ValueError for an image that is no picture, CallFailedError and RunnerStoppedError. A
+        result of status ERROR is returned.
+        """
+        return self._run(
+            *self._prepared("execute", image, pid, step_index, session, user_params, final, camera_id, timestamp_ms)
+        )
+
+    def submit(
+        self,
+        phase: InspectingPhase,
+        image: CallImage | None = None,
+        *,
+        pid: str,
+        step_index: int = 1,
+        session: InspectionSession | str | None = None,
+        user_params: Mapping[str, Any] | None = None,
+        final: bool = False,
+        camera_id: str | None = None,
+        timestamp_ms: int | None = None,
+        timeout_s: float | None = None,  # noqa: ARG002 - a call in this process can't be ended
+    ) -> Future[CallResult]:
+        """Make the same call; it has ended when this returns. The Future has its result or its CallFailedError."""
+        prepared = self._prepared(phase, image, pid, step_index, session, user_params, final, camera_id, timestamp_ms)
+        future: Future[CallResult] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            result = self._run(*prepared)
+        except CallError as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        return future
+
+    def reset(self, session: InspectionSession | str) -> None:
+        """Let the algorithm forget a session: the next call that names it begins anew. Raises CallFailedError."""
+        self._answer(Call(phase="reset", session=session_ref(session, final=False)))
+
+    def _prepared(
+        self,
+        phase: InspectingPhase,
+        image: CallImage | None,
+        pid: str,
+        step_index: int,
+        session: InspectionSession | str | None,
+        user_params: Mapping[str, Any] | None,
+        final: bool,
+        camera_id: str | None,
+        timestamp_ms: int | None,
+    ) -> tuple[Call, tuple[int, int] | None]:
+        self._running()
         call = Call(
             phase=phase,
             step_index=step_index,
             pid=pid,
-            session=_reference(session, final=final),
+            session=session_ref(session, final=final),
             user_params=plain(dict(user_params), "user_params") if user_params else None,
         )
-        size = None
-        if image is not None:
-            call.shared_mem_id, call.image_meta = self._pictures.put(image)
-            call.image_meta["timestamp_ms"] = timestamp_ms
-            if camera_id is not None:
-                call.image_meta["camera_id"] = camera_id
-            size = (image.shape[1], image.shape[0])
+        if image is None:
+            return call, None
+        picture = as_picture(image)
+        call.shared_mem_id = picture.shared_mem_id or self._pictures.put(picture)
+        call.image_meta = image_meta(picture, camera_id, timestamp_ms or 0)
+        if is_lent(image):
+            image.release()
+        return call, (picture.width, picture.height)
+
+    def _run(self, call: Call, size: tuple[int, int] | None) -> CallResult:
         result, took_ms = self._answer(call)
-        return checked(result, phase, size, took_ms)
+        return checked(result, call.phase, size, took_ms)
+
+    def _running(self) -> Worker:
+        if self._worker is None:
+            raise RunnerStoppedError("this InMemoryRunner doesn't run: use it in a with block")
+        return self._worker
 
     def _answer(self, call: Call) -> tuple[Result, float]:
-        if self._worker is None:
-            raise RuntimeError("this InMemoryRunner doesn't run; hint: use it in a with block")
+        worker = self._running()
         began = time.perf_counter()
         with bind_image_reader(self._images.read):
-            answer = self._worker.run(call)
+            answer = worker.run(call)
         took_ms = round((time.perf_counter() - began) * 1000, 3)
-        self._worker.answered(call, answer, took_ms)
+        worker.answered(call, answer, took_ms)
         self._pictures.clear()
         if isinstance(answer, Error):
             assert answer.data is not None
@@ -183,17 +261,6 @@ class InMemoryRunner:
                 detail=answer.data.detail,
             )
         return answer, took_ms
-
-
-_ARGUMENTS = frozenset(InMemoryRunner._call.__kwdefaults__ or {})
-
-
-def _reference(session: SessionRef | str | None, *, final: bool) -> SessionRef:
-    if session is None:
-        return SessionRef(id=secrets.token_hex(8), final=True)
-    if isinstance(session, str):
-        return SessionRef(id=session, final=final)
-    return SessionRef(id=session.id, context=session.context, final=final or session.final)
 
 
 def _folder(algorithm: type[BaseAlgorithm]) -> Path:

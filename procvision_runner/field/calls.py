@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -14,13 +14,15 @@ from procvision_runner.field.guides import SessionGuides
 from procvision_runner.field.pictures import FieldFolder, FieldPicture
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions
-from procvision_runner.requests import InspectingPhase, image_meta, prepare
+from procvision_runner.requests import prepare
 from procvision_runner.results import CallResult
+from procvision_sdk.calling import InspectingPhase, InspectionSession
 from procvision_sdk.errors import CallRefusedError, ErrorCode
+from procvision_sdk.images.picture import image_meta
 from procvision_sdk.wire.messages import Call
 
 if TYPE_CHECKING:
-    from procvision_runner.requests import Image
+    from procvision_sdk.calling import CallImage
 
 GUIDE_INFO = "guide_info"
 
@@ -80,16 +82,22 @@ class FieldCalls:
         slots: SlotPool,
         options: RunnerOptions,
         phase: InspectingPhase,
-        image: Image | None,
+        image: CallImage | None,
         pid: str,
-        **more: Any,
+        step_index: int,
+        named: InspectionSession | str | None,
+        user_params: Mapping[str, Any] | None,
+        final: bool,
+        camera_id: str | None,
+        timestamp_ms: int | None,
+        timeout_s: float | None,
     ) -> FieldRequest:
         """The call with its files written. Raises CallFailedError: 1002 without a picture, 1003 without a guide."""
-        camera_id, timestamp_ms = more.pop("camera_id", None), more.pop("timestamp_ms", None)
-        call, _, timeout_s, _ = prepare(slots, options, phase, None, pid, **more)
-        session, step_index = call.session, call.step_index
+        request = prepare(
+            slots, options, phase, None, pid, step_index, named, user_params, final, None, None, timeout_s
+        )
+        call, session = request.call, request.call.session
         assert session is not None
-        assert step_index is not None
         guide = None
         if self._guided and phase == "execute":
             guide = self._guides.of(session.id, step_index)
@@ -105,7 +113,7 @@ class FieldCalls:
         call.image_meta = image_meta(current.picture, camera_id, timestamp_ms)
         ends = (lambda: self._guides.drop(session.id)) if guide is not None and session.final else None
         size = (current.picture.width, current.picture.height)
-        return FieldRequest(call, size, timeout_s, FieldLease(current, guide, ends))
+        return FieldRequest(call, size, request.timeout_s, FieldLease(current, guide, ends))
 
     def kept_guide(self, request: FieldRequest) -> CallResult | None:
         """What `pre` of a guided host comes to: there is no such call, its picture is kept. None for any other."""
@@ -146,7 +154,7 @@ class FieldCalls:
         """Removes the files; to be called when the host reads them no more."""
         self._folder.close()
 
-    def _written(self, image: Image | None) -> FieldPicture:
+    def _written(self, image: CallImage | None) -> FieldPicture:
         if image is None:
             raise _refused(
                 ErrorCode.IMAGE_LOAD_FAILED,
@@ -156,7 +164,7 @@ class FieldCalls:
         try:
             return self._folder.write(image)
         except CallRefusedError as error:
-            raise _refused(error.code, error.kind, str(error)) from None
+            raise _refused(error.error_code, error.kind, str(error)) from None
 
 
 def _arguments(user_params: dict[str, Any], guide: FieldPicture) -> dict[str, Any]:

@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from procvision_runner.errors import SlotsExhaustedError
-from procvision_runner.images.picture import Picture
 from procvision_runner.images.segments import SHM_FOLDER
-from procvision_runner.images.slots import Lease
 from procvision_sdk.images.meta import ImageMeta
+from procvision_sdk.images.picture import Picture, as_picture, is_lent
 
 if TYPE_CHECKING:
-    from procvision_runner.images.picture import Pixels
+    from procvision_sdk.calling import CallImage
 
 FOLDER_VARIABLE = "PROC_SHM_DIR"
 _PREFIX = "procvision-field-"
@@ -78,7 +77,7 @@ class FieldFolder:
                 return descriptor
             os.close(descriptor)
 
-    def write(self, image: Pixels | Picture | Lease) -> FieldPicture:
+    def write(self, image: CallImage) -> FieldPicture:
         """The picture as a file. A lease is given back.
 
         Raises CallRefusedError (1002) for an encoded picture that is damaged and one that is brighter than its bits
@@ -117,11 +116,11 @@ def field_folder(environment: Mapping[str, str] | None) -> tuple[FieldFolder, di
     return folder, known
 
 
-def _pixels(image: Pixels | Picture | Lease) -> Picture:
-    if isinstance(image, Lease):
+def _pixels(image: CallImage) -> Picture:
+    if is_lent(image):
         with image:
             image = Picture.of(image.array.copy(), image.color_space, image.bits or 8)
-    picture = image if isinstance(image, Picture) else Picture.of(image)
+    picture = as_picture(image)
     if picture.shared_mem_id is not None:
         raise ValueError(f"{picture.shared_mem_id!r:.90} is a picture elsewhere: a host of the field can't read it")
     if picture.pixels is not None and picture.bits is not None:

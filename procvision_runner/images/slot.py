@@ -9,7 +9,7 @@ from procvision_sdk.images.layout import PAYLOAD_OFFSET
 from procvision_sdk.images.meta import CHANNELS, ColorSpace
 
 if TYPE_CHECKING:
-    from procvision_runner.images.picture import Description, Pixels
+    from procvision_sdk.images.picture import Description, Pixels
 
 
 class Slot:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from procvision_runner.errors import LaunchError, SlotsExhaustedError
 from procvision_runner.images.arena import Arena, ArenaSlot, ArenaUnavailableError, largest_arena
-from procvision_runner.images.picture import Description, Picture
 from procvision_runner.images.segments import NamedSlot, remove_leftovers
 from procvision_sdk.images.layout import (
     PAYLOAD_OFFSET,
@@ -27,9 +26,10 @@ from procvision_sdk.images.layout import (
     write_header,
 )
 from procvision_sdk.images.meta import CHANNELS, ColorSpace
+from procvision_sdk.images.picture import Description, Picture
 
 if TYPE_CHECKING:
-    from procvision_runner.images.picture import Pixels
+    from procvision_sdk.images.picture import Pixels
 
 _log = logging.getLogger("procvision.runner")
 

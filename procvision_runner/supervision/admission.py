@@ -133,7 +133,7 @@ class Admission:
         binding = self._binding(ticket, now)
         host, bound = self.current, False
         if binding is not None:
-            if binding.lost is not None:
+            if binding.lost is not None and not ticket.forgets:
                 raise SessionLostError(
                     f"the session {ticket.session_id} is lost: {binding.lost}; "
                     "hint: inspect the product again in a new session, or keep sessions in a store outside the host"

@@ -51,6 +51,10 @@ class Sessions(Generic[HostT]):
             binding.used_at = now
         return binding
 
+    def find(self, session_id: str) -> Binding[HostT] | None:
+        """Return the session's binding if there is one."""
+        return self._bindings.get(session_id)
+
     def _expire(self, now: float) -> None:
         while self._bindings:
             oldest = next(iter(self._bindings.values()))

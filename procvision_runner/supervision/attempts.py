@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("procvision.runner")
 
 
-class Station(Protocol):
+class CallTaker(Protocol):
     """What a call needs of the supervisor that it is made in."""
 
     options: SupervisorOptions
@@ -59,10 +59,9 @@ class Attempts:
 
     def __init__(
         self,
-        supervisor: Station,
+        supervisor: CallTaker,
         request: Request,
-        session_id: str | None,
-        elsewhere: Callable[[Station], Station | None] | None = None,
+        elsewhere: Callable[[CallTaker], CallTaker | None] | None = None,
     ) -> None:
         self.future: Future[CallResult] | None = None
         """Of a submitted call."""
@@ -72,7 +71,12 @@ class Attempts:
         """Names another supervisor that would take the call."""
         self._request = request
         session = request.call.session
-        self._ticket = Ticket(session_id, final=session is not None and session.final, job=self._decided)
+        self._ticket = Ticket(
+            request.session_id,
+            final=session is not None and session.final,
+            forgets=request.call.phase == "reset",
+            job=self._decided,
+        )
         self._hold = Hold(request.lease) if request.lease is not None else None
         self._began = time.monotonic()
         self._attempts = 0
@@ -215,6 +219,9 @@ class Attempts:
             raise
 
     def _succeeded(self, result: CallResult) -> None:
+        if self._ticket.forgets and result.status == "OK":
+            # The host has nothing of the session any more: where it was, and that it was lost, is forgotten, too.
+            self._ticket.final = True
         self._admission.leave(self._ticket, answered=True, done=True)
         self._ended(result.verdict or result.status)
 

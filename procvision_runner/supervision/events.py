@@ -154,7 +154,7 @@ class SpareTookOver(HostEvent):
 
 @attrs.frozen(kw_only=True)
 class SpareGivenUp(Event):
-    """No spare host is started until a host becomes ready again, or until a `reset()` or a swap."""
+    """No spare host is started until a host becomes ready again, or until a `recover()` or a swap."""
 
     reason: str
 
@@ -168,14 +168,14 @@ class SessionsLost(HostEvent):
 
 @attrs.frozen(kw_only=True)
 class Broken(Event):
-    """No host is started any more until `reset()`."""
+    """No host is started any more until `recover()`."""
 
     reason: str
 
 
 @attrs.frozen(kw_only=True)
-class WasReset(Event):
-    """Somebody has looked: a host is started again."""
+class Recovering(Event):
+    """`recover()` was called: a host is started again."""
 
 
 @attrs.frozen(kw_only=True)

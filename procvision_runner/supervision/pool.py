@@ -1,4 +1,4 @@
-"""`Pool`: several hosts of one algorithm behind a `Runner`'s interface.
+"""`Pool`: several hosts of one algorithm behind the interface of one, `AlgorithmRunner`.
 
 Each host has a supervisor of its own, all share the slots, and the spare host if there is one. A call goes to the host
 that has least to do; a session stays with the host that began it, unless its state lies in a store that all of them
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,10 +17,11 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.launch import host_command
-from procvision_runner.errors import RunnerStoppedError, SwapError
-from procvision_runner.images.slots import Lease, SlotPool
-from procvision_runner.requests import ARGUMENTS, InspectingPhase, InspectionSession, new_session_id, prepare
+from procvision_runner.errors import SwapError
+from procvision_runner.images.slots import SlotPool
+from procvision_runner.requests import Request
 from procvision_runner.supervision.affinity import Sessions
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.events import EventBus, Listener
@@ -29,18 +31,19 @@ from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.swap import GoldenPicture, SwapReport
-from procvision_sdk.keywords import only
 
 if TYPE_CHECKING:
-    from procvision_runner.requests import Image
     from procvision_runner.results import CallResult
-    from procvision_runner.supervision.attempts import Station
+    from procvision_runner.supervision.attempts import CallTaker
     from procvision_runner.supervision.metrics import Snapshot
-    from procvision_sdk.images.meta import ColorSpace
 
 
-class Pool:
-    """`hosts` supervisors of one algorithm. A context manager; any thread may call."""
+class Pool(CallMethods):
+    """`hosts` supervisors of one algorithm. A context manager; any thread may call.
+
+    A call that belongs to no session and whose host is lost goes to another host. Everything else is as with a
+    `Supervisor`.
+    """
 
     def __init__(
         self,
@@ -55,13 +58,16 @@ class Pool:
         if hosts < 1:
             raise ValueError(f"a Pool has at least one host, asked for are {hosts}")
         self.options = options if options is not None else SupervisorOptions()
+        self._call_options = self.options.runner
         self.bus = EventBus(tuple(listeners))
         self.name = algorithm or host_command(algorithm, command, self.options.runner)[0]
-        self._slots = SlotPool(self.options.runner.max_slots * hosts, self.options.runner.arena_bytes)
+        self._slots = None
+        self._owner = os.getpid()
+        self._all_slots = SlotPool(self.options.runner.max_slots * hosts, self.options.runner.arena_bytes)
         self.spare: Spare | None = None
         if self.options.spare:
             words = host_command(algorithm, command, self.options.runner)
-            self.spare = Spare(f"{self.name}/spare", words, self.options, self.bus, on_log, self._slots)
+            self.spare = Spare(f"{self.name}/spare", words, self.options, self.bus, on_log, self._all_slots)
         self.supervisors = tuple(
             Supervisor(
                 algorithm,
@@ -69,7 +75,7 @@ class Pool:
                 options=self.options,
                 on_log=on_log,
                 name=f"{self.name}/{number}",
-                slots=self._slots,
+                slots=self._all_slots,
                 bus=self.bus,
                 spare=self.spare,
             )
@@ -78,7 +84,6 @@ class Pool:
         self._lock = threading.Lock()
         self._sessions: Sessions[Supervisor] = Sessions(self.options.session_ttl_s)
         self._turn = itertools.count()
-        self._running = False
 
     # --- life -----------------------------------------------------------------------------------------------
 
@@ -92,7 +97,7 @@ class Pool:
             except BaseException as error:  # noqa: BLE001 - raised below, on the caller's thread
                 failures.append(error)
 
-        self._running = True
+        self._slots = self._all_slots
         together([functools.partial(start, supervisor) for supervisor in self.supervisors])
         if failures:
             self.stop()
@@ -102,11 +107,13 @@ class Pool:
         return self
 
     def stop(self) -> None:
-        """Stops all hosts side by side."""
-        self._running = False
+        """Stop all hosts side by side. In a fork of this process it does nothing: the hosts are not the fork's."""
+        if os.getpid() != self._owner:
+            return
+        self._slots = None
         spares = [self.spare.stop] if self.spare is not None else []
         together([*(supervisor.stop for supervisor in self.supervisors), *spares])
-        self._slots.close()
+        self._all_slots.close()
         self.bus.close()
 
     def __enter__(self) -> Pool:
@@ -133,53 +140,34 @@ class Pool:
         snapshots = {supervisor.name: supervisor.snapshot() for supervisor in self.supervisors}
         return snapshots if self.spare is None else {**snapshots, self.spare.name: self.spare.snapshot()}
 
-    def reset(self) -> None:
-        """Starts the hosts of broken supervisors again, and a spare that was given up. Raises LaunchError."""
+    def recover(self) -> None:
+        """Start the hosts of broken supervisors again, and a spare that was given up. Raises LaunchError."""
         for supervisor in self.supervisors:
-            supervisor.reset()
+            supervisor.recover()
 
     # --- calls ----------------------------------------------------------------------------------------------
 
-    def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
-        """A new inspection; `context` is what the algorithm may know of the product."""
-        return InspectionSession(session_id or new_session_id(), dict(context or {}))
+    def _run(self, request: Request) -> CallResult:
+        return self._attempts(request).run()
 
-    def lend(self, width: int, height: int, color_space: ColorSpace = "RGB") -> Lease:
-        """A slot for a picture that isn't there yet; whichever host gets the call can read it."""
-        return self._slots.lease((width, height, color_space), self.options.runner.slot_timeout_s)
+    def _start(self, request: Request) -> Future[CallResult]:
+        return self._attempts(request).start()
 
-    def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
-        """Prepares a step."""
-        return self._attempts("pre", image, pid, only(ARGUMENTS, "pre_execute", more)).run()
-
-    def execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
-        """Inspects a picture and waits for the result; takes and raises what `Supervisor.execute` does."""
-        return self._attempts("execute", image, pid, only(ARGUMENTS, "execute", more)).run()
-
-    def submit(
-        self, phase: InspectingPhase, image: Image | None = None, *, pid: str, **more: Any
-    ) -> Future[CallResult]:
-        """The same without waiting for the answer."""
-        return self._attempts(phase, image, pid, only(ARGUMENTS, "submit", more)).start()
-
-    def _attempts(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> Attempts:
-        if not self._running:
-            raise RunnerStoppedError("this Pool doesn't run: use it in a with block, or call start()")
-        request = prepare(self._slots, self.options.runner, phase, image, pid, **more)
-        session = request.call.session
-        assert session is not None
-        if more.get("session") is None:
-            return Attempts(self._least_busy(), request, None, self._elsewhere)
-        supervisor = self._of_session(session.id, final=session.final)
-        return Attempts(
-            supervisor, request, session.id, self._elsewhere if self.options.sessions_outlive_host else None
-        )
+    def _attempts(self, request: Request) -> Attempts:
+        if request.session_id is None:
+            return Attempts(self._least_busy(), request, self._elsewhere)
+        if self.options.sessions_outlive_host:
+            return Attempts(self._least_busy(), request, self._elsewhere)
+        call = request.call
+        if call.phase == "reset":
+            return Attempts(self._holder(request.session_id), request)
+        assert call.session is not None
+        return Attempts(self._of_session(request.session_id, final=call.session.final), request)
 
     # --- who gets it ----------------------------------------------------------------------------------------
 
     def _of_session(self, session_id: str, *, final: bool) -> Supervisor:
-        if self.options.sessions_outlive_host:
-            return self._least_busy()
+        """Return whose host the session stays with, which it is bound to if it is new."""
         with self._lock:
             binding = self._sessions.get(session_id, time.monotonic())
             if binding.host is None:
@@ -189,7 +177,17 @@ class Pool:
                 self._sessions.end(session_id)
             return binding.host
 
-    def _least_busy(self, besides: Station | None = None) -> Supervisor:
+    def _holder(self, session_id: str) -> Supervisor:
+        """Return whose host has the session; any, where none has it or it was lost with a supervisor that is broken."""
+        with self._lock:
+            binding = self._sessions.find(session_id)
+            if binding is None or binding.host is None:
+                return self._least_busy()
+            if binding.host.state is SupervisorState.BROKEN:
+                binding.host = self._least_busy()
+            return binding.host
+
+    def _least_busy(self, besides: CallTaker | None = None) -> Supervisor:
         """Among those that are ready, else among those that will be, else any: it says why it is broken."""
         turn = next(self._turn)
         count = len(self.supervisors)
@@ -204,7 +202,7 @@ class Pool:
             ),
         )
 
-    def _elsewhere(self, besides: Station) -> Supervisor | None:
+    def _elsewhere(self, besides: CallTaker) -> Supervisor | None:
         """Another supervisor that is ready."""
         other = self._least_busy(besides)
         return other if other is not besides and other.state is SupervisorState.READY else None
@@ -245,5 +243,5 @@ class Pool:
         return reports
 
     def _since(self) -> list[float]:
-        """From when on a spare must have been launched, for each of the supervisors: a swap and a reset change it."""
+        """From when on a spare must have been launched, by supervisor: a swap and a recovery change it."""
         return [supervisor.succession.since for supervisor in self.supervisors]

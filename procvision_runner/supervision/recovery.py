@@ -1,4 +1,4 @@
-"""From a host that was lost to the next, or to giving up and to somebody's `reset`. When, the restart policy says."""
+"""From a host that was lost to the next, or to giving up and to somebody's `recover`. When, the restart policy says."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Hosts(Protocol):
 
 
 class Recovery:
-    """`restart` and `cover` are the keeper's, `reset` anybody's."""
+    """`restart` and `cover` are the keeper's, `recover` anybody's."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Recovery:
         """What should not happen: it is better told than waited for."""
         self.give_up(f"its supervisor failed: {error!r}")
 
-    def reset(self) -> None:
+    def recover(self) -> None:
         """Somebody has looked: forgets what was tried, and starts a host again if need be. Raises LaunchError."""
         with self._hosts.swapping:
             if not self._standing.try_again():
@@ -153,7 +153,7 @@ class Recovery:
                     self._spare.try_again()
                 return
             self._history = RestartHistory()
-            self._journal.emit(events.WasReset)
+            self._journal.emit(events.Recovering)
             try:
                 host = self._hosts.launch_next()
             except LaunchError as error:
@@ -169,7 +169,7 @@ class Recovery:
 
     def _broken_error(self, reason: str) -> CallError:
         error = BrokenError(
-            f"{self._journal.name} is broken: {reason}; hint: see the last log lines, mend it, then reset()",
+            f"{self._journal.name} is broken: {reason}; hint: see the last log lines, mend it, then recover()",
             logs=self.last_logs,
         )
         error.sent = False

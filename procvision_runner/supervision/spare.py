@@ -3,7 +3,7 @@
 The strategy: a thread of its own keeps it there. Whoever takes it adopts it under a number of its own, and is told by
 it from then on. One that dies while it stands by, or never becomes ready, is followed by another as the restart policy
 says.
-Warning: what was launched for another version, or before a swap or a reset, must not be taken: hence the command and
+Warning: what was launched for another version, or before a swap or a recovery, must not be taken: hence the command and
 the instant that `take` wants.
 """
 
@@ -43,7 +43,7 @@ class SpareState(StrEnum):
     READY = "ready"
     """A host stands by."""
     GIVEN_UP = "given up"
-    """It didn't stay: none is launched until a host becomes ready again, or until a reset or a swap."""
+    """It didn't stay: none is launched until a host becomes ready again, or until a `recover()` or a swap."""
     STOPPED = "stopped"
     """For good."""
 

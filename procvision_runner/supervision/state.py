@@ -18,7 +18,7 @@ class SupervisorState(StrEnum):
     RESTARTING = "restarting"
     """The host was lost, or is about to be; calls wait for the next."""
     BROKEN = "broken"
-    """Given up: every call gets a BrokenError, until `reset` or a swap."""
+    """Given up: every call gets a BrokenError, until `recover()` or a swap."""
     STOPPED = "stopped"
     """For good."""
 

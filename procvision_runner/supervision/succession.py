@@ -1,7 +1,7 @@
 """One host after the other: launched, given the calls, buried when it ended, and followed by the next.
 
 The strategy: the keeper's thread decides and does; hosts tell what they notice on their clients' threads, which must
-not block, so that becomes a task of the keeper's. Who swaps or resets does that on a thread of its own.
+not block, so that becomes a task of the keeper's. Who swaps or recovers does that on a thread of its own.
 Warning: no lock is held while a host is launched or ended, so what was decided on may have changed meanwhile;
 `switching` orders those who may install one: a swap, a restart, and the spare's taking over.
 """
@@ -51,7 +51,7 @@ class Succession(Notices):
         super().__init__(journal)
         self.command = command
         self.swapping = threading.Lock()
-        """Held through a swap, or a reset: one at a time."""
+        """Held through a swap, or a recovery: one at a time."""
         self.switching = threading.Lock()
         self.since = 0.0
         """No spare is taken that was launched earlier."""

@@ -1,4 +1,4 @@
-"""`Supervisor`: one algorithm kept alive, with a `Runner`'s interface.
+"""`Supervisor`: one algorithm kept alive, behind the interface of one host, `AlgorithmRunner`.
 
 with Supervisor("pcb-compare", listeners=[print]) as station:
     result = station.execute(picture, pid="A")
@@ -17,18 +17,11 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.launch import host_command
 from procvision_runner.errors import LaunchError, RunnerStoppedError
-from procvision_runner.images.slots import Lease, SlotPool
-from procvision_runner.requests import (
-    ARGUMENTS,
-    InspectingPhase,
-    InspectionSession,
-    Request,
-    new_session_id,
-    prepare,
-    session_ref,
-)
+from procvision_runner.images.slots import SlotPool
+from procvision_runner.requests import Request
 from procvision_runner.supervision import events
 from procvision_runner.supervision.admission import Admission
 from procvision_runner.supervision.attempts import Attempts
@@ -39,20 +32,20 @@ from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.state import Standing, SupervisorState
 from procvision_runner.supervision.succession import Succession
-from procvision_sdk.keywords import only
-from procvision_sdk.wire.messages import Call
 
 if TYPE_CHECKING:
-    from procvision_runner.requests import Image
     from procvision_runner.results import CallResult
     from procvision_runner.supervision.swap import GoldenPicture, SwapReport
-    from procvision_sdk.images.meta import ColorSpace
 
 
-class Supervisor:
+class Supervisor(CallMethods):
     """Keeps a host of one algorithm alive and makes calls in it. A context manager; any thread may call.
 
-    `algorithm` is the name of an installed one, NAME or NAME==VERSION; `command` launches any other host instead.
+    `algorithm` is the name of an installed one, NAME or NAME==VERSION; `command` launches another host that speaks
+    the protocol instead.
+    A call that failed for a retryable reason is made again. One that ends without a result raises a CallError with
+    its `facts`. A verdict, whatever it is, is never asked for twice. `submit` waits for no host: the call is sent when
+    a host has room.
     `listeners` are told every event, `on_log` every log record of the hosts. A pool has its supervisors share `slots`,
     `bus` and `spare`.
     """
@@ -71,6 +64,7 @@ class Supervisor:
         spare: Spare | None = None,
     ) -> None:
         self.options = options = options if options is not None else SupervisorOptions()
+        self._call_options = options.runner
         words = host_command(algorithm, command, options.runner)
         self.name = name or algorithm or words[0]
         self.bus = bus if bus is not None else events.EventBus(tuple(listeners))
@@ -87,7 +81,7 @@ class Supervisor:
         self.spare = spare
         self.succession = Succession(words, options, self.journal, self.admission, self._standing, on_log, spare, slots)
         self._owns_bus = bus is None
-        self._slots: SlotPool | None = None
+        self._slots = None
         self._stop_lock = threading.Lock()
         self._exit_status: int | None = None
         self._owner = os.getpid()
@@ -210,59 +204,16 @@ class Supervisor:
 
     # --- calls ----------------------------------------------------------------------------------------------
 
-    def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
-        """A new inspection; `context` is what the algorithm may know of the product."""
-        return InspectionSession(session_id or new_session_id(), dict(context or {}))
+    def _run(self, request: Request) -> CallResult:
+        return Attempts(self, request).run()
 
-    def lend(self, width: int, height: int, color_space: ColorSpace = "RGB") -> Lease:
-        """A slot for a picture that isn't there yet: write into its `array`, then pass it to a call, without a copy."""
-        return self.slots.lease((width, height, color_space), self.options.runner.slot_timeout_s)
-
-    def pre_execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
-        """Prepares a step; takes what `execute` takes."""
-        return self._attempts("pre", image, pid, only(ARGUMENTS, "pre_execute", more)).run()
-
-    def execute(self, image: Image | None = None, *, pid: str, **more: Any) -> CallResult:
-        """Inspects a picture and waits for the result; takes what `Runner.execute` takes.
-
-        A call that failed for a reason that is retryable is made again; one that ends without a result raises a
-        CallError that says why, with its `facts`. A verdict, whatever it is, is never asked for twice.
-        """
-        return self._attempts("execute", image, pid, only(ARGUMENTS, "execute", more)).run()
-
-    def submit(
-        self, phase: InspectingPhase, image: Image | None = None, *, pid: str, **more: Any
-    ) -> Future[CallResult]:
-        """The same without waiting: a Future of what `execute` returns or raises.
-
-        Returns when the picture is in its slot, whether or not a host has room or lives at the moment; so it waits
-        for no host, only for a slot while all are leased. asyncio users `asyncio.wrap_future` it.
-        """
-        return self._attempts(phase, image, pid, only(ARGUMENTS, "submit", more)).start()
-
-    def reset_session(self, session: InspectionSession | str) -> None:
-        """Has the algorithm forget a session. Raises CallError."""
-        reference = session_ref(session, final=False)
-        request = Request(Call(phase="reset", session=reference), None, self.options.runner.pre_timeout_s, None)
-        Attempts(self, request, reference.id).run()
-
-    def _attempts(self, phase: InspectingPhase, image: Image | None, pid: str, more: dict[str, Any]) -> Attempts:
-        request = prepare(self.slots, self.options.runner, phase, image, pid, **more)
-        session = more.get("session")
-        if session is None:
-            return Attempts(self, request, None)
-        assert request.call.session is not None
-        return Attempts(self, request, request.call.session.id)
+    def _start(self, request: Request) -> Future[CallResult]:
+        return Attempts(self, request).start()
 
     @property
     def slots(self) -> SlotPool:
         """Where the pictures lie."""
-        slots = self._slots
-        if slots is None:
-            raise RunnerStoppedError("this Supervisor doesn't run: use it in a with block, or call start()")
-        if os.getpid() != self._owner:
-            raise RunnerStoppedError("this process is a fork of the one that has the host: only that may call")
-        return slots
+        return self._open_slots()
 
     def swap(
         self,
@@ -286,12 +237,12 @@ class Supervisor:
             if self.spare is not None and self._owns_spare and self.succession.since != since:
                 self.spare.renew(self.command)
 
-    def reset(self) -> None:
-        """Starts a host again after the supervisor was given up, and tries again with a spare that was.
+    def recover(self) -> None:
+        """Start a host again after the supervisor was given up, and try again with a spare that was.
 
         Does nothing if neither was. Raises LaunchError.
         """
-        self.succession.recovery.reset()
+        self.succession.recovery.recover()
 
 
 def _stopped_error() -> RunnerStoppedError:

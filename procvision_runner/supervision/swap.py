@@ -9,29 +9,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 import attrs
 
 from procvision_runner.connection.launch import host_command
 from procvision_runner.errors import CallError, RunnerError, SwapError
-from procvision_runner.requests import InspectionSession, held_to_the_protocol, new_session_id, prepare
+from procvision_runner.requests import held_to_the_protocol, prepare
 from procvision_runner.supervision import events
+from procvision_sdk.calling import AlgorithmRunner, InspectingPhase, InspectionSession, new_session
 from procvision_sdk.masking import masked_command
 
 if TYPE_CHECKING:
-    from procvision_runner.images.picture import Picture, Pixels
     from procvision_runner.images.slots import SlotPool
-    from procvision_runner.requests import InspectingPhase
     from procvision_runner.results import CallResult
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.succession import Succession
     from procvision_runner.supervision.supervised_host import Host
+    from procvision_sdk.images.picture import Picture, Pixels
 
 
-class Station(Protocol):
-    """What a swap needs of the supervisor whose version it changes."""
+class Swappable(AlgorithmRunner, Protocol):
+    """What a swap needs of the supervisor whose version it changes: calls in the running version, and its hosts."""
 
     options: SupervisorOptions
     journal: Journal
@@ -44,12 +44,6 @@ class Station(Protocol):
     @property
     def slots(self) -> SlotPool:
         """Where the pictures lie."""
-
-    def pre_execute(self, image: Pixels | Picture, *, pid: str, **more: Any) -> CallResult:
-        """Prepares a step, in the running version."""
-
-    def execute(self, image: Pixels | Picture, *, pid: str, **more: Any) -> CallResult:
-        """Inspects a picture, in the running version."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -91,7 +85,7 @@ class SwapReport:
 
 
 def swap(
-    supervisor: Station,
+    supervisor: Swappable,
     algorithm: str | None = None,
     *,
     command: Sequence[str] | None = None,
@@ -133,13 +127,13 @@ def swap(
         )
 
 
-def _refused(supervisor: Station, new: str, reason: str, logs: Sequence[Mapping[str, Any]]) -> SwapError:
+def _refused(supervisor: Swappable, new: str, reason: str, logs: Sequence[Mapping[str, Any]]) -> SwapError:
     supervisor.journal.count("failed_swaps")
     supervisor.journal.emit(events.SwapFailed, new=new, reason=reason)
     return SwapError(f"{new} was not switched to: {reason}", logs=logs)
 
 
-def _compared(supervisor: Station, host: Host, golden: GoldenPicture) -> Comparison:
+def _compared(supervisor: Swappable, host: Host, golden: GoldenPicture) -> Comparison:
     """Raises SwapError where the new version doesn't say what it should."""
     expected = golden.expected or _verdict(golden, _by_the_old(supervisor, golden), "the running version")
     try:
@@ -159,24 +153,26 @@ def _verdict(golden: GoldenPicture, result: CallResult, who: str) -> str:
     return result.verdict
 
 
-def _by_the_old(supervisor: Station, golden: GoldenPicture) -> CallResult:
-    session = InspectionSession(new_session_id(), dict(golden.context))
-    more: dict[str, Any] = {
-        "pid": golden.pid,
-        "step_index": golden.step_index,
-        "user_params": golden.user_params,
-        "session": session,
-    }
+class _Given(TypedDict):
+    pid: str
+    step_index: int
+    user_params: Mapping[str, Any] | None
+    session: InspectionSession
+
+
+def _by_the_old(supervisor: Swappable, golden: GoldenPicture) -> CallResult:
+    session = new_session(golden.context)
+    given = _Given(pid=golden.pid, step_index=golden.step_index, user_params=golden.user_params, session=session)
     try:
         if golden.reference is not None:
-            supervisor.pre_execute(golden.reference, **more)
-        return supervisor.execute(golden.image, final=True, **more)
+            supervisor.pre_execute(golden.reference, **given)
+        return supervisor.execute(golden.image, final=True, **given)
     except CallError as error:
         raise SwapError(f"the running version has no result for {golden.name!r}: {error}", logs=error.logs) from error
 
 
-def _by(supervisor: Station, host: Host, golden: GoldenPicture) -> CallResult:
-    session = InspectionSession(new_session_id(), dict(golden.context))
+def _by(supervisor: Swappable, host: Host, golden: GoldenPicture) -> CallResult:
+    session = new_session(golden.context)
     if golden.reference is not None:
         prepared = _call(supervisor, host, "pre", golden.reference, golden, session)
         if prepared.status != "OK":
@@ -185,7 +181,7 @@ def _by(supervisor: Station, host: Host, golden: GoldenPicture) -> CallResult:
 
 
 def _call(
-    supervisor: Station,
+    supervisor: Swappable,
     host: Host,
     phase: InspectingPhase,
     image: Pixels | Picture,
@@ -200,9 +196,12 @@ def _call(
         image,
         golden.pid,
         step_index=golden.step_index,
-        user_params=golden.user_params,
         session=session,
+        user_params=golden.user_params,
         final=phase == "execute",
+        camera_id=None,
+        timestamp_ms=None,
+        timeout_s=None,
     )
     on_freed = request.lease.release if request.lease is not None else None
     try:

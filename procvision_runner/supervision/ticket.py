@@ -15,14 +15,20 @@ _orders = itertools.count()
 
 
 class Ticket:
-    """A call's place in the line. `job` is called by the dispatcher when it is let in or turned away."""
+    """A call's place in the line. `job` is called by the dispatcher when it is let in or turned away.
 
-    __slots__ = ("error", "expires_at", "final", "host", "job", "not_before", "order", "session_id", "woken")
+    `final` ends the session when the call has ended; `forgets` is a reset, which may go to a session that was lost.
+    """
 
-    def __init__(self, session_id: str | None, *, final: bool, job: Callable[[], None] | None = None) -> None:
+    __slots__ = ("error", "expires_at", "final", "forgets", "host", "job", "not_before", "order", "session_id", "woken")
+
+    def __init__(
+        self, session_id: str | None, *, final: bool, forgets: bool = False, job: Callable[[], None] | None = None
+    ) -> None:
         self.order = next(_orders)
         self.session_id = session_id
         self.final = final
+        self.forgets = forgets
         self.job = job
         self.host: Host | None = None
         self.error: CallError | None = None

@@ -48,7 +48,7 @@ class RemoteProtocolError(WireError):
     any further; `request_id` and `message_type` are the refused frame's own, where they could be read.
     """
 
-    code = ErrorCode.PROTOCOL
+    error_code = ErrorCode.PROTOCOL
 
     def __init__(
         self,

@@ -6,8 +6,11 @@ from procvision_sdk.errors import ErrorCode, ProcVisionError
 
 
 class BundleError(ProcVisionError):
-    """A bundle can't be made, or must not be used. ``code`` is one of 2001 to 2007; the text may end with a hint."""
+    """A bundle can't be made, or must not be used.
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
+    ``error_code`` is one of 2001 to 2007. The text may end with a hint.
+    """
+
+    def __init__(self, error_code: ErrorCode, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.error_code = error_code

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from procvision_runner.images.picture import Picture
 from procvision_sdk.errors import ErrorCode, ProcVisionError
+from procvision_sdk.images.picture import Picture
 from procvision_tools.extras import need
 
 ANY = "any"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from procvision_runner.images.picture import Picture
 from procvision_sdk.errors import ErrorCode, ProcVisionError
 from procvision_sdk.images import jpeg, png
 from procvision_sdk.images.files import ENCODED_SLACK_BYTES, MAX_ENCODED_BYTES_A_PIXEL
 from procvision_sdk.images.meta import MAX_PIXELS, ColorSpace, Encoding
+from procvision_sdk.images.picture import Picture
 from procvision_sdk.regular_files import opened_regular, read_regular, read_start
 from procvision_tools.report.text import shown
 

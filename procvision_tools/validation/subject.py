@@ -127,7 +127,7 @@ def _bundle(path: Path, folder: Path) -> Subject:
         findings.append(Finding(title, detail="into an environment of its own, from its wheels alone"))
     except BundleError as error:
         message, hint = split_hint(str(error))
-        findings.append(Finding(title, "failed", f"[{error.code}] {message}", hint))
+        findings.append(Finding(title, "failed", f"[{error.error_code}] {message}", hint))
         return Subject((), os.environ, tuple(findings))
     names = tuple(algorithm.name for algorithm in bundle.index.algorithms)
     return Subject(names, clean_environment(), tuple(findings), str(python))

@@ -314,7 +314,7 @@ def test_a_bundle_that_was_tampered_with_is_refused(how, bundle, tmp_path):
     rewritten(bundle, tmp_path / "broken.zip", change)
     with pytest.raises(BundleError) as caught:
         unpack(tmp_path / "broken.zip", tmp_path / "into")
-    assert caught.value.code == str(code)
+    assert caught.value.error_code == str(code)
     assert words in str(caught.value)
     assert not (tmp_path / "evil.py").exists()
 
@@ -334,7 +334,7 @@ def test_two_versions_of_one_distribution_are_refused(bundle, tmp_path):
     rewritten(bundle, tmp_path / "broken.zip", change)
     with pytest.raises(BundleError, match=r"light is there in versions 2\.0 and 3\.0") as caught:
         unpack(tmp_path / "broken.zip", tmp_path / "into")
-    assert caught.value.code == "2006"
+    assert caught.value.error_code == "2006"
 
 
 def test_validate_says_what_is_wrong_with_a_bundle(bundle, tmp_path):

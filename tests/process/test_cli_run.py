@@ -28,7 +28,7 @@ class Vendor(BaseAlgorithm):
         self.logger.warning("mood is " + user_params["mood"] + " \\x1b[31m")
         match user_params["mood"]:
             case "ng": return Ng("too <b>dark</b>", [Defect(1, 2, 3, 4, "dark", 0.5)])
-            case "raise": raise RecoverableError("lamp is out; hint: change the lamp", code="4711")
+            case "raise": raise RecoverableError("lamp is out; hint: change the lamp", error_code="4711")
             case "fail": return Failed("4712", "not today")
             case "exit": os._exit(3)
             case "hang":

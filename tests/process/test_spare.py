@@ -354,7 +354,7 @@ def test_reset_has_the_spare_launched_anew() -> None:
         before = spare_of(station)
         kill(station.process_id)
         assert wait_until(lambda: station.state is SupervisorState.BROKEN)
-        station.reset()
+        station.recover()
         assert station.process_id != before
         assert spare_of(station) not in (before, station.process_id)
 
@@ -370,7 +370,7 @@ def test_reset_of_what_is_not_broken_tries_again_with_a_spare_that_was_given_up(
         assert spare is not None
         assert wait_until(lambda: spare.state is SpareState.GIVEN_UP)
         serving = answered_by(station)
-        station.reset()
+        station.recover()
         assert spare_of(station)
         assert spare.broken_because is None
         assert isinstance(station, Pool) or answered_by(station) == serving

@@ -65,14 +65,14 @@ def test_intensity_limit_breaks_the_supervisor_and_reset_mends_it() -> None:
         assert caught.value.facts is not None
         assert caught.value.facts.attempts == 0
         assert isinstance(supervisor.submit("execute", pid="A").exception(10), BrokenError)
-        supervisor.reset()
+        supervisor.recover()
         assert supervisor.state is SupervisorState.READY
         assert supervisor.broken_because is None
         assert echo(supervisor, 2) == 2
         crash(supervisor)
         assert echo(supervisor, 3) == 3
     names = [event.NAME for event in heard]
-    assert names.index("broken") < names.index("was_reset")
+    assert names.index("broken") < names.index("recovering")
     assert names.count("host_restarted") == 3
 
 
@@ -96,7 +96,7 @@ def test_host_that_no_longer_becomes_ready_is_not_restarted_in_a_loop(tmp_path: 
         assert wait_until(lambda: supervisor.state is SupervisorState.BROKEN)
         assert supervisor.broken_because == "the host did not become ready 2 times in a row"
         with pytest.raises(LaunchError, match="no weights"):
-            supervisor.reset()
+            supervisor.recover()
         assert supervisor.state is SupervisorState.BROKEN
         assert "no weights" in str(supervisor.broken_because)
     assert [event.NAME for event in heard].count("host_starting") == 1 + 2 + 1

@@ -13,18 +13,18 @@ AlgorithmError BaseAlgorithm Defect Diagnostics ErrorCode Failed FatalError GPUO
 ProcVisionError ProgramError RecoverableError Rect Session StructuredLogger hookimpl read_image_from_shared_memory
 """
 RUNNER = """
-BrokenError CallError CallFacts CallFailedError CallResult CallTimeoutError EnvironmentPolicy Event GoldenPicture
-HostDiedError InspectionSession JsonLines LaunchError Lease Picture Pool ProtocolViolationError ResourceLimits
-RestartPolicy RetryPolicy Runner RunnerError RunnerOptions RunnerStoppedError SessionLostError SlotsExhaustedError
-Supervisor SupervisorOptions SupervisorState SwapError SwapReport
+AlgorithmRunner BrokenError CallError CallFacts CallFailedError CallResult CallTimeoutError EnvironmentPolicy Event
+GoldenPicture HostDiedError InspectionSession JsonLines LaunchError Lease Picture Pool ProtocolViolationError
+ResourceLimits RestartPolicy RetryPolicy Runner RunnerError RunnerOptions RunnerStoppedError SessionLostError
+SlotsExhaustedError Supervisor SupervisorOptions SupervisorState SwapError SwapReport
 """
 TESTING = """
 AlgorithmRunner CallFailedError ContractBrokenError Finding HookHost Kills PlacedDefect SamplePictures check_algorithm
 check_hook_plugin check_image_backend check_session_store check_survives_kills examine make_plate snapshot with_marks
 """
 CONFORMANCE = """
-ConformanceError ConnectionTarget Inspectable Outcome ProcessTarget Row TableError Target by_paragraph load_rows play
-read_table run_row start_failure table_files
+ConformanceError ConnectionTarget Inspectable Outcome ProcessTarget Row RowSkippedError TableError Target by_paragraph load_rows
+play read_table run_row start_failure table_files
 """
 NAMES = {
     "procvision_sdk": SDK,

@@ -272,7 +272,7 @@ def test_contradictions_are_errors_in_pre_and_execute(station: Station, params: 
     ]
     for answer in answers:
         assert isinstance(answer, Failed), answer
-        assert answer.code == "1006"
+        assert answer.error_code == "1006"
         assert text in answer.message and "; hint: " in answer.message
 
 
@@ -288,7 +288,7 @@ def test_a_cancelled_call_has_no_verdict(station: Station, label: Gray) -> None:
     station.algorithm.cancellation.requested = True
     session = Session("s1")
     answer = station.execute(label, session)
-    assert isinstance(answer, Failed) and answer.code == "1008"
+    assert isinstance(answer, Failed) and answer.error_code == "1008"
     assert session.changed_state() is None
 
 

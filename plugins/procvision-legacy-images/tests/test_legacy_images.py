@@ -43,7 +43,7 @@ def refusal(function: Callable[[], object]) -> CallRefusedError:
     """What it is refused with."""
     with pytest.raises(CallRefusedError) as raised:
         function()
-    assert raised.value.code == "1002"
+    assert raised.value.error_code == "1002"
     return raised.value
 
 

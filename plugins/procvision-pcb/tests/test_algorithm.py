@@ -91,7 +91,7 @@ def test_without_a_reference_there_is_no_verdict(station: Station, board: Gray) 
     station.pre(Session("other"), board)
     answer = station.execute(Session("s1"), board)
     assert isinstance(answer, Failed)
-    assert answer.code == "1003"
+    assert answer.error_code == "1003"
     assert "hint:" in answer.message
 
 
@@ -100,7 +100,7 @@ def test_reset_forgets_the_reference(station: Station, board: Gray) -> None:
     session = Session("s1")
     station.pre(session, board)
     station.algorithm.reset(session)
-    assert station.execute(session, board).code == "1003"
+    assert station.execute(session, board).error_code == "1003"
 
 
 def test_a_reference_that_can_t_be_learnt_leaves_the_session_without_one(station: Station, board: Gray) -> None:
@@ -109,8 +109,8 @@ def test_a_reference_that_can_t_be_learnt_leaves_the_session_without_one(station
     station.pre(session, board)
     refused = station.pre(session, np.zeros_like(board))
     assert isinstance(refused, Failed)
-    assert refused.code == "1003"
-    assert station.execute(session, board).code == "1003"
+    assert refused.error_code == "1003"
+    assert station.execute(session, board).error_code == "1003"
 
 
 def test_after_a_restart_the_session_is_told_to_learn_again(
@@ -120,7 +120,7 @@ def test_after_a_restart_the_session_is_told_to_learn_again(
     session = Session("s1")
     station.pre(session, board)
     answer = Station(lent_pictures).execute(session, board)
-    assert answer.code == "1003"
+    assert answer.error_code == "1003"
     assert "restarted" in answer.message
 
 
@@ -131,7 +131,7 @@ def test_a_picture_that_can_t_be_compared_is_an_error(station: Station, board: G
     for picture in (board[:-1], np.zeros_like(board)):
         answer = station.execute(session, picture)
         assert isinstance(answer, Failed)
-        assert answer.code == "1006"
+        assert answer.error_code == "1006"
 
 
 @pytest.mark.parametrize("change", [{"copper": "bright"}, {"edge_tolerance": 5}])
@@ -140,7 +140,7 @@ def test_a_parameter_that_pre_used_otherwise_is_an_error(station: Station, board
     session = Session("s1")
     station.pre(session, board)
     answer = station.execute(session, board, **change)
-    assert answer.code == "1006"
+    assert answer.error_code == "1006"
     assert next(iter(change)) in answer.message
 
 

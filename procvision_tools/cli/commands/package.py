@@ -82,9 +82,9 @@ def package(
         path, index = _make(project, out, target, sources, allowed, max_file_mb)
     except BundleError as error:
         message, hint = split_hint(str(error))
-        if not hint and error.code == ErrorCode.WHEELS_MISSING:
+        if not hint and error.error_code == ErrorCode.WHEELS_MISSING:
             hint = WHEELS_HINT
-        raise CommandError(f"[{error.code}] {message}", hint) from error
+        raise CommandError(f"[{error.error_code}] {message}", hint) from error
     except OSError as error:
         raise CommandError(f"{error.filename or out or 'dist'} can't be written: {error.strerror or error}") from error
     _tell(path, index, as_json)

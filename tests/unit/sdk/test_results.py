@@ -33,7 +33,7 @@ def code_of(value: Any, phase: str = "execute", size: tuple[int, int] | None = S
     try:
         check_returned(value, phase, size)
     except CallRefusedError as refusal:
-        return str(refusal.code)
+        return str(refusal.error_code)
     return None
 
 
@@ -251,7 +251,7 @@ def test_whatever_is_returned_is_an_answer_or_refused(value: Any, phase: str) ->
     try:
         answer = check_returned(value, phase, SIZE)
     except CallRefusedError as refusal:
-        assert refusal.code in {"1006", "1007"}
+        assert refusal.error_code in {"1006", "1007"}
         return
     assert answer.status == value["status"]
     if phase == "execute" and answer.status == "OK":

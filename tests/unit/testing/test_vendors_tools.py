@@ -105,6 +105,6 @@ def test_errors_have_the_protocols_codes(kind: type[AlgorithmError], code: str, 
     """Unless the vendor says another."""
     error = kind("text", detail={"lamp": 3})
     assert isinstance(error, ProcVisionError)
-    assert (str(error), error.code, error.retryable, error.detail) == ("text", code, retryable, {"lamp": 3})
-    assert kind("text", code="V-17").code == "V-17"
-    assert kind("text").code == code
+    assert (str(error), error.error_code, error.retryable, error.detail) == ("text", code, retryable, {"lamp": 3})
+    assert kind("text", error_code="V-17").error_code == "V-17"
+    assert kind("text").error_code == code

@@ -38,7 +38,7 @@ def raise_gpu(algorithm, **call):
 
 
 def raise_program(algorithm, **call):
-    raise ProgramError("no such template", code="1003", detail=object())
+    raise ProgramError("no such template", error_code="1003", detail=object())
 
 
 def raise_plain(algorithm, **call):

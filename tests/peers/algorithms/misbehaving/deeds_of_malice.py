@@ -184,7 +184,7 @@ def raise_untellable(algorithm, **call):
 
 def raise_with_odd_attributes(algorithm, **call):
     error = RecoverableError("x")
-    error.retryable, error.code = "yes", object()
+    error.retryable, error.error_code = "yes", object()
     raise error
 
 

@@ -144,4 +144,4 @@ def test_asset_that_is_missing_is_told_before_anything_is_imported(installed: An
     installed("modelless-algorithm", required_assets={"A": ["models/a.onnx"]})
     with pytest.raises(LoadError, match=r"models/a\.onnx \(for A\)") as caught:
         load(row("modelless-algorithm"))
-    assert caught.value.code == "1003"
+    assert caught.value.error_code == "1003"

@@ -22,8 +22,8 @@ class OwnRecoverableError(RecoverableError):
         (OwnRecoverableError("x"), "recoverable", "9999", True),
         (GPUOutOfMemoryError("x"), "gpu_out_of_memory", "1004", True),
         (FatalError("x"), "fatal", "9999", False),
-        (ProgramError("x", code="1003"), "program", "1003", False),
-        (ProgramError("x", code="V-17"), "program", "V-17", False),
+        (ProgramError("x", error_code="1003"), "program", "1003", False),
+        (ProgramError("x", error_code="V-17"), "program", "V-17", False),
         (ValueError("x"), "program", "9999", False),
         (SystemExit(0), "program", "9999", False),
         (KeyboardInterrupt(), "program", "9999", False),
@@ -55,7 +55,7 @@ def test_place_is_the_innermost() -> None:
 def with_code(code: Any) -> RecoverableError:
     """An exception whose code was set to anything."""
     error = RecoverableError("x")
-    error.code = code
+    error.error_code = code
     return error
 
 

@@ -58,7 +58,7 @@ def test_whatever_a_store_raises_is_the_calls_error(
     store.problem = problem
     with pytest.raises(CallRefusedError, match=told) as caught:
         sessions.save("s", b"{}")
-    assert (caught.value.code, caught.value.kind, caught.value.retryable) == ("9999", kind, retryable)
+    assert (caught.value.error_code, caught.value.kind, caught.value.retryable) == ("9999", kind, retryable)
 
 
 def test_the_bound_and_the_value_are_named(sessions: GuardedSessions) -> None:

@@ -170,7 +170,7 @@ class Folder:
     def kind(self, name: str, meta: ImageMeta = META) -> str:
         with pytest.raises(CallRefusedError) as raised:
             self.open(name, meta)
-        assert raised.value.code == "1002"
+        assert raised.value.error_code == "1002"
         return raised.value.kind
 
 

@@ -11,7 +11,9 @@ from procvision_host.algorithm.loader import LoadError
 from procvision_host.in_memory.runner import InMemoryRunner
 from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, Prepared, RecoverableError
 from procvision_sdk import read_image_from_shared_memory as read
+from procvision_sdk.call_errors import RunnerStoppedError
 from procvision_sdk.errors import ManifestError
+from procvision_sdk.images.picture import Picture
 from procvision_sdk.manifest.reading import parse_manifest
 from procvision_testing import AlgorithmRunner, CallFailedError
 
@@ -142,10 +144,11 @@ def test_a_failed_call_is_a_result_without_a_verdict(runner):
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.zeros((4, 4), np.uint16), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 0), np.uint8)]
+    "wrong",
+    [np.zeros((4, 4), np.uint16), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 0), np.uint8), "picture.png", [[1]]],
 )
 def test_what_is_no_picture_is_refused(runner, wrong):
-    with pytest.raises((TypeError, ValueError), match="a picture is"):
+    with pytest.raises((TypeError, ValueError), match=r"a picture (is|has|of)"):
         runner.execute(wrong, pid="A")
 
 
@@ -189,7 +192,7 @@ def test_a_manifest_that_is_not_there_is_told_with_its_path():
 
 
 def test_a_runner_that_was_not_entered_says_so():
-    with pytest.raises(RuntimeError, match="with block"):
+    with pytest.raises(RunnerStoppedError, match="with block"):
         InMemoryRunner(Watcher, manifest=MANIFEST).execute(picture(1), pid="A")
 
 
@@ -201,9 +204,74 @@ def test_a_required_asset_that_is_missing_is_told():
         pass
 
 
-def test_a_misspelt_argument_is_the_error_of_the_method_that_was_called():
-    """As a `Runner` has it."""
-    runner = InMemoryRunner(Watcher, manifest=MANIFEST)
-    for method in ("execute", "pre_execute"):
-        with pytest.raises(TypeError, match=rf"^{method}\(\) got an .* 'sesion'; hint: did you mean 'session'\?$"):
-            getattr(runner, method)(pid="A", sesion=1)
+def test_a_submitted_call_has_ended_when_it_returns(runner):
+    """With its result, or with the error that execute would have raised."""
+    assert runner.submit("execute", picture(200), pid="A").result(timeout=0).verdict == "OK"
+    assert runner.submit("pre", picture(200), pid="A").result(timeout=0).phase == "pre"
+    failed = runner.submit("execute", picture(200), pid="A", user_params={"mood": "raise"})
+    assert failed.done()
+    with pytest.raises(CallFailedError, match="lamp is out"):
+        failed.result()
+    with pytest.raises(TypeError, match="is an array of uint8"):
+        runner.submit("execute", "picture.png", pid="A")
+
+
+@pytest.mark.parametrize(("color_space", "shape"), [("RGB", (4, 6, 3)), ("BGR", (4, 6, 3)), ("MONO", (4, 6))])
+def test_a_lent_picture_is_inspected_and_given_back(runner, color_space, shape):
+    lease = runner.lend(6, 4, color_space)
+    assert (lease.array.shape, lease.array.dtype, lease.array.max()) == (shape, np.uint8, 0)
+    lease.array[...] = 200
+    assert runner.execute(lease, pid="A").verdict == "OK"
+    with pytest.raises(ValueError, match="given back"):
+        _ = lease.array
+    with pytest.raises(ValueError, match="given back"):
+        runner.execute(lease, pid="A")
+    with runner.lend(6, 4) as other:
+        assert other.array.shape == (4, 6, 3)
+    other.release()
+
+
+class Seeing(Watcher):
+    """NG, with the picture's first pixel."""
+
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        seen = read(shared_mem_id, image_meta)
+        return Ok(debug={"pixel": seen[0, 0].tolist(), "shape": list(seen.shape), "meta": image_meta})
+
+
+def encoded(level, suffix):
+    import cv2
+
+    return cv2.imencode(suffix, picture(level))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("image", "pixel"),
+    [
+        (Picture.of(np.array([[[1, 2, 3]]], np.uint8), "BGR"), [3, 2, 1]),
+        (Picture.of(np.full((2, 2), 0x0FF0, np.uint16), bits=12), [255, 255, 255]),
+        (Picture.encoded(encoded(90, ".png"), 6, 4, encoding="png"), [90, 90, 90]),
+        (Picture.encoded(encoded(90, ".jpg"), 6, 4), [90, 90, 90]),
+    ],
+)
+def test_every_kind_of_picture_is_seen_as_a_host_with_a_process_sees_it(image, pixel):
+    with InMemoryRunner(Seeing, manifest=MANIFEST) as runner:
+        result = runner.execute(image, pid="A", camera_id="left", timestamp_ms=7)
+    assert result.debug["pixel"] == pixel
+    assert result.debug["shape"] == [image.height, image.width, 3]
+    assert (result.debug["meta"]["camera_id"], result.debug["meta"]["timestamp_ms"]) == ("left", 7)
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [
+        (Picture.encoded(encoded(90, ".png")[:-9], 6, 4, encoding="png"), "image_damaged"),
+        (Picture.encoded(encoded(90, ".png"), 4, 6, encoding="png"), "image_mismatch"),
+        (Picture.of(np.full((2, 2), 0x1FF0, np.uint16), bits=12), "image_mismatch"),
+        (Picture.elsewhere("file:/no/such.png", 6, 4), "bad_image_id"),
+    ],
+)
+def test_a_picture_that_a_host_would_refuse_is_refused(runner, image, kind):
+    with pytest.raises(CallFailedError) as failure:
+        runner.execute(image, pid="A")
+    assert (failure.value.error_code, failure.value.kind) == ("1002", kind)

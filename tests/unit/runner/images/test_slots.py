@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from procvision_runner.errors import LaunchError, SlotsExhaustedError
-from procvision_runner.images.picture import Picture
 from procvision_runner.images.segments import remove_leftovers
 from procvision_runner.images.slots import SlotPool
 from procvision_sdk.images.layout import parse_arena_id, parse_slot_id, read_header
+from procvision_sdk.images.picture import Picture
 
 SIZE = (8, 6, "RGB")
 KINDS = {"arena": None, "named": 0}

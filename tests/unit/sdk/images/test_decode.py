@@ -39,7 +39,7 @@ PNG = encoded(Image.fromarray(SMOOTH), "PNG")
 def kind_of(data: bytes, form: str, **size: int) -> str:
     with pytest.raises(CallRefusedError) as caught:
         decode(data, meta(form, **size))
-    assert caught.value.code == "1002"
+    assert caught.value.error_code == "1002"
     return caught.value.kind
 
 

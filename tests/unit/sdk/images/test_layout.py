@@ -36,7 +36,7 @@ def segment(header: SlotHeader = HEADER) -> bytearray:
 def refusal(function, *arguments) -> CallRefusedError:
     with pytest.raises(CallRefusedError) as caught:
         function(*arguments)
-    assert caught.value.code == "1002"
+    assert caught.value.error_code == "1002"
     return caught.value
 
 

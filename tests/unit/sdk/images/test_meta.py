@@ -44,7 +44,7 @@ def test_wrong_meta_is_refused(value, words):
     """1006, naming what is wrong."""
     with pytest.raises(CallRefusedError, match=words) as caught:
         check_meta(value)
-    assert (caught.value.code, caught.value.kind) == ("1006", "image_meta")
+    assert (caught.value.error_code, caught.value.kind) == ("1006", "image_meta")
 
 
 def test_pixel_limit_is_a_setting():

@@ -108,7 +108,7 @@ def test_value_that_is_not_allowed_is_refused_by_name(key: str, value: Any) -> N
     """1006, with the parameter, and a text of a readable length."""
     with pytest.raises(CallRefusedError, match=key) as caught:
         SCHEMA.completed({key: value}, (20, 10))
-    assert (caught.value.code, caught.value.kind) == ("1006", "bad_parameter")
+    assert (caught.value.error_code, caught.value.kind) == ("1006", "bad_parameter")
     assert len(str(caught.value)) < 600
 
 

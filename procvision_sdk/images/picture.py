@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+import time
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, cast
 
 import attrs
 
@@ -11,6 +12,8 @@ from procvision_sdk.images.meta import MAX_BITS, MAX_PIXELS, ColorSpace, Encodin
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from procvision_sdk.calling import CallImage, LentPicture
 
     Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -127,6 +130,61 @@ class Picture:
     def described(self) -> Description:
         """What a slot's header says of it."""
         return (self.width, self.height, self.color_space, self.encoding, self.payload_bytes, self.bits)
+
+
+class DescribedPicture(Protocol):
+    """What `image_meta` says of a picture, wherever it lies."""
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+
+    @property
+    def color_space(self) -> ColorSpace:
+        """How the channels lie."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """`raw`, or the file's."""
+
+    @property
+    def bits(self) -> int | None:
+        """Of a sample; None for 8, and for a file."""
+
+
+def is_lent(image: CallImage) -> TypeGuard[LentPicture]:
+    """Return whether an image is memory that a runner lent, of whatever runner."""
+    return hasattr(image, "array") and hasattr(image, "release")
+
+
+def as_picture(image: CallImage) -> Picture:
+    """Return an array, or the array of a lent picture, as a Picture. Raises TypeError or ValueError for no picture."""
+    if isinstance(image, Picture):
+        return image
+    if is_lent(image):
+        return Picture.of(image.array, image.color_space, image.bits or 8)
+    return Picture.of(cast("Pixels", image))
+
+
+def image_meta(picture: DescribedPicture, camera_id: str | None, timestamp_ms: int | None) -> dict[str, Any]:
+    """Return what a call says of its picture. The time is now where none is given."""
+    meta: dict[str, Any] = {
+        "width": picture.width,
+        "height": picture.height,
+        "timestamp_ms": time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms,
+        "color_space": picture.color_space,
+    }
+    if picture.encoding != "raw":
+        meta["encoding"] = picture.encoding
+    if picture.bits is not None:
+        meta["bits"] = picture.bits
+    if camera_id is not None:
+        meta["camera_id"] = camera_id
+    return meta
 
 
 def _check_size(width: int, height: int) -> None:
