@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from procvision_runner.errors import CallFailedError, RunnerStoppedError
@@ -34,7 +34,6 @@ class CallMethods(ABC):
     """Where the pictures lie, as long as calls can be made."""
     _owner: int
     """The id of the process that has the hosts."""
-    _prepare: Callable[..., Any] = staticmethod(prepare)
 
     def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
         """Return a new inspection, to pass to calls. `context` is what the algorithm may know of the product.
@@ -66,7 +65,7 @@ class CallMethods(ABC):
     ) -> CallResult:
         """Prepare a step. The arguments and errors are those of `execute`."""
         return self._run(
-            self._prepare(
+            prepare(
                 self._open_slots(), self._call_options, "pre", image, pid,
                 step_index, session, user_params, final, camera_id, timestamp_ms, timeout_s,
             )
@@ -96,7 +95,7 @@ class CallMethods(ABC):
         status ERROR is returned.
         """
         return self._run(
-            self._prepare(
+            prepare(
                 self._open_slots(), self._call_options, "execute", image, pid,
                 step_index, session, user_params, final, camera_id, timestamp_ms, timeout_s,
             )
@@ -123,7 +122,7 @@ class CallMethods(ABC):
         they must be short; they may make calls. Raises what `execute` raises before the call is sent.
         """
         return self._start(
-            self._prepare(
+            prepare(
                 self._open_slots(), self._call_options, phase, image, pid,
                 step_index, session, user_params, final, camera_id, timestamp_ms, timeout_s,
             )

@@ -19,16 +19,12 @@ from typing import Any
 from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.client import Client
 from procvision_runner.connection.launch import get_ready, host_command
-from procvision_runner.field.calls import FieldCalls, FieldRequest
-from procvision_runner.field.dialect import FieldDialect
-from procvision_runner.field.pictures import field_folder
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess
 from procvision_runner.requests import Request, held_to_the_protocol
 from procvision_runner.results import CallResult
-from procvision_sdk.calling import InspectionSession, session_ref
 from procvision_sdk.masking import masked_command
 from procvision_sdk.wire.messages import Result
 
@@ -37,7 +33,7 @@ class Runner(CallMethods):
     """Launches one host and speaks to it. A context manager; any thread may call.
 
     `algorithm` is the name of an installed one, NAME or NAME==VERSION. `command` launches another host that speaks
-    the protocol instead, or the field's `python -m procvision_algorithm_sdk.adapter`.
+    the protocol instead.
     `on_log` is given each log record of the host, on a thread of the runner's.
     """
 
@@ -51,13 +47,11 @@ class Runner(CallMethods):
     ) -> None:
         self.options = self._call_options = options if options is not None else RunnerOptions()
         self.command = host_command(algorithm, command, self.options)
-        self._foreign = command is not None
         self._on_log = on_log
         self._client: Client | None = None
         self._slots = None
         self._info: dict[str, Any] | None = None
         self._owner = os.getpid()
-        self._field: FieldCalls | None = None
 
     # --- life -----------------------------------------------------------------------------------------------
 
@@ -65,16 +59,12 @@ class Runner(CallMethods):
         """Launches the host and waits until the algorithm is set up. Raises LaunchError."""
         if self._client is not None:
             raise RuntimeError("this Runner was started already: make a new one for a new host")
-        environment, field = self.options.environment, None
-        if self._foreign:
-            field = FieldDialect()
-            folder, environment = field_folder(environment)
         slots = SlotPool(self.options.max_slots, self.options.arena_bytes)
         try:
-            process = HostProcess(self.command, environment, slots.arena())
+            process = HostProcess(self.command, self.options.environment, slots.arena())
             with process.ended_on_error():
                 log = HostLog(process.stderr, self.options.log_records, self._on_log)
-                self._client = client = Client(process, self.options, log, dialect=field)
+                self._client = client = Client(process, self.options, log)
         except BaseException:
             slots.close()
             raise
@@ -82,9 +72,6 @@ class Runner(CallMethods):
         try:
             self._info = get_ready(client, self.options)
             slots.suit(arena=client.reads_arena)
-            if field is not None and field.spoken:
-                self._field = FieldCalls(field, folder)
-                self._prepare = self._field.prepare
         except BaseException:
             self.stop()
             raise
@@ -101,8 +88,6 @@ class Runner(CallMethods):
             return client.stop()
         finally:
             slots.close()
-            if self._field is not None:
-                self._field.close()
 
     def __enter__(self) -> Runner:
         return self.start()
@@ -149,48 +134,15 @@ class Runner(CallMethods):
 
     # --- calls ----------------------------------------------------------------------------------------------
 
-    def reset(self, session: InspectionSession | str) -> None:
-        """Let the algorithm forget a session: the next call that names it begins anew. Raises CallError."""
-        if self._field is not None:
-            self._field.forget(session_ref(session, final=False).id)
-        else:
-            super().reset(session)
-
-    def _run(self, request: Request | FieldRequest) -> CallResult:
-        if self._field is not None:
-            return self._field_call(request)
+    def _run(self, request: Request) -> CallResult:
         client, call, lease = self._client, request.call, request.lease
         assert client is not None
         result, took_s = client.call(call, request.timeout_s, None if lease is None else lease.release)
         return held_to_the_protocol(result, call.phase, request.size, took_s)
 
-    def _field_call(self, request: Request | FieldRequest) -> CallResult:
-        kept = self._kept(request)
-        if kept is not None:
-            return kept
-        result, took_s = self._running().call(request.call, request.timeout_s, _release_of(request))
-        return self._judged(request, result, took_s)
-
-    def _start(self, request: Request | FieldRequest) -> Future[CallResult]:
-        kept = self._kept(request)
-        if kept is not None:
-            known: Future[CallResult] = Future()
-            known.set_result(kept)
-            return known
-        judge = partial(self._judged, request)
-        return self._running().submit(request.call, request.timeout_s, _release_of(request), judge)
-
-    def _kept(self, request: Request | FieldRequest) -> CallResult | None:
-        """The answer of a call that isn't sent: the field's hosts have no `pre` for a guide picture."""
-        if self._field is None or isinstance(request, Request):
-            return None
-        return self._field.kept_guide(request)
-
-    def _judged(self, request: Request | FieldRequest, result: Result, took_s: float) -> CallResult:
-        answer = held_to_the_protocol(result, request.call.phase, request.size, took_s)
-        if self._field is None or isinstance(request, Request):
-            return answer
-        return self._field.check(request, answer)
+    def _start(self, request: Request) -> Future[CallResult]:
+        release = request.lease.release if request.lease is not None else None
+        return self._running().submit(request.call, request.timeout_s, release, partial(_judged, request))
 
     def _running(self) -> Client:
         self._open_slots()
@@ -198,5 +150,5 @@ class Runner(CallMethods):
         return self._client
 
 
-def _release_of(request: Request | FieldRequest) -> Callable[[], None] | None:
-    return request.lease.release if request.lease is not None else None
+def _judged(request: Request, result: Result, took_s: float) -> CallResult:
+    return held_to_the_protocol(result, request.call.phase, request.size, took_s)

@@ -8,14 +8,20 @@ before and after the pixels are read; without one it holds the payload alone, ra
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procvision_sdk.hookspecs import HookOption, hookimpl
-from procvision_sdk.images.files import CopiedImage, PictureFile, check_payload_size, opened_below, refused, to_rgb
-from procvision_sdk.images.layout import HEADER_BYTES, check_header, read_header, stale
+from procvision_sdk.images.files import (
+    CopiedImage,
+    PictureFile,
+    check_payload_size,
+    opened_below,
+    read_slot,
+    refused,
+    to_rgb,
+)
 from procvision_sdk.images.meta import ImageMeta
 
 if TYPE_CHECKING:
@@ -38,7 +44,7 @@ class FileImages:
         path, generation = parse_file_id(shared_mem_id)
         folder, parts = self._place(path)
         with opened_below(folder, parts, repr(path)) as file:
-            array = _plain(file, meta) if generation is None else _slot(file, meta, generation)
+            array = _plain(file, meta) if generation is None else read_slot(file, meta, generation)
         return CopiedImage(array)
 
     def close(self) -> None:
@@ -72,20 +78,6 @@ def _plain(file: PictureFile, meta: ImageMeta) -> RgbArray:
     check_payload_size(file.size, meta)
     data = file.read(0, file.size)
     file.check_unchanged()
-    return to_rgb(data, meta)
-
-
-def _slot(file: PictureFile, meta: ImageMeta, generation: int) -> RgbArray:
-    header = read_header(file.read(0, min(HEADER_BYTES, file.size)), file.size)
-    check_header(header, generation, meta)
-    check_payload_size(header.payload_bytes, meta)
-    data = file.read(header.payload_offset, header.payload_bytes)
-    # The writer makes the generation odd before it touches a pixel: as it was, so are the pixels.
-    found = read_header(file.read(0, HEADER_BYTES), file.size).generation
-    if found != generation:
-        raise stale(generation, found)
-    if header.payload_crc32 and zlib.crc32(data) != header.payload_crc32:
-        raise refused("image_damaged", "what the slot holds doesn't match the CRC-32 that was stored with it")
     return to_rgb(data, meta)
 
 

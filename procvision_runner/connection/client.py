@@ -29,7 +29,6 @@ from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess
 from procvision_sdk.masking import masked, masked_command
 from procvision_sdk.wire.connection import Connection
-from procvision_sdk.wire.dialect import Dialect
 from procvision_sdk.wire.greeting import ARENA_CAPABILITY, PROTOCOL_VERSION
 from procvision_sdk.wire.messages import (
     AnyMessage,
@@ -57,7 +56,6 @@ class Client:
         options: RunnerOptions,
         log: HostLog,
         observer: Observer | None = None,
-        dialect: Dialect | None = None,
     ) -> None:
         self.process = process
         self.log = log
@@ -71,7 +69,6 @@ class Client:
             max_frame_bytes=options.max_frame_bytes,
             handshake_timeout_s=options.handshake_timeout_s,
             heartbeat=options.heartbeat,
-            dialect=dialect,
         )
         self._table = table = CallTable(connection, options.max_in_flight, log, self._observer)
         self._leadership = table.leadership

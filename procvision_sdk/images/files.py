@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import close, fstat, preadv
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from procvision_sdk.errors import CallRefusedError, ErrorCode
+from procvision_sdk.images.layout import HEADER_BYTES, check_header, read_header, stale
 
 if TYPE_CHECKING:
     from procvision_sdk.images.meta import ImageMeta
@@ -126,6 +128,25 @@ def to_rgb(data: memoryview, meta: ImageMeta) -> RgbArray:
     if meta.bits is not None and meta.bits > 8:
         return deep_rgb(data, meta.width, meta.height, meta.color_space, meta.bits)
     return rgb_view(data, meta.width, meta.height, meta.color_space)
+
+
+def read_slot(file: PictureFile, meta: ImageMeta, generation: int) -> RgbArray:
+    """Return the picture of a file that is laid out as a slot: H x W x 3, uint8, RGB, read-only, a copy.
+
+    Raises CallRefusedError (1002) where the slot holds another generation, before or after the pixels were read, or
+    another picture than `meta` describes, and for what `to_rgb` refuses.
+    """
+    header = read_header(file.read(0, min(HEADER_BYTES, file.size)), file.size)
+    check_header(header, generation, meta)
+    check_payload_size(header.payload_bytes, meta)
+    data = file.read(header.payload_offset, header.payload_bytes)
+    # The writer makes the generation odd before it touches a pixel: as it was, so are the pixels.
+    found = read_header(file.read(0, HEADER_BYTES), file.size).generation
+    if found != generation:
+        raise stale(generation, found)
+    if header.payload_crc32 and zlib.crc32(data) != header.payload_crc32:
+        raise refused("image_damaged", "what the slot holds doesn't match the CRC-32 that was stored with it")
+    return to_rgb(data, meta)
 
 
 def check_payload_size(length: int, meta: ImageMeta) -> None:

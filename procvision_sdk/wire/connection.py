@@ -13,7 +13,6 @@ from typing import TypeAlias, get_args
 
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import Codec, error_for
-from procvision_sdk.wire.dialect import Dialect
 from procvision_sdk.wire.errors import REFUSALS, LocalProtocolError, RemoteProtocolError
 from procvision_sdk.wire.events import (
     Event,
@@ -82,8 +81,7 @@ def _is_refusal(answer: Result | Error) -> bool:
 class Connection:
     """The wire as `role` sees it.
 
-    `handshake_timeout_s` of 0 waits for ever. `heartbeat` is the runner's policy; a host has none. `dialect` is for a
-    host of another major version, which is refused without one.
+    `handshake_timeout_s` of 0 waits for ever. `heartbeat` is the runner's policy; a host has none.
     """
 
     def __init__(
@@ -95,7 +93,6 @@ class Connection:
         max_pending: int = DEFAULT_MAX_PENDING,
         handshake_timeout_s: float = DEFAULT_HANDSHAKE_TIMEOUT_S,
         heartbeat: HeartbeatPolicy | None = None,
-        dialect: Dialect | None = None,
     ) -> None:
         self.role = role
         self.state = ConnectionState.STARTING
@@ -106,8 +103,7 @@ class Connection:
         self.handshake_timeout_s = handshake_timeout_s
         self.peer_hello: HostHello | RunnerHello | None = None
         self._table: Mapping[ConnectionState, Mapping[Act, ConnectionState]] = TRANSITIONS[role]
-        self._codec: Codec | Dialect = Codec(role)
-        self._dialect = dialect
+        self._codec = Codec(role)
         self._splitter = FrameSplitter(max_frame_bytes)
         self._pending: set[str] = set()
         self._anonymous = 0
@@ -274,7 +270,7 @@ class Connection:
 
     def _take_hello(self, hello: HostHello | RunnerHello, now: float) -> None:
         version = hello.sdk_version if isinstance(hello, HostHello) else hello.runner_version
-        if major(version) != major(PROTOCOL_VERSION) and not self._switched(hello):
+        if major(version) != major(PROTOCOL_VERSION):
             raise RemoteProtocolError(
                 "incompatible_version",
                 f"the peer speaks protocol {version[:40]!r}, this {self.role} speaks {PROTOCOL_VERSION}; "
@@ -285,15 +281,6 @@ class Connection:
         self._handshake_deadline = None
         if self.role is Role.HOST:
             self._opened(now)
-
-    def _switched(self, hello: HostHello | RunnerHello) -> bool:
-        """Whether this is a host of the dialect's, which is spoken from here on."""
-        dialect = self._dialect
-        if dialect is None or not isinstance(hello, HostHello) or not dialect.understands(hello):
-            return False
-        self._codec = dialect
-        self._heartbeat_policy = None
-        return True
 
     def _opened(self, now: float) -> None:
         if self._heartbeat_policy is not None:

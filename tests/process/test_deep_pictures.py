@@ -11,9 +11,6 @@ import pytest
 from shared_picture import shared_picture
 
 from procvision_runner import CallFailedError, Picture, Runner, RunnerOptions
-from procvision_runner.field.pictures import FieldFolder
-from procvision_runner.images.slots import Lease, SlotPool
-from procvision_sdk.errors import CallRefusedError
 from procvision_testing.hook_hosts import HookHost, host_environment, install_plugged
 from procvision_tools.sources.camera import picture_of
 from procvision_tools.sources.picture_files import Frame, load
@@ -100,30 +97,6 @@ def test_a_slot_that_contradicts_its_call_is_refused(tmp_path: Path) -> None:
         for said in ({}, {"bits": 8}, {"bits": 10}, {"bits": 16}):
             answer = host.call("read", shared_mem_id=picture.id, image_meta=picture.meta | said)
             assert answer["data"]["kind"] == "image_mismatch"
-
-
-def test_a_host_of_the_field_is_given_eight_bits(tmp_path: Path) -> None:
-    """Its own SDK would wrap sixteen around."""
-    folder = FieldFolder(str(tmp_path))
-    folder.open()
-    deep = np.arange(0, 4096, 8, np.uint16).reshape(16, 32)
-
-    def written(image: Picture | Lease) -> np.ndarray:
-        name = folder.write(image).shared_mem_id.replace(":", "_")
-        return np.load(tmp_path / f"{name}.npy")
-
-    found = written(Picture.of(deep, bits=12))
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, deep >> 4)
-    slots = SlotPool(1)
-    try:
-        lease = slots.lease(Picture.of(deep, bits=12), 1)
-        lease.array[...] = deep
-        np.testing.assert_array_equal(written(lease), deep >> 4)
-    finally:
-        slots.close()
-    with pytest.raises(CallRefusedError, match="at most 1023"):
-        folder.write(Picture.of(deep, bits=10))
 
 
 def test_a_picture_elsewhere_is_named_and_never_copied(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
-"""The field's adapters, from the package index and as they are, driven by our runner."""
+"""The field's adapters, from the package index and as they are, driven by our runners through the gateway."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from procvision_runner import (
@@ -16,23 +20,33 @@ from procvision_runner import (
     HostDiedError,
     LaunchError,
     Picture,
-    ProtocolViolationError,
+    Pool,
     Runner,
     RunnerOptions,
     Supervisor,
+    SupervisorOptions,
 )
+from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
+ADAPTER = "procvision_algorithm_sdk.adapter"
 BRIGHT = np.full((24, 32, 3), 200, np.uint8)
 DARK = np.full((24, 32, 3), (10, 20, 30), np.uint8)
 
 
-def adapter(python: Path, package: Path, **environment: str) -> Runner:
-    """A runner of `python -m procvision_algorithm_sdk.adapter`, told its package as the field's runners do."""
+def command(python: Path) -> list[str]:
+    """The gateway's command line, with `python -m procvision_algorithm_sdk.adapter` behind it."""
+    return [sys.executable, "-m", "procvision_compat.gateway", "--", str(python), "-m", ADAPTER]
+
+
+def options(package: Path, heartbeat: HeartbeatPolicy | None = None, **environment: str) -> RunnerOptions:
+    """Tells an adapter its package as the field's runners do."""
     told = {**os.environ, "PROC_ALGO_ROOT": str(package), "PYTHONPATH": str(package), **environment}
-    return Runner(
-        command=[str(python), "-m", "procvision_algorithm_sdk.adapter"],
-        options=RunnerOptions(environment=told, execute_timeout_s=20),
-    )
+    return RunnerOptions(environment=told, execute_timeout_s=20, heartbeat=heartbeat or HeartbeatPolicy())
+
+
+def adapter(python: Path, package: Path, **environment: str) -> Runner:
+    """A runner of an adapter."""
+    return Runner(command=command(python), options=options(package, **environment))
 
 
 @pytest.fixture(scope="module")
@@ -131,20 +145,22 @@ def test_an_ok_of_a_picture_that_got_lost_is_an_error(stepwise: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "error"),
+    ("act", "kind"),
     [
-        ("no_verdict", ProtocolViolationError),
-        ("ok_with_defects", ProtocolViolationError),
-        ("ng_without_reason", ProtocolViolationError),
-        ("outside", ProtocolViolationError),
-        ("not_a_dict", CallFailedError),
-        ("raise", CallFailedError),
+        ("no_verdict", "bad_result"),
+        ("ok_with_defects", "bad_result"),
+        ("ng_without_reason", "bad_result"),
+        ("outside", "rect_outside"),
+        ("not_a_dict", "program"),
+        ("raise", "program"),
     ],
 )
-def test_what_their_adapter_lets_through_is_an_error_here(stepwise: Runner, act: str, error: type[Exception]) -> None:
-    """Nothing malformed is read as a verdict, and the next call is answered."""
-    with pytest.raises(error):
+def test_what_their_adapter_lets_through_is_an_error_here(stepwise: Runner, act: str, kind: str) -> None:
+    """Of the kind that it would have in our host; nothing malformed is read as a verdict, the next call is answered."""
+    with pytest.raises(CallFailedError) as raised:
         stepwise.execute(BRIGHT, pid="p001", user_params={"act": act})
+    assert raised.value.kind == kind
+    assert raised.value.error_code not in ("1009", "1010")  # What the adapter says and what we mean by it differ.
     assert stepwise.execute(BRIGHT, pid="p001").verdict == "OK"
 
 
@@ -152,14 +168,14 @@ def test_a_verdict_missing_from_0_3_x_is_an_error(guided: Runner) -> None:
     """Its adapter makes the missing status an OK; the verdict is looked for."""
     session = guided.session()
     guided.pre_execute(DARK, pid="any", session=session)
-    with pytest.raises(ProtocolViolationError, match="result_status"):
+    with pytest.raises(CallFailedError, match="result_status"):
         guided.execute(DARK, pid="any", session=session, user_params={"step_desc": "no verdict"})
 
 
 def test_its_prints_are_never_read_as_an_answer(stepwise_python: Path, stepwise_package: Path) -> None:
     """The adapter of 0.0.7 lets them into its frames: the call fails, the host is of no use any more."""
     with adapter(stepwise_python, stepwise_package) as runner:
-        with pytest.raises((ProtocolViolationError, HostDiedError)):
+        with pytest.raises(HostDiedError, match="an algorithm that prints"):
             runner.execute(BRIGHT, pid="p001", user_params={"act": "print"})
         assert not runner.alive
 
@@ -171,8 +187,8 @@ def test_its_end_is_a_call_that_failed(stepwise_python: Path, stepwise_package: 
     assert raised.value.exit_status == 3
 
 
-def test_a_long_call_is_not_taken_for_a_hang(stepwise_python: Path, stepwise_package: Path, tmp_path: Path) -> None:
-    """Its pongs wait for the call: it isn't pinged. A time-out ends a call, and its late answer harms no other."""
+def test_a_long_call_is_not_taken_for_a_hang(stepwise_python: Path, tmp_path: Path) -> None:
+    """The gateway gives the pongs, its own would wait. A time-out ends a call, and its late answer harms no other."""
     package = tmp_path / "slow"
     (package / "slow").mkdir(parents=True)
     (package / "manifest.json").write_text('{"name": "slow", "version": "1", "entry_point": "slow.main:Slow"}')
@@ -188,30 +204,38 @@ def test_a_long_call_is_not_taken_for_a_hang(stepwise_python: Path, stepwise_pac
         "        time.sleep(params.get('s', 0))\n"
         "        return {'status': 'OK', 'data': {'result_status': 'OK'}}\n"
     )
-    from procvision_sdk.wire.heartbeat import HeartbeatPolicy
-
-    runner = adapter(stepwise_python, package)
-    runner = Runner(
-        command=runner.command,
-        options=RunnerOptions(
-            environment=runner.options.environment, heartbeat=HeartbeatPolicy(interval_s=0.1, grace_s=0.1)
-        ),
-    )
-    with runner:
+    heartbeat = HeartbeatPolicy(interval_s=0.1, grace_s=0.3)
+    with Runner(command=command(stepwise_python), options=options(package, heartbeat)) as runner:
         assert runner.execute(BRIGHT, pid="p", user_params={"s": 1.0}).verdict == "OK"
         with pytest.raises(CallTimeoutError):
             runner.execute(BRIGHT, pid="p", user_params={"s": 1.0}, timeout_s=0.2)
         assert runner.execute(BRIGHT, pid="p", timeout_s=20).verdict == "OK"
-        assert runner.unexpected_answers == 1
 
 
-def test_an_entry_point_that_is_not_there_fails_the_first_call(guided_python: Path, tmp_path: Path) -> None:
-    """With what the adapter says: it says hello first, and nothing when it is ready."""
-    with adapter(guided_python, tmp_path) as runner:
-        session = runner.session()
-        runner.pre_execute(DARK, pid="any", session=session)
-        with pytest.raises(HostDiedError, match="entry_point not found"):
-            runner.execute(DARK, pid="any", session=session)
+@pytest.mark.parametrize("which", ["stepwise", "guided"])
+def test_an_entry_point_that_is_not_there_fails_the_launch(
+    which: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """With what the adapter says: it says hello first, and a ping shows whether it is ready."""
+    python: Path = request.getfixturevalue(f"{which}_python")
+    with pytest.raises(LaunchError, match="entry_point not found"), adapter(python, tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("which", "sdk", "version", "name"),
+    [("stepwise", "0.0.7", "1.2.0", "Field Stepwise"), ("guided", "0.3.2", "2.0.0", None)],
+)
+def test_its_package_is_told(
+    which: str, sdk: str, version: str, name: str | None, request: pytest.FixtureRequest
+) -> None:
+    """As a host of ours tells it: manifest, versions, and what the algorithm tells of itself."""
+    runner: Runner = request.getfixturevalue(which)
+    told = runner.info()
+    assert told["manifest"]["entry_point"].startswith(f"field_{which}.")
+    assert told["versions"]["procvision_algorithm_sdk"] == sdk
+    assert told["versions"]["algorithm"] == told["manifest"]["version"] == version
+    assert told["info"].get("name") == name
 
 
 def test_nothing_is_left_in_shared_memory(stepwise_python: Path, stepwise_package: Path) -> None:
@@ -220,10 +244,12 @@ def test_nothing_is_left_in_shared_memory(stepwise_python: Path, stepwise_packag
         runner.execute(BRIGHT, pid="p001")
         answer = runner.execute(BRIGHT, pid="p001")
         assert len(answer.debug["files"]) == 1
-        assert runner._field is not None
-        folder = runner._field._folder.path
+        assert runner.process_id is not None
+        folder = Path(psutil.Process(runner.process_id).environ()["PROC_SHM_DIR"])
+        deadline = time.monotonic() + 10
+        while list(folder.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert list(folder.iterdir()) == []
-        assert folder.parent == Path("/dev/shm")
     assert not folder.exists()
 
 
@@ -237,11 +263,36 @@ def test_a_folder_that_the_environment_names_is_used_and_kept(
     assert list(folder.iterdir()) == []
 
 
-def test_a_supervisor_refuses_them(stepwise_python: Path, stepwise_package: Path) -> None:
+@pytest.mark.parametrize("kind", [Runner, Supervisor])
+def test_no_runner_of_ours_takes_them_without_the_gateway(
+    kind: type[Runner] | type[Supervisor], stepwise_python: Path
+) -> None:
     """It would send slots, of which the adapter makes black pictures."""
-    command = [str(stepwise_python), "-m", "procvision_algorithm_sdk.adapter"]
-    with pytest.raises(LaunchError, match=r"speaks protocol '0\.0\.7'"), Supervisor(command=command):
+    alone = [str(stepwise_python), "-m", ADAPTER]
+    with pytest.raises(LaunchError, match=r"speaks protocol '0\.0\.7'"), kind(command=alone):
         pass
+
+
+def test_a_supervisor_keeps_one_alive_and_a_pool_two(
+    stepwise_python: Path, stepwise_package: Path, guided_python: Path, guided_package: Path
+) -> None:
+    """One that was killed is replaced; each session of 0.3.x goes to the adapter that has its guide."""
+    supervised = SupervisorOptions(runner=options(stepwise_package))
+    with Supervisor(command=command(stepwise_python), options=supervised) as supervisor:
+        assert supervisor.execute(BRIGHT, pid="p001").verdict == "OK"
+        killed = supervisor.process_id
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        assert supervisor.execute(DARK, pid="p001").verdict == "NG"
+        assert supervisor.process_id != killed
+    pooled = SupervisorOptions(runner=options(guided_package))
+    with Pool(command=command(guided_python), hosts=2, options=pooled) as pool:
+        sessions = [pool.session() for _ in range(4)]
+        for session in sessions:
+            assert pool.pre_execute(DARK, pid="any", session=session).status == "OK"
+        for session in sessions:
+            assert pool.execute(BRIGHT, pid="any", session=session).verdict == "NG"
+            assert pool.execute(DARK, pid="any", session=session, final=True).verdict == "OK"
 
 
 @pytest.mark.parametrize("which", ["stepwise", "guided"])

@@ -1,1 +1,1 @@
-"""Algorithms written against `procvision_algorithm_sdk`, the field's earlier SDK, in a ProcVision host."""
+"""Algorithms of `procvision_algorithm_sdk`, the field's earlier SDK, in a ProcVision host or behind a gateway."""

@@ -12,13 +12,10 @@ from typing import Any
 from procvision_compat import field_sdk
 from procvision_compat.errors import FieldPackageError
 from procvision_compat.guided import GuidedAlgorithm
-from procvision_compat.package import FieldPackage
+from procvision_compat.package import ROOT_VARIABLE, FieldPackage
 from procvision_compat.stepwise import StepwiseAlgorithm
 from procvision_sdk.algorithm import BaseAlgorithm
 from procvision_sdk.sources import Made
-
-ROOT_VARIABLE = "PROC_ALGO_ROOT"
-"""Where the field's runners tell an algorithm its own folder."""
 
 _STEPWISE = ("step_index", "pid", "session", "user_params", "shared_mem_id", "image_meta")
 _GUIDED = ("step_index", "step_desc", "cur_image", "guide_image", "guide_info")

@@ -20,6 +20,9 @@ from procvision_sdk.errors import ManifestError
 from procvision_sdk.manifest.model import ANY_PID, MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import MAX_MANIFEST_BYTES, parse_manifest
 
+ROOT_VARIABLE = "PROC_ALGO_ROOT"
+"""Where the field's runners tell an algorithm its own folder."""
+
 
 @attrs.frozen
 class FieldPackage:
