@@ -72,6 +72,20 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def sbom(session: nox.Session) -> None:
+    """What an installation of ours consists of, as CycloneDX, in `sbom.cdx.json`; posargs are the extras."""
+    session.install("cyclonedx-bom>=5")
+    place = Path(session.create_tmp()) / "installed"
+    session.run("python", "-m", "venv", "--clear", str(place))
+    extras = ",".join(session.posargs or ("cli", "images"))
+    session.run(str(place / "bin" / "pip"), "install", "--quiet", f".[{extras}]", external=True)
+    session.run(
+        "cyclonedx-py", "environment", "--output-reproducible", "--of", "JSON", "--pyproject", "pyproject.toml",
+        "-o", "sbom.cdx.json", str(place / "bin" / "python"),
+    )  # fmt: skip
+
+
+@nox.session
 def kill(session: nox.Session) -> None:
     """A host is killed in each of 500 sessions, on every session store that outlives it."""
     install_all(session)
