@@ -45,7 +45,7 @@ class HookHost:
         found = install_plugged(folder, installed or {})
         named = [text for name in installed or {} if name not in arguments for text in ("--hook", name)]
         given = [text for key, value in (options or {}).items() for text in ("--hook-option", f"{key}={value}")]
-        command = [sys.executable, "-m", "procvision_host", "--algo", ALGORITHM, *named, *given, *arguments]
+        command = [sys.executable, "-P", "-m", "procvision_host", "--algo", ALGORITHM, *named, *given, *arguments]
         self._target = ProcessTarget(command, environment={**host_environment(found), **(environment or {})})
         self._numbers = count(1)
         hello = self.receive()

@@ -82,7 +82,7 @@ def check_hook_plugin(
 def _listed(place: Path, plugins: Mapping[str, str], given: Mapping[str, object], name: str) -> dict[str, Any]:
     values = [text for key, value in given.items() for text in ("--hook-option", f"{key}={value}")]
     done = subprocess.run(
-        [sys.executable, "-m", "procvision_host", "hooks", "--json", "--hook", name, *values],
+        [sys.executable, "-P", "-m", "procvision_host", "hooks", "--json", "--hook", name, *values],
         env=host_environment(install_plugged(place, plugins)),
         capture_output=True,
         text=True,

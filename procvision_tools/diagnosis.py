@@ -11,12 +11,15 @@ import platform
 import resource
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
+from procvision_runner.connection.launch import own_host
 from procvision_runner.images.arena import try_arena
 from procvision_runner.images.segments import SHM_FOLDER, leftovers
+from procvision_runner.process.host_process import missing_interpreter
 from procvision_testing.findings import Finding, Level
 from procvision_tools.hints import split_hint
 from procvision_tools.scratch import abandoned
@@ -40,19 +43,32 @@ IMPORTED_AT_START = ("attr", "click", "importlib_metadata", "msgspec", "numpy", 
 def examine_machine(*, clean: bool = False) -> Iterator[Finding]:
     """Give every finding, one after the other; with ``clean`` the leftovers of dead runners are removed."""
     missing = try_arena()
-    yield from sealed_memory(missing)
-    yield from shared_memory(sealed=not missing)
-    yield from shared_memory_leftovers(clean=clean)
-    yield from folder_leftovers(clean=clean)
-    yield from orphans()
-    yield from limits()
-    yield from kernel()
-    yield from versions()
-    yield from bytecode()
-    yield from decoders()
-    yield from algorithms()
-    yield from hook_plugins()
-    yield from isolation()
+    for look in (
+        partial(sealed_memory, missing),
+        partial(shared_memory, sealed=not missing),
+        partial(shared_memory_leftovers, clean=clean),
+        partial(folder_leftovers, clean=clean),
+        orphans,
+        limits,
+        kernel,
+        versions,
+        host_program,
+        bytecode,
+        decoders,
+        algorithms,
+        hook_plugins,
+        isolation,
+    ):
+        yield from _kept_going(look)
+
+
+def _kept_going(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Give a check's findings; what it raises is one more, and the other checks go on."""
+    try:
+        yield from look()
+    except Exception as error:  # noqa: BLE001 - a machine may be wrong in a way that nobody thought of
+        name = getattr(look, "func", look).__name__.replace("_", " ")
+        yield Finding(name, "failed", *split_hint(str(error) or repr(error)))
 
 
 def sealed_memory(missing: str | None = None) -> Iterator[Finding]:
@@ -250,6 +266,19 @@ def _unmet(distribution: object) -> Iterator[str]:
             yield f"{requirement} is needed, {there} is installed"
 
 
+def host_program() -> Iterator[Finding]:
+    """What a runner would launch."""
+    title = "procvision-host"
+    script = Path(sys.executable).with_name("procvision-host")
+    gone = missing_interpreter(script)
+    command = " ".join(own_host())
+    if gone is not None:
+        detail = f"{script} names {gone}, which is gone: the environment was moved. Instead this is launched: {command}"
+        yield Finding(title, "warning", detail, "make the environment anew where it is now")
+    else:
+        yield Finding(title, detail=command)
+
+
 def bytecode(names: Sequence[str] = IMPORTED_AT_START, *, kept: bool | None = None) -> Iterator[Finding]:
     """Whether a start finds its modules compiled: without, each start compiles them anew and takes a second more.
 
@@ -290,7 +319,7 @@ def algorithms() -> Iterator[Finding]:
     try:
         rows = ask(["list"], os.environ, LIST_TIMEOUT_S)
     except HostSilentError as error:
-        yield Finding(title, "failed", str(error), "pip install procvision into this environment")
+        yield Finding(title, "failed", *split_hint(str(error)))
         return
     good = [f"{row['name']} {row['version'] or ''}".strip() for row in rows if row["error"] is None]
     yield Finding(title, detail=", ".join(good) or "none")
@@ -310,7 +339,7 @@ def isolation() -> Iterator[Finding]:
     try:
         rows = ask(["isolation"], os.environ, LIST_TIMEOUT_S)
     except HostSilentError as error:
-        yield Finding("isolation", "failed", str(error))
+        yield Finding("isolation", "failed", *split_hint(str(error)))
         return
     for row in rows:
         title = f"isolation, {row['level']}: {row['name']}"
@@ -326,7 +355,7 @@ def hook_plugins() -> Iterator[Finding]:
     try:
         rows = ask(["hooks"], os.environ, LIST_TIMEOUT_S)
     except HostSilentError as error:
-        yield Finding(title, "failed", str(error))
+        yield Finding(title, "failed", *split_hint(str(error)))
         return
     if isinstance(rows, dict):
         # One that is asked for can't be used: every host would leave with that.

@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from procvision_runner.connection.client import Client
-from procvision_runner.errors import CallError
+from procvision_runner.errors import CallError, LaunchError
 from procvision_runner.options import RunnerOptions
+from procvision_runner.process.host_process import missing_interpreter
 from procvision_sdk.wire.messages import Call
+
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:t|d|-dbg)?(?:\.exe)?$")
+"""How interpreters are called: anything else may be a program that has one built in, and would start itself again."""
 
 
 def host_command(algorithm: str | None, command: Sequence[str] | None, options: RunnerOptions) -> tuple[str, ...]:
     """Return a host's command line: `command` as it is, or that of our host for `algorithm` (NAME or NAME==VERSION).
 
-    Raises ValueError unless exactly one of them is given.
+    Raises ValueError unless exactly one of them is given, and LaunchError where this program can't launch ours.
     """
     if (algorithm is None) == (command is None):
         raise ValueError("a host is launched either by the name of an algorithm or by its command")
     if command is not None:
         return tuple(command)
     assert algorithm is not None
-    return (*_own_host(), "--algo", algorithm, *options.host_arguments)
+    return (*own_host(), "--algo", algorithm, *options.host_arguments)
 
 
-def _own_host() -> tuple[str, ...]:
-    """Return the command `procvision-host` of this environment, or `-m procvision_host`, which starts slower."""
-    script = Path(sys.executable).with_name("procvision-host")
-    return (str(script),) if os.access(script, os.X_OK) else (sys.executable, "-m", "procvision_host")
+def own_host() -> tuple[str, ...]:
+    """Return the words that start `procvision-host` of this environment.
+
+    The script beside Python, or `python -P -m procvision_host`, which starts slower, where there is none or its
+    interpreter is gone since the environment was moved. Raises LaunchError where `sys.executable` is no Python.
+    """
+    if sys.executable:
+        script = Path(sys.executable).with_name("procvision-host")
+        if os.access(script, os.X_OK) and missing_interpreter(script) is None:
+            return (str(script),)
+        if not getattr(sys, "frozen", False) and _PYTHON.match(Path(sys.executable).name):
+            # -P: a file beside the platform's program is none of the host's modules.
+            return (sys.executable, "-P", "-m", "procvision_host")
+    is_it = f"this program, {sys.executable}, is" if sys.executable else "this program doesn't know its"
+    raise LaunchError(
+        f"{is_it} no Python that could run procvision-host; "
+        'hint: name the host of a Python environment by command=[".../bin/procvision-host", "--algo", NAME]'
+    )
 
 
 def get_ready(client: Client, options: RunnerOptions) -> dict[str, Any]:

@@ -49,9 +49,7 @@ class HostProcess:
                 pass_fds=() if arena is None else (arena.descriptor,),
             )
         except OSError as error:
-            raise LaunchError(
-                f"{self.command[0]!r} can't be started: {error.strerror}; hint: is procvision installed there?"
-            ) from error
+            raise LaunchError(f"{self.command[0]!r} can't be started: {_why(self.command[0], error)}") from error
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         assert self._popen.stderr is not None
@@ -154,6 +152,28 @@ class HostProcess:
             stream.close()
         if self.pidfd >= 0:
             os.close(self.pidfd)
+
+
+def _why(program: str, error: OSError) -> str:
+    """Return why a program can't be started, and what to do about it."""
+    interpreter = missing_interpreter(Path(program)) if error.errno == errno.ENOENT else None
+    if interpreter is not None:
+        return f"its interpreter {interpreter} is gone; hint: the environment was moved, make it anew where it is now"
+    return f"{error.strerror}; hint: is procvision installed there?"
+
+
+def missing_interpreter(script: Path) -> str | None:
+    """Return the interpreter that a script's first line names where it is gone, else None."""
+    try:
+        with script.open("rb") as file:
+            first = file.readline(512)
+    except OSError:
+        return None
+    if not first.startswith(b"#!"):
+        return None
+    words = first[2:].strip().split(maxsplit=1)
+    interpreter = os.fsdecode(words[0]) if words else ""
+    return interpreter if interpreter.startswith("/") and not Path(interpreter).exists() else None
 
 
 def oom_kills() -> int:

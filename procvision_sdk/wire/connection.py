@@ -23,7 +23,7 @@ from procvision_sdk.wire.events import (
     UnexpectedAnswer,
     Violation,
 )
-from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, FrameSplitter, frame
+from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, FrameSplitter, frame, quoted_text
 from procvision_sdk.wire.greeting import HEADER_BYTES, PROTOCOL_VERSION
 from procvision_sdk.wire.heartbeat import Heartbeat, HeartbeatPolicy
 from procvision_sdk.wire.messages import (
@@ -193,19 +193,21 @@ class Connection:
                 return events
         overrun = self._splitter.overrun
         if overrun is not None and self.state not in (ConnectionState.FAILED, ConnectionState.CLOSED):
-            events.append(
-                self._fatal(
-                    "frame_too_large",
-                    f"a frame of {overrun} bytes was announced, the limit is {self.max_frame_bytes}; "
-                    "hint: if this is text, something else writes to the protocol's pipe",
-                )
+            text = quoted_text(self._splitter.overrun_start)
+            told = (
+                f"text came where a frame was expected: {text}; hint: something else writes to the protocol's pipe"
+                if text
+                else f"a frame of {overrun} bytes was announced, the limit is {self.max_frame_bytes}"
             )
+            events.append(self._fatal("frame_too_large", told))
         return events
 
     def receive_end(self) -> list[Event]:
         """The peer's stream ended."""
         if self._splitter.inside_frame and ("receive", "garbage") in self._table[self.state]:
-            return [self._fatal("cut_frame", "the stream ended inside a frame")]
+            text = quoted_text(self._splitter.kept)
+            told = f", of which this came: {text}" if text else ""
+            return [self._fatal("cut_frame", f"the stream ended inside a frame{told}")]
         self._enter(self._table[self.state].get(("receive", "end"), self.state))
         return [PeerClosed()]
 

@@ -14,7 +14,8 @@ from procvision_sdk.wire.greeting import HEADER_BYTES
 
 DEFAULT_MAX_FRAME_BYTES = 64 * 1024 * 1024
 """64 MiB, the protocol's default; either side may set another."""
-
+MAX_QUOTED_BYTES = 200
+"""So much of a stream that is no frame is shown: two lines of a terminal."""
 
 _length_of = Struct(">I").unpack_from
 
@@ -24,15 +25,24 @@ def frame(payload: bytes) -> bytes:
     return len(payload).to_bytes(HEADER_BYTES, "big") + payload
 
 
+def quoted_text(data: bytes) -> str:
+    """Return the text that bytes are, in quotes for an error; "" where they are no text."""
+    lines = data[:MAX_QUOTED_BYTES].decode("utf-8", "replace").strip().splitlines()
+    text = " ".join(" ".join(lines).split())
+    return repr(text) if text and text.isprintable() and "\ufffd" not in text[:-1] else ""
+
+
 class FrameSplitter:
     """Cuts a byte stream into payloads, whatever the chunks it arrives in."""
 
-    __slots__ = ("_closed", "_kept", "_needed", "empty", "max_frame_bytes", "overrun")
+    __slots__ = ("_closed", "_kept", "_needed", "empty", "max_frame_bytes", "overrun", "overrun_start")
 
     def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         self.max_frame_bytes = max_frame_bytes
         self.overrun: int | None = None
         """The length that broke the limit, once one has."""
+        self.overrun_start = b""
+        """What stood in the place of that frame, as far as it came with it: `MAX_QUOTED_BYTES` at most."""
         self.empty = True
         """Whether what comes next begins a frame."""
         self._closed = False
@@ -43,6 +53,11 @@ class FrameSplitter:
     def inside_frame(self) -> bool:
         """Whether a frame has begun and is not yet whole: an end of file now would cut it."""
         return bool(self._kept)
+
+    @property
+    def kept(self) -> bytes:
+        """The start of a frame that is not yet whole, `MAX_QUOTED_BYTES` at most."""
+        return bytes(self._kept[:MAX_QUOTED_BYTES])
 
     def close(self) -> None:
         """Keeps nothing and gives nothing from here on."""
@@ -66,6 +81,7 @@ class FrameSplitter:
             length = int.from_bytes(kept[start : start + HEADER_BYTES], "big")
             if length > self.max_frame_bytes:
                 self.overrun = length
+                self.overrun_start = bytes(kept[start : start + MAX_QUOTED_BYTES])
                 self.close()
                 return payloads
             end = start + HEADER_BYTES + length

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import click
 
+from procvision_sdk.errors import ProcVisionError
 from procvision_tools.cli import exits
 from procvision_tools.cli.errors import CommandError, show_error
 from procvision_tools.extras import MissingExtraError
@@ -105,16 +108,22 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status. SIGTERM leaves nothing behind either."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(exits.TERMINATED))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of another encoding shows an escape: a verdict is told whatever stands beside it.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(status_of(arguments))
 
 
 def status_of(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, print its errors, and give the exit status."""
+    stdout = sys.stdout
     try:
         if COMPLETE_VARIABLE in os.environ:
             from procvision_tools.cli.completion_scripts import register
 
             register()
+        _check_stdout()
         answer = cli.main(arguments, prog_name="procvision", standalone_mode=False)
         sys.stdout.flush()
         return answer if isinstance(answer, int) else exits.OK
@@ -133,10 +142,45 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         show_error("interrupted")
         return exits.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has left. What is still buffered goes nowhere, and quietly.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except ProcVisionError as error:
+        show_error(*split_hint(str(error)))
         return exits.ERROR
+    except SystemExit:
+        # Where the reader of the output has left, click wraps stdout and ends with 1.
+        if sys.stdout is stdout:
+            raise
+        _let_go_of_stdout()
+        return exits.ERROR
+    except BrokenPipeError:
+        # The reader of the output has left.
+        _let_go_of_stdout()
+        return exits.ERROR
+    except Exception as error:  # noqa: BLE001 - Python's own exit status for it, 1, would mean NG
+        return _unforeseen(error)
+
+
+def _check_stdout() -> None:
+    if sys.stdout is None:
+        raise CommandError("stdout is closed: what is found could not be told", "> /dev/null, if nobody wants it")
+
+
+def _unforeseen(error: Exception) -> int:
+    """Say what nobody thought of, with its place where it isn't the output's; give the exit status."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as told:
+        _let_go_of_stdout()
+        show_error(f"stdout can't be written: {getattr(told, 'strerror', None) or told}; what was found is not told")
+        return exits.ERROR
+    if not isinstance(error, OSError):
+        traceback.print_exception(error)
+    show_error(f"{type(error).__name__}: {error}")
+    return exits.ERROR
+
+
+def _let_go_of_stdout() -> None:
+    """Let what is still buffered go nowhere, quietly: else Python says so at its end, with a status of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _usage_hint(error: click.UsageError) -> str:

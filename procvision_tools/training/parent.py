@@ -57,7 +57,7 @@ def train(
 @contextlib.contextmanager
 def _running(order: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
     """The process, which doesn't outlive the block."""
-    command = [sys.executable, "-m", "procvision_tools.training.child"]
+    command = [sys.executable, "-P", "-m", "procvision_tools.training.child"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdin is not None

@@ -115,7 +115,7 @@ def _answers(
         environment=environment, ready_timeout_s=timeout_s, pre_timeout_s=timeout_s, execute_timeout_s=timeout_s
     )
     try:
-        with Runner(command=[python, "-m", "procvision_host", "--algo", name], options=options) as runner:
+        with Runner(command=[python, "-P", "-m", "procvision_host", "--algo", name], options=options) as runner:
             for finding in examine(runner, pictures=pictures):
                 yield finding
                 if not runner.alive:

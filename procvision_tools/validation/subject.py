@@ -25,7 +25,7 @@ from procvision_testing import Finding
 from procvision_tools.declared import declared_algorithms
 from procvision_tools.extras import need
 from procvision_tools.hints import split_hint
-from procvision_tools.scratch import scratch_folder
+from procvision_tools.scratch import NoScratchError, scratch_folder, temporary_folder
 
 MAX_UNPACKED_BYTES = 4 * 1024**3
 """A wheel that unpacks to more is no algorithm: models of some gigabytes are."""
@@ -51,6 +51,9 @@ class Subject:
 def opened(what: str) -> Iterator[Subject]:
     """The subject that a path or a name means. Raises NoSubjectError."""
     path = Path(what)
+    if not path.exists() and os.sep not in what and not what.endswith((".whl", ".zip")):
+        yield Subject((what,), os.environ, tuple(_no_scratch()))
+        return
     with scratch_folder() as folder:
         if path.is_dir():
             yield _project(path, folder)
@@ -58,12 +61,18 @@ def opened(what: str) -> Iterator[Subject]:
             yield _bundle(path, folder)
         elif path.is_file():
             yield _wheel(path, folder)
-        elif os.sep in what or what.endswith((".whl", ".zip")):
+        else:
             raise NoSubjectError(
                 f"{what} is not there; hint: a project's folder, a wheel, a bundle, or an installed name"
             )
-        else:
-            yield Subject((what,), os.environ)
+
+
+def _no_scratch() -> Iterator[Finding]:
+    """Give a finding where an algorithm would find no folder for temporary files."""
+    try:
+        temporary_folder()
+    except NoScratchError as error:
+        yield Finding("temporary files", "failed", *split_hint(str(error)))
 
 
 def _project(folder: Path, site: Path) -> Subject:

@@ -38,9 +38,11 @@ def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: 
       procvision validate weld-check-0.1.0-cp311-manylinux_2_28_x86_64.zip
       procvision validate pcb-compare --image board.png --json
     """
+    from procvision_testing.findings import Finding
     from procvision_tools.cli.errors import usage_error
     from procvision_tools.cli.findings_output import tell
     from procvision_tools.hints import split_hint
+    from procvision_tools.scratch import NoScratchError
     from procvision_tools.validation.subject import NoSubjectError, opened
 
     pictures = dict(_pictures(images))
@@ -54,6 +56,8 @@ def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: 
 
                 rows = checklist(name, opened_subject.environment, pictures, timeout_s, opened_subject.python)
                 reports.append(tell(name, _chained(opened_subject.findings, rows), as_json))
+    except NoScratchError as error:
+        reports.append(tell(subject, [Finding("temporary files", "failed", *split_hint(str(error)))], as_json))
     except NoSubjectError as error:
         raise usage_error(*split_hint(str(error))) from error
     good = all(report["ok"] for report in reports)

@@ -1,0 +1,108 @@
+"""What is launched when an algorithm is named: ours, of this environment, or an error that says why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from peer_plugins import environment, install_algorithm
+
+from procvision_runner import LaunchError, Runner, RunnerOptions
+from procvision_runner.connection.launch import own_host
+from procvision_runner.process.host_process import missing_interpreter
+
+ALGORITHM = """
+from procvision_sdk import BaseAlgorithm, Ok
+
+class Vendor(BaseAlgorithm):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        return Ok()
+"""
+
+
+@pytest.mark.parametrize(
+    ("executable", "frozen", "said"),
+    [
+        ("", False, "doesn't know its"),
+        ("/opt/line/station", True, "/opt/line/station"),
+        ("/usr/sbin/uwsgi", False, "uwsgi"),
+    ],
+)
+def test_a_program_that_is_no_python_is_not_launched_again(
+    executable: str, frozen: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would start itself, for ever; the error names what to say instead."""
+    monkeypatch.setattr(sys, "executable", executable)
+    if frozen:
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(LaunchError, match="command=") as caught:
+        Runner("any")
+    assert said in str(caught.value)
+
+
+def test_a_moved_environment_is_launched_by_its_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its script names an interpreter that is gone; the script by its own name is an error that says so."""
+    script = tmp_path / "procvision-host"
+    script.write_text(f"#!{tmp_path}/old/bin/python\nraise SystemExit\n")
+    script.chmod(0o755)
+    (tmp_path / "python3").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+    assert missing_interpreter(script) == f"{tmp_path}/old/bin/python"
+    assert own_host() == (str(tmp_path / "python3"), "-P", "-m", "procvision_host")
+    with pytest.raises(LaunchError, match="old/bin/python is gone; hint: the environment was moved"):
+        Runner(command=[str(script), "--algo", "any"]).start()
+
+
+@pytest.mark.parametrize("line", ["#!/bin/sh\n", "#!/usr/bin/env python3\n", "no script", ""])
+def test_other_scripts_miss_no_interpreter(line: str, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(line)
+    assert missing_interpreter(tmp_path / "script") is None
+    assert missing_interpreter(tmp_path / "nothing") is None
+
+
+def test_a_file_beside_the_program_is_no_module_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the host is launched as a module."""
+    for name in ("types", "json", "procvision_sdk"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the line')\n")
+    (tmp_path / "python3").symlink_to(sys.executable)
+    installed = install_algorithm(tmp_path / "installed", "plain", ALGORITHM)
+    options = RunnerOptions(environment=environment(installed))
+    command = [sys.executable, *_as_module(tmp_path / "python3", monkeypatch)[1:], "--algo", "plain"]
+    monkeypatch.chdir(tmp_path)
+    with Runner(command=command, options=options) as runner:
+        assert runner.execute(None, pid="A").verdict == "OK"
+
+
+def _as_module(executable: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    with monkeypatch.context() as changed:
+        changed.setattr(sys, "executable", str(executable))
+        return own_host()
+
+
+@pytest.mark.parametrize("text", ["company proxy settings loaded", "x", "Grüße vom Proxy", "two\nlines"])
+def test_text_that_comes_instead_of_frames_is_shown(text: str, tmp_path: Path) -> None:
+    """Of a sitecustomize, of a shell's profile: before the hello, with a hint."""
+    shell = shutil.which("sh")
+    assert shell is not None
+    with pytest.raises(LaunchError) as caught:
+        Runner(command=[shell, "-c", 'printf %s "$0"; exec sleep 1', f"{text} and more, to be longer"]).start()
+    assert text.split("\n", maxsplit=1)[0] in str(caught.value)
+    assert "hint: something else writes to the protocol's pipe" in str(caught.value)
+
+
+def test_doctor_shows_the_text_that_came_instead_of_json(tmp_path: Path) -> None:
+    """What is installed can't be listed then; the other checks go on."""
+    (tmp_path / "sitecustomize.py").write_text('print("company proxy settings loaded")\n')
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "procvision_tools", "doctor", "--json"], capture_output=True, text=True, env=env,
+        timeout=100,
+    )  # fmt: skip
+    told = json.loads(done.stdout[done.stdout.index("{") :])
+    failed = [row for row in told["findings"] if row["level"] == "failed"]
+    assert any("is no JSON, it begins with 'company proxy settings loaded'" in row["detail"] for row in failed)
