@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 from procvision_sdk.errors import ManifestError
 from procvision_sdk.manifest.model import MANIFEST_FILE
 
 
+def _found(name: str) -> ModuleSpec | None:
+    """Find a package at the top as Python would: by its finders, those of editable installations among them."""
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError):  # a finder that is broken, or a module that was made by hand
+        return PathFinder.find_spec(name)
+
+
 def manifest_folder(entry_point: str) -> Path:
     """The innermost package of an entry point's module that has a manifest. Raises ManifestError.
 
-    ``entry_point`` is `module:Class`.
+    ``entry_point`` is `module:Class`. A package at the top is found without importing anything; those below it are
+    looked for in its folders, since Python's finders would import what lies above them.
     """
     module = entry_point.partition(":")[0].strip()
     parts = module.split(".")
     search: list[str] | None = None
     candidates: list[Path] = []
     for depth, part in enumerate(parts, 1):
-        # PathFinder looks at files; importlib.util.find_spec would import the packages above.
-        spec = PathFinder.find_spec(".".join(parts[:depth]) if search is None else part, search)
+        spec = _found(part) if search is None else PathFinder.find_spec(part, search)
         if spec is None:
             raise ManifestError(
                 f"its entry point {entry_point!r} names {'.'.join(parts[:depth])!r}, which isn't there; "
