@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from procvision_runner.errors import CallError, CallTimeoutError, SessionLostError
-from procvision_runner.supervision.affinity import Binding, Sessions
+from procvision_runner.supervision.affinity import Binding, SessionBindings
 from procvision_runner.supervision.background_thread import Errands
 from procvision_runner.supervision.ticket import Ticket
 
 if TYPE_CHECKING:
     from procvision_runner.supervision.options import SupervisorOptions
-    from procvision_runner.supervision.supervised_host import Host
+    from procvision_runner.supervision.supervised_host import SupervisedHost
 
 
 class Admission:
@@ -31,8 +31,8 @@ class Admission:
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         """Notified when a host may have become idle."""
-        self.current: Host | None = None
-        self.sessions: Sessions[Host] = Sessions(options.session_ttl_s)
+        self.current: SupervisedHost | None = None
+        self.sessions: SessionBindings[SupervisedHost] = SessionBindings(options.session_ttl_s)
         self._outlive = options.sessions_outlive_host
         self._depth = options.depth
         self._queue_timeout_s = options.queue_timeout_s
@@ -44,7 +44,7 @@ class Admission:
 
     # --- coming ---------------------------------------------------------------------------------------------
 
-    def enter(self, ticket: Ticket, delay_s: float = 0.0) -> Host:
+    def enter(self, ticket: Ticket, delay_s: float = 0.0) -> SupervisedHost:
         """Waits until the call may go to a host, which it returns. Raises CallError."""
         with self.lock:
             now = time.monotonic()
@@ -123,10 +123,10 @@ class Admission:
 
     # --- deciding -------------------------------------------------------------------------------------------
 
-    def _binding(self, ticket: Ticket, now: float) -> Binding[Host] | None:
+    def _binding(self, ticket: Ticket, now: float) -> Binding[SupervisedHost] | None:
         return self.sessions.get(ticket.session_id, now) if ticket.session_id is not None else None
 
-    def _placed(self, ticket: Ticket, now: float) -> Host | None:
+    def _placed(self, ticket: Ticket, now: float) -> SupervisedHost | None:
         """A host with room, in which the call is counted from here on. Raises CallError."""
         if self._refusal is not None:
             raise self._refusal()
@@ -206,7 +206,7 @@ class Admission:
 
     # --- what the supervisor decides ------------------------------------------------------------------------
 
-    def install(self, host: Host | None, in_place: Callable[[], None] | None = None) -> Host | None:
+    def install(self, host: SupervisedHost | None, in_place: Callable[[], None] | None = None) -> SupervisedHost | None:
         """Makes a host the current one; returns the one before. `in_place` is called under the lock."""
         with self.lock:
             before, self.current = self.current, host
@@ -231,7 +231,7 @@ class Admission:
             self._refusal = make_error
             self._let_in(time.monotonic())
 
-    def lose(self, host: Host, why: str) -> int:
+    def lose(self, host: SupervisedHost, why: str) -> int:
         """A host is gone; returns how many sessions went with it."""
         with self.lock:
             host.ready = False
@@ -242,7 +242,7 @@ class Admission:
             self.changed.notify_all()
             return lost
 
-    def wait_until_idle(self, host: Host, timeout_s: float, *, calls_only: bool = False) -> int:
+    def wait_until_idle(self, host: SupervisedHost, timeout_s: float, *, calls_only: bool = False) -> int:
         """Waits for a host's last call and session; returns how many sessions are still open on it."""
         deadline = time.monotonic() + timeout_s
         with self.lock:

@@ -29,7 +29,7 @@ class Binding(Generic[HostT]):
         self.used_at = now
 
 
-class Sessions(Generic[HostT]):
+class SessionBindings(Generic[HostT]):
     """The open sessions, least recently used first."""
 
     def __init__(self, ttl_s: float, max_sessions: int = MAX_SESSIONS) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.succession import Succession
-    from procvision_runner.supervision.supervised_host import Host
+    from procvision_runner.supervision.supervised_host import SupervisedHost
     from procvision_sdk.wire.messages import Result
 
 _log = logging.getLogger("procvision.runner")
@@ -81,7 +81,7 @@ class Attempts:
         self._began = time.monotonic()
         self._attempts = 0
         self._earlier: list[CallError] = []
-        self._host: Host | None = None
+        self._host: SupervisedHost | None = None
 
     # --- blocking -------------------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Attempts:
         self._supervisor, self._admission = other, other.admission
         return True
 
-    def _goes_to(self, host: Host) -> None:
+    def _goes_to(self, host: SupervisedHost) -> None:
         self._host = host
         self._attempts += 1
         supervisor = self._supervisor

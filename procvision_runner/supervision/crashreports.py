@@ -27,7 +27,7 @@ from procvision_sdk.wire.greeting import PROTOCOL_VERSION
 if TYPE_CHECKING:
     from procvision_runner.exit_causes import HostEnd
     from procvision_runner.supervision.options import SupervisorOptions
-    from procvision_runner.supervision.supervised_host import Host
+    from procvision_runner.supervision.supervised_host import SupervisedHost
 
 _log = logging.getLogger("procvision.runner")
 
@@ -39,7 +39,7 @@ class Incident:
     source: str
     what: str
     end: HostEnd
-    host: Host
+    host: SupervisedHost
     options: SupervisorOptions
 
 

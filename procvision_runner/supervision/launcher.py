@@ -12,7 +12,7 @@ from procvision_runner.exit_causes import EndKind, HostEnd
 from procvision_runner.supervision import events
 from procvision_runner.supervision.crashreports import CrashReports, Incident
 from procvision_runner.supervision.in_parallel import together
-from procvision_runner.supervision.supervised_host import Host
+from procvision_runner.supervision.supervised_host import SupervisedHost
 
 if TYPE_CHECKING:
     from procvision_runner.images.slots import SlotPool
@@ -38,31 +38,31 @@ class Launcher:
         self._on_log = on_log
         self._slots = slots
         self._lock = threading.Lock()
-        self._hosts: list[Host] = []
+        self._hosts: list[SupervisedHost] = []
         self._numbers = 0
         self._reports = (
             CrashReports(options.crash_folder, options.max_crash_reports) if options.crash_folder is not None else None
         )
 
-    def __contains__(self, host: Host) -> bool:
+    def __contains__(self, host: SupervisedHost) -> bool:
         """Whether it is neither buried nor somebody else's."""
         return host in self._hosts
 
-    def hosts(self) -> list[Host]:
+    def hosts(self) -> list[SupervisedHost]:
         """All of them, in the order in which they were launched."""
         with self._lock:
             return list(self._hosts)
 
     # --- a host's beginning ---------------------------------------------------------------------------------
 
-    def launch(self, command: tuple[str, ...], watcher: HostWatcher) -> Host:
+    def launch(self, command: tuple[str, ...], watcher: HostWatcher) -> SupervisedHost:
         """A host that is ready, and gets no calls yet. Raises LaunchError."""
         with self._lock:
             if self._stop_asked.is_set():
                 raise LaunchError("the supervisor was stopped")
             self._numbers += 1
             try:
-                host = Host(self._numbers, command, self._options, watcher, self._on_log, self._slots)
+                host = SupervisedHost(self._numbers, command, self._options, watcher, self._on_log, self._slots)
             except OSError as error:
                 raise LaunchError(f"no host can be started: {error}; hint: see the limits of this process") from error
             self._hosts.append(host)
@@ -81,7 +81,7 @@ class Launcher:
         )
         return host
 
-    def _launch_failed(self, host: Host, error: BaseException) -> None:
+    def _launch_failed(self, host: SupervisedHost, error: BaseException) -> None:
         if host.stopped:
             # It was ended while it was launched, by a stop or because another version is wanted: no failure of its.
             self.bury(host, host.client.end or HostEnd(EndKind.STOPPED, "was stopped"))
@@ -93,7 +93,7 @@ class Launcher:
         if isinstance(error, LaunchError):
             self.report(host, host.client.end or HostEnd(EndKind.EXITED, str(error)), "never became ready")
 
-    def adopt(self, host: Host, watcher: HostWatcher) -> bool:
+    def adopt(self, host: SupervisedHost, watcher: HostWatcher) -> bool:
         """Takes over a host that another one launched, under a number of its own; False if it is too late for that."""
         with self._lock:
             if self._stop_asked.is_set():
@@ -105,7 +105,7 @@ class Launcher:
 
     # --- a host's end ---------------------------------------------------------------------------------------
 
-    def bury(self, host: Host, end: HostEnd) -> None:
+    def bury(self, host: SupervisedHost, end: HostEnd) -> None:
         """Ends what is left of a host that is gone, and tells."""
         host.stop(politely=False)
         self.forget(host)
@@ -114,13 +114,13 @@ class Launcher:
             events.HostEnded, host=host.number, cause=str(end.kind), reason=end.text, exit_status=end.exit_status
         )
 
-    def discard(self, host: Host) -> None:
+    def discard(self, host: SupervisedHost) -> None:
         """Stops a host that got no calls."""
         host.stop()
         # Not before: a stop of the supervisor's waits for all that it knows of.
         self.forget(host)
 
-    def forget(self, host: Host) -> None:
+    def forget(self, host: SupervisedHost) -> None:
         """It is buried, or somebody else's from now on."""
         with self._lock:
             if host in self._hosts:
@@ -130,7 +130,7 @@ class Launcher:
         """Each in its own time, all in the time of one."""
         together([host.stop for host in self.hosts()])
 
-    def report(self, host: Host, end: HostEnd, what: str) -> None:
+    def report(self, host: SupervisedHost, end: HostEnd, what: str) -> None:
         """Writes a crash report, where they are kept; what ends at a stop is no incident."""
         if self._reports is None or self._stop_asked.is_set():
             return

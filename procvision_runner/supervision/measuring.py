@@ -12,7 +12,7 @@ from procvision_runner.supervision.metrics import usage_of
 
 if TYPE_CHECKING:
     from procvision_runner.supervision.journal import Journal
-    from procvision_runner.supervision.supervised_host import Host
+    from procvision_runner.supervision.supervised_host import SupervisedHost
 
 _log = logging.getLogger("procvision.runner")
 
@@ -23,17 +23,17 @@ class Gauge:
     def __init__(
         self,
         journal: Journal,
-        of: Callable[[], Host | None],
+        of: Callable[[], SupervisedHost | None],
         interval_s: float,
         memory_bytes: int | None,
-        put_down: Callable[[Host, EndKind, str], None],
+        put_down: Callable[[SupervisedHost, EndKind, str], None],
     ) -> None:
         self._journal = journal
         self._of = of
         self._interval_s = interval_s
         self._memory_bytes = memory_bytes
         self._put_down = put_down
-        self._host: Host | None = None
+        self._host: SupervisedHost | None = None
         self._due_at = 0.0
 
     def look(self, now: float) -> float | None:
@@ -50,7 +50,7 @@ class Gauge:
         self._measure(host)
         return self._interval_s
 
-    def _measure(self, host: Host) -> None:
+    def _measure(self, host: SupervisedHost) -> None:
         try:
             usage = usage_of(host.process.process_id)
         except OSError as error:

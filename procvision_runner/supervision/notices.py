@@ -8,7 +8,7 @@ from procvision_runner.supervision import events
 
 if TYPE_CHECKING:
     from procvision_runner.supervision.journal import Journal
-    from procvision_runner.supervision.supervised_host import Host
+    from procvision_runner.supervision.supervised_host import SupervisedHost
     from procvision_sdk.wire.messages import Error, Pong, Result
 
 
@@ -18,17 +18,17 @@ class Notices:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    def host_missed_pong(self, host: Host, misses: int) -> None:
+    def host_missed_pong(self, host: SupervisedHost, misses: int) -> None:
         """Counts it."""
         self._journal.count("missed_pongs")
         self._journal.emit(events.PongMissed, host=host.number, misses=misses)
 
-    def host_answered_unexpectedly(self, host: Host, answer: Result | Error | Pong) -> None:
+    def host_answered_unexpectedly(self, host: SupervisedHost, answer: Result | Error | Pong) -> None:
         """Counts it."""
         self._journal.count("unexpected_answers")
         self._journal.emit(events.UnexpectedAnswer, host=host.number, request_id=answer.request_id, type=answer.TYPE)
 
-    def host_violated(self, host: Host, kind: str, message: str) -> None:
+    def host_violated(self, host: SupervisedHost, kind: str, message: str) -> None:
         """Counts it."""
         self._journal.count("violations")
         self._journal.emit(events.ProtocolViolated, host=host.number, kind=kind, message=message[:1000])

@@ -14,7 +14,7 @@ from procvision_runner.exit_causes import EndKind
 if TYPE_CHECKING:
     from procvision_runner.connection.pending_call import PendingCall
     from procvision_runner.supervision.admission import Admission
-    from procvision_runner.supervision.supervised_host import Host
+    from procvision_runner.supervision.supervised_host import SupervisedHost
 
 LOOK_INTERVAL_S = 0.02
 """How often a call that was cancelled is looked at."""
@@ -22,7 +22,7 @@ LOOK_INTERVAL_S = 0.02
 
 @attrs.frozen(eq=False)
 class _Overdue:
-    host: Host
+    host: SupervisedHost
     pending: PendingCall
     grace_ends_at: float
 
@@ -30,21 +30,23 @@ class _Overdue:
 class OverdueCalls:
     """A duty of the keeper's. `put_down` ends a host."""
 
-    def __init__(self, admission: Admission, grace_s: float, put_down: Callable[[Host, EndKind, str], None]) -> None:
+    def __init__(
+        self, admission: Admission, grace_s: float, put_down: Callable[[SupervisedHost, EndKind, str], None]
+    ) -> None:
         self._admission = admission
         self._grace_s = grace_s
         self._put_down = put_down
         self._lock = threading.Lock()
         self._calls: list[_Overdue] = []
 
-    def add(self, host: Host, pending: PendingCall) -> None:
+    def add(self, host: SupervisedHost, pending: PendingCall) -> None:
         """A call was cancelled; until it has ended, its host gets no other."""
         with self._admission.lock:
             host.overdue += 1
         with self._lock:
             self._calls.append(_Overdue(host, pending, time.monotonic() + self._grace_s))
 
-    def forget(self, host: Host) -> None:
+    def forget(self, host: SupervisedHost) -> None:
         """It is gone, and its calls with it."""
         with self._lock:
             self._calls = [call for call in self._calls if call.host is not host]

@@ -22,7 +22,7 @@ from procvision_runner.connection.launch import host_command
 from procvision_runner.errors import SwapError
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.requests import Request
-from procvision_runner.supervision.affinity import Sessions
+from procvision_runner.supervision.affinity import SessionBindings
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.events import EventBus, Listener
 from procvision_runner.supervision.in_parallel import together
@@ -82,7 +82,7 @@ class Pool(CallMethods):
             for number in range(1, hosts + 1)
         )
         self._lock = threading.Lock()
-        self._sessions: Sessions[Supervisor] = Sessions(self.options.session_ttl_s)
+        self._sessions: SessionBindings[Supervisor] = SessionBindings(self.options.session_ttl_s)
         self._turn = itertools.count()
 
     # --- life -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.spare import Spare
     from procvision_runner.supervision.state import Standing
-    from procvision_runner.supervision.supervised_host import Host
+    from procvision_runner.supervision.supervised_host import SupervisedHost
 
 
 class Hosts(Protocol):
@@ -26,19 +26,19 @@ class Hosts(Protocol):
     swapping: threading.Lock
     switching: threading.Lock
 
-    def launch_next(self) -> Host:
+    def launch_next(self) -> SupervisedHost:
         """One of the running version that is ready, and gets no calls yet. Raises LaunchError."""
 
-    def take_spare(self) -> Host | None:
+    def take_spare(self) -> SupervisedHost | None:
         """The spare host, if it may be used in place of such a launch."""
 
-    def install(self, host: Host) -> object:
+    def install(self, host: SupervisedHost) -> object:
         """Calls go to this host from now on."""
 
-    def renewed(self, host: Host) -> None:
+    def renewed(self, host: SupervisedHost) -> None:
         """What was launched before this host is not to be used."""
 
-    def discard(self, host: Host) -> None:
+    def discard(self, host: SupervisedHost) -> None:
         """Stops a host that got no calls."""
 
 
@@ -68,7 +68,7 @@ class Recovery:
         """A host became ready."""
         self._history = self._history.launched()
 
-    def cover(self, host: Host) -> None:
+    def cover(self, host: SupervisedHost) -> None:
         """Has the spare, if there is one, take the calls of a host that is lost, or is about to be ended.
 
         It counts like any restart but waits for no delay: what that gives time to, the spare has had already.
@@ -114,7 +114,7 @@ class Recovery:
                 self._spare.try_again()
             return
 
-    def _took_over(self, lost: Host | None, history: RestartHistory, ended_at: float) -> bool:
+    def _took_over(self, lost: SupervisedHost | None, history: RestartHistory, ended_at: float) -> bool:
         """Whether the spare is the current host now in place of `lost`, or of none."""
         with self._hosts.switching:
             if self._admission.current is not lost:
@@ -128,7 +128,7 @@ class Recovery:
         self._restarted(host, ended_at)
         return True
 
-    def _restarted(self, host: Host, ended_at: float) -> None:
+    def _restarted(self, host: SupervisedHost, ended_at: float) -> None:
         self._journal.count("restarts")
         down_s = round(time.monotonic() - ended_at, 3)
         self._journal.emit(events.HostRestarted, host=host.number, down_s=down_s)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from procvision_runner.images.slots import SlotPool
     from procvision_runner.supervision.metrics import Snapshot
     from procvision_runner.supervision.options import SupervisorOptions
-    from procvision_runner.supervision.supervised_host import Host, HostWatcher
+    from procvision_runner.supervision.supervised_host import HostWatcher, SupervisedHost
 
 
 class SpareState(StrEnum):
@@ -67,7 +67,7 @@ class Spare(Notices):
         self._stop_asked = threading.Event()
         self._launcher = Launcher(options, self._journal, self._stop_asked, on_log, slots)
         self._lock = threading.Lock()
-        self._host: Host | None = None
+        self._host: SupervisedHost | None = None
         """Ready, and not told to be otherwise."""
         self._renewals = 0
         self._launched_in = 0
@@ -125,7 +125,7 @@ class Spare(Notices):
 
     def take(
         self, command: tuple[str, ...], since: float, into: Launcher, watcher: HostWatcher
-    ) -> tuple[Host, int] | None:
+    ) -> tuple[SupervisedHost, int] | None:
         """The host, if it is ready, runs this command, and was launched at `since` or later, and its number here.
 
         It is its taker's from here on.
@@ -164,7 +164,7 @@ class Spare(Notices):
 
     # --- what the host tells --------------------------------------------------------------------------------
 
-    def host_unresponsive(self, host: Host, misses: int) -> None:
+    def host_unresponsive(self, host: SupervisedHost, misses: int) -> None:
         """It can't be taken any more, and the keeper ends it; whoever has taken it already is told instead."""
         self._withdraw(host)
         if host.watcher is not self:
@@ -172,10 +172,10 @@ class Spare(Notices):
             return
         self._keeper.do(lambda: self._put_down_unresponsive(host, misses))
 
-    def host_timed_out(self, host: Host, pending: PendingCall) -> None:
+    def host_timed_out(self, host: SupervisedHost, pending: PendingCall) -> None:
         """Nothing: it gets no call but the one by which it becomes ready, and that fails its launch."""
 
-    def host_died(self, host: Host, end: HostEnd) -> None:
+    def host_died(self, host: SupervisedHost, end: HostEnd) -> None:
         """It can't be taken any more; the rest is the keeper's. Of one that was taken, its taker sees the end."""
         self._withdraw(host)
         self._keeper.do(lambda: self._bury(host, end))
@@ -208,7 +208,7 @@ class Spare(Notices):
             return 0.0
         return None
 
-    def _put_down_unresponsive(self, host: Host, misses: int) -> None:
+    def _put_down_unresponsive(self, host: SupervisedHost, misses: int) -> None:
         self._withdraw(host)
         if host.watcher is not self:
             # Told while it was still launched, and taken before this: nobody is told a second time.
@@ -216,7 +216,7 @@ class Spare(Notices):
             return
         self._put_down(host, EndKind.UNRESPONSIVE, f"did not answer {misses} pings in a row")
 
-    def _put_down(self, host: Host, kind: EndKind, text: str) -> None:
+    def _put_down(self, host: SupervisedHost, kind: EndKind, text: str) -> None:
         self._withdraw(host)
         if host not in self._launcher or host.stopped or host.client.end is not None:
             return  # Taken, or it ends already.
@@ -224,13 +224,13 @@ class Spare(Notices):
         host.put_down(kind, text)
         self._bury(host, host.client.end or HostEnd(kind, text))
 
-    def _withdraw(self, host: Host) -> None:
+    def _withdraw(self, host: SupervisedHost) -> None:
         """From here on it isn't taken, unless it has been."""
         with self._lock:
             if self._host is host:
                 self._host = None
 
-    def _bury(self, host: Host, end: HostEnd) -> None:
+    def _bury(self, host: SupervisedHost, end: HostEnd) -> None:
         if host not in self._launcher:
             return  # Taken, or never ready.
         self._launcher.bury(host, end)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.spare import Spare
     from procvision_runner.supervision.state import Standing
-    from procvision_runner.supervision.supervised_host import Host
+    from procvision_runner.supervision.supervised_host import SupervisedHost
 
 
 class Succession(Notices):
@@ -71,15 +71,15 @@ class Succession(Notices):
 
     # --- a host's beginning ---------------------------------------------------------------------------------
 
-    def launch(self, command: tuple[str, ...]) -> Host:
+    def launch(self, command: tuple[str, ...]) -> SupervisedHost:
         """A host that is ready, and gets no calls yet. Raises LaunchError."""
         return self._launcher.launch(command, self)
 
-    def launch_next(self) -> Host:
+    def launch_next(self) -> SupervisedHost:
         """The same, of the running version."""
         return self.launch(self.command)
 
-    def take_spare(self) -> Host | None:
+    def take_spare(self) -> SupervisedHost | None:
         """The spare host, if it is ready and of the running version. Under `switching`."""
         taken = self._spare.take(self.command, self.since, self._launcher, self) if self._spare is not None else None
         if taken is None:
@@ -90,7 +90,7 @@ class Succession(Notices):
         )
         return host
 
-    def install(self, host: Host) -> Host | None:
+    def install(self, host: SupervisedHost) -> SupervisedHost | None:
         """Calls go to this host from now on; returns the one before."""
         self.recovery.launched()
         before = self._admission.install(host, self._standing.ready)
@@ -101,7 +101,7 @@ class Succession(Notices):
             self.keeper.look()
         return before
 
-    def promote(self, host: Host, command: tuple[str, ...]) -> Host | None:
+    def promote(self, host: SupervisedHost, command: tuple[str, ...]) -> SupervisedHost | None:
         """New sessions go to `host`; the host before, which is returned, keeps those it has."""
         with self.switching:
             self.renewed(host)
@@ -113,17 +113,17 @@ class Succession(Notices):
             self.install(host)
             return before
 
-    def renewed(self, host: Host) -> None:
+    def renewed(self, host: SupervisedHost) -> None:
         """What was launched before this host may be of an earlier version, even by the same command: it isn't used."""
         self.since = host.launched_at
 
     # --- a host's end ---------------------------------------------------------------------------------------
 
-    def discard(self, host: Host) -> None:
+    def discard(self, host: SupervisedHost) -> None:
         """Stops a host that got no calls."""
         self._launcher.discard(host)
 
-    def drain(self, host: Host) -> int:
+    def drain(self, host: SupervisedHost) -> int:
         """Waits for the last session of a host that was swapped out, then stops it; how many had to be cut off."""
         cut = self._admission.wait_until_idle(host, self._options.drain_timeout_s)
         with self._admission.lock:
@@ -134,7 +134,7 @@ class Succession(Notices):
         self._journal.emit(events.HostDrained, host=host.number, sessions_cut=cut)
         return cut
 
-    def replace(self, host: Host, reason: str, *, leaving: bool) -> None:
+    def replace(self, host: SupervisedHost, reason: str, *, leaving: bool) -> None:
         """Has the keeper end a host that still answers, and start another; one that is `leaving` goes by itself."""
         with self._admission.lock:
             if host.closing:
@@ -148,24 +148,24 @@ class Succession(Notices):
 
     # --- what hosts tell ------------------------------------------------------------------------------------
 
-    def host_unresponsive(self, host: Host, misses: int) -> None:
+    def host_unresponsive(self, host: SupervisedHost, misses: int) -> None:
         """Has the keeper end it."""
         text = f"did not answer {misses} pings in a row"
         self.keeper.do(functools.partial(self._put_down, host, EndKind.UNRESPONSIVE, text))
 
-    def host_timed_out(self, host: Host, pending: PendingCall) -> None:
+    def host_timed_out(self, host: SupervisedHost, pending: PendingCall) -> None:
         """Gives the call its grace, in which the host gets no other."""
         self._overdue.add(host, pending)
         self.keeper.look()
 
-    def host_died(self, host: Host, end: HostEnd) -> None:
+    def host_died(self, host: SupervisedHost, end: HostEnd) -> None:
         """Lets no more calls in; the rest is the keeper's."""
         with self._admission.lock:
             host.closing = True
             self._lost_if_current(host)
         self.keeper.do(functools.partial(self._bury, host, end))
 
-    def _lost_if_current(self, host: Host) -> bool:
+    def _lost_if_current(self, host: SupervisedHost) -> bool:
         """Whether calls went to this host. Under the admission's lock: else another may be installed in between."""
         if self._admission.current is not host:
             return False
@@ -174,7 +174,7 @@ class Succession(Notices):
 
     # --- what the keeper does -------------------------------------------------------------------------------
 
-    def _put_down(self, host: Host, kind: EndKind, text: str) -> None:
+    def _put_down(self, host: SupervisedHost, kind: EndKind, text: str) -> None:
         with self._admission.lock:
             host.closing = True
         if host.client.end is not None or host.stopped or self._standing.stopping:
@@ -183,7 +183,7 @@ class Succession(Notices):
         self._journal.emit(events.HostPutDown, host=host.number, cause=str(kind), reason=text)
         host.put_down(kind, text)
 
-    def _replace(self, host: Host, reason: str, *, leaving: bool) -> None:
+    def _replace(self, host: SupervisedHost, reason: str, *, leaving: bool) -> None:
         self.recovery.cover(host)
         timeout_s = self._options.runner.shutdown_timeout_s
         # One that leaves tells by its own end why; in another the other calls, which have done nothing wrong, get
@@ -194,7 +194,7 @@ class Succession(Notices):
         self._admission.wait_until_idle(host, timeout_s, calls_only=True)
         host.stop()
 
-    def _bury(self, host: Host, end: HostEnd) -> None:
+    def _bury(self, host: SupervisedHost, end: HostEnd) -> None:
         """A host is gone: takes care of what it leaves, and of another in its place."""
         if host not in self._launcher or not host.ready:
             return  # buried already, or never installed: whoever launched it sees to that

@@ -31,26 +31,26 @@ _STACKS_MARK = "most recent call first"
 class HostWatcher(Protocol):
     """What a host tells its supervisor; called on any thread, must not block."""
 
-    def host_missed_pong(self, host: Host, misses: int) -> None:
+    def host_missed_pong(self, host: SupervisedHost, misses: int) -> None:
         """A ping was not answered in time."""
 
-    def host_unresponsive(self, host: Host, misses: int) -> None:
+    def host_unresponsive(self, host: SupervisedHost, misses: int) -> None:
         """As many as are allowed."""
 
-    def host_timed_out(self, host: Host, pending: PendingCall) -> None:
+    def host_timed_out(self, host: SupervisedHost, pending: PendingCall) -> None:
         """A call was cancelled because its time is over."""
 
-    def host_answered_unexpectedly(self, host: Host, answer: Result | Error | Pong) -> None:
+    def host_answered_unexpectedly(self, host: SupervisedHost, answer: Result | Error | Pong) -> None:
         """A late, doubled or invented answer."""
 
-    def host_violated(self, host: Host, kind: str, message: str) -> None:
+    def host_violated(self, host: SupervisedHost, kind: str, message: str) -> None:
         """It broke a rule of the wire."""
 
-    def host_died(self, host: Host, end: HostEnd) -> None:
+    def host_died(self, host: SupervisedHost, end: HostEnd) -> None:
         """It is gone, and its calls have ended."""
 
 
-class Host(Observer):
+class SupervisedHost(Observer):
     """A process, its client, and what a supervisor counts of it. The counts are the supervisor's, under its lock."""
 
     def __init__(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.succession import Succession
-    from procvision_runner.supervision.supervised_host import Host
+    from procvision_runner.supervision.supervised_host import SupervisedHost
     from procvision_sdk.images.picture import Picture, Pixels
 
 
@@ -133,7 +133,7 @@ def _refused(supervisor: Swappable, new: str, reason: str, logs: Sequence[Mappin
     return SwapError(f"{new} was not switched to: {reason}", logs=logs)
 
 
-def _compared(supervisor: Swappable, host: Host, golden: GoldenPicture) -> Comparison:
+def _compared(supervisor: Swappable, host: SupervisedHost, golden: GoldenPicture) -> Comparison:
     """Raises SwapError where the new version doesn't say what it should."""
     expected = golden.expected or _verdict(golden, _by_the_old(supervisor, golden), "the running version")
     try:
@@ -171,7 +171,7 @@ def _by_the_old(supervisor: Swappable, golden: GoldenPicture) -> CallResult:
         raise SwapError(f"the running version has no result for {golden.name!r}: {error}", logs=error.logs) from error
 
 
-def _by(supervisor: Swappable, host: Host, golden: GoldenPicture) -> CallResult:
+def _by(supervisor: Swappable, host: SupervisedHost, golden: GoldenPicture) -> CallResult:
     session = new_session(golden.context)
     if golden.reference is not None:
         prepared = _call(supervisor, host, "pre", golden.reference, golden, session)
@@ -182,7 +182,7 @@ def _by(supervisor: Swappable, host: Host, golden: GoldenPicture) -> CallResult:
 
 def _call(
     supervisor: Swappable,
-    host: Host,
+    host: SupervisedHost,
     phase: InspectingPhase,
     image: Pixels | Picture,
     golden: GoldenPicture,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from procvision_runner.errors import CallError
-    from procvision_runner.supervision.supervised_host import Host
+    from procvision_runner.supervision.supervised_host import SupervisedHost
 
 _orders = itertools.count()
 
@@ -30,7 +30,7 @@ class Ticket:
         self.final = final
         self.forgets = forgets
         self.job = job
-        self.host: Host | None = None
+        self.host: SupervisedHost | None = None
         self.error: CallError | None = None
         self.not_before = 0.0
         self.expires_at = 0.0

@@ -26,7 +26,7 @@ from procvision_runner.supervision.pool import Pool
 from procvision_runner.supervision.restart import RestartPolicy
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.state import Standing, SupervisorState
-from procvision_runner.supervision.supervised_host import Host
+from procvision_runner.supervision.supervised_host import SupervisedHost
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
@@ -69,14 +69,14 @@ def keeper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set when whoever has a host was told that it is unresponsive."""
-    unresponsive, heard = Host.unresponsive, threading.Event()
+    unresponsive, heard = SupervisedHost.unresponsive, threading.Event()
 
-    def tell(host: Host, misses: int) -> bool:
+    def tell(host: SupervisedHost, misses: int) -> bool:
         answer = unresponsive(host, misses)
         heard.set()
         return answer
 
-    monkeypatch.setattr(Host, "unresponsive", tell)
+    monkeypatch.setattr(SupervisedHost, "unresponsive", tell)
     return heard
 
 
@@ -111,7 +111,7 @@ def test_spare_that_is_taken_although_it_was_told_of_as_unresponsive_is_ended_by
     """Its process stops while it becomes ready: it is told of before it stands by, and only once."""
     launch = Launcher.launch
 
-    def stopped_when_ready(launcher: Launcher, *more: Any) -> Host:
+    def stopped_when_ready(launcher: Launcher, *more: Any) -> SupervisedHost:
         host = launch(launcher, *more)
         if on("spare") and not keeper.hold.is_set():
             keeper.hold.set()
@@ -249,7 +249,7 @@ def test_renewal_ends_no_spare_that_was_launched_for_it(monkeypatch: pytest.Monk
         assert wait_until(lambda: any(isinstance(event, kinds.HostEnded) for event in heard))
         trying = threading.Thread(target=spare.try_again)
 
-        def slowly(launcher: Launcher) -> list[Host]:
+        def slowly(launcher: Launcher) -> list[SupervisedHost]:
             if threading.current_thread() is renewing and trying.ident is None:
                 trying.start()
                 wait_until(lambda: hosts(launcher), IN_BETWEEN_S)
@@ -266,7 +266,7 @@ def test_crash_of_a_spare_from_before_a_renewal_counts_no_more(monkeypatch: pyte
     """It is buried after it: what follows is the first try of the new one, not one restart too many."""
     bury, burying, renewed = Launcher.bury, threading.Event(), threading.Event()
 
-    def late(launcher: Launcher, host: Host, end: HostEnd) -> None:
+    def late(launcher: Launcher, host: SupervisedHost, end: HostEnd) -> None:
         if on("spare"):
             burying.set()
             renewed.wait(PATIENCE_S)
