@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import attrs
 import pytest
 from counting import counting
 from peer_plugins import environment, install_algorithm
-from supervising import QUICK, marked, nothing_left, wait_until, with_runner
+from supervising import HOST_PROGRAM, PICTURE, QUICK, marked, nothing_left, wait_until, with_runner
 
 from procvision_runner import (
     CallFailedError,
@@ -157,3 +159,31 @@ def test_with_a_shared_store_it_is_forgotten_for_every_host(tmp_path: Path) -> N
         pool.reset("one")
         counted += [pool.execute(pid="A", session="one").debug["calls"] for _ in range(4)]
         assert counted == [1, 2, 3, 4, 1, 2, 3, 4]
+
+
+HOLDING = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+import misbehaving_host as peer
+rightly = peer.Peer.result
+def result(self, call, request_id=None):
+    answer = rightly(self, call, request_id)
+    if call["phase"] == "reset":
+        answer |= {"status": "ERROR", "message": "it is held", "error_code": "V-9", "data": {}}
+    return answer
+peer.Peer.result = result
+peer.main()
+"""
+
+
+@pytest.mark.parametrize("kind", ["Runner", "Supervisor", "Pool"])
+def test_a_host_that_says_it_has_not_forgotten_is_believed(kind: str) -> None:
+    """A result of status ERROR, from a host of another make."""
+    command = [sys.executable, "-c", HOLDING, str(Path(HOST_PROGRAM).parent)]
+    make: Any = {"Runner": Runner, "Supervisor": Supervisor, "Pool": partial(Pool, hosts=2)}[kind]
+    with make(command=command) as runner:
+        first = runner.execute(PICTURE, pid="A", session="one").debug["process_id"]
+        with pytest.raises(CallFailedError, match="it is held") as caught:
+            runner.reset("one")
+        assert (caught.value.error_code, caught.value.kind) == ("V-9", "reset_failed")
+        assert {runner.execute(PICTURE, pid="A", session="one").debug["process_id"] for _ in range(4)} == {first}

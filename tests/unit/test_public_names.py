@@ -47,6 +47,16 @@ def test_public_names_are_these(module: str) -> None:
     assert set(imported.__all__) <= set(starred)
 
 
+def test_a_public_name_is_one_thing() -> None:
+    """Whatever package it is imported from."""
+    things: dict[str, set[int]] = {}
+    for module in NAMES:
+        imported = importlib.import_module(module)
+        for name in imported.__all__:
+            things.setdefault(name, set()).add(id(getattr(imported, name)))
+    assert {name for name, found in things.items() if len(found) > 1} == set()
+
+
 @pytest.mark.parametrize("module", ["procvision_sdk", "procvision_testing"])
 def test_name_that_is_not_there_is_an_attribute_error(module: str) -> None:
     """As of any module, although these load their names when they are first used."""
