@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -17,7 +20,8 @@ from procvision_sdk.regular_files import read_regular
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is a page of text; a larger file is something else."""
-
+_BYTE = re.compile(r"\s*\(byte (\d+)\)")
+"""How msgspec says where it stopped."""
 
 _TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyParameter))
 _MEANT: Mapping[str, str] = MappingProxyType(
@@ -64,15 +68,38 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def parse_manifest(data: bytes, where: str = MANIFEST_FILE) -> Manifest:
-    """The manifest in these bytes; `where` names it in errors. Raises ManifestError with every problem found."""
+    """Return the manifest in these bytes; `where` names it in errors. Raises ManifestError with every problem found.
+
+    A byte order mark, which some editors write, is no part of it.
+    """
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{where}: {_wrong_types(data) or error}") from None
+        raise ManifestError(f"{where}: {_wrong_syntax(data, error) or _wrong_types(data) or error}") from None
     problems = _problems(manifest)
     if problems:
         raise ManifestError(f"{where}: " + "; ".join(problems))
     return manifest
+
+
+def _wrong_syntax(data: bytes, error: Exception) -> str:
+    """Return what is wrong where these bytes are no JSON, with line and column; "" where they are JSON."""
+    try:
+        json.loads(data.decode("utf-8"))
+    except json.JSONDecodeError as wrong:
+        return f"line {wrong.lineno}, column {wrong.colno}: this is no JSON: {wrong.msg}"
+    except UnicodeDecodeError as wrong:
+        return f"{_place(data, wrong.start)}: this is no UTF-8; hint: save the file as UTF-8"
+    except RecursionError:
+        return "it is nested too deeply"
+    found = _BYTE.search(str(error))  # such as NaN, which Python's own reader takes
+    return f"{_place(data, int(found[1]))}: this is no JSON: {str(error)[: found.start()]}" if found else ""
+
+
+def _place(data: bytes, offset: int) -> str:
+    lines = data[:offset].split(b"\n")
+    return f"line {len(lines)}, column {len(lines[-1].decode('utf-8', 'replace')) + 1}"
 
 
 def _wrong_types(data: bytes) -> str:

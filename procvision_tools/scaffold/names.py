@@ -11,7 +11,8 @@ from attrs import frozen
 MAX_NAME_LENGTH = 64
 """The manifest's bound."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_.][a-z0-9]+)*")
-_TAKEN = frozenset({"cv2", "numpy", "procvision", "procvision_host", "procvision_runner", "procvision_sdk", "tests"})
+_OURS = ("host", "runner", "sdk", "station", "testing", "tools")
+_TAKEN = frozenset({"cv2", "numpy", "procvision", "tests", *(f"procvision_{name}" for name in _OURS)})
 
 
 class NameProblemError(ValueError):

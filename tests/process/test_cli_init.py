@@ -132,6 +132,19 @@ def test_on_a_terminal_it_asks_for_what_no_option_gave(tmp_path):
     assert "Author" not in out
 
 
+def test_on_a_terminal_it_asks_again_after_an_answer_that_cannot_be_used(tmp_path):
+    """Whatever is asked; the reason stands above the question. Without a terminal it is an error."""
+    status, out = on_a_terminal("Weld Check\n\nseam\nSees\tseams\nSees seams\n\n,\nA\ncircle\nnone\n", folder=tmp_path)
+    assert status == 0, out
+    assert "hint: weld-check" in out
+    assert "names no product" in out
+    assert "it is one of" in out
+    manifest = json.loads((tmp_path / "seam/src/seam/manifest.json").read_text())
+    assert (manifest["description"], manifest["supported_pids"]) == ("Sees seams", ["A"])
+    status, out = on_a_terminal("", "Weld Check", "--defaults", folder=tmp_path)
+    assert status == 64, out
+
+
 def test_ctrl_c_at_a_question_leaves_nothing(tmp_path):
     leader, follower = pty.openpty()
     process = subprocess.Popen(

@@ -5,14 +5,21 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from procvision_tools.cli import exits
+from procvision_tools.cli.errors import CommandError, show_error
 from procvision_tools.cli.program import NAME, program
 from procvision_tools.scaffold.project import CI_CHOICES, Ci
 
+if TYPE_CHECKING:
+    from procvision_tools.scaffold.names import Names
+
+T = TypeVar("T")
 DEFAULT_DESCRIPTION = "Finds dark marks on a surface."
 DEFAULT_PIDS = "*"
 
@@ -44,26 +51,20 @@ def init(
       procvision init weld-check
       procvision init weld-check --pids A-100,A-200 --ci gitlab --defaults
     """
-    from procvision_tools.cli.errors import CommandError, usage_error
-    from procvision_tools.hints import split_hint
-    from procvision_tools.scaffold.names import NameProblemError, Names
+    from procvision_tools.cli.errors import usage_error
     from procvision_tools.scaffold.project import FolderTakenError, Project, write
 
     asks = not defaults and sys.stdin.isatty()
     if name is None and not asks:
         raise usage_error("no name is given", "procvision init weld-check")
-    name = name if name is not None else click.prompt("Name of the algorithm, such as weld-check")
-    try:
-        names = Names.of(name)
-    except NameProblemError as problem:
-        raise usage_error(*split_hint(str(problem))) from problem
     answer = _Answers(asks)
+    names = answer.of("Name of the algorithm, such as weld-check", name, "", _names)
     project = Project(
         names=names,
-        description=_line("--description", answer.of("What it inspects", description, DEFAULT_DESCRIPTION)),
-        author=_line("--author", answer.of("Author", author, "")),
-        pids=_pids(answer.of("Products, separated by commas (* for any)", pids, DEFAULT_PIDS)),
-        ci=_ci(answer.of(f"CI file ({', '.join(CI_CHOICES)})", ci, "github")),
+        description=answer.of("What it inspects", description, DEFAULT_DESCRIPTION, partial(_line, "--description")),
+        author=answer.of("Author", author, "", partial(_line, "--author")),
+        pids=answer.of("Products, separated by commas (* for any)", pids, DEFAULT_PIDS, _pids),
+        ci=answer.of(f"CI file ({', '.join(CI_CHOICES)})", ci, "github", _ci),
     )
     target = folder if folder is not None else Path(names.name)
     try:
@@ -99,14 +100,31 @@ class _Answers:
     def __init__(self, asks: bool) -> None:
         self._asks = asks
 
-    def of(self, question: str, given: str | None, default: str) -> str:
-        """Ask only where that was not given."""
-        if given is not None:
-            return given
-        if not self._asks:
-            return default
+    def of(self, question: str, given: str | None, default: str, read: Callable[[str], T]) -> T:
+        """Ask only where that was not given, and again while what is answered can't be read.
+
+        `read` makes of a text what is wanted, or raises CommandError: so does this for a text that nobody is asked for.
+        """
+        if given is not None or not self._asks:
+            return read(default if given is None else given)
+        # click takes an empty answer only where there is a default, and "" is one.
         prompt: Callable[..., str] = click.prompt
-        return prompt(question, default=default, show_default=bool(default))
+        while True:
+            try:
+                return read(prompt(question, default=default, show_default=bool(default)))
+            except CommandError as problem:
+                show_error(problem.message, problem.hint)
+
+
+def _names(text: str) -> Names:
+    from procvision_tools.cli.errors import usage_error
+    from procvision_tools.hints import split_hint
+    from procvision_tools.scaffold.names import NameProblemError, Names
+
+    try:
+        return Names.of(text.strip())
+    except NameProblemError as problem:
+        raise usage_error(*split_hint(str(problem))) from problem
 
 
 def _line(option: str, text: str) -> str:

@@ -179,3 +179,29 @@ def test_every_wrong_type_is_told_at_once() -> None:
     assert "step 2, parameter 'c'" in str(caught.value)
     assert "parameter 'b'" not in str(caught.value)
     assert str(caught.value).count("did you mean") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b'{\n  "name": "a",\n  "version" "1.0"\n}', "line 3, column 13"),
+        (b'{\n  "name": "a",\n}', "line 3, column 1"),
+        (b'{"name": "a"\n', "line 2, column 1"),
+        (b'{\n  "name": NaN\n}', "line 2, column 11"),
+        (b'{\n  "name": "\xff"\n}', "line 2, column 12"),
+        ('{\n  "名": "零件", "name" 3}'.encode(), "line 2, column 21"),
+        (b"", "line 1, column 1"),
+        (b'{"name": "a"} x', "line 1, column 15"),
+    ],
+)
+def test_what_is_no_json_is_told_with_line_and_column(text: bytes, place: str) -> None:
+    """As an editor counts them: from 1, in characters."""
+    with pytest.raises(ManifestError, match=f"m.json: {place}: "):
+        parse_manifest(text, "m.json")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_manifest() -> None:
+    """Editors on Windows write one."""
+    facts = {"name": "a", "version": "1.0", "entry_point": "a:A", "supported_pids": ["*"]}
+    text = json.dumps(facts | {"steps": [{"index": 1, "name": "x"}]})
+    assert parse_manifest(b"\xef\xbb\xbf" + text.encode()).name == "a"
