@@ -8,6 +8,7 @@ only for the end of a line that has begun is there a wait, and a short one: the 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import traceback
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from procvision_host.process.channels import HostEnds
     from procvision_sdk.wire.messages import Call
 
+_OWN_FOLDER = os.path.join(os.path.dirname(__file__), "")  # noqa: PTH118, PTH120 - as frames have it
 HOST_LOGGER = "procvision.host"
 MAX_MESSAGE_CHARACTERS = 8192
 """A longer message is cut: a log line is for reading."""
@@ -142,10 +144,15 @@ def shown(value: object) -> str:
 
 
 def _traceback(exc_info: Any) -> str:
+    """Return an exception as Python shows it, from the first frame that is not the host's own."""
     # Not by `print_exception`, as logging does it: a vendor may have replaced `print`, and an exception may not let
     # itself be shown.
     try:
-        return "".join(traceback.format_exception(*exc_info)).rstrip("\n")
+        kind, value, trace = exc_info
+        outside = trace
+        while outside is not None and outside.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
+            outside = outside.tb_next
+        return "".join(traceback.format_exception(kind, value, outside or trace)).rstrip("\n")
     except Exception as error:  # noqa: BLE001
         return f"(the traceback can't be shown: {type(error).__name__})"
 

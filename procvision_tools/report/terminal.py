@@ -9,13 +9,15 @@ from typing import TextIO
 
 import click
 
-from procvision_tools.report.inspection import Inspection
+from procvision_tools.report.inspection import Inspection, LogLine
 from procvision_tools.report.text import printable
 
 BADGES = {"OK": ("green", "white"), "NG": ("red", "white"), "ERROR": ("yellow", "black")}
 """Verdict -> background, text."""
 MAX_ERROR_LOGS = 8
 """So many of the last log lines are shown with an ERROR."""
+MAX_LINES_OF_A_RECORD = 40
+"""A traceback through a framework is longer; where it began and what it came to stand at its ends."""
 
 
 def render(inspection: Inspection) -> str:
@@ -40,12 +42,22 @@ def render(inspection: Inspection) -> str:
     logs = [line for line in inspection.logs if not reason_told(line.message.partition("; hint: ")[0])]
     if inspection.verdict == "ERROR" and logs:
         lines += ["", "  last log lines:"]
-        lines += [f"    {line.level}: {printable(line.message)}" for line in logs[-MAX_ERROR_LOGS:]]
+        for record in logs[-MAX_ERROR_LOGS:]:
+            lines += _log_lines(record)
     elif inspection.notices:
         lines += ["", *(click.style(f"  {printable(text)}", fg="yellow") for text in inspection.notices)]
     if inspection.hint:
         lines += ["", *(f"hint: {printable(line)}" for line in inspection.hint.splitlines())]
     return "\n".join(lines)
+
+
+def _log_lines(record: LogLine) -> list[str]:
+    """Show a log record as the lines that it has; of a long one the first and the last are what matters."""
+    lines = [printable(line) for line in record.message.splitlines()] or [""]
+    if len(lines) > MAX_LINES_OF_A_RECORD:
+        half = MAX_LINES_OF_A_RECORD // 2
+        lines = [*lines[:half], f"… {len(lines) - 2 * half} more lines …", *lines[-half:]]
+    return [f"    {record.level}: {lines[0]}", *(f"      {line}" for line in lines[1:])]
 
 
 def line(inspection: Inspection) -> str:

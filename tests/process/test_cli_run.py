@@ -301,3 +301,17 @@ def test_an_interrupted_run_leaves_nothing_behind(number, status, fake_check, bo
             run.kill()
     wait_until_gone(children)
     assert not shared_memory_of(run.pid)
+
+
+def test_an_exception_is_shown_as_lines_from_the_vendors_frame_on(fake_check, tmp_path):
+    """None of the host's own frames comes before it, and no line is an escape."""
+    Image.new("L", (40, 30)).save(tmp_path / "a.png")
+    done = procvision("run", "fake-check", tmp_path / "a.png", "--pid", "A", "--param", "mood=raise", env=fake_check)
+    assert done.returncode == 2
+    lines = done.stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if "Traceback (most recent call last):" in line)
+    assert "vendor_fake_check" in lines[at + 1]
+    assert "in execute" in lines[at + 1]
+    assert "raise RecoverableError" in lines[at + 2]
+    assert "\\n" not in done.stdout
+    assert "worker.py" not in done.stdout

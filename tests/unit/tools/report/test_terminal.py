@@ -135,3 +135,13 @@ def test_a_record_is_json_and_holds_no_picture():
 def test_what_is_no_inspection_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         inspection(**changes)
+
+
+def test_a_record_of_many_lines_shows_its_first_and_its_last():
+    """A traceback through a framework begins and ends with what matters."""
+    message = "\n".join(f"line {number}" for number in range(500))
+    text = terminal.render(inspection(verdict="ERROR", message="no", logs=(LogLine("error", message),)))
+    assert "error: line 0" in text
+    assert "line 499" in text
+    assert "460 more lines" in text
+    assert "line 250" not in text
