@@ -1,4 +1,4 @@
-"""From whatever thread something happens on to foreign code, on a thread of its own.
+"""Takes what happens on any thread to foreign code, on a thread of its own.
 
 Listeners are told in order. One that is slow, blocks or raises holds nothing up but itself; what isn't taken in time is
 dropped and counted.
@@ -17,15 +17,15 @@ _log = logging.getLogger("procvision.runner")
 T = TypeVar("T")
 
 MAX_BACKLOG = 10_000
-"""What waits for slow listeners: some seconds of a line at full speed."""
+"""How much waits for slow listeners: some seconds of a line at full speed."""
 
 
 class Delivery(Generic[T]):
-    """The thread starts with the first thing that there is to tell."""
+    """Tells listeners on a thread, which starts with the first thing to tell."""
 
     def __init__(self, listeners: tuple[Callable[[T], None], ...], thread_name: str) -> None:
         self.dropped = 0
-        """What the listeners didn't take in time."""
+        """How much was dropped, since the listeners did not take it in time."""
         self._listeners = listeners
         self._thread_name = thread_name
         self._waiting: deque[T] = deque()
@@ -35,16 +35,16 @@ class Delivery(Generic[T]):
 
     @property
     def heard(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether there is a listener."""
         return bool(self._listeners)
 
     def add(self, listener: Callable[[T], None]) -> None:
-        """From now on it is told."""
+        """Tell this listener, too, from now on."""
         with self._changed:
             self._listeners = (*self._listeners, listener)
 
     def emit(self, told: T) -> None:
-        """Never blocks, never raises."""
+        """Tell something, without blocking and without raising."""
         if not self._listeners:
             return
         with self._changed:
@@ -74,7 +74,7 @@ class Delivery(Generic[T]):
                     _log.exception("a listener raised at %.200r", told)
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Delivers what waits, then ends the thread; a listener that blocks is left behind."""
+        """Deliver what waits, then end the thread. A listener that blocks is left behind."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""Why a host ended, told from what can be known of it. Pure: what was seen comes in, a cause comes out."""
+"""Why a host ended, found from what is known of it. Pure: observations come in, a cause comes out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class HostEnd:
 
 
 def signal_name(exit_status: int) -> str:
-    """SIGSEGV for -11."""
+    """Return the name of the signal: SIGSEGV for -11."""
     try:
         return signal.Signals(-exit_status).name
     except ValueError:
@@ -55,7 +55,7 @@ def signal_name(exit_status: int) -> str:
 
 
 def described(exit_status: int | None) -> str:
-    """How a process ended, in words that continue "the host …"."""
+    """Return how a process ended, in words that continue "the host …"."""
     if exit_status is None:
         return "still runs"
     if exit_status >= 0:
@@ -69,7 +69,7 @@ _LAST_RECORDS = 20
 
 
 def end_of(exit_status: int | None, logs: Iterable[Mapping[str, Any]], new_oom_kills: int = 0) -> HostEnd:
-    """The cause of an end that the runner did not bring about.
+    """Find the cause of an end that the runner did not bring about.
 
     `new_oom_kills` is how often the kernel killed for want of memory while the host ran: a SIGKILL out of nowhere
     beside one of those was one of those.

@@ -13,13 +13,13 @@ from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 
 def positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: a duration is above 0. Raises ValueError."""
+    """Check that a duration is above 0, as an attrs validator. Raises ValueError."""
     if not value > 0:
         raise ValueError(f"{type(instance).__name__}.{attribute.name} is {value}: it is above 0")
 
 
 def none_or_room(instance: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
-    """An attrs validator: an arena has room for a picture, or there is none. Raises ValueError."""
+    """Check that an arena has room for a picture, or that there is none, as an attrs validator. Raises ValueError."""
     if value is not None and value != 0 and value < MIN_ARENA_BYTES:
         raise ValueError(
             f"{type(instance).__name__}.{attribute.name} is {value}: it is 0, or at least {MIN_ARENA_BYTES} (1 MiB)"

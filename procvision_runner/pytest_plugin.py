@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def real_runner() -> Iterator[Callable[..., Runner]]:
-    """`real_runner("name")`: an installed algorithm in a host process of its own, stopped with the test.
+    """Return a function: `real_runner("name")` runs an installed algorithm in a host process until the test ends.
 
     Takes what `procvision_runner.Runner` takes.
     """

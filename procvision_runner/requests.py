@@ -1,4 +1,4 @@
-"""From what a caller gives to a call on the wire, and from a result frame to what the caller gets."""
+"""Makes a call on the wire from what a caller gives, and what the caller gets from a result frame."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _filled(slots: SlotPool, options: RunnerOptions, image: CallImage) -> Lease:
 
 
 def held_to_the_protocol(result: Result, phase: str, size: tuple[int, int] | None, took_s: float) -> CallResult:
-    """Nothing malformed is read as a verdict, whatever host it came from."""
+    """Return a result as the caller gets it. Raises ProtocolViolationError for one that is malformed."""
     try:
         if result.phase != phase:
             raise ProtocolViolationError(

@@ -1,4 +1,4 @@
-"""What a call gave, checked once more on this side of the pipe."""
+"""Checks what a call gave once more, on this side of the pipe."""
 
 from __future__ import annotations
 

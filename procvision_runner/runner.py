@@ -56,7 +56,7 @@ class Runner(CallMethods):
     # --- life -----------------------------------------------------------------------------------------------
 
     def start(self) -> Runner:
-        """Launches the host and waits until the algorithm is set up. Raises LaunchError."""
+        """Launch the host and wait until the algorithm is set up. Raises LaunchError."""
         if self._client is not None:
             raise RuntimeError("this Runner was started already: make a new one for a new host")
         slots = SlotPool(self.options.max_slots, self.options.arena_bytes)
@@ -78,7 +78,10 @@ class Runner(CallMethods):
         return self
 
     def stop(self) -> int | None:
-        """Shutdown, then SIGTERM, then SIGKILL for the whole tree; returns the exit status. A second call is free."""
+        """Stop the host: shutdown, then SIGTERM, then SIGKILL for the whole tree. Return the exit status.
+
+        A second call does nothing.
+        """
         client, slots = self._client, self._slots
         if client is None or slots is None or os.getpid() != self._owner:
             # A fork of this process has copies of all this, and the host is not the fork's to end.
@@ -125,11 +128,11 @@ class Runner(CallMethods):
 
     @property
     def unexpected_answers(self) -> int:
-        """How many late, doubled or invented answers are on record."""
+        """How many answers that came late, came twice or answer no call are on record."""
         return len(self._client.unexpected) if self._client is not None else 0
 
     def info(self) -> dict[str, Any]:
-        """`manifest`, `info` (the algorithm's own) and `versions`; empty for a host that doesn't tell."""
+        """Return `manifest`, `info` (the algorithm's own) and `versions`; empty for a host that doesn't tell."""
         return dict(self._info or {})
 
     # --- calls ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The host's stderr as log records: JSON objects, one a line; anything else becomes a record too."""
+"""Reads the host's stderr as log records: JSON objects, one a line. Anything else becomes a record too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK = 64 * 1024
 
 
 class HostLog:
-    """Collects records from a descriptor; any thread may read, one does at a time."""
+    """Collects records from a descriptor. Any thread may read; one reads at a time."""
 
     def __init__(self, descriptor: int, kept: int, on_record: Callable[[Mapping[str, Any]], None] | None) -> None:
         self.records: deque[Mapping[str, Any]] = deque(maxlen=kept)
@@ -33,7 +33,7 @@ class HostLog:
         os.set_blocking(descriptor, False)
 
     def read(self) -> None:
-        """Takes what is there."""
+        """Read what is there."""
         with self._lock:
             if self.ended:
                 return
@@ -55,18 +55,18 @@ class HostLog:
                     self._tail = b""
             records = [_parsed(line) for line in lines if line.strip()]
             self.records.extend(records)
-            # Under the lock, for their order. Whoever reads here also reads answers: foreign code has another thread.
+            # Under the lock, for their order. This thread also reads answers: foreign code runs on another one.
             if self._delivery is not None:
                 for record in records:
                     self._delivery.emit(record)
 
     def close(self) -> None:
-        """The host is gone: what was read is told, then nothing more."""
+        """Tell what was read, then nothing more: the host is gone."""
         if self._delivery is not None:
             self._delivery.close()
 
     def settle(self, limit_s: float) -> None:
-        """Reads to the end, for as long as that takes at the most: the last lines say why a host went."""
+        """Read to the end, for `limit_s` at most: the last lines say why a host ended."""
         deadline = time.monotonic() + limit_s
         while not self.ended and (left := deadline - time.monotonic()) > 0:
             if self._poller.poll(left * 1000):

@@ -66,7 +66,7 @@ class HostProcess:
 
     @contextlib.contextmanager
     def ended_on_error(self) -> Iterator[None]:
-        """What goes wrong in the block, such as a lack of descriptors, leaves no process behind."""
+        """End the process if the block raises, as for a lack of descriptors."""
         try:
             yield
         except BaseException:
@@ -76,11 +76,11 @@ class HostProcess:
 
     @property
     def exit_status(self) -> int | None:
-        """None while it runs; negative for a signal."""
+        """The exit status: None while it runs, negative for a signal."""
         return self._popen.poll()
 
     def wait(self, timeout_s: float) -> int | None:
-        """Its exit status, or None if it still runs after the timeout."""
+        """Wait for the end. Return the exit status, or None if it still runs after the timeout."""
         if self._popen.poll() is None:
             if self.pidfd < 0:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -92,25 +92,25 @@ class HostProcess:
         return self._popen.poll()
 
     def new_oom_kills(self) -> int:
-        """How often the kernel has killed for want of memory since this process was started."""
+        """Return how often the kernel has killed for want of memory since this process was started."""
         return oom_kills() - self._oom_kills_before
 
     def send_signal(self, number: int) -> None:
-        """Any signal, to the launched process alone."""
+        """Send a signal to the launched process alone."""
         self._popen.send_signal(number)
 
     def close_stdin(self) -> None:
-        """Ends the host's stdin: it leaves by itself."""
+        """Close the host's stdin, so that it leaves by itself."""
         with contextlib.suppress(OSError):
             assert self._popen.stdin is not None
             self._popen.stdin.close()
 
     def terminate(self) -> None:
-        """SIGTERM, to the launched process alone."""
+        """Send SIGTERM to the launched process alone."""
         self._popen.terminate()
 
     def kill_tree(self) -> None:
-        """SIGKILL for the process and whatever it started, until nothing of it is left."""
+        """Send SIGKILL to the process and all that it started, until nothing of it is left."""
         deadline = time.monotonic() + _KILL_PATIENCE_S
         try:
             doomed = tree(self.process_id)
@@ -130,7 +130,7 @@ class HostProcess:
             self.wait(_KILL_PATIENCE_S)
 
     def _holders(self) -> set[int]:
-        """The processes that still hold the host's end of a pipe: its offspring, even where it left the tree.
+        """Return the processes that still hold the host's end of a pipe: its offspring, also where it left the tree.
 
         A process of this one's own session is none of them: it is a fork of the runner's.
         """
@@ -145,7 +145,7 @@ class HostProcess:
         return {process_id for process_id in _foreign(own_session) if names & _open_files(process_id)}
 
     def release(self) -> None:
-        """Closes the pipes of a process that has ended."""
+        """Close the pipes of a process that has ended."""
         self.close_stdin()
         for stream in (self._popen.stdout, self._popen.stderr):
             assert stream is not None
@@ -177,14 +177,14 @@ def missing_interpreter(script: Path) -> str | None:
 
 
 def oom_kills() -> int:
-    """The kernel's count of processes killed for want of memory; 0 where it doesn't tell."""
+    """Return how many processes the kernel has killed for want of memory; 0 if it doesn't tell."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/vmstat").read_text().partition("\noom_kill ")[2].split()[0])
     return 0
 
 
 def tree(leader: int) -> set[int]:
-    """The living processes of a session and their descendants, those included that left the session.
+    """Return the living processes of a session and their descendants, also those that left the session.
 
     `leader` is the session's first process, which need not live any more. Raises OSError without a descriptor to read
     /proc with: an empty set would say that nothing lives.
@@ -216,7 +216,7 @@ def tree(leader: int) -> set[int]:
 
 
 def _foreign(own_session: int) -> list[int]:
-    """The processes outside a session."""
+    """Return the processes outside a session."""
     found: list[int] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -227,7 +227,7 @@ def _foreign(own_session: int) -> list[int]:
 
 
 def _open_files(process_id: int) -> set[str]:
-    """What a process's descriptors are, as far as it may be asked."""
+    """Return what a process's descriptors are, as far as this process may see them."""
     found: set[str] = set()
     with contextlib.suppress(OSError):
         for entry in Path(f"/proc/{process_id}/fd").iterdir():

@@ -1,8 +1,8 @@
-"""Who goes to which host, and when: the waiting line of a supervisor's calls.
+"""Decides which call goes to which host, and when: the waiting line of a supervisor's calls.
 
 The strategy: a call that finds room goes at once, on its caller's thread. Else it waits in the line, in the order of
-its coming, which a retry keeps. A session's calls go one at a time and to the host that knows it; everything else
-goes to the current host. Whoever gives room back lets the next ones in.
+its arrival, which a retry keeps. A session's calls go one at a time and to the host that knows it; everything else
+goes to the current host. The thread that gives room back lets the next ones in.
 Warning: everything here happens under `lock`; nothing that blocks, and no callback of a user's, is called under it.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from procvision_runner.errors import CallError, CallTimeoutError, SessionLostError
 from procvision_runner.supervision.affinity import Binding, SessionBindings
-from procvision_runner.supervision.background_thread import Errands
+from procvision_runner.supervision.background_thread import BackgroundThread
 from procvision_runner.supervision.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Admission:
-    """Lets calls in. `current` gets what no session binds to another host."""
+    """Lets calls in. `current` is the host of every call that no session binds to another."""
 
     def __init__(self, options: SupervisorOptions) -> None:
         self.lock = threading.Lock()
@@ -38,14 +38,14 @@ class Admission:
         self._queue_timeout_s = options.queue_timeout_s
         self._line: list[Ticket] = []
         self._refusal: Callable[[], CallError] | None = None
-        self._dispatcher = Errands("procvision-dispatch", (self._look,))
-        """Calls the jobs of tickets that were decided on, and sees to those whose time in the line is over."""
+        self._dispatcher = BackgroundThread("procvision-dispatch", (self._look,))
+        """Runs the jobs of decided tickets, and refuses those whose time in the line is over."""
         self._closed = False
 
     # --- coming ---------------------------------------------------------------------------------------------
 
     def enter(self, ticket: Ticket, delay_s: float = 0.0) -> SupervisedHost:
-        """Waits until the call may go to a host, which it returns. Raises CallError."""
+        """Wait until the call may go to a host, and return that host. Raises CallError."""
         with self.lock:
             now = time.monotonic()
             if not self._admitted_at_once(ticket, now, delay_s):
@@ -70,7 +70,7 @@ class Admission:
                     self._let_in(time.monotonic())
 
     def _give_up_place(self, ticket: Ticket) -> None:
-        """The caller was interrupted."""
+        """Take the ticket of an interrupted caller out of the line."""
         with self.lock:
             if ticket in self._line:
                 self._line.remove(ticket)
@@ -79,7 +79,7 @@ class Admission:
             self.leave(ticket, answered=False, done=True)
 
     def enter_or_queue(self, ticket: Ticket, delay_s: float = 0.0) -> bool:
-        """True if the call may go at once; else the dispatcher calls its job when it may, or never may."""
+        """Return True if the call may go at once. Else the dispatcher runs its job when it is let in or turned away."""
         with self.lock:
             now = time.monotonic()
             if self._admitted_at_once(ticket, now, delay_s):
@@ -89,7 +89,7 @@ class Admission:
             return False
 
     def hand_over(self, ticket: Ticket) -> None:
-        """Has the dispatcher call the job of a ticket that was decided on."""
+        """Run a decided ticket's job on the dispatcher thread."""
         assert ticket.job is not None
         if not self._dispatcher.do(ticket.job):
             # Nobody is left to do it, and after the close a job only learns that it was turned away.
@@ -127,7 +127,7 @@ class Admission:
         return self.sessions.get(ticket.session_id, now) if ticket.session_id is not None else None
 
     def _placed(self, ticket: Ticket, now: float) -> SupervisedHost | None:
-        """A host with room, in which the call is counted from here on. Raises CallError."""
+        """Return a host with room, and count the call as one in it; None if none has room. Raises CallError."""
         if self._refusal is not None:
             raise self._refusal()
         binding = self._binding(ticket, now)
@@ -153,7 +153,7 @@ class Admission:
         return host
 
     def _let_in(self, now: float) -> None:
-        """Under the lock: decides on those in the line that can be decided on."""
+        """Decide on the tickets in the line that can be decided on. Under the lock."""
         held_back: set[str] = set()
         full = False
         decided: list[Ticket] = []
@@ -185,7 +185,7 @@ class Admission:
     # --- going ----------------------------------------------------------------------------------------------
 
     def leave(self, ticket: Ticket, *, answered: bool, done: bool) -> None:
-        """A call has left its host; not `done` it comes back for another attempt."""
+        """Note that a call has left its host. Not `done`, it comes back for another attempt."""
         with self.lock:
             host, ticket.host = ticket.host, None
             assert host is not None
@@ -207,7 +207,7 @@ class Admission:
     # --- what the supervisor decides ------------------------------------------------------------------------
 
     def install(self, host: SupervisedHost | None, in_place: Callable[[], None] | None = None) -> SupervisedHost | None:
-        """Makes a host the current one; returns the one before. `in_place` is called under the lock."""
+        """Make a host the current one and return the one before. `in_place` is called under the lock."""
         with self.lock:
             before, self.current = self.current, host
             if in_place is not None:
@@ -220,19 +220,19 @@ class Admission:
             return before
 
     def look_again(self) -> None:
-        """Something about a host has changed."""
+        """Decide on the line again, since something about a host has changed."""
         with self.lock:
             self._let_in(time.monotonic())
             self.changed.notify_all()
 
     def refuse(self, make_error: Callable[[], CallError] | None) -> None:
-        """From now on every call gets this error, those in the line included; None takes calls again."""
+        """Refuse every call with this error from now on, also those in the line. None takes calls again."""
         with self.lock:
             self._refusal = make_error
             self._let_in(time.monotonic())
 
     def lose(self, host: SupervisedHost, why: str) -> int:
-        """A host is gone; returns how many sessions went with it."""
+        """Forget a host that is gone. Return how many sessions were lost with it."""
         with self.lock:
             host.ready = False
             if self.current is host:
@@ -243,7 +243,7 @@ class Admission:
             return lost
 
     def wait_until_idle(self, host: SupervisedHost, timeout_s: float, *, calls_only: bool = False) -> int:
-        """Waits for a host's last call and session; returns how many sessions are still open on it."""
+        """Wait for a host's last call and session. Return how many sessions are still open on it."""
         deadline = time.monotonic() + timeout_s
         with self.lock:
             while True:
@@ -251,18 +251,18 @@ class Admission:
                 sessions = 0 if calls_only else self.sessions.open_on(host, now)
                 if (not host.in_flight and not sessions) or not host.ready or now >= deadline or self._closed:
                     return sessions
-                # Sessions also end by their time to live, of which nobody tells.
+                # Sessions also end by their time to live, which notifies no thread.
                 self.changed.wait(min(deadline - now, 0.5))
 
     def _look(self, now: float) -> float | None:
-        """The dispatcher's duty: nobody else waits for what was submitted."""
+        """Decide on the line for submitted calls, which have no thread that waits. The dispatcher calls this."""
         with self.lock:
             self._let_in(now)
             instants = [t.not_before if t.not_before > now else t.expires_at for t in self._line if t.woken is None]
         return min(instants) - now + 0.001 if instants else None
 
     def close(self, make_error: Callable[[], CallError], timeout_s: float = 2.0) -> None:
-        """Turns everybody away, now and from now on, then ends the dispatcher."""
+        """Refuse every call from now on, then end the dispatcher."""
         with self.lock:
             self._closed = True
             self._refusal = make_error
@@ -272,16 +272,16 @@ class Admission:
 
     @property
     def in_host(self) -> int:
-        """How many calls are in the current host."""
+        """Return how many calls are in the current host."""
         current = self.current
         return current.in_flight if current is not None else 0
 
     @property
     def waiting(self) -> int:
-        """How many calls stand in line."""
+        """Return how many calls wait in the line."""
         with self.lock:
             return len(self._line)
 
     def load(self) -> int:
-        """For whoever spreads calls: how many are in the current host and in the line, as of about now."""
+        """Return about how many calls are in the current host and in the line. A pool spreads its calls by this."""
         return self.in_host + len(self._line)

@@ -1,4 +1,4 @@
-"""Which host knows which session. Pure: the clock is an argument, and whoever shares it holds a lock.
+"""Which host knows which session. Pure: the clock is an argument. Threads that share it hold a lock.
 
 A session belongs to the host that answered its first call: its state lies there. It is *lost* when that host goes,
 and no other host may go on with it, since to an algorithm a session without its state is another product.
@@ -25,7 +25,7 @@ class Binding(Generic[HostT]):
         self.answered = 0
         self.owner: object | None = None
         self.lost: str | None = None
-        """Why, if it is lost."""
+        """Why it is lost; None if it is not."""
         self.used_at = now
 
 
@@ -41,7 +41,7 @@ class SessionBindings(Generic[HostT]):
         return len(self._bindings)
 
     def get(self, session_id: str, now: float) -> Binding[HostT]:
-        """The session's binding, made if need be."""
+        """Return the session's binding. Make it if there is none."""
         self._expire(now)
         binding = self._bindings.get(session_id)
         if binding is None:
@@ -64,18 +64,18 @@ class SessionBindings(Generic[HostT]):
             self._bindings.popitem(last=False)
 
     def end(self, session_id: str) -> None:
-        """The session is over."""
+        """Forget a session that is over."""
         self._bindings.pop(session_id, None)
 
     def open_on(self, host: HostT, now: float) -> int:
-        """How many sessions a host still has to see to their end."""
+        """Return how many open sessions a host has."""
         self._expire(now)
         return sum(1 for binding in self._bindings.values() if binding.host is host and not binding.lost)
 
     def lose(self, host: HostT, why: str, *, keep: bool = False) -> int:
-        """A host is gone: its sessions that had an answer are lost, the others may begin again. Returns how many.
+        """Mark as lost the sessions that had an answer from a host that is gone; the others may begin again.
 
-        With `keep`, their state lies outside the host: any other may go on with them.
+        With `keep`, their state lies outside the host: any other may go on with them. Return how many were lost.
         """
         lost = 0
         for binding in self._bindings.values():

@@ -1,4 +1,4 @@
-"""One call of a supervisor's through all its attempts, to its one end."""
+"""Carries one call of a supervisor through all its attempts to its one end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from procvision_runner.errors import (
 from procvision_runner.requests import held_to_the_protocol
 from procvision_runner.supervision.events import CallEnded, CallRetried, Executing
 from procvision_runner.supervision.retry import host_is_leaving, needs_new_host
-from procvision_runner.supervision.shared_lease import Hold
+from procvision_runner.supervision.shared_lease import SharedLease
 from procvision_runner.supervision.ticket import Ticket
 from procvision_sdk.errors import ErrorCode
 
@@ -47,15 +47,15 @@ class CallTaker(Protocol):
 
     @property
     def stopping(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether the supervisor was asked to stop."""
 
     @property
     def logs(self) -> list[Mapping[str, Any]]:
-        """The last log records of the current host, or of the last one that there was."""
+        """The last log records of the current host, or of the last host if there is none."""
 
 
 class Attempts:
-    """Blocking by `run`, or submitted by `start`, which gives `future` its outcome once."""
+    """A call with its attempts: `run` blocks, `start` gives `future` the outcome."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class Attempts:
         elsewhere: Callable[[CallTaker], CallTaker | None] | None = None,
     ) -> None:
         self.future: Future[CallResult] | None = None
-        """Of a submitted call."""
+        """What a submitted call gives its outcome to."""
         self._supervisor = supervisor
         self._admission = supervisor.admission
         self._elsewhere = elsewhere
-        """Names another supervisor that would take the call."""
+        """Returns another supervisor that would take the call; None if there is none."""
         self._request = request
         session = request.call.session
         self._ticket = Ticket(
@@ -77,7 +77,7 @@ class Attempts:
             forgets=request.call.phase == "reset",
             job=self._decided,
         )
-        self._hold = Hold(request.lease) if request.lease is not None else None
+        self._shared_lease = SharedLease(request.lease) if request.lease is not None else None
         self._began = time.monotonic()
         self._attempts = 0
         self._earlier: list[CallError] = []
@@ -86,7 +86,7 @@ class Attempts:
     # --- blocking -------------------------------------------------------------------------------------------
 
     def run(self) -> CallResult:
-        """The result; raises CallError."""
+        """Make the call and return its result. Raises CallError."""
         try:
             delay_s = 0.0
             while True:
@@ -118,7 +118,7 @@ class Attempts:
     # --- submitted ------------------------------------------------------------------------------------------
 
     def start(self) -> Future[CallResult]:
-        """Sends the call if there is room, else as soon as there is."""
+        """Send the call now, or as soon as there is room."""
         future: Future[CallResult] = Future()
         self.future = future
         future.set_running_or_notify_cancel()
@@ -127,7 +127,7 @@ class Attempts:
         return future
 
     def _decided(self) -> None:
-        """Let in, or turned away."""
+        """Go on with a call that was let in or turned away."""
         if self._ticket.error is not None:
             if isinstance(self._ticket.error, BrokenError) and self._moved():
                 self._queue_again(0.0)
@@ -188,14 +188,14 @@ class Attempts:
     # --- both -----------------------------------------------------------------------------------------------
 
     def _share(self) -> Callable[[], None] | None:
-        return self._hold.share() if self._hold is not None else None
+        return self._shared_lease.share() if self._shared_lease is not None else None
 
     def _let_go(self) -> None:
-        if self._hold is not None:
-            self._hold.let_go()
+        if self._shared_lease is not None:
+            self._shared_lease.release()
 
     def _moved(self) -> bool:
-        """Whether another supervisor takes the call over."""
+        """Hand the call to another supervisor. Return False if none takes it."""
         other = self._elsewhere(self._supervisor) if self._elsewhere is not None else None
         if other is None:
             return False
@@ -226,7 +226,7 @@ class Attempts:
         self._ended(result.verdict or result.status)
 
     def _attempt_failed(self, error: CallError) -> float | None:
-        """Seconds until the next attempt, or None: `error` is the call's end. The call has left its host either way."""
+        """Take the call out of its host. Return the seconds until the next attempt; None if `error` is final."""
         supervisor, host = self._supervisor, self._host
         assert host is not None
         leaving = host_is_leaving(error)
@@ -260,7 +260,7 @@ class Attempts:
         return delay_s
 
     def _final(self, error: CallError) -> CallError:
-        """What the caller gets: a host that turned a call away because its supervisor stops is no failure of its."""
+        """Return the error that the caller gets. A host that refused a call since its supervisor stops did not fail."""
         if not (self._supervisor.stopping and isinstance(error, CallFailedError) and error.kind == "draining"):
             return error
         stopped = RunnerStoppedError(
@@ -279,7 +279,7 @@ class Attempts:
         return self._supervisor.options.retry.delay(error, self._attempts, elapsed_s)
 
     def _failed_waiting(self, error: CallError) -> CallError:
-        """The call was turned away; where an attempt failed before, that is what there is to tell."""
+        """End a call that was turned away, with the error of the attempt before if there was one."""
         if self._earlier and not isinstance(error, RunnerStoppedError):
             first, error = error, self._earlier.pop()
             error.add_note(f"it was not tried again: {first}")

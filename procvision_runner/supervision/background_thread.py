@@ -1,7 +1,7 @@
-"""One thread that runs errands: what others may not wait for, and what is to be looked at by the clock.
+"""One thread for what others must not wait for, and for what is due by the clock.
 
-What others notice comes as tasks, done in their order; duties are asked after each and whenever they wished to be.
-Neither can end the thread: whoever waits for it must not wait for ever. It begins with the first task.
+Tasks are done in the order in which they come. Duties are called after each task, and when they asked to be. Neither
+can end the thread by an exception: others wait for it. It begins with the first task.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _log = logging.getLogger("procvision.runner")
 
 Task: TypeAlias = Callable[[], None]
 Duty: TypeAlias = Callable[[float], float | None]
-"""Does what is due at an instant; returns in how many seconds it wants to be asked again, None for after a task."""
+"""Does what is due at a time. Returns the seconds until it is called again; None to be called after the next task."""
 
 
-class Errands:
-    """`name` is the thread's; `on_failure` is told of an exception that a task or duty raised."""
+class BackgroundThread:
+    """A thread with tasks and duties. `on_failure` gets each exception that one of them raised."""
 
     def __init__(
         self, name: str, duties: tuple[Duty, ...], on_failure: Callable[[Exception], None] | None = None
@@ -35,7 +35,7 @@ class Errands:
         self._stopped = False
 
     def do(self, task: Task) -> bool:
-        """Has it done soon, never blocks; False if the thread has been stopped and nobody will do it."""
+        """Run a task soon on the thread, without waiting for it. Return False if the thread was stopped."""
         with self._lock:
             if self._stopped:
                 return False
@@ -46,11 +46,11 @@ class Errands:
             return True
 
     def look(self) -> None:
-        """Has the duties asked soon."""
+        """Call the duties soon."""
         self.do(_nothing)
 
     def stop(self, timeout_s: float | None = None) -> None:
-        """Waits until what came before is done, unless this is the errands' own thread, and ends it."""
+        """End the thread after the tasks before this call. Wait for that, unless this is the thread itself."""
         with self._lock:
             self._stopped = True
             thread = self._thread
@@ -76,7 +76,7 @@ class Errands:
         try:
             task()
         except Exception as error:  # noqa: BLE001 - callers must not wait for a thread that has gone
-            _log.exception("an errand of %s failed", self._name)
+            _log.exception("a task of %s failed", self._name)
             if self._on_failure is not None:
                 self._on_failure(error)
 
@@ -91,4 +91,4 @@ class Errands:
 
 
 def _nothing() -> None:
-    """The task of whoever only wants the duties asked."""
+    """Do nothing: the task that only makes the thread call its duties."""

@@ -1,4 +1,4 @@
-"""A folder per incident: what an engineer asks for when a host was lost in the night.
+"""Writes a folder per incident, with what an engineer asks for when a host was lost in the night.
 
 cause.json      what happened, when, to which host; exit status, command, limits, versions
 stacks.txt      the stacks that a hung host wrote before it was ended, where there are any
@@ -44,14 +44,14 @@ class Incident:
 
 
 class CrashReports:
-    """Writes the folders and keeps the newest so many."""
+    """Writes the folders, and keeps the newest of them."""
 
     def __init__(self, folder: Path, kept: int) -> None:
         self.folder = folder
         self._kept = kept
 
     def write(self, incident: Incident) -> Path | None:
-        """The incident's folder; None, and a line in the log, where it can't be written: a full disk stops no line."""
+        """Write an incident and return its folder; None, with a line in the log, if it can't be written."""
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         host = incident.host
         name = "".join(char if char.isalnum() or char in "-_" else "-" for char in incident.source)[:60]

@@ -1,4 +1,4 @@
-"""What an operator sees: events as typed objects to listeners, and as JSON lines."""
+"""What an operator sees: events as typed objects for listeners, and as JSON lines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Event:
         cls.NAME = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return all fields, ready for JSON."""
         return {"event": self.NAME, **attrs.asdict(self)}
 
 
@@ -113,7 +113,7 @@ class ProtocolViolated(HostEvent):
 
 @attrs.frozen(kw_only=True)
 class UnexpectedAnswer(HostEvent):
-    """A late, doubled or invented answer was put on record."""
+    """An answer that came late, came twice or answers no call was recorded."""
 
     request_id: str | None
     type: str
@@ -226,7 +226,7 @@ Listener: TypeAlias = Callable[[Event], None]
 
 
 class EventBus(Delivery[Event]):
-    """From whatever thread an event happens on to the listeners."""
+    """Takes events from any thread to the listeners."""
 
     def __init__(self, listeners: tuple[Listener, ...] = ()) -> None:
         super().__init__(listeners, "procvision-events")
@@ -239,7 +239,7 @@ class JsonLines:
         self._stream = stream
 
     def __call__(self, event: Event) -> None:
-        """Writes it at once, so that whoever follows the file sees it."""
+        """Write the event at once, for those who follow the file."""
         with contextlib.suppress(ValueError):  # a stream that was closed meanwhile
             self._stream.write(json.dumps(event.as_dict()) + "\n")
             self._stream.flush()

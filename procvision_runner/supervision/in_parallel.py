@@ -1,4 +1,4 @@
-"""Several things that block, side by side."""
+"""Runs things that block side by side."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Iterable
 
 
-def together(acts: Iterable[Callable[[], object]]) -> None:
-    """Does each on a thread of its own; returns when all are done. An act that raises is its own affair."""
-    threads = [threading.Thread(target=act, name="procvision-together") for act in acts]
+def in_parallel(acts: Iterable[Callable[[], object]]) -> None:
+    """Run each act on a thread of its own, and wait for all. An act handles its own exceptions."""
+    threads = [threading.Thread(target=act, name="procvision-parallel") for act in acts]
     for thread in threads:
         thread.start()
     for thread in threads:

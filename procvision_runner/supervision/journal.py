@@ -1,4 +1,4 @@
-"""What a supervisor and its parts have to tell: events to the listeners, counts to the metrics."""
+"""Takes what a supervisor and its parts tell: events to the listeners, counts to the metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from procvision_runner.supervision.metrics import Metrics
 
 
 class Journal:
-    """`name` is what stands in the events as their source."""
+    """Where a supervisor's parts report. `name` is the source of the events."""
 
     def __init__(self, name: str, bus: EventBus) -> None:
         self.name = name
@@ -18,14 +18,14 @@ class Journal:
 
     @property
     def heard(self) -> bool:
-        """Whether there is anybody to make an event for."""
+        """Whether any listener hears the events."""
         return self.bus.heard
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
-        """Tells the listeners, if there are any."""
+        """Make an event and tell it to the listeners, if there are any."""
         if self.bus.heard:
             self.bus.emit(kind(source=self.name, **fields))
 
     def count(self, name: str, by: int = 1) -> None:
-        """One more."""
+        """Add to a counter."""
         self.metrics.count(name, by)

@@ -1,4 +1,4 @@
-"""Launches hosts and knows all that it launched, until they are buried: what a stop has to end."""
+"""Launches hosts, and keeps every one until it is buried: a stop has to end them all."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import EndKind, HostEnd
 from procvision_runner.supervision import events
 from procvision_runner.supervision.crashreports import CrashReports, Incident
-from procvision_runner.supervision.in_parallel import together
+from procvision_runner.supervision.in_parallel import in_parallel
 from procvision_runner.supervision.supervised_host import SupervisedHost
 
 if TYPE_CHECKING:
     from procvision_runner.images.slots import SlotPool
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
-    from procvision_runner.supervision.supervised_host import HostWatcher
+    from procvision_runner.supervision.supervised_host import HostObserver
 
 
 class Launcher:
-    """Any thread may. After `stop_asked` it launches nothing more."""
+    """Any thread may use it. After `stop_asked` it launches nothing more."""
 
     def __init__(
         self,
@@ -45,24 +45,24 @@ class Launcher:
         )
 
     def __contains__(self, host: SupervisedHost) -> bool:
-        """Whether it is neither buried nor somebody else's."""
+        """Tell whether the host is neither buried nor adopted by another launcher."""
         return host in self._hosts
 
     def hosts(self) -> list[SupervisedHost]:
-        """All of them, in the order in which they were launched."""
+        """Return all hosts, in the order in which they were launched."""
         with self._lock:
             return list(self._hosts)
 
     # --- a host's beginning ---------------------------------------------------------------------------------
 
-    def launch(self, command: tuple[str, ...], watcher: HostWatcher) -> SupervisedHost:
-        """A host that is ready, and gets no calls yet. Raises LaunchError."""
+    def launch(self, command: tuple[str, ...], observer: HostObserver) -> SupervisedHost:
+        """Launch a host and return it when it is ready. It gets no calls yet. Raises LaunchError."""
         with self._lock:
             if self._stop_asked.is_set():
                 raise LaunchError("the supervisor was stopped")
             self._numbers += 1
             try:
-                host = SupervisedHost(self._numbers, command, self._options, watcher, self._on_log, self._slots)
+                host = SupervisedHost(self._numbers, command, self._options, observer, self._on_log, self._slots)
             except OSError as error:
                 raise LaunchError(f"no host can be started: {error}; hint: see the limits of this process") from error
             self._hosts.append(host)
@@ -93,20 +93,20 @@ class Launcher:
         if isinstance(error, LaunchError):
             self.report(host, host.client.end or HostEnd(EndKind.EXITED, str(error)), "never became ready")
 
-    def adopt(self, host: SupervisedHost, watcher: HostWatcher) -> bool:
-        """Takes over a host that another one launched, under a number of its own; False if it is too late for that."""
+    def adopt(self, host: SupervisedHost, observer: HostObserver) -> bool:
+        """Take over another launcher's host, under a new number. Return False if it is too late for that."""
         with self._lock:
             if self._stop_asked.is_set():
                 return False
             self._numbers += 1
-            host.number, host.watcher = self._numbers, watcher
+            host.number, host.observer = self._numbers, observer
             self._hosts.append(host)
             return True
 
     # --- a host's end ---------------------------------------------------------------------------------------
 
     def bury(self, host: SupervisedHost, end: HostEnd) -> None:
-        """Ends what is left of a host that is gone, and tells."""
+        """End what is left of a host that is gone, and tell of its end."""
         host.stop(politely=False)
         self.forget(host)
         self._journal.count(f"hosts_{end.kind}")
@@ -115,23 +115,23 @@ class Launcher:
         )
 
     def discard(self, host: SupervisedHost) -> None:
-        """Stops a host that got no calls."""
+        """Stop a host that got no calls."""
         host.stop()
         # Not before: a stop of the supervisor's waits for all that it knows of.
         self.forget(host)
 
     def forget(self, host: SupervisedHost) -> None:
-        """It is buried, or somebody else's from now on."""
+        """Forget a host that is buried, or that another launcher adopted."""
         with self._lock:
             if host in self._hosts:
                 self._hosts.remove(host)
 
     def stop_all(self) -> None:
-        """Each in its own time, all in the time of one."""
-        together([host.stop for host in self.hosts()])
+        """Stop all hosts side by side."""
+        in_parallel([host.stop for host in self.hosts()])
 
     def report(self, host: SupervisedHost, end: HostEnd, what: str) -> None:
-        """Writes a crash report, where they are kept; what ends at a stop is no incident."""
+        """Write a crash report, if they are kept. A host that ends at a stop is no incident."""
         if self._reports is None or self._stop_asked.is_set():
             return
         incident = Incident(source=self._journal.name, what=what, end=end, host=host, options=self._options)

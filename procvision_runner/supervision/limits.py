@@ -2,7 +2,7 @@
 
 Limits are set by prlimit right after the spawn, before the host can have started anything, and once more for the
 whole tree when it is ready. A limit of the kernel's holds for each process; `memory_bytes` is also held against the
-whole tree, by whoever measures it.
+whole tree, by the supervisor that measures it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ResourceLimits:
     """Core dumps are off: one of a host with a model in it fills a station's disk. None leaves them on."""
 
     def apply(self, process_id: int) -> None:
-        """Sets them for a running process; one that is gone already needs none."""
+        """Set the limits of a running process. One that has ended already needs none."""
         for number, value in self._values():
             with contextlib.suppress(ProcessLookupError):
                 _, hard = resource.prlimit(process_id, number)
@@ -67,7 +67,7 @@ class ResourceLimits:
         return [(number, value) for number, value in wanted if value is not None]
 
     def as_dict(self) -> dict[str, Any]:
-        """For a report."""
+        """Return the limits for a report."""
         return attrs.asdict(self)
 
 
@@ -106,6 +106,6 @@ class EnvironmentPolicy:
     """Set whatever the runner's own environment says."""
 
     def environment(self, own: Mapping[str, str]) -> dict[str, str]:
-        """What a host gets of `own`."""
+        """Return the environment of a host, made from `own`."""
         allowed = {name: value for name, value in own.items() if name in self.names or name.startswith(self.prefixes)}
         return {**allowed, **self.extra}

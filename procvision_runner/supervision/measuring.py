@@ -1,4 +1,4 @@
-"""What a host and all that it started take, looked at regularly and held against its limit."""
+"""Measures what a host and all that it started take, and holds it against the limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger("procvision.runner")
 
 
 class Gauge:
-    """A duty of the keeper's. `of` names the host that is to be measured, `put_down` ends one."""
+    """A duty of the keeper. `of` returns the host to measure, `put_down` ends one."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Gauge:
         self._due_at = 0.0
 
     def look(self, now: float) -> float | None:
-        """Measures if it is time to."""
+        """Measure the host if it is time to. Return the seconds until the next time."""
         host = self._of()
         if host is None:
             return None

@@ -61,7 +61,7 @@ class Usage:
     """Monotonic."""
 
     def cpu_percent_since(self, before: Usage | None) -> float:
-        """Of one core; 0 without an earlier measurement."""
+        """Return the CPU share since `before`, in percent of one core; 0 without an earlier measurement."""
         if before is None or self.measured_at <= before.measured_at:
             return 0.0
         return max(0.0, 100 * (self.cpu_s - before.cpu_s) / (self.measured_at - before.measured_at))
@@ -78,12 +78,12 @@ class Snapshot:
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """The smallest value that `share` of them don't exceed; the list is sorted and not empty."""
+    """Return the smallest value that `share` of the values don't exceed. The list is sorted and not empty."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 class Metrics:
-    """Counts and times; any thread may."""
+    """Counts and times. Any thread may use them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -98,7 +98,7 @@ class Metrics:
             self._counters[name] += by
 
     def call_ended(self, phase: str, outcome: str, elapsed_ms: float) -> None:
-        """A call has ended with a status, a verdict, or a cause."""
+        """Record a call that ended with a status, a verdict, or a cause."""
         with self._lock:
             self._counters["calls"] += 1
             self._counters[f"calls_{outcome}"] += 1
@@ -108,19 +108,19 @@ class Metrics:
             kept.append(elapsed_ms)
 
     def measured(self, usage: Usage) -> float:
-        """A host was measured; returns its CPU share since the last time, in percent of one core."""
+        """Record a measurement. Return the CPU share since the last one, in percent of one core."""
         with self._lock:
             self._cpu_percent = usage.cpu_percent_since(self._usage)
             self._usage = usage
             return self._cpu_percent
 
     def new_host(self) -> None:
-        """The next measurement is of another process."""
+        """Begin anew: the next measurement is of another process."""
         with self._lock:
             self._usage, self._cpu_percent = None, 0.0
 
     def snapshot(self) -> Snapshot:
-        """All of it."""
+        """Return all numbers as they are now."""
         with self._lock:
             counters = dict(self._counters)
             latencies = {phase: sorted(kept) for phase, kept in self._latencies.items()}
@@ -143,7 +143,7 @@ class Metrics:
 
 
 def usage_of(leader: int) -> Usage:
-    """Measures the session that `leader` is the first process of."""
+    """Measure all processes of the session whose first process is `leader`."""
     page, tick = os.sysconf("SC_PAGESIZE"), os.sysconf("SC_CLK_TCK")
     processes = threads = memory = ticks = 0
     for process_id in tree(leader):

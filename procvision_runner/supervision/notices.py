@@ -1,4 +1,4 @@
-"""What hosts tell and nobody has to act on: it is counted and told on."""
+"""Counts what hosts tell and nothing has to be done about, and passes it on as events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Notices:
-    """The half of a `HostWatcher` that is the same for whoever has the host."""
+    """The half of a `HostObserver` that a supervisor and a spare share."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal

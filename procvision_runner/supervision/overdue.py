@@ -1,4 +1,4 @@
-"""Calls whose time is over: each has a grace in which it may end by itself, then its host is ended for it."""
+"""Calls that timed out. Each has a grace in which it may end by itself; then its host is ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Overdue:
 
 
 class OverdueCalls:
-    """A duty of the keeper's. `put_down` ends a host."""
+    """A duty of the keeper. `put_down` ends a host."""
 
     def __init__(
         self, admission: Admission, grace_s: float, put_down: Callable[[SupervisedHost, EndKind, str], None]
@@ -40,19 +40,19 @@ class OverdueCalls:
         self._calls: list[_Overdue] = []
 
     def add(self, host: SupervisedHost, pending: PendingCall) -> None:
-        """A call was cancelled; until it has ended, its host gets no other."""
+        """Add a call that timed out. Its host gets no other until this one has ended."""
         with self._admission.lock:
             host.overdue += 1
         with self._lock:
             self._calls.append(_Overdue(host, pending, time.monotonic() + self._grace_s))
 
     def forget(self, host: SupervisedHost) -> None:
-        """It is gone, and its calls with it."""
+        """Forget the calls of a host that is gone."""
         with self._lock:
             self._calls = [call for call in self._calls if call.host is not host]
 
     def look(self, now: float) -> float | None:
-        """Lets hosts have calls again whose overdue ones have ended, and ends those whose grace is over."""
+        """Let hosts have calls again whose overdue calls have ended. End the hosts whose grace is over."""
         with self._lock:
             ended = [call for call in self._calls if call.pending.freed]
             over = [call for call in self._calls if not call.pending.freed and now >= call.grace_ends_at]

@@ -25,7 +25,7 @@ from procvision_runner.requests import Request
 from procvision_runner.supervision.affinity import SessionBindings
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.events import EventBus, Listener
-from procvision_runner.supervision.in_parallel import together
+from procvision_runner.supervision.in_parallel import in_parallel
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.state import SupervisorState
@@ -88,7 +88,7 @@ class Pool(CallMethods):
     # --- life -----------------------------------------------------------------------------------------------
 
     def start(self) -> Pool:
-        """Launches all hosts side by side. Raises what the first failure was; nothing is left then."""
+        """Launch all hosts side by side. If one fails, stop the others and raise its error."""
         failures: list[BaseException] = []
 
         def start(supervisor: Supervisor) -> None:
@@ -98,7 +98,7 @@ class Pool(CallMethods):
                 failures.append(error)
 
         self._slots = self._all_slots
-        together([functools.partial(start, supervisor) for supervisor in self.supervisors])
+        in_parallel([functools.partial(start, supervisor) for supervisor in self.supervisors])
         if failures:
             self.stop()
             raise failures[0]
@@ -112,7 +112,7 @@ class Pool(CallMethods):
             return
         self._slots = None
         spares = [self.spare.stop] if self.spare is not None else []
-        together([*(supervisor.stop for supervisor in self.supervisors), *spares])
+        in_parallel([*(supervisor.stop for supervisor in self.supervisors), *spares])
         self._all_slots.close()
         self.bus.close()
 
@@ -132,11 +132,11 @@ class Pool(CallMethods):
         return any(supervisor.alive for supervisor in self.supervisors)
 
     def info(self) -> dict[str, Any]:
-        """What the first host that runs tells; they are of one version but during a swap."""
+        """Return what the first host that runs tells. All are of one version, except during a swap."""
         return next((told for supervisor in self.supervisors if (told := supervisor.info())), {})
 
     def snapshots(self) -> dict[str, Snapshot]:
-        """Counters, latencies, memory and CPU, by the name of a supervisor, or of the spare."""
+        """Return counters, latencies, memory and CPU, by the name of a supervisor or of the spare."""
         snapshots = {supervisor.name: supervisor.snapshot() for supervisor in self.supervisors}
         return snapshots if self.spare is None else {**snapshots, self.spare.name: self.spare.snapshot()}
 
@@ -188,7 +188,7 @@ class Pool(CallMethods):
             return binding.host
 
     def _least_busy(self, besides: CallTaker | None = None) -> Supervisor:
-        """Among those that are ready, else among those that will be, else any: it says why it is broken."""
+        """Return the least busy supervisor that is ready, else one that will be, else any: it says why it is broken."""
         turn = next(self._turn)
         count = len(self.supervisors)
         candidates = [self.supervisors[(turn + offset) % count] for offset in range(count)]
@@ -203,7 +203,7 @@ class Pool(CallMethods):
         )
 
     def _elsewhere(self, besides: CallTaker) -> Supervisor | None:
-        """Another supervisor that is ready."""
+        """Return another supervisor that is ready; None if there is none."""
         other = self._least_busy(besides)
         return other if other is not besides and other.state is SupervisorState.READY else None
 
@@ -216,9 +216,9 @@ class Pool(CallMethods):
         command: Sequence[str] | None = None,
         golden: Sequence[GoldenPicture] = (),
     ) -> list[SwapReport]:
-        """One host after the other goes on with another version.
+        """Swap one host after the other to another version.
 
-        Raises SwapError where one can't, and has those that had switched already go back: a pool is of one version.
+        Raises SwapError if one can't, after those that had switched have gone back: a pool is of one version.
         """
         reports: list[SwapReport] = []
         done: list[tuple[Supervisor, tuple[str, ...]]] = []
@@ -243,5 +243,5 @@ class Pool(CallMethods):
         return reports
 
     def _since(self) -> list[float]:
-        """From when on a spare must have been launched, by supervisor: a swap and a recovery change it."""
+        """Return the time since when a spare must have been launched, by supervisor. Swaps and recoveries change it."""
         return [supervisor.succession.since for supervisor in self.supervisors]

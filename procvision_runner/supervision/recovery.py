@@ -1,4 +1,4 @@
-"""From a host that was lost to the next, or to giving up and to somebody's `recover`. When, the restart policy says."""
+"""Leads from a lost host to the next, or to giving up and to a `recover()`. The restart policy says when."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from procvision_runner.supervision.admission import Admission
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.spare import Spare
-    from procvision_runner.supervision.state import Standing
+    from procvision_runner.supervision.state import Lifecycle
     from procvision_runner.supervision.supervised_host import SupervisedHost
 
 
@@ -27,19 +27,19 @@ class Hosts(Protocol):
     switching: threading.Lock
 
     def launch_next(self) -> SupervisedHost:
-        """One of the running version that is ready, and gets no calls yet. Raises LaunchError."""
+        """Launch a host of the running version, and return it when it is ready. Raises LaunchError."""
 
     def take_spare(self) -> SupervisedHost | None:
-        """The spare host, if it may be used in place of such a launch."""
+        """Return the spare host, if it may be used instead of such a launch."""
 
     def install(self, host: SupervisedHost) -> object:
-        """Calls go to this host from now on."""
+        """Send calls to this host from now on."""
 
     def renewed(self, host: SupervisedHost) -> None:
-        """What was launched before this host is not to be used."""
+        """Use no spare that was launched before this host."""
 
     def discard(self, host: SupervisedHost) -> None:
-        """Stops a host that got no calls."""
+        """Stop a host that got no calls."""
 
 
 class Recovery:
@@ -51,29 +51,29 @@ class Recovery:
         policy: RestartPolicy,
         journal: Journal,
         admission: Admission,
-        standing: Standing,
+        lifecycle: Lifecycle,
         spare: Spare | None,
     ) -> None:
         self.last_logs: tuple[Mapping[str, Any], ...] = ()
-        """Of the last host that ended, or never became ready."""
+        """The log records of the last host that ended or never became ready."""
         self._hosts = hosts
         self._policy = policy
         self._journal = journal
         self._admission = admission
-        self._standing = standing
+        self._lifecycle = lifecycle
         self._spare = spare
         self._history = RestartHistory()
 
     def launched(self) -> None:
-        """A host became ready."""
+        """Note that a host became ready."""
         self._history = self._history.launched()
 
     def cover(self, host: SupervisedHost) -> None:
-        """Has the spare, if there is one, take the calls of a host that is lost, or is about to be ended.
+        """Let the spare, if there is one, take the calls of a host that is lost or is about to be ended.
 
-        It counts like any restart but waits for no delay: what that gives time to, the spare has had already.
+        It counts like any restart but waits for no delay: the spare has had that time already.
         """
-        if self._spare is None or self._standing.stopping:
+        if self._spare is None or self._lifecycle.stopping:
             return
         now = time.monotonic()
         decision, history = self._policy.decide(self._history, now)
@@ -81,16 +81,16 @@ class Recovery:
             self._took_over(host, history, now)
 
     def restart(self, ended_at: float) -> None:
-        """Launches hosts until one is ready, or the policy gives up, or somebody else has installed one."""
+        """Launch hosts until one is ready, the policy gives up, or another thread has installed one."""
         hosts = self._hosts
-        while not self._standing.stopping:
+        while not self._lifecycle.stopping:
             decision, self._history = self._policy.decide(self._history, time.monotonic())
             if isinstance(decision, GiveUp):
                 with hosts.switching:
                     if self._admission.current is None:
                         self.give_up(decision.reason)
                 return
-            if self._standing.stop_asked.wait(decision.delay_s) or self._admission.current is not None:
+            if self._lifecycle.stop_asked.wait(decision.delay_s) or self._admission.current is not None:
                 return
             if self._took_over(None, self._history, ended_at):
                 return
@@ -115,7 +115,7 @@ class Recovery:
             return
 
     def _took_over(self, lost: SupervisedHost | None, history: RestartHistory, ended_at: float) -> bool:
-        """Whether the spare is the current host now in place of `lost`, or of none."""
+        """Make the spare the current host in place of `lost`, or of none. Return False if there is no spare."""
         with self._hosts.switching:
             if self._admission.current is not lost:
                 return False
@@ -134,21 +134,21 @@ class Recovery:
         self._journal.emit(events.HostRestarted, host=host.number, down_s=down_s)
 
     def give_up(self, reason: str) -> None:
-        """No call is taken any more."""
-        if not self._standing.give_up(reason):
+        """Take no calls any more."""
+        if not self._lifecycle.give_up(reason):
             return
         self._journal.count("broken")
         self._admission.refuse(functools.partial(self._broken_error, reason))
         self._journal.emit(events.Broken, reason=reason)
 
     def keeper_failed(self, error: Exception) -> None:
-        """What should not happen: it is better told than waited for."""
+        """Give up after a failure of the keeper itself, so that no caller waits for it."""
         self.give_up(f"its supervisor failed: {error!r}")
 
     def recover(self) -> None:
-        """Somebody has looked: forgets what was tried, and starts a host again if need be. Raises LaunchError."""
+        """Forget what was tried, and start a host again if the supervisor is broken. Raises LaunchError."""
         with self._hosts.swapping:
-            if not self._standing.try_again():
+            if not self._lifecycle.try_again():
                 if self._spare is not None:
                     self._spare.try_again()
                 return

@@ -1,4 +1,4 @@
-"""When a host that ended is started again, and when that is given up. Pure: the clock is an argument."""
+"""Decides when a host that ended is started again, and when that is given up. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RestartIn:
 
 @attrs.frozen
 class GiveUp:
-    """Start no more hosts until somebody has looked."""
+    """Start no more hosts until `recover()` or a swap."""
 
     reason: str
 
@@ -33,11 +33,11 @@ class RestartHistory:
     """In a row."""
 
     def launched(self) -> RestartHistory:
-        """A host became ready."""
+        """Return the history after a host became ready."""
         return attrs.evolve(self, failed_launches=0)
 
     def launch_failed(self) -> RestartHistory:
-        """A host ended before it was ready."""
+        """Return the history after a host ended before it was ready."""
         return attrs.evolve(self, failed_launches=self.failed_launches + 1)
 
 
@@ -60,7 +60,7 @@ class RestartPolicy:
     none, since a machine that was too busy for a host's start is not broken."""
 
     def decide(self, history: RestartHistory, now: float) -> tuple[Decision, RestartHistory]:
-        """What to do about a host that has just ended; the history that comes back counts the restart."""
+        """Decide about a host that has just ended. Return the decision, and the history that counts it."""
         if history.failed_launches >= self.max_failed_launches:
             times = "once" if history.failed_launches == 1 else f"{history.failed_launches} times in a row"
             return GiveUp(f"the host did not become ready {times}"), history

@@ -1,4 +1,4 @@
-"""When a call without a result is made again. Pure: the time that has passed is an argument."""
+"""Decides when a call without a result is made again. Pure: the time that has passed is an argument."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RetryPolicy:
     """A call whose time is over is not made again: the product has passed on, and the next would wait as long."""
 
     def delay(self, error: CallError, attempts: int, elapsed_s: float) -> float | None:
-        """Seconds until the next attempt; None if `error`, which ended the last of `attempts`, is to be raised."""
+        """Return the seconds until the next attempt; None to raise `error`, which ended the last of `attempts`."""
         if not error.retryable or attempts > self.retries or elapsed_s >= self.within_s:
             return None
         # A host that was ended for another call's sake has error_code 9999: this one's time was not over.
@@ -34,12 +34,12 @@ class RetryPolicy:
 
 
 def needs_new_host(error: CallError) -> bool:
-    """Whether the host that answered with this can't take the call, or any, again."""
+    """Tell whether the host that answered with this error can take no call again."""
     return host_is_leaving(error) or (
         isinstance(error, CallFailedError) and error.error_code == ErrorCode.GPU_OUT_OF_MEMORY
     )
 
 
 def host_is_leaving(error: CallError) -> bool:
-    """Whether the host turned the call away, or broke it off, because it leaves by itself."""
+    """Tell whether the host refused the call, or broke it off, because it leaves by itself."""
     return isinstance(error, CallFailedError) and error.kind == "draining"

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from procvision_runner.images.slots import Lease
 
 
-class Hold:
-    """A lease that several attempts and their caller share: it goes back when the last lets go, whoever that is."""
+class SharedLease:
+    """A lease that several attempts and their caller share. It is released when the last of them releases it."""
 
     __slots__ = ("_holders", "_lease", "_lock")
 
@@ -21,13 +21,13 @@ class Hold:
         self._lock = threading.Lock()
 
     def share(self) -> Callable[[], None]:
-        """One more holder; what comes back lets go for it."""
+        """Add a holder. Return the function that releases its share."""
         with self._lock:
             self._holders += 1
-        return self.let_go
+        return self.release
 
-    def let_go(self) -> None:
-        """One holder less."""
+    def release(self) -> None:
+        """Release one holder's share."""
         with self._lock:
             self._holders -= 1
             if self._holders:

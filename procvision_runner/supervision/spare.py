@@ -1,8 +1,8 @@
-"""One host more than is needed, launched and set up: it takes the place of one that is lost, and another is launched.
+"""Keeps one host more than is needed, launched and set up, to take the place of one that is lost.
 
-The strategy: a thread of its own keeps it there. Whoever takes it adopts it under a number of its own, and is told by
-it from then on. One that dies while it stands by, or never becomes ready, is followed by another as the restart policy
-says.
+The strategy: a thread of its own keeps it ready. The supervisor that takes it adopts it under a number of its own, and
+observes it from then on. A host that dies while it stands by, or never becomes ready, is followed by another, as the
+restart policy says.
 Warning: what was launched for another version, or before a swap or a recovery, must not be taken: hence the command and
 the instant that `take` wants.
 """
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import EndKind, HostEnd
 from procvision_runner.supervision import events
-from procvision_runner.supervision.background_thread import Errands
-from procvision_runner.supervision.in_parallel import together
+from procvision_runner.supervision.background_thread import BackgroundThread
+from procvision_runner.supervision.in_parallel import in_parallel
 from procvision_runner.supervision.journal import Journal
 from procvision_runner.supervision.launcher import Launcher
 from procvision_runner.supervision.measuring import Gauge
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from procvision_runner.images.slots import SlotPool
     from procvision_runner.supervision.metrics import Snapshot
     from procvision_runner.supervision.options import SupervisorOptions
-    from procvision_runner.supervision.supervised_host import HostWatcher, SupervisedHost
+    from procvision_runner.supervision.supervised_host import HostObserver, SupervisedHost
 
 
 class SpareState(StrEnum):
-    """What a spare is at."""
+    """The state of a spare."""
 
     STARTING = "starting"
     """The last one was taken, or is lost; the next is launched and set up, or waits for its delay."""
@@ -49,7 +49,7 @@ class SpareState(StrEnum):
 
 
 class Spare(Notices):
-    """Keeps one host standing by, for one supervisor or a pool of them. `name` is the source of its events."""
+    """Keeps one host ready, for one supervisor or a pool. `name` is the source of its events."""
 
     def __init__(
         self,
@@ -68,27 +68,27 @@ class Spare(Notices):
         self._launcher = Launcher(options, self._journal, self._stop_asked, on_log, slots)
         self._lock = threading.Lock()
         self._host: SupervisedHost | None = None
-        """Ready, and not told to be otherwise."""
+        """The host that is ready and may be taken."""
         self._renewals = 0
         self._launched_in = 0
-        """The renewal that its last host was launched in: what comes of one from before counts no more."""
+        """How often it was renewed: what happens to a host of an earlier renewal counts no more."""
         self._history = RestartHistory()
         self._not_before = 0.0
         self._given_up_because: str | None = None
         gauge = Gauge(
             self._journal, lambda: self._host, options.measure_interval_s, options.limits.memory_bytes, self._put_down
         )
-        self._keeper = Errands(f"procvision-spare {name}", (self._fill, gauge.look), self._keeper_failed)
+        self._keeper = BackgroundThread(f"procvision-spare {name}", (self._fill, gauge.look), self._keeper_failed)
         self._owner = os.getpid()
 
     # --- life -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Has the first one launched; returns at once."""
+        """Begin to launch the first host, and return at once."""
         self._keeper.look()
 
     def stop(self) -> None:
-        """Ends it. In a fork of this process it does nothing."""
+        """Stop the spare host. In a fork of this process it does nothing."""
         if os.getpid() != self._owner:
             return
         self._stop_asked.set()
@@ -99,7 +99,7 @@ class Spare(Notices):
 
     @property
     def state(self) -> SpareState:
-        """What it is at."""
+        """The current state."""
         if self._stop_asked.is_set():
             return SpareState.STOPPED
         if self._given_up_because is not None:
@@ -108,34 +108,34 @@ class Spare(Notices):
 
     @property
     def broken_because(self) -> str | None:
-        """Why it was given up."""
+        """Why it was given up; None if it was not."""
         return self._given_up_because
 
     @property
     def process_id(self) -> int | None:
-        """Of the process that would run the algorithm; None while there is none."""
+        """The operating system's id of the process that would run the algorithm; None while there is none."""
         host = self._host
         return host.process_id if host is not None else None
 
     def snapshot(self) -> Snapshot:
-        """What was counted of it, its memory and CPU."""
+        """Return its counters, memory and CPU."""
         return self._journal.metrics.snapshot()
 
     # --- what supervisors ask of it -------------------------------------------------------------------------
 
     def take(
-        self, command: tuple[str, ...], since: float, into: Launcher, watcher: HostWatcher
+        self, command: tuple[str, ...], since: float, into: Launcher, observer: HostObserver
     ) -> tuple[SupervisedHost, int] | None:
-        """The host, if it is ready, runs this command, and was launched at `since` or later, and its number here.
+        """Return the host and its number here, if it is ready, runs this command and was launched at `since` or later.
 
-        It is its taker's from here on.
+        Else return None. The host belongs to its taker from here on.
         """
         with self._lock:
             host = self._host
             if host is None or host.client.end is not None or host.command != command or host.launched_at < since:
                 return None
             spare = host.number
-            if not into.adopt(host, watcher):
+            if not into.adopt(host, observer):
                 return None
             self._host = None
             self._launcher.forget(host)
@@ -143,19 +143,19 @@ class Spare(Notices):
         return host, spare
 
     def renew(self, command: tuple[str, ...]) -> None:
-        """Ends what stands by or is being launched, and has another launched, by this command."""
+        """End the host that is ready or is being launched, and launch another by this command."""
         with self._lock:
             self._command = command
             self._renewals += 1
             self._host = None
             # Those of now: the keeper may launch the next before they have ended.
             outdated = self._launcher.hosts()
-        together([host.stop for host in outdated])
+        in_parallel([host.stop for host in outdated])
         self._keeper.do(self._bury_stopped)
         self.try_again()
 
     def try_again(self) -> None:
-        """Something has changed: whatever failed before counts no more."""
+        """Forget earlier failures, since something has changed."""
         with self._lock:
             self._history = RestartHistory()
             self._not_before = 0.0
@@ -165,25 +165,25 @@ class Spare(Notices):
     # --- what the host tells --------------------------------------------------------------------------------
 
     def host_unresponsive(self, host: SupervisedHost, misses: int) -> None:
-        """It can't be taken any more, and the keeper ends it; whoever has taken it already is told instead."""
+        """Let the keeper end it. If it was taken already, tell its taker instead."""
         self._withdraw(host)
-        if host.watcher is not self:
+        if host.observer is not self:
             host.unresponsive(misses)
             return
         self._keeper.do(lambda: self._put_down_unresponsive(host, misses))
 
     def host_timed_out(self, host: SupervisedHost, pending: PendingCall) -> None:
-        """Nothing: it gets no call but the one by which it becomes ready, and that fails its launch."""
+        """Do nothing: its only call is the one by which it becomes ready, and that fails the launch."""
 
     def host_died(self, host: SupervisedHost, end: HostEnd) -> None:
-        """It can't be taken any more; the rest is the keeper's. Of one that was taken, its taker sees the end."""
+        """Let the keeper launch another. The end of a host that was taken is its taker's."""
         self._withdraw(host)
         self._keeper.do(lambda: self._bury(host, end))
 
     # --- what the keeper does -------------------------------------------------------------------------------
 
     def _fill(self, now: float) -> float | None:
-        """Its duty: launches a host if there is none. Returns in how many seconds it would."""
+        """Launch a host if there is none. Return the seconds until it may launch one."""
         with self._lock:
             # Not before the last one is buried: then its delay is known.
             if self._launcher.hosts() or self._given_up_because is not None or self._stop_asked.is_set():
@@ -210,8 +210,8 @@ class Spare(Notices):
 
     def _put_down_unresponsive(self, host: SupervisedHost, misses: int) -> None:
         self._withdraw(host)
-        if host.watcher is not self:
-            # Told while it was still launched, and taken before this: nobody is told a second time.
+        if host.observer is not self:
+            # It was told while the host was launched, and the host was taken before this: it is not told twice.
             host.unresponsive(misses)
             return
         self._put_down(host, EndKind.UNRESPONSIVE, f"did not answer {misses} pings in a row")
@@ -225,7 +225,7 @@ class Spare(Notices):
         self._bury(host, host.client.end or HostEnd(kind, text))
 
     def _withdraw(self, host: SupervisedHost) -> None:
-        """From here on it isn't taken, unless it has been."""
+        """Let nobody take the host from here on. One that was taken before stays its taker's."""
         with self._lock:
             if self._host is host:
                 self._host = None
@@ -244,7 +244,7 @@ class Spare(Notices):
                 self._bury(host, host.client.end or HostEnd(EndKind.STOPPED, "was stopped"))
 
     def _failed(self, renewals: int, *, launched: bool) -> None:
-        """It was lost while it stood by, or never became ready: when the next is launched, if one is."""
+        """Decide when another host is launched, since this one was lost or never became ready."""
         now = time.monotonic()
         with self._lock:
             if renewals != self._renewals or self._stop_asked.is_set():
@@ -261,5 +261,5 @@ class Spare(Notices):
         self._journal.emit(events.SpareGivenUp, reason=reason)
 
     def _keeper_failed(self, error: Exception) -> None:
-        """What should not happen, and should not happen again and again."""
+        """Give up after a failure of the keeper itself."""
         self._give_up(f"its keeper failed: {error!r}")

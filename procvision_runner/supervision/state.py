@@ -1,4 +1,4 @@
-"""Where a supervisor stands. Every change of its state is made here, under one lock."""
+"""The state of a supervisor. Every change of it is made here, under one lock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class SupervisorState(StrEnum):
-    """What a supervisor is at."""
+    """The states of a supervisor."""
 
     NEW = "new"
     """`start` wasn't called yet."""
@@ -23,8 +23,8 @@ class SupervisorState(StrEnum):
     """For good."""
 
 
-class Standing:
-    """The state, why it is broken if it is, and whether it was asked to stop."""
+class Lifecycle:
+    """The current state, why it is broken, and whether a stop was asked for."""
 
     def __init__(self) -> None:
         self.state = SupervisorState.NEW
@@ -34,31 +34,31 @@ class Standing:
 
     @property
     def stopping(self) -> bool:
-        """Whether it was asked to stop, or has stopped."""
+        """Whether the supervisor was asked to stop, or has stopped."""
         return self.stop_asked.is_set()
 
     def start(self) -> None:
-        """Once. Raises RuntimeError."""
+        """Begin, once. Raises RuntimeError the second time."""
         with self._lock:
             if self.state is not SupervisorState.NEW:
                 raise RuntimeError("this Supervisor was started already: make a new one")
             self.state = SupervisorState.STARTING
 
     def ready(self) -> None:
-        """A host takes calls."""
+        """Note that a host takes calls."""
         with self._lock:
             if not self.stopping:
                 self.state = SupervisorState.READY
                 self.broken_because = None
 
     def host_lost(self) -> None:
-        """The host that took calls is gone, or is about to be."""
+        """Note that the host that took calls is gone, or is about to be."""
         with self._lock:
             if self.state is SupervisorState.READY and not self.stopping:
                 self.state = SupervisorState.RESTARTING
 
     def give_up(self, reason: str) -> bool:
-        """No host is started any more; False if it stops anyway."""
+        """Note that no host is started any more. Return False if the supervisor stops anyway."""
         with self._lock:
             if self.stopping:
                 return False
@@ -67,7 +67,7 @@ class Standing:
             return True
 
     def try_again(self) -> bool:
-        """Somebody has looked; False if it wasn't broken."""
+        """Leave the broken state. Return False if the supervisor was not broken."""
         with self._lock:
             if self.state is not SupervisorState.BROKEN or self.stopping:
                 return False
@@ -75,7 +75,7 @@ class Standing:
             return True
 
     def end(self, state: SupervisorState, reason: str | None = None) -> None:
-        """It has stopped, or never got as far as to be ready."""
+        """Enter the last state: the supervisor has stopped, or never became ready."""
         with self._lock:
             self.state = state
             self.broken_because = reason

@@ -1,7 +1,7 @@
-"""One host after the other: launched, given the calls, buried when it ended, and followed by the next.
+"""Manages one host after the other: launches it, gives it the calls, buries it, and lets the next follow.
 
-The strategy: the keeper's thread decides and does; hosts tell what they notice on their clients' threads, which must
-not block, so that becomes a task of the keeper's. Who swaps or recovers does that on a thread of its own.
+The strategy: the keeper's thread decides and acts. Hosts tell what they notice on their clients' threads, which must
+not block, so it becomes a task for the keeper. A swap and a recovery run on their callers' threads.
 Warning: no lock is held while a host is launched or ended, so what was decided on may have changed meanwhile;
 `switching` orders those who may install one: a swap, a restart, and the spare's taking over.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from procvision_runner.exit_causes import EndKind, HostEnd
 from procvision_runner.supervision import events
-from procvision_runner.supervision.background_thread import Errands
+from procvision_runner.supervision.background_thread import BackgroundThread
 from procvision_runner.supervision.launcher import Launcher
 from procvision_runner.supervision.measuring import Gauge
 from procvision_runner.supervision.notices import Notices
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.spare import Spare
-    from procvision_runner.supervision.state import Standing
+    from procvision_runner.supervision.state import Lifecycle
     from procvision_runner.supervision.supervised_host import SupervisedHost
 
 
 class Succession(Notices):
-    """A supervisor's hosts. `command` is what the next is launched with."""
+    """A supervisor's hosts. `command` launches the next one."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Succession(Notices):
         options: SupervisorOptions,
         journal: Journal,
         admission: Admission,
-        standing: Standing,
+        lifecycle: Lifecycle,
         on_log: Callable[[Mapping[str, Any]], None] | None,
         spare: Spare | None,
         slots: SlotPool,
@@ -51,36 +51,36 @@ class Succession(Notices):
         super().__init__(journal)
         self.command = command
         self.swapping = threading.Lock()
-        """Held through a swap, or a recovery: one at a time."""
+        """Held during a swap or a recovery: only one at a time."""
         self.switching = threading.Lock()
         self.since = 0.0
-        """No spare is taken that was launched earlier."""
+        """A spare that was launched earlier is not taken."""
         self._options = options
         self._admission = admission
-        self._standing = standing
+        self._lifecycle = lifecycle
         self._spare = spare
-        self._launcher = Launcher(options, journal, standing.stop_asked, on_log, slots)
-        self.recovery = Recovery(self, options.restart, journal, admission, standing, spare)
+        self._launcher = Launcher(options, journal, lifecycle.stop_asked, on_log, slots)
+        self.recovery = Recovery(self, options.restart, journal, admission, lifecycle, spare)
         self._overdue = OverdueCalls(admission, options.cancel_grace_s, self._put_down)
         gauge = Gauge(
             journal, lambda: admission.current, options.measure_interval_s, options.limits.memory_bytes, self._put_down
         )
-        self.keeper = Errands(
+        self.keeper = BackgroundThread(
             f"procvision-keeper {journal.name}", (self._overdue.look, gauge.look), self.recovery.keeper_failed
         )
 
     # --- a host's beginning ---------------------------------------------------------------------------------
 
     def launch(self, command: tuple[str, ...]) -> SupervisedHost:
-        """A host that is ready, and gets no calls yet. Raises LaunchError."""
+        """Launch a host and return it when it is ready. It gets no calls yet. Raises LaunchError."""
         return self._launcher.launch(command, self)
 
     def launch_next(self) -> SupervisedHost:
-        """The same, of the running version."""
+        """Launch a host of the running version."""
         return self.launch(self.command)
 
     def take_spare(self) -> SupervisedHost | None:
-        """The spare host, if it is ready and of the running version. Under `switching`."""
+        """Return the spare host, if it is ready and of the running version. Under `switching`."""
         taken = self._spare.take(self.command, self.since, self._launcher, self) if self._spare is not None else None
         if taken is None:
             return None
@@ -91,9 +91,9 @@ class Succession(Notices):
         return host
 
     def install(self, host: SupervisedHost) -> SupervisedHost | None:
-        """Calls go to this host from now on; returns the one before."""
+        """Send calls to this host from now on, and return the one before."""
         self.recovery.launched()
-        before = self._admission.install(host, self._standing.ready)
+        before = self._admission.install(host, self._lifecycle.ready)
         if host.client.end is not None:
             # It died between its hello and here, and the keeper may have found nothing to do about it then.
             self.keeper.do(functools.partial(self._bury, host, host.client.end))
@@ -102,7 +102,7 @@ class Succession(Notices):
         return before
 
     def promote(self, host: SupervisedHost, command: tuple[str, ...]) -> SupervisedHost | None:
-        """New sessions go to `host`; the host before, which is returned, keeps those it has."""
+        """Send new sessions to `host`. Return the host before, which keeps the sessions that it has."""
         with self.switching:
             self.renewed(host)
             self.command = command
@@ -114,17 +114,17 @@ class Succession(Notices):
             return before
 
     def renewed(self, host: SupervisedHost) -> None:
-        """What was launched before this host may be of an earlier version, even by the same command: it isn't used."""
+        """Use no spare that was launched before this host: the same command may have been another version."""
         self.since = host.launched_at
 
     # --- a host's end ---------------------------------------------------------------------------------------
 
     def discard(self, host: SupervisedHost) -> None:
-        """Stops a host that got no calls."""
+        """Stop a host that got no calls."""
         self._launcher.discard(host)
 
     def drain(self, host: SupervisedHost) -> int:
-        """Waits for the last session of a host that was swapped out, then stops it; how many had to be cut off."""
+        """Wait for the last session of a host that was swapped out, then stop it. Return how many were cut off."""
         cut = self._admission.wait_until_idle(host, self._options.drain_timeout_s)
         with self._admission.lock:
             host.closing = True
@@ -135,7 +135,7 @@ class Succession(Notices):
         return cut
 
     def replace(self, host: SupervisedHost, reason: str, *, leaving: bool) -> None:
-        """Has the keeper end a host that still answers, and start another; one that is `leaving` goes by itself."""
+        """Let the keeper end a host that still answers, and start another. A host that is `leaving` goes by itself."""
         with self._admission.lock:
             if host.closing:
                 return
@@ -143,33 +143,33 @@ class Succession(Notices):
         self.keeper.do(functools.partial(self._replace, host, reason, leaving=leaving))
 
     def stop_all(self) -> None:
-        """Ends them, all in the time of one."""
+        """Stop all hosts side by side."""
         self._launcher.stop_all()
 
     # --- what hosts tell ------------------------------------------------------------------------------------
 
     def host_unresponsive(self, host: SupervisedHost, misses: int) -> None:
-        """Has the keeper end it."""
+        """Let the keeper end the host."""
         text = f"did not answer {misses} pings in a row"
         self.keeper.do(functools.partial(self._put_down, host, EndKind.UNRESPONSIVE, text))
 
     def host_timed_out(self, host: SupervisedHost, pending: PendingCall) -> None:
-        """Gives the call its grace, in which the host gets no other."""
+        """Give the call its grace. The host gets no other call in it."""
         self._overdue.add(host, pending)
         self.keeper.look()
 
     def host_died(self, host: SupervisedHost, end: HostEnd) -> None:
-        """Lets no more calls in; the rest is the keeper's."""
+        """Let no more calls in. The keeper does the rest."""
         with self._admission.lock:
             host.closing = True
             self._lost_if_current(host)
         self.keeper.do(functools.partial(self._bury, host, end))
 
     def _lost_if_current(self, host: SupervisedHost) -> bool:
-        """Whether calls went to this host. Under the admission's lock: else another may be installed in between."""
+        """Note the loss if calls went to this host, and return whether they did. Under the admission's lock."""
         if self._admission.current is not host:
             return False
-        self._standing.host_lost()
+        self._lifecycle.host_lost()
         return True
 
     # --- what the keeper does -------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class Succession(Notices):
     def _put_down(self, host: SupervisedHost, kind: EndKind, text: str) -> None:
         with self._admission.lock:
             host.closing = True
-        if host.client.end is not None or host.stopped or self._standing.stopping:
+        if host.client.end is not None or host.stopped or self._lifecycle.stopping:
             return
         self.recovery.cover(host)
         self._journal.emit(events.HostPutDown, host=host.number, cause=str(kind), reason=text)
@@ -188,16 +188,16 @@ class Succession(Notices):
         timeout_s = self._options.runner.shutdown_timeout_s
         # One that leaves tells by its own end why; in another the other calls, which have done nothing wrong, get
         # their time.
-        if (leaving and host.ends_within(timeout_s)) or host.client.end is not None or self._standing.stopping:
+        if (leaving and host.ends_within(timeout_s)) or host.client.end is not None or self._lifecycle.stopping:
             return
         self._journal.emit(events.HostPutDown, host=host.number, cause="replaced", reason=reason)
         self._admission.wait_until_idle(host, timeout_s, calls_only=True)
         host.stop()
 
     def _bury(self, host: SupervisedHost, end: HostEnd) -> None:
-        """A host is gone: takes care of what it leaves, and of another in its place."""
+        """Clear up after a host that is gone, and start another in its place."""
         if host not in self._launcher or not host.ready:
-            return  # buried already, or never installed: whoever launched it sees to that
+            return  # It is buried already, or was never installed: the thread that launched it sees to that.
         ended_at = time.monotonic()
         self.recovery.cover(host)
         with self._admission.lock:
@@ -212,5 +212,5 @@ class Succession(Notices):
             self._journal.emit(events.SessionsLost, host=host.number, count=lost)
         if end.kind is not EndKind.STOPPED:
             self._launcher.report(host, end, "ended")
-        if was_current and not self._standing.stopping:
+        if was_current and not self._lifecycle.stopping:
             self.recovery.restart(ended_at)

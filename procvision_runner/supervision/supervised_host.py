@@ -1,4 +1,4 @@
-"""One host of a supervisor's, from its launch to its end. Mechanism: what is to be done when, the supervisor says."""
+"""One host of a supervisor, from its launch to its end. Mechanism: the supervisor decides what is done when."""
 
 from __future__ import annotations
 
@@ -28,54 +28,54 @@ _STACKS_MARK = "most recent call first"
 """Stands in every stack that faulthandler writes."""
 
 
-class HostWatcher(Protocol):
-    """What a host tells its supervisor; called on any thread, must not block."""
+class HostObserver(Protocol):
+    """What a host tells its supervisor. Each method is called on any thread, and must not block."""
 
     def host_missed_pong(self, host: SupervisedHost, misses: int) -> None:
-        """A ping was not answered in time."""
+        """Note that a ping was not answered in time."""
 
     def host_unresponsive(self, host: SupervisedHost, misses: int) -> None:
-        """As many as are allowed."""
+        """Note that too many pings were missed."""
 
     def host_timed_out(self, host: SupervisedHost, pending: PendingCall) -> None:
-        """A call was cancelled because its time is over."""
+        """Note that a call timed out."""
 
     def host_answered_unexpectedly(self, host: SupervisedHost, answer: Result | Error | Pong) -> None:
-        """A late, doubled or invented answer."""
+        """Note an answer that came late, came twice or answers no call."""
 
     def host_violated(self, host: SupervisedHost, kind: str, message: str) -> None:
-        """It broke a rule of the wire."""
+        """Note that the host broke a rule of the wire."""
 
     def host_died(self, host: SupervisedHost, end: HostEnd) -> None:
-        """It is gone, and its calls have ended."""
+        """Note that the host has ended, and its calls with it."""
 
 
 class SupervisedHost(Observer):
-    """A process, its client, and what a supervisor counts of it. The counts are the supervisor's, under its lock."""
+    """A process, its client, and what a supervisor counts of it. The supervisor's lock guards the counts."""
 
     def __init__(
         self,
         number: int,
         command: tuple[str, ...],
         options: SupervisorOptions,
-        watcher: HostWatcher,
+        observer: HostObserver,
         on_log: Callable[[Mapping[str, Any]], None] | None,
         slots: SlotPool,
     ) -> None:
         self.number = number
         self.command = command
-        self.watcher = watcher
-        """Who has it: whoever takes it over puts itself here."""
+        self.observer = observer
+        """Its supervisor or spare. The one that takes the host over puts itself here."""
         self.launched_at = time.monotonic()
         self.info: dict[str, Any] = {}
         self.ready = False
         self.closing = False
-        """It gets no new call."""
+        """Whether it gets no new call."""
         self.draining = False
-        """It gets calls only of the sessions that it has."""
+        """Whether it gets calls only of the sessions that it has."""
         self.in_flight = 0
         self.overdue = 0
-        """Calls that were cancelled and have not ended."""
+        """How many calls timed out and have not ended."""
         self.stopped = False
         self.stacks: list[Mapping[str, Any]] = []
         """What it wrote when it was asked for its stacks."""
@@ -109,7 +109,7 @@ class SupervisedHost(Observer):
         return str(version) if version is not None else None
 
     def get_ready(self) -> None:
-        """Waits for the end of `setup()`. Raises LaunchError."""
+        """Wait for the end of `setup()`. Raises LaunchError."""
         self.info = get_ready(self.client, self._options.runner)
         self._slots.suit(arena=self.client.reads_arena)
         # Whatever it started before the limits were set, if anything.
@@ -122,13 +122,13 @@ class SupervisedHost(Observer):
             request.call.shared_mem_id = request.lease.named_identity()
 
     def put_down(self, kind: EndKind, text: str) -> None:
-        """Ends a host that can't be used: stacks, SIGTERM, SIGKILL for the tree. Its calls end with the cause given."""
+        """End a host that can't be used: stacks, SIGTERM, SIGKILL for the tree. Its calls end with the cause given."""
         if self.client.condemn(kind, text):
             self.ask_for_stacks()
         self.stop(politely=False)
 
     def ask_for_stacks(self) -> None:
-        """SIGQUIT: our host writes its stacks, by C code that needs no interpreter lock; another make just ends."""
+        """Send SIGQUIT: our host writes its stacks, by C code that needs no interpreter lock; another make ends."""
         records = self.client.log.records
         before = len(records)
         last = records[-1] if records else None
@@ -144,7 +144,7 @@ class SupervisedHost(Observer):
         self.stacks = [r for r in _after(list(records), before, last) if _STACKS_MARK in str(r.get("message", ""))]
 
     def ends_within(self, timeout_s: float) -> bool:
-        """Waits for it to leave by itself, and for its client to have understood how."""
+        """Wait until the host has left by itself and its client knows how. Return False if it has not in time."""
         deadline = time.monotonic() + timeout_s
         if self.process.wait(timeout_s) is None:
             return False
@@ -153,7 +153,7 @@ class SupervisedHost(Observer):
         return self.client.end is not None
 
     def stop(self, *, politely: bool = True) -> int | None:
-        """The stop ladder, once; a second caller waits for the first."""
+        """Stop the host, once. A second caller waits for the first."""
         with self._stopping:
             if not self.stopped:
                 self.stopped = True
@@ -163,33 +163,33 @@ class SupervisedHost(Observer):
     # --- what the client tells ------------------------------------------------------------------------------
 
     def missed_pong(self, misses: int) -> None:
-        """Passes it on."""
-        self.watcher.host_missed_pong(self, misses)
+        """Pass it on to the observer."""
+        self.observer.host_missed_pong(self, misses)
 
     def unresponsive(self, misses: int) -> bool:
-        """Passes it on; the supervisor ends the host with more care than the client would."""
-        self.watcher.host_unresponsive(self, misses)
+        """Pass it on to the observer. The supervisor ends the host with more care than the client would."""
+        self.observer.host_unresponsive(self, misses)
         return True
 
     def timed_out(self, pending: PendingCall) -> None:
-        """Passes it on."""
-        self.watcher.host_timed_out(self, pending)
+        """Pass it on to the observer."""
+        self.observer.host_timed_out(self, pending)
 
     def unexpected(self, answer: Result | Error | Pong) -> None:
-        """Passes it on."""
-        self.watcher.host_answered_unexpectedly(self, answer)
+        """Pass it on to the observer."""
+        self.observer.host_answered_unexpectedly(self, answer)
 
     def violated(self, kind: str, message: str) -> None:
-        """Passes it on."""
-        self.watcher.host_violated(self, kind, message)
+        """Pass it on to the observer."""
+        self.observer.host_violated(self, kind, message)
 
     def died(self, end: HostEnd) -> None:
-        """Passes it on."""
-        self.watcher.host_died(self, end)
+        """Pass it on to the observer."""
+        self.observer.host_died(self, end)
 
 
 def _after(records: list[Mapping[str, Any]], before: int, last: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-    """The records behind `last`, which may have moved to the front of a full deque meanwhile."""
+    """Return the records after `last`, which may have moved to the front of a full deque."""
     if last is None:
         return records
     for place in range(min(before, len(records)) - 1, -1, -1):

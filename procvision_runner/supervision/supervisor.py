@@ -4,8 +4,8 @@ with Supervisor("pcb-compare", listeners=[print]) as station:
     result = station.execute(picture, pid="A")
 
 Callers speak to the host themselves, on their own threads. What keeps it alive stands elsewhere: `succession` (one
-host after the other), `recovery` (restarts, and giving up), `errands` (the thread that does it), `admission` (which
-call goes to which host, and when), `attempts` (a call through all its tries).
+host after the other), `recovery` (restarts, and giving up), `background_thread` (the thread that does it),
+`admission` (which call goes to which host, and when), `attempts` (a call through all its tries).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from procvision_runner.requests import Request
 from procvision_runner.supervision import events
 from procvision_runner.supervision.admission import Admission
 from procvision_runner.supervision.attempts import Attempts
-from procvision_runner.supervision.in_parallel import together
+from procvision_runner.supervision.in_parallel import in_parallel
 from procvision_runner.supervision.journal import Journal
 from procvision_runner.supervision.metrics import Snapshot
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
-from procvision_runner.supervision.state import Standing, SupervisorState
+from procvision_runner.supervision.state import Lifecycle, SupervisorState
 from procvision_runner.supervision.succession import Succession
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Supervisor(CallMethods):
         self.bus = bus if bus is not None else events.EventBus(tuple(listeners))
         self.journal = Journal(self.name, self.bus)
         self.admission = Admission(options)
-        self._standing = Standing()
+        self._lifecycle = Lifecycle()
         self._owns_slots = slots is None
         if slots is None:
             slots = SlotPool(options.runner.max_slots, options.runner.arena_bytes)
@@ -79,7 +79,9 @@ class Supervisor(CallMethods):
         if self._owns_spare:
             spare = Spare(f"{self.name}/spare", words, options, self.bus, on_log, slots)
         self.spare = spare
-        self.succession = Succession(words, options, self.journal, self.admission, self._standing, on_log, spare, slots)
+        self.succession = Succession(
+            words, options, self.journal, self.admission, self._lifecycle, on_log, spare, slots
+        )
         self._owns_bus = bus is None
         self._slots = None
         self._stop_lock = threading.Lock()
@@ -89,8 +91,8 @@ class Supervisor(CallMethods):
     # --- life -----------------------------------------------------------------------------------------------
 
     def start(self) -> Supervisor:
-        """Launches the first host and waits until its algorithm is set up. Raises LaunchError; nothing is left then."""
-        self._standing.start()
+        """Launch the first host and wait until its algorithm is set up. Raises LaunchError, and leaves nothing then."""
+        self._lifecycle.start()
         self._slots = self._all_slots
         try:
             self.succession.install(self.succession.launch(self.succession.command))
@@ -105,7 +107,7 @@ class Supervisor(CallMethods):
         return self
 
     def stop(self) -> int | None:
-        """Ends everything; the calls that are on their way, too. Returns the last host's exit status.
+        """End everything, also the calls on their way. Return the last host's exit status.
 
         Any thread may, also several at once: each returns when all is over. In a fork of this process it does
         nothing, since the hosts are not the fork's to end.
@@ -115,8 +117,8 @@ class Supervisor(CallMethods):
         return self._end(SupervisorState.STOPPED)
 
     def _end(self, state: SupervisorState, reason: str | None = None) -> int | None:
-        # Before the lock: whoever waits for a host or sleeps before a restart hears it at once.
-        self._standing.stop_asked.set()
+        # Before the lock: a thread that waits for a host, or sleeps before a restart, hears it at once.
+        self._lifecycle.stop_asked.set()
         with self._stop_lock:
             if self._slots is None:
                 return self._exit_status
@@ -124,13 +126,13 @@ class Supervisor(CallMethods):
             self.admission.close(_stopped_error)
             try:
                 spares = [self.spare.stop] if self.spare is not None and self._owns_spare else []
-                together([self.succession.stop_all, *spares])
+                in_parallel([self.succession.stop_all, *spares])
             finally:
                 self.succession.keeper.stop()
                 if self._owns_slots:
                     self._slots.close()
                 self._slots = None
-                self._standing.end(state, reason)
+                self._lifecycle.end(state, reason)
                 self.journal.emit(events.Stopped)
                 if self._owns_bus:
                     self.bus.close()
@@ -153,13 +155,13 @@ class Supervisor(CallMethods):
 
     @property
     def state(self) -> SupervisorState:
-        """What it is at."""
-        return self._standing.state
+        """The current state."""
+        return self._lifecycle.state
 
     @property
     def broken_because(self) -> str | None:
-        """Why it was given up, or could not be started."""
-        return self._standing.broken_because
+        """Why it was given up or could not be started; None otherwise."""
+        return self._lifecycle.broken_because
 
     @property
     def alive(self) -> bool:
@@ -169,11 +171,11 @@ class Supervisor(CallMethods):
     @property
     def stopping(self) -> bool:
         """Whether it was asked to stop."""
-        return self._standing.stopping
+        return self._lifecycle.stopping
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What hosts are launched with; a swap changes it."""
+        """The command line of its hosts; a swap changes it."""
         return self.succession.command
 
     @property
@@ -184,22 +186,22 @@ class Supervisor(CallMethods):
 
     @property
     def logs(self) -> list[Mapping[str, Any]]:
-        """The last log records of the current host, or of the last one that there was."""
+        """The last log records of the current host, or of the last host if there is none."""
         host = self.admission.current
         return list(host.client.log.records if host is not None else self.succession.recovery.last_logs)
 
     @property
     def unexpected_answers(self) -> int:
-        """How many late, doubled or invented answers came, in all hosts."""
+        """How many answers came late, came twice or answered no call, in all hosts."""
         return self.snapshot().counters.get("unexpected_answers", 0)
 
     def info(self) -> dict[str, Any]:
-        """`manifest`, `info` (the algorithm's own) and `versions`; empty for a host that doesn't tell."""
+        """Return `manifest`, `info` (the algorithm's own) and `versions`; empty for a host that doesn't tell."""
         host = self.admission.current
         return dict(host.info) if host is not None else {}
 
     def snapshot(self) -> Snapshot:
-        """Counters, latencies, memory and CPU."""
+        """Return counters, latencies, memory and CPU."""
         return self.journal.metrics.snapshot()
 
     # --- calls ----------------------------------------------------------------------------------------------
@@ -212,7 +214,7 @@ class Supervisor(CallMethods):
 
     @property
     def slots(self) -> SlotPool:
-        """Where the pictures lie."""
+        """The memory of the pictures."""
         return self._open_slots()
 
     def swap(
@@ -222,7 +224,7 @@ class Supervisor(CallMethods):
         command: Sequence[str] | None = None,
         golden: Sequence[GoldenPicture] = (),
     ) -> SwapReport:
-        """Goes on with another version, NAME==NEW, between two sessions; returns when the old one is gone.
+        """Go on with another version, NAME==NEW, between two sessions. Return when the old one is gone.
 
         Raises SwapError where the new one doesn't become ready or judges a golden picture differently: the old one
         serves on.

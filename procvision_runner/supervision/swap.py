@@ -1,4 +1,4 @@
-"""Another version in place of the running one, while the line runs.
+"""Puts another version in place of the running one, while the line runs.
 
 The new version is started beside the old one. Only when it is ready, and has judged the golden pictures as it should,
 do new sessions go to it; the old one sees its own sessions to their end. Whatever goes wrong before that leaves the
@@ -39,7 +39,7 @@ class Swappable(AlgorithmRunner, Protocol):
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What its hosts are launched with."""
+        """The command line of its hosts."""
 
     @property
     def slots(self) -> SlotPool:
@@ -63,7 +63,7 @@ class GoldenPicture:
 
 @attrs.frozen(kw_only=True)
 class Comparison:
-    """What came of a golden picture."""
+    """What a golden picture was expected to give, and gave."""
 
     name: str
     expected: str
@@ -91,7 +91,7 @@ def swap(
     command: Sequence[str] | None = None,
     golden: Sequence[GoldenPicture] = (),
 ) -> SwapReport:
-    """Has `supervisor` go on with another version. Raises SwapError: the old one serves on."""
+    """Let `supervisor` go on with another version. Raises SwapError: the old one serves on."""
     words = host_command(algorithm, command, supervisor.options.runner)
     new = algorithm or " ".join(words)
     began = time.monotonic()
@@ -134,7 +134,7 @@ def _refused(supervisor: Swappable, new: str, reason: str, logs: Sequence[Mappin
 
 
 def _compared(supervisor: Swappable, host: SupervisedHost, golden: GoldenPicture) -> Comparison:
-    """Raises SwapError where the new version doesn't say what it should."""
+    """Judge the golden pictures with the new version. Raises SwapError if it doesn't say what it should."""
     expected = golden.expected or _verdict(golden, _by_the_old(supervisor, golden), "the running version")
     try:
         result = _by(supervisor, host, golden)
@@ -188,7 +188,7 @@ def _call(
     golden: GoldenPicture,
     session: InspectionSession,
 ) -> CallResult:
-    """In this host and no other: it gets no calls of anybody else's yet."""
+    """Make a call in this host, which gets no other calls yet."""
     request = prepare(
         supervisor.slots,
         supervisor.options.runner,

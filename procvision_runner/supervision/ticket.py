@@ -15,7 +15,7 @@ _orders = itertools.count()
 
 
 class Ticket:
-    """A call's place in the line. `job` is called by the dispatcher when it is let in or turned away.
+    """A call's place in the line. The dispatcher runs `job` when the call is let in or turned away.
 
     `final` ends the session when the call has ended; `forgets` is a reset, which may go to a session that was lost.
     """

@@ -25,7 +25,7 @@ from procvision_runner.supervision.launcher import Launcher
 from procvision_runner.supervision.pool import Pool
 from procvision_runner.supervision.restart import RestartPolicy
 from procvision_runner.supervision.spare import Spare
-from procvision_runner.supervision.state import Standing, SupervisorState
+from procvision_runner.supervision.state import Lifecycle, SupervisorState
 from procvision_runner.supervision.supervised_host import SupervisedHost
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
@@ -138,22 +138,22 @@ def test_supervisor_is_ready_after_a_takeover_that_comes_while_the_old_hosts_end
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The spare is installed between "it was the current one" and what follows from that, if it can be."""
-    host_lost, telling, told = Standing.host_lost, threading.Event(), threading.Event()
+    host_lost, telling, told = Lifecycle.host_lost, threading.Event(), threading.Event()
     with supervised(options=NO_RESTART_IN_TIME) as station:
         standing_by, old = spare_of(station), station.admission.current
         assert old is not None
 
-        def slowly(standing: Standing) -> None:
+        def slowly(lifecycle: Lifecycle) -> None:
             if on("reader"):
                 telling.set()
                 wait_until(lambda: station.admission.current is not old, IN_BETWEEN_S)
-            host_lost(standing)
+            host_lost(lifecycle)
             told.set()
 
         def until_it_is_told() -> None:
             telling.wait(PATIENCE_S)
 
-        monkeypatch.setattr(Standing, "host_lost", slowly)
+        monkeypatch.setattr(Lifecycle, "host_lost", slowly)
         station.succession.keeper.do(until_it_is_told)
         station.succession.replace(old, "it leaves", leaving=True)
         kill(old.process_id)
@@ -166,17 +166,17 @@ def test_supervisor_is_ready_after_a_takeover_in_the_middle_of_which_the_old_hos
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Between "ready" and "calls go to the spare", if there is a between."""
-    ready = Standing.ready
+    ready = Lifecycle.ready
     with supervised(options=NO_RESTART_IN_TIME) as station:
         standing_by, old = spare_of(station), station.admission.current
         assert old is not None
 
-        def slowly(standing: Standing) -> None:
-            ready(standing)
+        def slowly(lifecycle: Lifecycle) -> None:
+            ready(lifecycle)
             kill(old.process_id)
             wait_until(lambda: station.state is SupervisorState.RESTARTING, IN_BETWEEN_S)
 
-        monkeypatch.setattr(Standing, "ready", slowly)
+        monkeypatch.setattr(Lifecycle, "ready", slowly)
         station.succession.replace(old, "it leaves", leaving=True)
         assert wait_until(lambda: station.process_id == standing_by)
         assert wait_until(lambda: old.client.end is not None)
@@ -187,7 +187,7 @@ def test_supervisor_is_ready_after_a_takeover_in_the_middle_of_which_the_old_hos
 def test_supervisor_is_ready_after_a_swap_that_comes_while_the_old_host_is_buried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    host_lost, burying = Standing.host_lost, threading.Event()
+    host_lost, burying = Lifecycle.host_lost, threading.Event()
     heard: list[kinds.Event] = []
     options = attrs.evolve(NO_RESTART_IN_TIME, spare=False)
     with supervised(options=options, listeners=[heard.append]) as station:
@@ -195,13 +195,13 @@ def test_supervisor_is_ready_after_a_swap_that_comes_while_the_old_host_is_burie
         assert old is not None
         swapping = threading.Thread(target=station.swap, kwargs={"command": peer("--verdict", "NG")})
 
-        def slowly(standing: Standing) -> None:
+        def slowly(lifecycle: Lifecycle) -> None:
             if on("keeper"):
                 burying.set()
                 wait_until(lambda: station.admission.current is not old, IN_BETWEEN_S)
-            host_lost(standing)
+            host_lost(lifecycle)
 
-        monkeypatch.setattr(Standing, "host_lost", slowly)
+        monkeypatch.setattr(Lifecycle, "host_lost", slowly)
         with station.succession.switching:
             swapping.start()
             assert wait_until(lambda: [event.NAME for event in heard].count("host_ready") == 2, PATIENCE_S)
