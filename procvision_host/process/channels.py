@@ -12,23 +12,13 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock
-from fcntl import (
-    F_DUPFD_CLOEXEC,
-    F_GET_SEALS,
-    F_GETFL,
-    F_GETSIG,
-    F_SEAL_GROW,
-    F_SEAL_SHRINK,
-    F_SETSIG,
-    fcntl,
-    ioctl,
-)
+from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETSIG, F_SETSIG, fcntl, ioctl
 from os import close, fstat, stat, write
 from os import open as os_open
 from termios import FIONREAD
 from time import monotonic, sleep
 
-from procvision_sdk.wire.greeting import ARENA_VARIABLE
+from procvision_sdk.wire.greeting import handed_arena
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,9 +32,6 @@ _MARK = 57
 _OUT_OF_THE_WAY = 200
 """Where the frames' descriptors begin: above what code closes that makes itself a daemon with a small table in mind,
 and never 0, 1 or 2. Below 1024, which `select` needs."""
-_FIRST_FREE = 3
-"""The first number behind those of the standard streams."""
-_NEEDED_SEALS = F_SEAL_SHRINK | F_SEAL_GROW
 _MENDING_ATTEMPTS = 10
 """Code that closes descriptors in one thread may close those that another has just opened."""
 
@@ -223,26 +210,15 @@ def out_of_the_way(descriptor: int) -> int:
 def inherited_arena() -> int:
     """Give the descriptor of the arena that this process was handed, out of the way; -1 if it was handed none.
 
-    What the environment tells is a claim: something in between may have closed descriptors, and another file may have
-    the number. Only what has the inode that was told, is sealed against being cut off and is open for reading alone
-    will do. Children of this process don't get it.
+    Children of this process don't get it.
     """
-    told = os.environ.pop(ARENA_VARIABLE, "")
-    number, _, inode = told.partition(":")
-    if not (number.isascii() and number.isdecimal() and inode.isascii() and inode.isdecimal()):
+    inherited = handed_arena()
+    if inherited < 0:
         return -1
     try:
-        inherited = int(number)
-        if (
-            inherited < _FIRST_FREE
-            or fstat(inherited).st_ino != int(inode)
-            or fcntl(inherited, F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-            or fcntl(inherited, F_GET_SEALS) & _NEEDED_SEALS != _NEEDED_SEALS
-        ):
-            return -1
         descriptor = out_of_the_way(inherited)
         close(inherited)
-    except (OSError, OverflowError, ValueError):
+    except OSError:
         return -1
     return descriptor
 

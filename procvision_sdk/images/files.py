@@ -35,23 +35,30 @@ MAX_ENCODED_BYTES_A_PIXEL = 8
 
 
 class PictureFile:
-    """An open regular file, with the size that it had when it was opened."""
+    """An open regular file, with the size that it had when it was opened; or a part of one, `length` bytes of it."""
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    def __init__(self, descriptor: int, name: str, start: int = 0, length: int | None = None) -> None:
         status = fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise refused("no_such_image", f"{name} is no regular file")
         self._descriptor = descriptor
         self._name = name
         self._stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        self.size = status.st_size
+        self._start = start
+        self.size = status.st_size - start if length is None else length
+        if not 0 <= start <= start + self.size <= status.st_size:
+            raise refused(
+                "no_such_image", f"{name} has {status.st_size} bytes, there are no {self.size} from {start} on"
+            )
+        self.owner = status.st_uid
+        """The user whose file it is."""
 
     def read(self, offset: int, length: int) -> memoryview:
         """So many bytes, read-only. Raises CallRefusedError (1002, `stale_image`) where the file has become shorter."""
         data = bytearray(length)
         rest = memoryview(data)
         while rest:
-            read = preadv(self._descriptor, [rest], offset)
+            read = preadv(self._descriptor, [rest], self._start + offset)
             if not read:
                 raise refused("stale_image", f"{self._name} was cut off while it was read")
             rest, offset = rest[read:], offset + read

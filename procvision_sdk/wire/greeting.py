@@ -6,6 +6,8 @@ frame is put together by hand here. A test holds it against the message class `w
 
 from __future__ import annotations
 
+import os
+
 PROTOCOL_VERSION = "1.0"
 """major.minor: another major is refused by either side, another minor is talked to."""
 
@@ -19,6 +21,36 @@ ARENA_VARIABLE = "PROCVISION_ARENA"
 """The environment variable that tells a host its arena, as DESCRIPTOR:INODE."""
 
 HEADER_BYTES = 4
+_FIRST_FREE = 3
+"""The first number behind those of the standard streams."""
+
+
+def handed_arena() -> int:
+    """Give the descriptor of the arena that this process was handed at its start; -1 if it was handed none.
+
+    What the environment tells is a claim: something in between may have closed descriptors, and another file may have
+    the number. Only what has the inode that was told, is sealed against being cut off and is open for reading alone
+    will do. The environment doesn't tell it to children of this process.
+    """
+    # Here, since runners, which are handed none, import this module too.
+    from fcntl import F_GET_SEALS, F_GETFL, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
+
+    told = os.environ.pop(ARENA_VARIABLE, "")
+    number, _, inode = told.partition(":")
+    if not (number.isascii() and number.isdecimal() and inode.isascii() and inode.isdecimal()):
+        return -1
+    try:
+        descriptor, needed = int(number), F_SEAL_SHRINK | F_SEAL_GROW
+        if (
+            descriptor >= _FIRST_FREE
+            and os.fstat(descriptor).st_ino == int(inode)
+            and fcntl(descriptor, F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+            and fcntl(descriptor, F_GET_SEALS) & needed == needed
+        ):
+            return descriptor
+    except (OSError, OverflowError, ValueError):
+        pass
+    return -1
 
 
 def quoted(text: str) -> str:

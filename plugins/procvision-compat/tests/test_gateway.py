@@ -185,6 +185,10 @@ def test_the_runner_s_parameters_step_and_session_reach_the_adapter() -> None:
         (Picture.elsewhere("file:/etc/hostname", 32, 24), "bad_image_id"),
         (Picture.elsewhere("shm:procvision-no-such-segment:2", 32, 24), "no_such_image"),
         (Picture.elsewhere("shm:../etc:2", 32, 24), "bad_image_id"),
+        (Picture.elsewhere("arena:65536000000000:70000:2", 32, 24), "no_such_image"),
+        (Picture.elsewhere("arena:7:70000:2", 32, 24), "no_such_image"),
+        (Picture.elsewhere("arena:0:70000:999", 32, 24), "bad_slot"),
+        (Picture.elsewhere("arena:0:2", 32, 24), "bad_image_id"),
         (Picture.of(np.full((24, 32), 1024, np.uint16), bits=10), "image_mismatch"),
         (Picture.encoded(b"\xff\xd8 no picture", 32, 24), "image_damaged"),
     ],
@@ -204,6 +208,7 @@ def test_a_folder_without_room_is_an_error(tmp_path: Path) -> None:
     environment = {**os.environ, "PROC_SHM_DIR": str(blocked)}
     with runner_of(environment=environment) as runner:
         assert runner.execute(PICTURE, pid="p").verdict == "OK"
+        assert comes_true(lambda: not list(blocked.iterdir()))
         blocked.rmdir()
         with pytest.raises(CallFailedError, match="can't be written") as raised:
             runner.execute(PICTURE, pid="p")

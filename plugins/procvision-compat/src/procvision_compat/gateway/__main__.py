@@ -22,7 +22,7 @@ from procvision_sdk.errors import ErrorCode, ManifestError
 from procvision_sdk.wire.codec import error_message
 from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, Connection
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
-from procvision_sdk.wire.greeting import hello_frame
+from procvision_sdk.wire.greeting import handed_arena, hello_frame
 from procvision_sdk.wire.tables import Role
 
 DEFAULT_SHUTDOWN_GRACE_S = 3.0
@@ -91,7 +91,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    folder = FieldFolder(os.environ.get(FOLDER_VARIABLE))
+    arena = handed_arena()
+    folder = FieldFolder(os.environ.get(FOLDER_VARIABLE), arena)
     try:
         folder.open()
         adapter = Adapter(asked.command, {**os.environ, FOLDER_VARIABLE: str(folder.path)})
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         Role.HOST, now=now, max_frame_bytes=asked.max_frame_bytes, handshake_timeout_s=asked.handshake_timeout_s
     )
     try:
-        os.write(1, hello_frame(name[:MAX_NAME_CHARACTERS], adapter.process_id))
+        os.write(1, hello_frame(name[:MAX_NAME_CHARACTERS], adapter.process_id, arena=arena >= 0))
         connection.hello_was_written()
         Gateway(
             adapter,

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procvision_sdk.errors import CallRefusedError, ErrorCode
-from procvision_sdk.images.files import opened_below, read_slot
-from procvision_sdk.images.layout import parse_slot_id
+from procvision_sdk.images.files import PictureFile, opened_below, read_slot, refused
+from procvision_sdk.images.layout import ARENA_ALIGNMENT, ARENA_SCHEME, parse_arena_id, parse_slot_id
 from procvision_sdk.images.meta import check_meta
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ class FieldPicture:
 class FieldFolder:
     """The folder of one gateway. In memory, unless the environment names another."""
 
-    def __init__(self, named: str | None = None) -> None:
+    def __init__(self, named: str | None = None, arena: int = -1) -> None:
+        """Take the path of a folder, None for one of its own, and the descriptor of the runner's arena, if any."""
         self._own = named is None
+        self._arena = arena
         self.path = SHM_FOLDER / f"{_PREFIX}{secrets.token_hex(8)}" if named is None else Path(named)
         self._lock: int | None = None
 
@@ -95,7 +97,7 @@ class FieldFolder:
         import numpy as np
 
         meta = check_meta(image_meta)
-        pixels = _pixels(shared_mem_id, meta)
+        pixels = self._pixels(shared_mem_id, meta)
         name = f"dev-shm:{secrets.token_hex(8)}"
         path = self.path / (re.sub(r"[^a-zA-Z0-9._-]", "_", name) + ".npy")
         try:
@@ -114,6 +116,25 @@ class FieldFolder:
         color_space = meta.color_space if meta.encoding == "raw" else "RGB"
         return FieldPicture(path, name, {**told, "color_space": color_space})
 
+    def _pixels(self, shared_mem_id: str, meta: ImageMeta) -> NDArray[np.uint8]:
+        """Return 8 bits a sample as they lay in the slot: H x W x 3 in its color space, or H x W; RGB of a file.
+
+        The field's SDK would wrap 16 bits around, and read no encoded picture that it is not sure of.
+        """
+        if self._arena >= 0 and shared_mem_id.startswith(f"{ARENA_SCHEME}:"):
+            rgb = self._of_arena(shared_mem_id, meta)
+        else:
+            rgb = _of_segment(shared_mem_id, meta)
+        if meta.encoding == "raw" and meta.color_space == "BGR":
+            return rgb[..., ::-1]
+        return rgb[..., 0] if meta.encoding == "raw" and meta.color_space == "MONO" else rgb
+
+    def _of_arena(self, shared_mem_id: str, meta: ImageMeta) -> NDArray[np.uint8]:
+        offset, length, generation = parse_arena_id(shared_mem_id)
+        if offset % ARENA_ALIGNMENT:
+            raise refused("no_such_image", f"no slot begins at {offset}: they do at multiples of {ARENA_ALIGNMENT}")
+        return read_slot(PictureFile(self._arena, "the arena", offset, length), meta, generation)
+
     def close(self) -> None:
         """Remove the folder, if it is the gateway's own."""
         if self._own and self._lock is not None:
@@ -122,17 +143,15 @@ class FieldFolder:
             self._lock = None
 
 
-def _pixels(shared_mem_id: str, meta: ImageMeta) -> NDArray[np.uint8]:
-    """Return 8 bits a sample, as they lay in the slot: H x W x 3 in its color space, or H x W; RGB of an encoded one.
-
-    The field's SDK would wrap 16 bits around, and read no encoded picture that it is not sure of.
-    """
+def _of_segment(shared_mem_id: str, meta: ImageMeta) -> NDArray[np.uint8]:
+    """Return the picture of a named segment. One of another user's is refused."""
     segment, generation = parse_slot_id(shared_mem_id)
     with opened_below(SHM_FOLDER, [segment], repr(segment)) as file:
-        rgb: NDArray[np.uint8] = read_slot(file, meta, generation)
-    if meta.encoding == "raw" and meta.color_space == "BGR":
-        return rgb[..., ::-1]
-    return rgb[..., 0] if meta.encoding == "raw" and meta.color_space == "MONO" else rgb
+        if file.owner != os.geteuid():
+            raise refused(
+                "no_such_image", f"{segment!r} belongs to the user {file.owner}, this gateway runs as {os.geteuid()}"
+            )
+        return read_slot(file, meta, generation)
 
 
 def _state(path: Path) -> tuple[int, ...] | None:
