@@ -132,7 +132,7 @@ def test_posix_images_open_only_what_is_their_own(segments: list[Path], attack: 
         os.chown(path, 12345, 12345)
     with pytest.raises(CallRefusedError) as raised:
         PosixImages().open(f"shm:{path.name}:2", meta)
-    assert (raised.value.code, raised.value.kind) == ("1002", "no_such_image")
+    assert (raised.value.error_code, raised.value.kind) == ("1002", "no_such_image")
 
 
 @pytest.mark.parametrize("as_slot", [False, True])
