@@ -211,7 +211,7 @@ def _hook_as_dict(row: HookRow) -> dict[str, Any]:
 
 @contextmanager
 def _own_output() -> Iterator[None]:
-    """What foreign code prints meanwhile is not this command's output: it goes to stderr."""
+    """Send to stderr what foreign code prints meanwhile: it is not this command's output."""
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
@@ -266,7 +266,7 @@ def _usage(message: str, hint: str) -> click.ClickException:
 
 
 def main() -> None:
-    """Runs the command line; a wrong one exits 64."""
+    """Run the command line. A wrong one exits 64."""
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:

@@ -49,11 +49,11 @@ class HostOptions:
         return int(self.max_megapixels * MEGA)
 
     def read_config(self, environment: Mapping[str, str]) -> Mapping[str, Any]:
-        """The configuration file. Raises ConfigurationError if it can't be read."""
+        """Read the configuration file. Raises ConfigurationError if it can't be read."""
         return read_config(self.config, environment)
 
     def hook_choice(self, config: Mapping[str, Any], environment: Mapping[str, str]) -> HookChoice:
-        """Which hook plugins are used. Raises ConfigurationError."""
+        """Decide which hook plugins are used. Raises ConfigurationError."""
         from procvision_host.hooks.selection import choose
 
         return choose(
@@ -174,14 +174,14 @@ _HOOK_OPTIONS: list[Callable[[Any], Any]] = [
 
 
 def hook_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Puts the options that choose hook plugins onto a click command."""
+    """Put the options that choose hook plugins onto a click command."""
     for option in reversed(_HOOK_OPTIONS):
         command = option(command)
     return command
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Puts the options above onto a click command."""
+    """Put the options above onto a click command."""
     for option in reversed([*_OPTIONS, *_HOOK_OPTIONS]):
         command = option(command)
     return command
@@ -194,6 +194,6 @@ def _run(**values: Any) -> HostOptions:
 
 
 def parse(arguments: list[str]) -> HostOptions:
-    """The options of a command line that names an algorithm. Raises click.ClickException."""
+    """Parse a command line that names an algorithm. Raises click.ClickException."""
     options: HostOptions = _run.main(arguments, prog_name="procvision-host", standalone_mode=False)
     return options

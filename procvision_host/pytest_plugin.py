@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def in_memory_runner() -> Iterator[Callable[..., InMemoryRunner]]:
-    """`in_memory_runner(Algorithm)`: set up, driven as a host drives it, torn down with the test.
+    """Return a function: `in_memory_runner(Algorithm)` sets one up, drives it as a host does, and tears it down.
 
     Takes what `procvision_host.in_memory.runner.InMemoryRunner` takes.
     """

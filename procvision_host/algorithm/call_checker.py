@@ -1,4 +1,4 @@
-"""What a call must be before the algorithm sees it. Pure: no I/O, no state but the manifest's."""
+"""Checks a call before the algorithm sees it. Pure: no I/O, no state but the manifest's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CheckedCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallChecker:
-    """Holds calls against one algorithm's manifest."""
+    """Checks calls against one algorithm's manifest."""
 
     def __init__(self, manifest: Manifest, max_pixels: int = MAX_PIXELS) -> None:
         self._pids = frozenset(manifest.supported_pids)
@@ -37,7 +37,7 @@ class CallChecker:
         self._max_pixels = max_pixels
 
     def check(self, call: Call) -> CheckedCall:
-        """A call of phase pre or execute, with its parameters completed.
+        """Check a call of phase pre or execute, and complete its parameters.
 
         Raises CallRefusedError naming the field, the bound and the value: 1001 pid, 1002 picture, 1006 the rest.
         """
@@ -61,7 +61,7 @@ class CallChecker:
 
     @staticmethod
     def check_session(call: Call) -> SessionRef:
-        """The call's session. Raises CallRefusedError (1006)."""
+        """Return the call's session. Raises CallRefusedError (1006)."""
         session = call.session
         if session is None:
             raise _refused("session", "session is missing: a call names the inspection it belongs to by session.id")
@@ -73,7 +73,7 @@ class CallChecker:
 
     @staticmethod
     def check_phase(call: Call) -> None:
-        """Raises CallRefusedError (1000) for a phase that isn't one."""
+        """Check the phase. Raises CallRefusedError (1000) for a phase that isn't one."""
         if call.phase not in PHASES:
             raise CallRefusedError(
                 ErrorCode.PROTOCOL, "unknown_phase", f"phase is {call.phase!r:.60}, known are {', '.join(PHASES)}"

@@ -1,4 +1,4 @@
-"""What algorithms are installed: entry points to rows of name, manifest, distribution or error.
+"""Finds the installed algorithms: entry points become rows of name, manifest, distribution or error.
 
 Nothing of a plugin is imported. The manifest is found next to the module that the entry point names, or in a
 package above it; one broken plugin is a row with its reason and leaves the others usable. SCHEME:REST is asked of the
@@ -54,7 +54,7 @@ class AlgorithmRow:
 
 
 def discover() -> list[AlgorithmRow]:
-    """All installed algorithms by name; broken ones are rows with an error."""
+    """Return all installed algorithms by name. Broken ones are rows with an error."""
     rows = [_row(entry_point) for entry_point in entry_points(group=ALGORITHM_GROUP)]
     return [
         attrs.evolve(row, also_in=_others(row, rows))
@@ -69,7 +69,7 @@ def _others(row: AlgorithmRow, rows: list[AlgorithmRow]) -> tuple[str, ...]:
 
 
 def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmRow:
-    """The row that NAME[@DISTRIBUTION][==VERSION] or SCHEME[@DISTRIBUTION]:REST asks for.
+    """Return the row that NAME[@DISTRIBUTION][==VERSION] or SCHEME[@DISTRIBUTION]:REST asks for.
 
     Raises UnknownAlgorithmError with what there is instead. A name that two distributions have is refused unless the
     distribution is named, whatever their versions: a stranger's package chooses its version itself.
@@ -130,7 +130,7 @@ def _sourced(requirement: str) -> AlgorithmRow:
 
 
 def _offered(source: SourceRow, requirement: str, rest: str) -> AlgorithmRow:
-    """What a source has under `rest`; whatever goes wrong there is the row's error."""
+    """Return the row of what a source has under `rest`. Whatever goes wrong there is the row's error."""
     distribution = (source.distribution, source.distribution_version)
     try:
         offer = source.offer(rest)
@@ -173,7 +173,7 @@ def _check_agreement(entry_point: EntryPoint, manifest: Manifest, version: str |
 
 
 def host_version() -> str:
-    """The version of the installed procvision distribution."""
+    """Return the version of the installed procvision distribution."""
     try:
         return version("procvision")
     except PackageNotFoundError:

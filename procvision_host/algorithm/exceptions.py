@@ -1,4 +1,4 @@
-"""What an exception of an algorithm's becomes on the wire.
+"""Makes an `error` for the wire from an algorithm's exception.
 
 An exception may be of any kind, may carry anything, and may fail to be shown: whatever it is, the call has its answer.
 """
@@ -25,7 +25,7 @@ _KINDS = ((FatalError, "fatal"), (GPUOutOfMemoryError, "gpu_out_of_memory"), (Re
 
 
 def error_of(request_id: str | None, error: BaseException) -> Error:
-    """The `error` that answers a call which ended with this exception. Never raises."""
+    """Return the `error` that answers a call which ended with this exception. Never raises."""
     try:
         return _told(request_id, error)
     except Exception:  # noqa: BLE001 - it is the vendor's: each of its attributes may raise
@@ -63,12 +63,12 @@ def _text(error: BaseException) -> str:
 
 
 def _readable(text: str) -> str:
-    """What UTF-8 can carry of it, and no more than a person reads."""
+    """Return what UTF-8 can carry of a text, and no more than a person reads."""
     return text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def _code(code: Any) -> str:
-    """The exception's code, if it can be one."""
+    """Return the exception's code, if it can be one."""
     text = _readable(str(code)) if isinstance(code, (str, int)) else ""
     return text if 0 < len(text) <= MAX_CODE_CHARACTERS else ErrorCode.UNKNOWN
 

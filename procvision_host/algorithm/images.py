@@ -1,4 +1,4 @@
-"""The pictures of calls: the backend that an id's scheme asks for, made when it is first used."""
+"""Opens the pictures of calls, by the backend of the id's scheme. A backend is made when it is first used."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Images:
         self._backends: dict[str, ImageBackend] = {}
         self._current: tuple[str, Mapping[str, Any], OpenedImage] | None = None
         self.failed_read: CallRefusedError | None = None
-        """What the algorithm met when it read in this call: an OK after that is no OK."""
+        """The failure of a read in this call: an OK after that is no OK."""
 
     def open(self, shared_mem_id: str, raw_meta: Mapping[str, Any], meta: ImageMeta) -> OpenedImage:
-        """The picture of a call, which is the one that may be read until `release`.
+        """Open the picture of a call. It is the only one that may be read until `release`.
 
         Raises CallRefusedError (1002).
         """
@@ -46,12 +46,12 @@ class Images:
         return image
 
     def release(self) -> None:
-        """The call is over: nothing can be read until the next one opens its picture."""
+        """Let nothing be read until the next call opens its picture."""
         self._current = None
         self.failed_read = None
 
     def read(self, shared_mem_id: str, image_meta: Mapping[str, Any]) -> RgbArray:
-        """The current call's picture. Raises CallRefusedError (1002) for any other."""
+        """Return the current call's picture. Raises CallRefusedError (1002) for any other."""
         current = self._current
         if current is None:
             self.failed_read = _not_this_calls(shared_mem_id, "this call came without a picture")
@@ -74,7 +74,7 @@ class Images:
             raise self.failed_read from error
 
     def close(self) -> None:
-        """Gives back what the backends hold."""
+        """Close the backends."""
         for scheme, backend in self._backends.items():
             try:
                 backend.close()

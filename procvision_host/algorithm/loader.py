@@ -1,4 +1,4 @@
-"""From a discovered row to an algorithm that is set up: import, construct, check, `setup()`."""
+"""Makes an algorithm from a discovered row: import, check, construct."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LoadError(ProcVisionError):
 
 
 def load(row: AlgorithmRow) -> Made:
-    """Imports the class, checks it and makes one. Raises LoadError, or whatever the vendor's code raises."""
+    """Import the class, check it and make an algorithm. Raises LoadError, and what the vendor's code raises."""
     check_assets(row)
     if row.make is not None:
         return row.make()
@@ -31,7 +31,7 @@ def load(row: AlgorithmRow) -> Made:
 
 
 def made(target: Any, entry_point: str) -> BaseAlgorithm:
-    """Makes an algorithm of what an entry point names. Raises LoadError, or whatever the vendor's code raises."""
+    """Make an algorithm of what an entry point names. Raises LoadError, and what the vendor's code raises."""
     if not (inspect.isclass(target) and issubclass(target, BaseAlgorithm)):
         raise LoadError(
             f"{entry_point} is not a subclass of procvision_sdk.BaseAlgorithm; "
@@ -62,7 +62,7 @@ def _imported(row: AlgorithmRow) -> Any:
 
 
 def check_assets(row: AlgorithmRow) -> None:
-    """Every file that the manifest requires is there. Raises LoadError (1003) naming those that are not."""
+    """Check that every file is there that the manifest requires. Raises LoadError (1003) naming those that are not."""
     assert row.manifest is not None
     assert row.package_folder is not None
     missing = [

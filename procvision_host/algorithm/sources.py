@@ -1,4 +1,4 @@
-"""Algorithms by scheme, `legacy:PATH`: the plugins that provide them, asked when one is asked for."""
+"""Finds the plugins that provide algorithms by scheme, as `legacy:PATH`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SourceRow:
     declared: EntryPoint = attrs.field(repr=False)
 
     def offer(self, rest: str) -> Offer:
-        """What the source has under `rest`. Raises whatever foreign code may raise, TypeError for what is no offer."""
+        """Return what the source has under `rest`. Raises what foreign code raises, and TypeError for no offer."""
         offer = self.declared.load()(rest)
         if not isinstance(offer, Offer):
             raise TypeError(
@@ -29,7 +29,7 @@ class SourceRow:
 
 
 def sources() -> list[SourceRow]:
-    """The installed sources by scheme."""
+    """Return the installed sources by scheme."""
     rows = [
         SourceRow(
             declared.name,

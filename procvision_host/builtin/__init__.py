@@ -16,7 +16,7 @@ PLUGINS = {
 
 
 def load(name: str) -> Any:
-    """The module or object that an entry point above names."""
+    """Load the module or object that an entry point above names."""
     module, _, attribute = PLUGINS[name].partition(":")
     found = import_module(module)
     return getattr(found, attribute) if attribute else found

@@ -48,11 +48,11 @@ class OwnDescriptors:
                         self._files.append((number, path, identity))
 
     def number(self, path: Path) -> int | None:
-        """That of one of the files."""
+        """Return the number of the descriptor of a file."""
         return next((number for number, of, _ in self._files if of == path), None)
 
     def whole(self) -> bool:
-        """Whether each is still what it was, and the database still has a name; a microsecond."""
+        """Tell whether each is still what it was, and the database still has a name. It takes a microsecond."""
         try:
             for number, _, _ in self._files:
                 if fcntl(number, F_GETSIG) != _MARK:
@@ -62,7 +62,7 @@ class OwnDescriptors:
             return False
 
     def restore(self) -> Descriptors:
-        """Opens again what was closed, unless there is more to it. Raises OSError."""
+        """Open again what was closed, unless there is more to it. Raises OSError."""
         closed: list[tuple[int, Path]] = []
         for number, path, identity in self._files:
             try:

@@ -40,7 +40,7 @@ class FileImages:
         self._folders = folders
 
     def open(self, shared_mem_id: str, meta: ImageMeta) -> CopiedImage:
-        """The picture that an id names, read whole. Raises CallRefusedError (1002)."""
+        """Read the whole picture that an id names. Raises CallRefusedError (1002)."""
         path, generation = parse_file_id(shared_mem_id)
         folder, parts = self._place(path)
         with opened_below(folder, parts, repr(path)) as file:
@@ -48,7 +48,7 @@ class FileImages:
         return CopiedImage(array)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held."""
 
     def _place(self, path: str) -> tuple[Path, Sequence[str]]:
         for folder in self._folders:
@@ -60,7 +60,7 @@ class FileImages:
 
 
 def parse_file_id(shared_mem_id: str) -> tuple[str, int | None]:
-    """Path and generation of an id. Raises CallRefusedError (1002, `bad_image_id`)."""
+    """Return path and generation of an id. Raises CallRefusedError (1002, `bad_image_id`)."""
     path = shared_mem_id.partition(":")[2]
     if len(shared_mem_id) > MAX_ID_LENGTH or not path.startswith("/") or "\0" in path:
         raise refused(

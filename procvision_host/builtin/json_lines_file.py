@@ -31,7 +31,7 @@ _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
 class JsonLinesFile:
-    """One host's end of it. Never raises for what the file system does; used by one thread."""
+    """The file as one host uses it, on one thread. Never raises for what the file system does."""
 
     def __init__(self, path: Path, max_bytes: int, max_files: int) -> None:
         self._path = path.with_name(re.sub(r"[^\w.-]", "_", path.name))
@@ -40,7 +40,7 @@ class JsonLinesFile:
         self._missing = 0
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Appends one line, or counts it as missing."""
+        """Append one line, or count it as missing."""
         line = _encoder.encode(record) + b"\n"
         if self._missing:
             lost = {"kind": "missing", "timestamp_ms": timestamp_ms(), "process_id": os.getpid()}
@@ -83,7 +83,7 @@ class JsonLinesFile:
                 close(descriptor)
 
     def _locked(self) -> int:
-        """The file that has the name now, locked until it is closed.
+        """Open the file that has the name now, locked until it is closed.
 
         It is opened for every line: of a descriptor that is kept nobody knows whose it is after the algorithm ran.
         """
@@ -114,7 +114,7 @@ class JsonLinesFile:
         return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
 
     def _put_aside(self) -> None:
-        """NAME.jsonl becomes NAME.jsonl.1, what was .1 becomes .2, and so on; under the lock of the first."""
+        """Rename NAME.jsonl to NAME.jsonl.1, what was .1 to .2, and so on. Under the lock of the first."""
         oldest = self._max_files - 1
         if oldest == 0:
             self._path.unlink()

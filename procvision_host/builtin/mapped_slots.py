@@ -65,7 +65,7 @@ class MappedImage:
         self._array = decoded
 
     def array(self) -> RgbArray:
-        """The picture; a view of the slot where it is raw."""
+        """Return the picture. It is a view of the slot where it is raw."""
         if self._array is None:
             mapping, header = self._mapping, self._header
             key = (header.width, header.height, header.color_space, header.payload_offset)
@@ -81,7 +81,7 @@ class MappedImage:
         return self._array
 
     def still_valid(self) -> None:
-        """Raises CallRefusedError (1002) if the slot was written again while the call ran."""
+        """Check the slot. Raises CallRefusedError (1002) if it was written again while the call ran."""
         found = read_generation(self._mapping.memory)
         if found != self._generation:
             raise stale(self._generation, found)
@@ -98,7 +98,7 @@ class MappedSlots:
         """Where JPEGs are decoded, call after call: memory that is fresh each time costs more than the decoding."""
 
     def open(self, shared_mem_id: str, meta: ImageMeta) -> MappedImage:
-        """The picture that an id names, checked against its slot's header and `meta`, decoded where it is encoded."""
+        """Open the picture that an id names, check it against its slot's header and `meta`, decode it if it is encoded."""
         named, _, number = shared_mem_id.rpartition(":")
         mapping = self._mappings.get(named)
         if mapping is not None and len(number) <= MAX_GENERATION_DIGITS and number.isascii() and number.isdecimal():
@@ -133,7 +133,7 @@ class MappedSlots:
         return MappedImage(mapping, header, generation, None)
 
     def close(self) -> None:
-        """Forgets the mappings; one that an algorithm still has a view of goes with that view."""
+        """Forget the mappings. One that an algorithm still has a view of goes with that view."""
         self._mappings.clear()
 
     def map_slot(self, shared_mem_id: str) -> tuple[mmap.mmap, int, int]:

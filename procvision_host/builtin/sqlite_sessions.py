@@ -27,7 +27,7 @@ class SqliteSessions(StorePlugin):
     )
 
     def open(self, text: StoreText) -> SessionStore:
-        """The file is made where there is none. Raises SessionStoreError."""
+        """Open the file. It is made if there is none. Raises SessionStoreError."""
         # Imported here: most hosts keep their sessions elsewhere.
         from procvision_host.builtin.sqlite_store import SqliteSessionStore
 

@@ -114,7 +114,7 @@ class SqliteSessionStore:
     # --- the protocol ---------------------------------------------------------------------------------------
 
     def load(self, session_id: str) -> bytes | None:
-        """The state last saved by any host, unless its time has passed."""
+        """Return the state last saved by any host, unless its time has passed."""
         own = self._own
         self._seen = header = self._index_header()
         if own is not None and own.session_id == session_id and own.index_header == header:
@@ -130,7 +130,7 @@ class SqliteSessionStore:
         return state
 
     def save(self, session_id: str, state: bytes) -> None:
-        """Keeps the state. Raises SessionInUseError if another host changed or ended the session since `load`."""
+        """Keep the state. Raises SessionInUseError if another host changed or ended the session since `load`."""
         now_ms = int(self._clock() * 1000)
         loaded, known = self._loaded
         self._stamp = stamp = (self._stamp + 1) % _STAMPS
@@ -153,12 +153,12 @@ class SqliteSessionStore:
             self._execute(_PURGE, (now_ms - self._ttl_ms,))
 
     def delete(self, session_id: str) -> None:
-        """Forgets the id, whoever knows it."""
+        """Forget the id, whichever host wrote it."""
         self._execute(_DELETE, (session_id,))
         self._loaded = (session_id, None)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         connection, self._connection = self._connection, None
         self._descriptors = self._index = self._own = None
         self._seen = b""
@@ -200,7 +200,7 @@ class SqliteSessionStore:
         return connection
 
     def _mend(self, descriptors: OwnDescriptors) -> None:
-        """Somebody in this process had hands on the descriptors: what is in the file is safe."""
+        """Open the file again after other code of this process touched the descriptors. What is in the file is safe."""
         try:
             found = descriptors.restore()
         except OSError as error:
@@ -239,7 +239,7 @@ class SqliteSessionStore:
             return b""
 
     def _execute(self, statement: str, values: tuple[object, ...]) -> tuple[int, Any]:
-        """How many rows were changed, and the first that was found."""
+        """Run a statement. Return how many rows it changed, and the first that it found."""
         if self._connection is None:
             self._connection = self._opened()
         elif self._descriptors is not None and not self._looked_after:
@@ -261,7 +261,7 @@ class SqliteSessionStore:
 
 
 def _make(path: Path) -> None:
-    """A file with nothing in it, put in its place in one step; another host may have been faster."""
+    """Make an empty store, and put it in its place in one step. Another host may have been faster."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         draft.unlink(missing_ok=True)

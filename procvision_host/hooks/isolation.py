@@ -1,4 +1,4 @@
-"""Foreign code that only looks: what it raises and how long it takes stays its own affair."""
+"""Runs foreign code that only observes. What it raises, and how long it takes, concerns nothing else."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from procvision_host.hooks.selection import IsolationPolicy
 from procvision_host.logs import HOST_LOGGER
 
 MAX_WAITING_EVENTS = 4096
-"""What a plugin that hangs may keep in memory: some megabytes of answers, minutes of a busy station."""
+"""How much a plugin that hangs may keep in memory: some megabytes of answers, minutes of a busy station."""
 
 GATHER_S = 0.005
-"""How long a thread that was woken gathers events before it looks at them: waking one is dearer than telling one."""
+"""How long a thread that was woken gathers events before it looks at them: to wake it costs more than an event."""
 
 _log = logging.getLogger(HOST_LOGGER)
 
 
 class Isolation:
-    """Runs one plugin's observers, or its wrapper; counts, names and in the end switches off."""
+    """Runs one plugin's observers, or its wrapper. Counts and names failures, and at last switches the plugin off."""
 
     __slots__ = ("_in_a_row", "_policy", "_slow_s", "_what", "failures", "name", "off", "slow")
 
@@ -37,9 +37,9 @@ class Isolation:
         self.off = False
 
     def run(self, hook: str, function: Callable[[], Any], *, slow_fails: bool = False, whole: bool = True) -> Any:
-        """What the function gives; None if it raised. Never raises itself.
+        """Return what the function returns; None if it raised. Never raises.
 
-        Where the function is not the whole of it, its success doesn't end a row of failures.
+        If the function is only a part of the work, its success doesn't end a row of failures.
         """
         began = monotonic()
         try:
@@ -55,7 +55,7 @@ class Isolation:
         return given
 
     def failed(self, hook: str, what: str, error: BaseException | None = None) -> None:
-        """Counts a failure; the limit's last switches the plugin off."""
+        """Count a failure. The last that is allowed switches the plugin off."""
         self.failures += 1
         self._in_a_row += 1
         if _worth_a_line(self.failures):
@@ -98,17 +98,17 @@ class Observer:
 
     @property
     def name(self) -> str:
-        """The plugin's."""
+        """The name of the plugin."""
         return self._isolation.name
 
     def listens(self, hook: str) -> bool:
-        """Whether there is a function for it."""
+        """Tell whether there is a function for this hook."""
         return hook in self._functions
 
     def tell(self, hook: str, arguments: Callable[[], dict[str, Any]]) -> None:
-        """Hands an event over and returns at once. `arguments` is called on the thread, for a copy of the plugin's own.
+        """Hand an event over and return at once. `arguments` is called on the thread, for a copy of the plugin's own.
 
-        One that finds the queue full is lost, counted and named.
+        An event that finds the queue full is lost, counted and named.
         """
         if self._isolation.off:
             return
@@ -153,7 +153,7 @@ class Observer:
         self._isolation.run(hook, lambda: function(**arguments()))
 
     def end(self, timeout_s: float) -> None:
-        """Waits until every event was seen, at most so long; what was not is lost, counted and named."""
+        """Wait until every event was seen, `timeout_s` at most. Events that were not are lost, counted and named."""
         if self._thread is None:
             return
         self._ending.set()
@@ -172,7 +172,7 @@ THREAD_PREFIX = "procvision-hook-"
 
 
 def on_observers_thread() -> bool:
-    """Whether a hook plugin's observer runs here: what it logs isn't told to observers."""
+    """Tell whether a hook plugin's observer runs on this thread: what it logs isn't told to observers."""
     return current_thread().name.startswith(THREAD_PREFIX)
 
 

@@ -1,4 +1,4 @@
-"""The hook plugins of one host: which there are, which are used, and what they implement."""
+"""The hook plugins of one host: which are installed, which are used, and what they implement."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Hooks:
                 self.rows.append(attrs.evolve(row, reason=f"it is installed, and nobody names it; hint: --hook {name}"))
 
     def _meant(self, name: str, rows: Sequence[HookRow]) -> Sequence[HookRow]:
-        """Those of one plugin's rows that its name means."""
+        """Return the rows that the name of a plugin means."""
         distribution = self._choice.distributions.get(name)
         what = f"the hook plugin {name!r}, which {self._choice.wanted[name]} asks for,"
         if name in builtin.PLUGINS:
@@ -115,7 +115,7 @@ class Hooks:
             raise ConfigurationError(str(error)) from None
 
     def _take(self, row: HookRow, load: Callable[[], Any]) -> None:
-        """One plugin becomes a row; only one that was asked for by name may stop the host."""
+        """Make a row of one plugin. Only a plugin that was asked for by name may stop the host."""
         choice, name = self._choice, row.name
         if name in choice.wanted:
             row = attrs.evolve(row, chosen_by=choice.wanted[name])
@@ -162,7 +162,7 @@ class Hooks:
         self.rows.append(attrs.evolve(used, values=MappingProxyType(values)))
 
     def _described(self, row: HookRow, load: Callable[[], Any]) -> HookRow:
-        """What a plugin that isn't used would give; its module is imported already."""
+        """Return the row of a plugin that isn't used, with what it would give. Its module is imported already."""
         plugin = load()
         marker = f"{hookspecs.PROJECT}_impl"
         implements = tuple(hook for hook in hookspecs.SORTS if hasattr(getattr(plugin, hook, None), marker))
@@ -181,7 +181,7 @@ class Hooks:
     # --- looking up -----------------------------------------------------------------------------------------
 
     def _implementations(self, hook: str) -> dict[str, Callable[..., Any]]:
-        """The functions of a hook by plugin, each called with the arguments that it names, in order of registration."""
+        """Return a hook's functions by plugin, in order of registration. Each gets the arguments that it names."""
         caller = getattr(self._manager.hook, hook)
         return {one.plugin_name: _with_known_arguments(one) for one in caller.get_hookimpls()}
 
@@ -196,22 +196,22 @@ class Hooks:
         )
 
     def listening(self, *hooks: str) -> bool:
-        """Whether any plugin observes one of these: what nobody listens to isn't even put together."""
+        """Tell whether any plugin observes one of these hooks. Events without an observer are not even made."""
         return any(observer.listens(hook) for observer in self.observers for hook in hooks)
 
     def around_call(self) -> tuple[tuple[Isolation, Callable[..., Any]], ...]:
-        """The wrappers around a call."""
+        """Return the wrappers around a call."""
         found = self._implementations("procvision_around_call")
         return tuple((Isolation(name, "wrapper", self._policies[name]), function) for name, function in found.items())
 
     def image_backends(
         self, own: Mapping[str, Callable[[], Any]] = MappingProxyType({})
     ) -> Mapping[str, Callable[[], Any]]:
-        """The image backends' factories by scheme, with the host's `own`. Raises ConfigurationError."""
+        """Return the image backends' factories by scheme, with the host's `own`. Raises ConfigurationError."""
         return self._merged("procvision_image_backends", own)
 
     def session_stores(self) -> Mapping[str, Callable[[str], Any]]:
-        """The session stores' factories by scheme. Raises ConfigurationError."""
+        """Return the session stores' factories by scheme. Raises ConfigurationError."""
         return self._merged("procvision_session_stores")
 
     def _merged(self, hook: str, own: Mapping[str, Any] = MappingProxyType({})) -> Mapping[str, Any]:
@@ -236,13 +236,13 @@ class Hooks:
     # --- telling --------------------------------------------------------------------------------------------
 
     def tell(self, hook: str, arguments: Callable[[], dict[str, Any]]) -> None:
-        """Tells every observer of a hook; returns at once. `arguments` is called once for each, on its thread."""
+        """Tell every observer of a hook, and return at once. `arguments` is called once for each, on its thread."""
         for observer in self.observers:
             if observer.listens(hook):
                 observer.tell(hook, arguments)
 
     def end(self, timeout_s: float = OBSERVERS_END_S) -> None:
-        """Waits for the observers, all together at most so long."""
+        """Wait for the observers, `timeout_s` at most for all of them."""
         deadline = monotonic() + timeout_s
         for observer in self.observers:
             observer.end(deadline - monotonic())
@@ -261,7 +261,7 @@ def _installed(entry_point: EntryPoint) -> HookRow:
 
 
 def _with_known_arguments(implementation: Any) -> Callable[..., Any]:
-    """The function, called with those of the arguments that it names."""
+    """Return the function, called with those of the arguments that it names."""
     names: Sequence[str] = implementation.argnames
     function: Callable[..., Any] = implementation.function
 

@@ -1,4 +1,4 @@
-"""Which hook plugins a host uses and with which values: command line over file over environment. Pure.
+"""Decides which hook plugins a host uses, and with which values: command line over file over environment. Pure.
 
     selected   --hook NAME, --no-hook NAME, `[hooks.NAME]` (`enabled = false` refuses), PROCVISION_HOOKS="NAME,-NAME"
     values     --hook-option NAME.KEY=VALUE, `[hooks.NAME] KEY = VALUE`, PROCVISION_HOOK_NAME_KEY
@@ -72,7 +72,7 @@ class HookChoice:
     environment: Mapping[str, str] = attrs.field(factory=dict)
 
     def values(self, name: str, options: Sequence[HookOption]) -> tuple[dict[str, Any], IsolationPolicy]:
-        """A plugin's values, completed with defaults, and its policy.
+        """Return a plugin's values, completed with defaults, and its policy.
 
         Raises MissingValueError for a required value that nobody gives, ConfigurationError for one that is wrong.
         """
@@ -115,7 +115,7 @@ def choose(
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> HookChoice:
-    """Puts the sources in order of strength. Raises ConfigurationError naming what is wrong and where.
+    """Combine the sources in order of strength. Raises ConfigurationError naming what is wrong and where.
 
     `named` says whether the file and the environment may name plugins, or the command line alone.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with a plugin's implementations as they stand there: what pluggy would take, and never run."""
+"""Finds faults of a plugin's implementations: those that pluggy would take, and that would never run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MARK = f"{hookspecs.PROJECT}_impl"
 
 
 def problems(plugin: object) -> list[str]:
-    """One text for each implementation that could never do its work."""
+    """Return one text for each implementation that could never do its work."""
     return [f"{name} {problem}" for name in _marked(plugin) if (problem := _problem(plugin, name)) is not None]
 
 

@@ -1,4 +1,4 @@
-"""Pictures of this process's own memory, as a host without a process needs them: each for one call."""
+"""Pictures in this process's own memory, for a host without a process. Each is for one call."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class MemoryImage:
         return self._array
 
     def still_valid(self) -> None:
-        """Nobody else has it."""
+        """Do nothing: no other process can change it."""
 
 
 class MemoryImages:

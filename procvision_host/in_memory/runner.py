@@ -111,7 +111,7 @@ class InMemoryRunner:
     # --- calls ----------------------------------------------------------------------------------------------
 
     def info(self) -> dict[str, Any]:
-        """`manifest`, `info` (the algorithm's own) and `versions`. Raises CallFailedError."""
+        """Return `manifest`, `info` (the algorithm's own) and `versions`. Raises CallFailedError."""
         return self._answer(Call(phase="info"))[0].data
 
     def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
@@ -264,7 +264,7 @@ class InMemoryRunner:
 
 
 def _folder(algorithm: type[BaseAlgorithm]) -> Path:
-    """The innermost folder of the class's package that has a manifest; the module's own where none has."""
+    """Return the innermost folder of the class's package that has a manifest; the module's own if none has."""
     file = getattr(sys.modules[algorithm.__module__], "__file__", None)
     if file is None:
         return Path()
