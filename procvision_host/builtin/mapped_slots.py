@@ -98,7 +98,7 @@ class MappedSlots:
         """Where JPEGs are decoded, call after call: memory that is fresh each time costs more than the decoding."""
 
     def open(self, shared_mem_id: str, meta: ImageMeta) -> MappedImage:
-        """Open the picture that an id names, check it against its slot's header and `meta`, decode it if it is encoded."""
+        """Open the picture that an id names, held against its slot's header and `meta`, decoded if it is encoded."""
         named, _, number = shared_mem_id.rpartition(":")
         mapping = self._mappings.get(named)
         if mapping is not None and len(number) <= MAX_GENERATION_DIGITS and number.isascii() and number.isdecimal():
