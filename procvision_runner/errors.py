@@ -57,7 +57,7 @@ class SwapError(RunnerError):
 
 
 class CallTimeoutError(CallError):
-    """No answer in time. The call was cancelled; the host may still be busy with it."""
+    """No answer in time. The call was cancelled; the host may still work on it."""
 
     cause = "timeout"
     error_code = ErrorCode.TIMEOUT

@@ -30,11 +30,11 @@ from procvision_sdk.wire.messages import Result
 
 
 class Runner(CallMethods):
-    """Launches one host and speaks to it. A context manager; any thread may call.
+    """One host of one algorithm. A context manager: entering it calls `start`, leaving it `stop`. Any thread may call.
 
     `algorithm` is the name of an installed one, NAME or NAME==VERSION. `command` launches another host that speaks
     the protocol instead.
-    `on_log` is given each log record of the host, on a thread of the runner's.
+    `on_log` is called with each log record of the host, on a thread of the runner's.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Runner(CallMethods):
 
     @property
     def process_id(self) -> int | None:
-        """The operating system's id of the process that runs the algorithm, as its hello told it."""
+        """The operating system's id of the process that runs the algorithm, as the host's hello said it."""
         client = self._client
         return client.hello.process_id if client is not None and client.hello is not None else None
 

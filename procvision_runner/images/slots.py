@@ -91,7 +91,7 @@ class Lease:
         return array
 
     def fill(self, picture: Picture) -> None:
-        """Copies a picture in: one copy, into memory that is mapped and warm."""
+        """Copy a picture in: one copy, into memory that is mapped and warm."""
         if picture.pixels is not None:
             self._slot.view(self.width, self.height, self.color_space, self.bits)[...] = picture.pixels
         else:
@@ -99,7 +99,7 @@ class Lease:
             self._slot.memory[PAYLOAD_OFFSET : PAYLOAD_OFFSET + len(picture.data)] = picture.data
 
     def publish(self) -> str:
-        """Completes the slot's header; returns the `shared_mem_id` for a call. Once a lease."""
+        """Complete the slot's header; return the `shared_mem_id` for a call. Once a lease. Raises ValueError."""
         if self._released or (generation := self._slot.generation) % 2 == 0:
             raise ValueError("this lease was used for a call already: lend a slot for each picture")
         slot = self._slot
@@ -149,7 +149,7 @@ class Lease:
         write_header(slot.memory, header)
 
     def release(self) -> None:
-        """Gives the slot back; a second call does nothing."""
+        """Give the slot back. A second call does nothing."""
         if not self._released:
             self._released = True
             slot, array = self._slot, self._array

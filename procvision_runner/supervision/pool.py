@@ -128,7 +128,7 @@ class Pool(CallMethods):
 
     @property
     def alive(self) -> bool:
-        """Whether any host would take a call."""
+        """Whether any host takes a call, now or after a restart."""
         return any(supervisor.alive for supervisor in self.supervisors)
 
     def info(self) -> dict[str, Any]:

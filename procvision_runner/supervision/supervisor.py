@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 
 class Supervisor(CallMethods):
-    """Keeps a host of one algorithm alive and makes calls in it. A context manager; any thread may call.
+    """One algorithm whose host is kept alive. A context manager: entering it calls `start`, leaving it `stop`.
 
     `algorithm` is the name of an installed one, NAME or NAME==VERSION; `command` launches another host that speaks
     the protocol instead.
     A call that failed for a retryable reason is made again. One that ends without a result raises a CallError with
     its `facts`. A verdict, whatever it is, is never asked for twice. `submit` waits for no host: the call is sent when
     a host has room.
-    `listeners` are told every event, `on_log` every log record of the hosts. A pool has its supervisors share `slots`,
-    `bus` and `spare`.
+    `listeners` are called with every event, `on_log` with every log record of the hosts. `slots`, `bus` and `spare` are
+    what the supervisors of a pool share. Any thread may call.
     """
 
     def __init__(
@@ -165,12 +165,12 @@ class Supervisor(CallMethods):
 
     @property
     def alive(self) -> bool:
-        """Whether a call would find a host, now or after a restart."""
+        """Whether a call finds a host, now or after a restart."""
         return self.state in {SupervisorState.READY, SupervisorState.RESTARTING}
 
     @property
     def stopping(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether the supervisor was asked to stop."""
         return self._lifecycle.stopping
 
     @property

@@ -32,7 +32,10 @@ _HINTS = {
 
 @attrs.frozen(kw_only=True, eq=False)
 class Picture:
-    """Exactly one is set of `pixels` (H x W x 3 or H x W, uint8 or uint16), `data` (a file) and `shared_mem_id`."""
+    """A picture on its way to a host. `Picture.of`, `encoded` and `elsewhere` make one.
+
+    Exactly one is set of `pixels` (H x W x 3 or H x W, uint8 or uint16), `data` (a file) and `shared_mem_id`.
+    """
 
     width: int
     height: int
@@ -47,7 +50,7 @@ class Picture:
 
     @classmethod
     def of(cls, pixels: Pixels, color_space: ColorSpace | None = None, bits: int = 8) -> Picture:
-        """Pixels as they lie in an array: H x W x 3 uint8 (RGB, or BGR if so said), or H x W uint8 (MONO).
+        """Return an array's pixels as a picture: H x W x 3 uint8 (RGB, or BGR if so said), or H x W uint8 (MONO).
 
         With `bits`, 9 to 16, they are uint16, of which so many bits are used: the algorithm sees the 8 highest of them.
         Raises TypeError or ValueError for any other: 16 bits wrapped to 8 would be another picture.
@@ -80,7 +83,7 @@ class Picture:
         encoding: Encoding = "jpeg",
         bits: int | None = None,
     ) -> Picture:
-        """An encoded file, decoded by the host; `width` and `height` are what its own header says.
+        """Return an encoded file as a picture, which the host decodes. Its header has `width` and `height`.
 
         Of a grey PNG with 16 bits a sample, `bits` says how many of them are used. Raises ValueError.
         """
@@ -103,7 +106,7 @@ class Picture:
         encoding: Encoding = "raw",
         bits: int | None = None,
     ) -> Picture:
-        """A picture that somebody else put where one of the host's image backends finds it, as `file:/mnt/line1/7.png`.
+        """Return a picture that already lies where the host finds it, as `file:/mnt/line1/7.png`.
 
         It must stay there, unchanged, until the call is answered; nothing is copied, and no slot is taken.
         """
