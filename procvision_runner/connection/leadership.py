@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeAlias
 
 _NO_THREAD = object()
 
@@ -84,6 +85,20 @@ TRANSITIONS: Mapping[Reading, Mapping[ReadingEvent, Reading]] = MappingProxyType
 )
 
 
+_Steps: TypeAlias = dict[ReadingEvent, tuple[Reading, "_Steps"]]
+
+
+def _steps() -> Mapping[Reading, _Steps]:
+    """Return the table with each state's own row beside it: what a call looks up twice."""
+    rows: dict[Reading, _Steps] = {state: {} for state in TRANSITIONS}
+    for state, ways in TRANSITIONS.items():
+        rows[state].update({event: (target, rows[target]) for event, target in ways.items()})
+    return rows
+
+
+_STEPS = _steps()
+
+
 class Leadership:
     """The current leader, and the threads that run Futures' callbacks."""
 
@@ -95,15 +110,15 @@ class Leadership:
         """The token of the reader thread that serves now."""
         self.callbacks: dict[int, object | None] = {}
         """The identifiers of the threads that run callbacks, each with the leader that it was then, if it was one."""
-        self._targets = TRANSITIONS[self.state]
+        self._steps = _STEPS[self.state]
 
     def follow(self, event: ReadingEvent, leader: object | None = None) -> bool:
         """Follow the table. Return False, and change nothing, where the state has no such event."""
-        target = self._targets.get(event)
-        if target is None:
+        step = self._steps.get(event)
+        if step is None:
             return False
-        self.state, self.leader = target, leader
-        self._targets = TRANSITIONS[target]
+        self.state, self._steps = step
+        self.leader = leader
         return True
 
     def lead(self, caller: object) -> bool:
