@@ -61,6 +61,16 @@ def check_whole(data: bytes) -> JpegHeader:
     return header
 
 
+def reaches_end(data: bytes) -> bool:
+    """Whether the end marker has come: of a file that is still being written it hasn't."""
+    try:
+        for _ in _segments(data):
+            pass
+    except JpegError:
+        return False
+    return True
+
+
 def _read(data: bytes, *, whole: bool) -> tuple[JpegHeader, str]:
     frame: tuple[int, int, int, int, bool] | None = None
     received: dict[int, list[int]] = {}

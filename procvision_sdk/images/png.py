@@ -127,6 +127,16 @@ def check_whole(data: bytes) -> PngPixels:
     return PngPixels(header, b"".join(kept), colours)
 
 
+def reaches_end(data: bytes) -> bool:
+    """Whether the last chunk has come: of a file that is still being written it hasn't."""
+    try:
+        for _ in _chunks(data):
+            pass
+    except PngError:
+        return False
+    return True
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Give each chunk's name and the place of its body, to the last one."""
     if not data.startswith(SIGNATURE):

@@ -14,11 +14,13 @@ from attrs import frozen
 
 from procvision_tools.cli.errors import usage_error
 from procvision_tools.cli.hosts import Hosting, Launched, several
-from procvision_tools.cli.inspecting import InspectionOutcome, InspectionRequest, inspect
+from procvision_tools.cli.inspecting import OF_REFERENCE, InspectionOutcome, InspectionRequest, inspect
 from procvision_tools.cli.products import params_of, steps_of
+from procvision_tools.datasets.samples import DatasetError
 from procvision_tools.evaluation.evaluated import Evaluation
 from procvision_tools.evaluation.observations import Observation, Rules
 from procvision_tools.evaluation.sweeps import THRESHOLD, Sweep, measure
+from procvision_tools.names import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,14 +146,16 @@ class Pass:
 def observe(ready: Launched, plan: Plan, samples: Sequence[Sample], jobs: int, seen: Callable[[], object]) -> Pass:
     """Inspect all samples, ``jobs`` at a time; ``seen`` is called after each, on the caller's thread.
 
-    Raises CommandError (exit status 64) for a wrong parameter, step or product id.
+    Raises CommandError (exit status 64) for a wrong parameter, step or product id, and DatasetError for a picture that
+    can't be read: figures of fewer pictures than there are would be taken for those of all.
     """
     started = time.perf_counter()
     with ThreadPoolExecutor(jobs, "procvision-evaluate") as executor:
         try:
             futures = [executor.submit(inspect, ready, plan.request(sample)) for sample in samples]
+            by_future = dict(zip(futures, samples, strict=True))
             for future in as_completed(futures):
-                future.result()
+                _check_readable(by_future[future], future.result())
                 seen()
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
@@ -169,6 +173,17 @@ def observe(ready: Launched, plan: Plan, samples: Sequence[Sample], jobs: int, s
         pid=told.pid,
         params=told.params,
     )
+
+
+def _check_readable(sample: Sample, outcome: InspectionOutcome) -> None:
+    """Raise DatasetError, which names the picture, where it or its reference can't be read."""
+    inspection = outcome.inspection
+    if not outcome.damaged:
+        return
+    of_reference = inspection.message.startswith(OF_REFERENCE) and sample.reference is not None
+    path = shown(sample.reference if of_reference and sample.reference is not None else sample.image)
+    text = inspection.message if path in inspection.message else f"{path}: {inspection.message}"
+    raise DatasetError(f"{text}\nhint: take it out of the data set, or save it again")
 
 
 def observation(sample: Sample, outcome: InspectionOutcome, score_key: str | None) -> Observation:

@@ -21,8 +21,8 @@ from procvision_tools.cli.noticing import notices
 from procvision_tools.cli.products import params_of, pid_of, steps_of
 from procvision_tools.cli.program import program
 from procvision_tools.hints import split_hint
+from procvision_tools.names import shown
 from procvision_tools.report.inspection import Inspection, LogLine
-from procvision_tools.report.text import shown
 from procvision_tools.sources.picture_files import Frame, PictureFile, PictureFileError, load
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 _ASKS_FOR_A_REFERENCE = re.compile(r"\b(?:pre|reference)\b")
 """In an algorithm's message: it misses what `pre` would have given it."""
+OF_REFERENCE = "with the reference: "
+"""Before a message that is about the reference, not the picture."""
+_DAMAGED = frozenset({"image_damaged", "image_mismatch"})
+"""The host's words for an encoded picture that it can't decode as it is described."""
 _READ_NO_PICTURE = "not_this_calls_image"
 """The host's word for an algorithm that reads a picture in a call that has none."""
 
@@ -89,6 +93,8 @@ class InspectionOutcome:
     """The session in which it took place; "" where it came to none."""
     failure: str = ""
     """What kind of ERROR it is, in a word, with the error code."""
+    damaged: bool = False
+    """Whether the picture, or the reference, can't be read: the algorithm has nothing to do with it."""
     debug: Mapping[str, Any] = MappingProxyType({})
     """What the algorithm published with its last answer."""
     last_words: Sequence[Mapping[str, Any]] = ()
@@ -279,7 +285,7 @@ class _Call:
     def _of_reference(self, message: str) -> str:
         """Say with a message that it is about the reference, where it is."""
         about_it = self._phase == "pre" and self._request.reference is not None
-        return f"with the reference: {message}" if about_it else message
+        return f"{OF_REFERENCE}{message}" if about_it else message
 
     def _inspection(self, **changes: Any) -> Inspection:
         return Inspection(
@@ -330,7 +336,12 @@ def _failed(request: InspectionRequest, error: ProcVisionError, **facts: Any) ->
         }
     )
     last_words = getattr(error, "logs", ())
-    return InspectionOutcome(inspection=inspection, failure=f"{_kind(error)} {code}".rstrip(), last_words=last_words)
+    return InspectionOutcome(
+        inspection=inspection,
+        failure=f"{_kind(error)} {code}".rstrip(),
+        damaged=isinstance(error, PictureFileError) or getattr(error, "kind", "") in _DAMAGED,
+        last_words=last_words,
+    )
 
 
 def _kind(error: ProcVisionError) -> str:

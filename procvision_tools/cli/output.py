@@ -74,12 +74,16 @@ def write_page(
     title: str,
     next_steps: Sequence[NextStep] = (),
     counts: Mapping[str, int] | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write the page, ``counts`` being of more than it shows. Raises CommandError where it can't be written."""
+    """Write the page, ``counts`` being of more than it shows, ``notes`` of what was left out.
+
+    Raises CommandError where it can't be written.
+    """
     from procvision_tools.report import html
 
     try:
-        html.write(path, inspections, title=title, next_steps=next_steps, counts=counts)
+        html.write(path, inspections, title=title, next_steps=next_steps, counts=counts, notes=notes)
     except OSError as error:
         raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
 

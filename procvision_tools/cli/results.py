@@ -16,6 +16,7 @@ from procvision_tools.cli.errors import CommandError
 from procvision_tools.cli.inspecting import InspectionOutcome
 from procvision_tools.report import terminal
 from procvision_tools.report.inspection import VERDICTS, Inspection
+from procvision_tools.report.text import printable
 from procvision_tools.sources.picture_files import Frame
 
 if TYPE_CHECKING:
@@ -61,7 +62,14 @@ class Results:
         self._note = _to_stderr if view is None else view.show
         self._kept: list[_Kept] = []
         self._overlays: set[Path] = set()
+        self._notes: list[str] = []
         self.counts: Counter[str] = Counter()
+
+    def note(self, text: str) -> None:
+        """Say something of the pictures as a whole: which were left out, and why."""
+        self._notes.append(text)
+        if self._wanted.endless:
+            self._note(f"note: {printable(text)}")
 
     def take(self, image: Path | Frame, outcome: InspectionOutcome) -> None:
         """Show one, write its picture with boxes, and keep what is needed later. Raises CommandError."""
@@ -85,12 +93,18 @@ class Results:
         """Show and write what is left, and give the exit status: the worst verdict's. Raises CommandError."""
         told = [kept.outcome.with_logs(logs, alone=False) for kept in self._kept]
         if self._wanted.as_json and not self._wanted.endless:
-            record = {"counts": dict(self.counts), "inspections": [inspection.as_record() for inspection in told]}
+            record = {
+                "counts": dict(self.counts),
+                "notes": self._notes,
+                "inspections": [inspection.as_record() for inspection in told],
+            }
             click.echo(output.json_of(record))
         elif not self._wanted.as_json:
             for inspection in told if self._quiet else ():
                 self._show(terminal.line(inspection))
             self._show(terminal.summary(self.counts))
+            for note in () if self._wanted.endless else self._notes:
+                self._show(f"note: {printable(note)}")
         if self._wanted.page is not None:
             self._write_page(self._wanted.page, told)
         return self.status
@@ -117,7 +131,7 @@ class Results:
         )
         total = sum(self.counts.values())
         title = self._wanted.title if total == len(shown) else f"{self._wanted.title}: {len(shown)} of {total}"
-        output.write_page(page, shown, title, counts=self.counts)
+        output.write_page(page, shown, title, counts=self.counts, notes=self._notes)
         self._note(f"wrote {page}")
 
 

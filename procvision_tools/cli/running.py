@@ -18,7 +18,7 @@ from procvision_tools.cli.hosts import Hosting, Launched, kept_alive
 from procvision_tools.cli.inspecting import inspect
 from procvision_tools.cli.results import Results, Wanted
 from procvision_tools.hints import split_hint
-from procvision_tools.report.text import shown
+from procvision_tools.names import shown
 from procvision_tools.sourcecode import Look, code_roots, look_at
 from procvision_tools.sources.folder import Arrivals
 from procvision_tools.sources.picture_files import Frame
@@ -31,12 +31,19 @@ POLL_S = 0.2
 Image: TypeAlias = Path | Frame
 
 
-def run_files(request: InspectionRequest, images: Sequence[Path], wanted: Wanted, *, one_product: bool) -> int:
-    """Inspect files, each a product, or all one product's, a picture a step; give the exit status."""
+def run_files(
+    request: InspectionRequest, images: Sequence[Path], wanted: Wanted, *, one_product: bool, notes: Sequence[str] = ()
+) -> int:
+    """Inspect files, each a product, or all one product's, a picture a step; give the exit status.
+
+    ``notes`` say which files were left out.
+    """
     from procvision_tools.cli.progress import bar, on_terminal
 
     with _ready(request.hosting) as ready:
         results = Results(wanted, quiet=on_terminal())
+        for note in notes:
+            results.note(note)
         with _told_anyway(results, ready), bar(len(images), "inspecting") as seen:
             for image, outcome in _inspected(ready, request, images, one_product=one_product):
                 results.take(image, outcome)
@@ -51,12 +58,16 @@ def run_stream(
     live: TextIO | None = None,
     *,
     waiting_for: str,
+    arrivals: Arrivals | None = None,
 ) -> int:
-    """Inspect pictures as they come, until there are no more or Ctrl-C; what came is written either way."""
+    """Inspect pictures as they come, until there are no more or Ctrl-C; what came is written either way.
+
+    ``arrivals`` is where they come from, if it has something to say of what does not come.
+    """
     with _ready(request.hosting, live) as ready:
         results = Results(wanted, view=ready.view)
         _say(f"waiting for {waiting_for}", ready)
-        with _told_anyway(results, ready):
+        with _told_anyway(results, ready), _saying(arrivals, results):
             for image in images:
                 results.take(image, inspect(ready, attrs.evolve(request, image=image)))
     # The host's last log lines are there when it has gone.
@@ -107,12 +118,22 @@ def from_camera(wanted: str, producers: Sequence[Path], count: int | None) -> It
         raise CommandError(*split_hint(str(error))) from error
 
 
-def from_folder(folder: Path, count: int | None) -> Iterator[Path]:
+@contextmanager
+def _saying(arrivals: Arrivals | None, results: Results) -> Iterator[None]:
+    """Note what arrivals say, and their numbers at the end."""
+    if arrivals is None:
+        yield
+        return
+    arrivals.tell = results.note
+    try:
+        yield
+    finally:
+        for text in arrivals.totals():
+            results.note(text)
+
+
+def from_folder(arrivals: Arrivals, count: int | None) -> Iterator[Path]:
     """Give pictures as they arrive in a folder from now on. Raises CommandError where the folder goes."""
-    return _arriving(Arrivals(folder), count)
-
-
-def _arriving(arrivals: Arrivals, count: int | None) -> Iterator[Path]:
     number = 0
     while True:
         try:

@@ -7,9 +7,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 from procvision_sdk.errors import ProcVisionError
-
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-"""What the host decodes; the suffix is compared in lower case."""
+from procvision_sdk.regular_files import MAX_TEXT_BYTES, read_regular
+from procvision_tools.names import shown
 
 
 class DatasetError(ProcVisionError):
@@ -25,6 +24,8 @@ class Truth:
     width: float
     height: float
     label: str
+    place: str = field(default="", eq=False)
+    """Where it is written: a file, with its line or entry."""
 
 
 @frozen(kw_only=True)
@@ -39,6 +40,8 @@ class Sample:
     reference: Path | None = None
     """The defect-free product that belongs to it, for `pre`."""
     truths: tuple[Truth, ...] = ()
+    crowds: tuple[Truth, ...] = ()
+    """Places with many defects that nobody marked one by one: a finding there is neither right nor wrong."""
     defective: bool
     """Whether the product is bad. It may be so without a box that says where."""
 
@@ -58,7 +61,7 @@ class Dataset:
 
     @labels.default
     def _labels_that_occur(self) -> tuple[str, ...]:
-        return tuple(sorted({truth.label for sample in self.samples for truth in sample.truths}))
+        return tuple(sorted({truth.label for sample in self.samples for truth in (*sample.truths, *sample.crowds)}))
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -67,18 +70,11 @@ class Dataset:
         return found if len(found) > 1 else ()
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The picture files of a folder, not of those below it, in the order of their names."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
-
-
 def text_of(path: Path) -> str:
     """A text file's content. Raises DatasetError."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_regular(path, MAX_TEXT_BYTES).decode("utf-8-sig")
     except OSError as error:
-        raise DatasetError(f"{path} can't be read: {error.strerror or error}") from error
+        raise DatasetError(f"{shown(path)} can't be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is no UTF-8 text: {error}\nhint: save it as UTF-8") from error
+        raise DatasetError(f"{shown(path)} is no UTF-8 text: {error}\nhint: save it as UTF-8") from error

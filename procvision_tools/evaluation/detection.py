@@ -61,7 +61,7 @@ def total(counts: Iterable[Detection]) -> Detection:
 
 def judged(observations: Sequence[Observation]) -> list[Observation]:
     """Those whose findings can be held against boxes."""
-    return [o for o in observations if o.sample.truths or not o.sample.defective]
+    return [o for o in observations if o.sample.truths or o.sample.crowds or not o.sample.defective]
 
 
 def detect(observations: Sequence[Observation], rules: Rules) -> Detection:
@@ -77,7 +77,7 @@ def detect_by_label(observations: Sequence[Observation], rules: Rules) -> dict[s
     for observation in judged(observations):
         there, kept = observation.sample.truths, observation.kept(rules.threshold)
         truths.update(truth.label for truth in there)
-        for pair in match(kept, there, rules.min_iou, any_label=rules.any_label):
+        for pair in match(kept, there, rules.min_iou, any_label=rules.any_label, crowds=observation.sample.crowds):
             label = there[pair.truth].label if pair.truth is not None else kept[pair.finding].label
             findings[label] += 1
             right[label] += pair.truth is not None
@@ -97,7 +97,7 @@ def curves(observations: Sequence[Observation], rules: Rules) -> dict[str, Curve
     for observation in judged(observations):
         there, found = observation.sample.truths, observation.findings
         truths.update("" if rules.any_label else truth.label for truth in there)
-        for pair in match(found, there, rules.min_iou, any_label=rules.any_label):
+        for pair in match(found, there, rules.min_iou, any_label=rules.any_label, crowds=observation.sample.crowds):
             finding = found[pair.finding]
             label = "" if rules.any_label else finding.label
             scored.setdefault(label, []).append((finding.score, pair.truth is not None))
@@ -120,7 +120,7 @@ def confusion(observations: Sequence[Observation], rules: Rules) -> Counter[tupl
     for observation in judged(observations):
         there, kept = observation.sample.truths, observation.kept(rules.threshold)
         missed = set(range(len(there)))
-        for pair in match(kept, there, rules.min_iou, any_label=True):
+        for pair in match(kept, there, rules.min_iou, any_label=True, crowds=observation.sample.crowds):
             counts[NOTHING if pair.truth is None else there[pair.truth].label, kept[pair.finding].label] += 1
             missed.discard(-1 if pair.truth is None else pair.truth)
         counts.update((there[index].label, NOTHING) for index in missed)

@@ -172,6 +172,7 @@ class Evaluation:
             "score": observation.score,
             "mistakes": self.counted(observation).mistakes,
             "truths": [attrs.asdict(truth) for truth in sample.truths],
+            "crowds": [attrs.asdict(crowd) for crowd in sample.crowds],
             "defect_rects": [finding.to_dict() for finding in observation.findings],
             "times_ms": rounded(observation.times_ms),
             "algorithm_ms": observation.algorithm_ms,

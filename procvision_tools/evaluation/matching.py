@@ -65,8 +65,26 @@ def iou(one: Box, other: Box) -> float:
     return both / (one.width * one.height + other.width * other.height - both)
 
 
-def match(findings: Sequence[Scored], truths: Sequence[Box], min_iou: float, *, any_label: bool = False) -> list[Pair]:
-    """Give a pair for each finding, best score first; of equal scores the earlier one goes first."""
+def covered(one: Box, other: Box) -> float:
+    """Give the share of one box's area that lies in the other, 0 to 1."""
+    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    return width * height / (one.width * one.height) if width > 0 and height > 0 else 0.0
+
+
+def match(
+    findings: Sequence[Scored],
+    truths: Sequence[Box],
+    min_iou: float,
+    *,
+    any_label: bool = False,
+    crowds: Sequence[Box] = (),
+) -> list[Pair]:
+    """Give a pair for each finding, best score first; of equal scores the earlier one goes first.
+
+    A finding that takes no truth and lies in a crowd, by more than ``min_iou`` of its own area, has no pair: it is
+    neither right nor wrong, as pycocotools has it.
+    """
     free = list(range(len(truths)))
     pairs = []
     for at in sorted(range(len(findings)), key=lambda index: -findings[index].score):
@@ -78,6 +96,8 @@ def match(findings: Sequence[Scored], truths: Sequence[Box], min_iou: float, *, 
         if overlap > min_iou:
             free.remove(-negative)
             pairs.append(Pair(at, -negative, overlap))
-        else:
+        elif not any(
+            covered(finding, crowd) > min_iou for crowd in crowds if any_label or crowd.label == finding.label
+        ):
             pairs.append(Pair(at, None, 0.0))
     return pairs

@@ -280,7 +280,7 @@ def _read(path: Path | None, bits: int | None) -> Any:
 def _marks(seen: Observation, evaluation: Evaluation, width: int, height: int, font_px: float) -> tuple[Mark, ...]:
     rules, truths = evaluation.rules, seen.sample.truths
     kept = seen.kept(rules.threshold)
-    pairs = match(kept, truths, rules.min_iou, any_label=rules.any_label)
+    pairs = match(kept, truths, rules.min_iou, any_label=rules.any_label, crowds=seen.sample.crowds)
     taken = {pair.truth for pair in pairs}
     found: list[tuple[Literal["right", "false", "missed"], str, Any]] = [
         ("right" if pair.truth is not None else "false", f"{kept[pair.finding].label} {kept[pair.finding].score:.2f}",

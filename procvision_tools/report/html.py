@@ -78,8 +78,11 @@ def render(
     title: str = "Inspection",
     next_steps: Sequence[NextStep] = (),
     counts: Mapping[str, int] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Give the page, ``next_steps`` at its end; ``counts`` by verdict, where there were more than are shown.
+
+    ``notes`` say what was left out.
 
     All text is escaped. Raises `MissingExtraError` where jinja2 or Pillow is not installed.
     """
@@ -92,6 +95,7 @@ def render(
         panels=panels,
         counts={verdict: counts.get(verdict, 0) for verdict in VERDICTS},
         next_steps=next_steps,
+        notes=notes,
         most_marks=range(1, marks + 1),
     )
     return text

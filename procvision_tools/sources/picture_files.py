@@ -13,7 +13,7 @@ from procvision_sdk.images.files import ENCODED_SLACK_BYTES, MAX_ENCODED_BYTES_A
 from procvision_sdk.images.meta import MAX_PIXELS, ColorSpace, Encoding
 from procvision_sdk.images.picture import Picture
 from procvision_sdk.regular_files import opened_regular, read_regular, read_start
-from procvision_tools.report.text import shown
+from procvision_tools.names import shown
 
 if TYPE_CHECKING:
     import numpy as np

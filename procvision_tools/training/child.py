@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,15 +41,24 @@ def trained(order: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> di
     except (ParamTextError, CallRefusedError) as error:
         return {"kind": "wrong", "message": str(error)}
     out = Path(order["out"])
-    pictures = pictures_of(Path(order["folder"]))
+    learnt = pictures_of(Path(order["folder"]), order["bits"])
 
     def progress(share: float, text: str) -> None:
         tell({"kind": "progress", "share": min(1.0, max(0.0, float(share))), "text": str(text)})
 
-    facts = plain(dict(trainer.train(pictures, out, params, progress)), "what the trainer tells")
+    try:
+        facts = plain(dict(trainer.train(learnt.pictures, out, params, progress)), "what the trainer tells")
+    except TrainingError as error:
+        raise TrainingError(_with_notes(str(error), learnt.notes)) from error
     if not out.is_file():
         raise TrainingError(f"{declared.value} wrote no model; hint: it writes to the path that it is given")
-    return {"kind": "done", "facts": facts}
+    return {"kind": "done", "facts": facts, "notes": list(learnt.notes)}
+
+
+def _with_notes(message: str, notes: Sequence[str]) -> str:
+    """Say with an error what the trainer was not given: it may be why."""
+    text, hint, rest = message.partition("; hint: ")
+    return "\n".join([text, *notes]) + hint + rest
 
 
 def _distribution(entry_point: EntryPoint) -> str | None:

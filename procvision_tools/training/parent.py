@@ -7,9 +7,11 @@ import json
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from attrs import frozen
 
 from procvision_runner.exit_causes import described
 from procvision_sdk.training import TRAINER_GROUP, TrainingError
@@ -17,6 +19,16 @@ from procvision_sdk.training import TRAINER_GROUP, TrainingError
 
 class WrongParameterError(TrainingError):
     """A parameter that the trainer doesn't take."""
+
+
+@frozen
+class Trained:
+    """What there is to tell of a model."""
+
+    facts: Mapping[str, Any]
+    """The trainer's."""
+    notes: tuple[str, ...]
+    """Which files of the folder it was not given, and why."""
 
 
 def trainers() -> list[str]:
@@ -27,14 +39,21 @@ def trainers() -> list[str]:
 
 
 def train(
-    name: str, folder: Path, out: Path, params: Sequence[str], progress: Callable[[float, str], None]
-) -> dict[str, Any]:
+    name: str,
+    folder: Path,
+    out: Path,
+    params: Sequence[str],
+    progress: Callable[[float, str], None],
+    *,
+    bits: int | None = None,
+) -> Trained:
     """Trains; gives what the trainer tells of the model, which then lies at `out`. Raises TrainingError.
 
-    `params` are texts, key=value. What lay at `out` stays as it was unless everything went well.
+    `params` are texts, key=value; `bits` is how many of 16 the samples of grey PNGs use. What lay at
+    `out` stays as it was unless everything went well.
     """
     part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
-    order = {"name": name, "folder": str(folder), "out": str(part), "params": list(params)}
+    order = {"name": name, "folder": str(folder), "out": str(part), "params": list(params), "bits": bits}
     try:
         with _running(order) as process:
             last = _followed(process, progress)
@@ -48,8 +67,7 @@ def train(
             part.replace(out)
         except OSError as error:
             raise TrainingError(f"{out} can't be written: {error.strerror}") from error
-        facts: dict[str, Any] = last["facts"]
-        return facts
+        return Trained(last["facts"], tuple(last["notes"]))
     finally:
         part.unlink(missing_ok=True)
 

@@ -81,16 +81,59 @@ def test_a_folder_is_inspected_and_the_worst_verdict_is_the_status(pictures, two
         "run", "two-sides", pictures, "--html", tmp_path / "p.html", "--overlay", tmp_path / "boxes", env=two_sides
     )
     assert done.returncode == 1, done.stderr
-    first, second, summary = done.stdout.splitlines()
+    first, second, summary, note = done.stdout.splitlines()
     assert first.split()[:3] == ["OK", "a", "good.png"]
     assert second.split()[:3] == ["NG", "b", "bright.png"]
     assert "front: bright, first 200" in second
     assert summary == "2 inspections: 1 OK, 1 NG"
+    assert note == f"note: {pictures}: 1 file was left out, no picture: notes.txt"
     page = (tmp_path / "p.html").read_text()
     # Both steps saw the bright one, and both marked it.
     assert page.count('class="edge"') == 2
     assert "step 2 saw 200" in page
     assert {path.name for path in (tmp_path / "boxes").iterdir()} == {"a good.png", "b bright.png"}
+
+
+def test_every_file_of_a_folder_is_inspected_or_said_to_be_left_out(two_sides, tmp_path):
+    """On the terminal, in the JSON and on the page; a name that is no text is one of the pictures."""
+    grey(tmp_path / "a.png", 50)
+    grey(tmp_path / os.fsdecode(b"2\xe4.PNG"), 60)
+    grey(tmp_path / "c.jpeg", 70)
+    grey(tmp_path / "d.bmp", 70)
+    grey(tmp_path / ".hidden.png", 200)
+    (tmp_path / "below").mkdir()
+    grey(tmp_path / "below" / "e.png", 200)
+    os.mkfifo(tmp_path / "f.png")
+    notes = [
+        "1 file was left out, hidden: a name begins with a dot: .hidden.png",
+        "1 file was left out, no regular file: f.png",
+        "1 file was left out, in a folder below, which has to be named: below/e.png",
+        "1 file was left out, JPEG and PNG are read: d.bmp",
+    ]
+    page = tmp_path.with_name(f"{tmp_path.name}.html")
+    done = procvision(
+        "run", "two-sides", tmp_path, "--json", "--html", page, "--overlay", f"{tmp_path}-o", env=two_sides
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert {one["title"] for one in record["inspections"]} == {"a.png", "2\\xe4.PNG", "c.jpeg"}
+    assert sorted(record["notes"]) == sorted(f"{tmp_path}: {note}" for note in notes)
+    assert all(note in page.read_text() for note in notes)
+    done = procvision("run", "two-sides", tmp_path, env=two_sides)
+    assert done.returncode == 0, done.stderr
+    assert all(f"note: {tmp_path}: {note}" in done.stdout.splitlines() for note in notes)
+
+
+def test_a_picture_whose_name_is_no_text_and_that_is_damaged_is_an_error_as_any(two_sides, tmp_path):
+    """The others go on, and the status is not that of an NG."""
+    (tmp_path / os.fsdecode(b"2\xe4.png")).write_bytes(b"nothing")
+    grey(tmp_path / "z.png", 50)
+    done = procvision("run", "two-sides", tmp_path, "--json", env=two_sides)
+    assert done.returncode == 2, done.stderr
+    assert json.loads(done.stdout)["counts"] == {"ERROR": 1, "OK": 1}
+    alone = procvision("run", "two-sides", tmp_path / os.fsdecode(b"2\xe4.png"), env=two_sides)
+    assert alone.returncode == 2
+    assert "2\\xe4.png is no picture" in alone.stdout
 
 
 def test_a_picture_that_kills_the_host_is_an_error_and_the_next_has_a_host(pictures, two_sides, tmp_path):
@@ -137,7 +180,7 @@ def test_a_bar_is_shown_on_a_terminal(pictures, two_sides):
     shown = os.read(leader, 1 << 16).decode()
     os.close(leader)
     assert "2/2" in shown
-    assert done.stdout.splitlines()[-1] == "2 inspections: 1 OK, 1 NG"
+    assert done.stdout.splitlines()[-2] == "2 inspections: 1 OK, 1 NG"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "good"
     (made / "more").mkdir(parents=True)
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(made / "a.png")
-    Image.fromarray(np.zeros((4, 6), np.uint8)).save(made / "more" / "b.png")
+    Image.fromarray(np.full((4, 6), 9, np.uint8)).save(made / "more" / "b.png")
     (made / "notes.txt").write_text("not a picture")
     return made
 
@@ -92,7 +92,7 @@ def test_a_model_is_put_in_place_and_told_of(environment: dict[str, str], folder
 @pytest.mark.parametrize(
     ("act", "text"),
     [
-        ("refuse", "error: too few\nhint: bring more"),
+        ("refuse", "error: too few\n  1 file was left out, no picture: notes.txt\nhint: bring more"),
         ("raise", "error: ValueError in the trainer: no matrix"),
         ("die", "error: the process that trains learner"),
         ("exit", "error: the process that trains learner"),

@@ -103,8 +103,9 @@ def run(
     from procvision_tools.cli.inspecting import InspectionRequest
     from procvision_tools.cli.progress import on_terminal
     from procvision_tools.cli.results import Wanted, overlay_folder
+    from procvision_tools.sources.folder import Arrivals
 
-    files = _files([*images, *pictures])
+    files, notes = _files([*images, *pictures])
     if live and files and not watch:
         raise _wrong("--live is for --camera, --follow and --watch")
     _check(algorithm, files, camera, follow, count=count, watch=watch, one_product=one_product, step_index=step_index)
@@ -142,13 +143,20 @@ def run(
     if watch:
         running.watch(request, files, wanted, one_product=one_product, live=shown)
     if files:
-        return running.run_files(request, files, wanted, one_product=one_product)
+        return running.run_files(request, files, wanted, one_product=one_product, notes=notes)
     if camera is not None:
         frames = running.from_camera(camera, producers, count)
         return running.run_stream(request, frames, wanted, shown, waiting_for=f"frames of camera {camera}")
     assert follow is not None
-    arriving = running.from_folder(follow, count)
-    return running.run_stream(request, arriving, wanted, shown, waiting_for=f"pictures in {follow}")
+    arrivals = Arrivals(follow)
+    return running.run_stream(
+        request,
+        running.from_folder(arrivals, count),
+        wanted,
+        shown,
+        waiting_for=f"pictures in {follow}",
+        arrivals=arrivals,
+    )
 
 
 def _one(request: InspectionRequest, image: Path, as_json: bool, overlay: Path | None, page: Path | None) -> int:
@@ -174,17 +182,33 @@ def _one(request: InspectionRequest, image: Path, as_json: bool, overlay: Path |
     return exits.BY_VERDICT[inspection.verdict]
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
-    """Give the pictures, those of folders in the order of their names. Raises UsageError for a folder without any."""
-    from procvision_tools.datasets.samples import pictures_in
+def _files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Give the pictures, those of folders in the order of their names, and what was left out of the folders.
+
+    Raises UsageError for a folder without any.
+    """
+    from procvision_tools.names import shown
+    from procvision_tools.sources.folder_files import FolderFiles
 
     files: list[Path] = []
+    notes: list[str] = []
     for path in paths:
-        found = pictures_in(path) if path.is_dir() else [path]
+        if not path.is_dir():
+            files.append(path)
+            continue
+        try:
+            folder = FolderFiles(path)
+        except OSError as error:
+            raise _wrong(f"{shown(error.filename or path)} can't be read: {error.strerror or error}") from error
+        found = [picture for picture in folder.pictures() if picture.parent == path]
+        folder.take(*found)
+        folder.leave_out("in a folder below, which has to be named", *folder.pictures())
+        told = folder.notes()
         if not found:
-            raise _wrong(f"{path} holds no picture: JPEG and PNG are read")
+            raise _wrong("\n".join([f"{shown(path)} holds no picture: JPEG and PNG are read", *told]))
         files += found
-    return files
+        notes += [f"{shown(path)}: {note}" for note in told]
+    return files, notes
 
 
 def _check(

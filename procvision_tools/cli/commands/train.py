@@ -20,12 +20,15 @@ _FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path
 @click.option("--out", type=OutFile(), required=True, metavar="FILE", help="Where the model goes.")
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
               help="A parameter of the trainer's; repeatable.")  # fmt: skip
+@click.option("--bits", type=click.IntRange(9, 16),
+              help="How many bits a sample of grey 16-bit PNGs uses, as a camera of 12 bits writes them.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-def train(algorithm: str, folder: Path, out: Path, params: tuple[str, ...], as_json: bool) -> int:
+def train(algorithm: str, folder: Path, out: Path, params: tuple[str, ...], bits: int | None, as_json: bool) -> int:
     """Teach an installed algorithm with the pictures in FOLDER, and below it.
 
-    What the pictures have to show, the algorithm's documents say: good products alone for surface-anomaly. Its trainer
-    runs in a process of its own. A model that lay at FILE stays unless everything went well.
+    What the pictures have to show, the algorithm's documents say: good products alone for surface-anomaly. Each content
+    counts once; hidden names and other files are left out, and said. The trainer runs in a process of its own. A model
+    that lay at FILE stays unless everything went well.
 
     \b
     Examples:
@@ -35,6 +38,7 @@ def train(algorithm: str, folder: Path, out: Path, params: tuple[str, ...], as_j
     from procvision_sdk.training import TrainingError
     from procvision_tools.cli.errors import CommandError, usage_error
     from procvision_tools.hints import split_hint
+    from procvision_tools.report.text import printable
     from procvision_tools.training import parent
 
     known = parent.trainers()
@@ -49,7 +53,7 @@ def train(algorithm: str, folder: Path, out: Path, params: tuple[str, ...], as_j
             click.echo(f"\r\033[K{share:4.0%}  {text}", nl=False, err=True)
 
     try:
-        facts = parent.train(algorithm, folder, out, params, progress)
+        trained = parent.train(algorithm, folder, out, params, progress, bits=bits)
     except parent.WrongParameterError as error:
         raise usage_error(*split_hint(str(error))) from error
     except TrainingError as error:
@@ -57,11 +61,15 @@ def train(algorithm: str, folder: Path, out: Path, params: tuple[str, ...], as_j
     finally:
         if sys.stderr.isatty():
             click.echo("\r\033[K", nl=False, err=True)
+    facts = trained.facts
     if as_json:
-        click.echo(json.dumps({"algorithm": algorithm, "file": str(out), **facts}, indent=2))
+        record = {"algorithm": algorithm, "file": str(out), "notes": trained.notes, **facts}
+        click.echo(json.dumps(record, indent=2))
     else:
         click.echo(f"{algorithm} learnt from {folder}: {out}")
         width = max((len(key) for key in facts), default=0)
         for key, value in facts.items():
             click.echo(f"  {key.replace('_', ' '):<{width}}  {value}")
+        for note in trained.notes:
+            click.echo(f"  note: {printable(note)}")
     return exits.OK

@@ -30,8 +30,8 @@ def text(path: Path, content: str):
 @pytest.fixture
 def deeppcb(tmp_path):
     for group, number in (("g1", "001"), ("g2", "002")):
-        picture(tmp_path / group / f"{number}_test.jpg")
-        picture(tmp_path / group / f"{number}_temp.jpg")
+        picture(tmp_path / group / f"{number}_test.jpg", size=(640, 640))
+        picture(tmp_path / group / f"{number}_temp.jpg", size=(640, 640))
         text(tmp_path / group / f"{number}.txt", "1 2 3 4 1\n")
     return tmp_path
 
@@ -107,7 +107,8 @@ def test_coco_boxes_are_pixels_and_categories_have_names(tmp_path):
     assert (dataset.layout, dataset.min_iou, dataset.labels) == ("coco", 0.5, ("scratch",))
     assert (good.name, good.defective, bad.defective) == ("a.png", False, True)
     assert bad.truths == (Truth(1.5, 2, 3, 4, "scratch"),)
-    assert dataset.notes == ("1 annotations of crowds were left out",)
+    assert bad.crowds == (Truth(0, 0, 30, 15, "scratch"),)
+    assert dataset.notes == ("1 annotations are of crowds: findings there are neither right nor wrong",)
 
 
 def test_coco_pictures_are_found_in_the_folder_of_the_split(tmp_path):
