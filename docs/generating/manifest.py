@@ -21,6 +21,8 @@ MEANINGS: dict[str, str] = {
     "Manifest.description": "one line for a person",
     "Manifest.required_assets": 'product id (or `"*"`) → files below the package; one that is missing is found '
     "before the algorithm is imported (1003)",
+    "Manifest.picture_score": "the diagnostic that says how bad a picture is, the higher the worse: `execute` "
+    "publishes it with every OK and NG, and `procvision evaluate` ranks by it",
     "Manifest.default_config": "the vendor's own settings, any JSON; nothing of it is interpreted",
     "Step.index": "what calls name as `step_index`",
     "Step.name": "for a person",

@@ -47,6 +47,10 @@ class Manifest(Struct, kw_only=True, frozen=True):
         dict[str, list[str]],
         Meta(description="Files below the package, by the product id that needs them"),
     ] = {}
+    picture_score: Annotated[
+        str | None,
+        Meta(description="The diagnostic that says how bad a picture is, the higher the worse; always published"),
+    ] = None
     default_config: Annotated[dict[str, Any], Meta(description="The vendor's own settings")] = {}
 
     def step(self, index: int) -> Step | None:

@@ -43,7 +43,7 @@ class Plan:
     bits: int | None = None
     """Of samples of 16 bits in a grey PNG, how many are used."""
     score_key: str | None = None
-    """The diagnostic in which the algorithm publishes how bad a picture is."""
+    """The diagnostic in which the algorithm publishes how bad a picture is; by default the manifest's."""
 
     def request(self, sample: Sample) -> InspectionRequest:
         """Give the inspection of a sample."""
@@ -73,6 +73,8 @@ def evaluate_all(
     and CommandError for a wrong parameter, step, product id or sweep.
     """
     with several(Hosting(algorithm=plan.algorithm), jobs) as ready:
+        if plan.score_key is None:
+            plan = attrs.evolve(plan, score_key=ready.manifest.picture_score)
         by_parameter = sweep is not None and _is_parameter(ready.manifest, plan.step_index, sweep.key)
         if sweep is not None and by_parameter:
             _check_parameter_sweep(sweep, ready.manifest, plan)
@@ -98,6 +100,7 @@ def evaluate_all(
         params=main.params,
         pid=main.pid,
         bits=plan.bits,
+        score_key=plan.score_key,
         jobs=jobs,
         took_s=main.took_s,
         sweep=measure(sweep.key, swept, dataset.groups) if sweep is not None else None,

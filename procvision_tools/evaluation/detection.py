@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
-from procvision_tools.evaluation.matching import match
+from procvision_tools.evaluation.matching import covered, match
 from procvision_tools.evaluation.observations import Observation, Rules
 from procvision_tools.evaluation.ranking import Curve, average_precision, precision_recall
 
@@ -85,6 +85,15 @@ def detect_by_label(observations: Sequence[Observation], rules: Rules) -> dict[s
         label: Detection(truths=truths[label], findings=findings[label], right=right[label])
         for label in sorted(truths | findings)
     }
+
+
+def off_truth(observations: Sequence[Observation], rules: Rules) -> int:
+    """Count the findings at the threshold that share no pixel with any truth or crowd, whatever they are called."""
+    return sum(
+        not any(covered(finding, place) > 0 for place in (*o.sample.truths, *o.sample.crowds))
+        for o in judged(observations)
+        for finding in o.kept(rules.threshold)
+    )
 
 
 def curves(observations: Sequence[Observation], rules: Rules) -> dict[str, Curve]:

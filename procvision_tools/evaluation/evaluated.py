@@ -15,7 +15,9 @@ from procvision_tools.evaluation.bounds import BoundResult
 from procvision_tools.evaluation.detection import Detection, confusion, detect
 from procvision_tools.evaluation.figures import Figures, figures, label_figures
 from procvision_tools.evaluation.observations import Observation, Rules
+from procvision_tools.evaluation.spread import Spread, spreads
 from procvision_tools.evaluation.sweeps import SweepResult
+from procvision_tools.names import shown
 
 FORMAT = "procvision-evaluation/2"
 _DIGITS = 6
@@ -39,6 +41,8 @@ class Evaluation:
     took_s: float = 0.0
     """From the first picture to the last, without the hosts' start."""
     command: str = ""
+    score_key: str | None = None
+    """The diagnostic that is the picture's score; None where its best finding's score is."""
     sweep: SweepResult | None = None
     bounds: tuple[BoundResult, ...] = ()
     baseline: str = ""
@@ -76,15 +80,37 @@ class Evaluation:
         return {**self.labels, **self.groups, "": self.figures}
 
     @property
+    def headline(self) -> tuple[Spread, ...]:
+        """The figures by group, which tell more than those over all: their mean, spread and lowest. Empty without."""
+        return spreads(self.held_out or self.groups)
+
+    @property
+    def held_out(self) -> dict[str, Figures]:
+        """The figures of each group with the swept value that is best on all others; empty without a sweep."""
+        return {row.group: row.figures for row in self.sweep.held_out} if self.sweep is not None else {}
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the figures should know of the data set, and of how its labels fit the algorithm's."""
+        return (*self.dataset.notes, *self._told_of_labels, *self._told_of_good_products)
+
+    @property
+    def _told_of_good_products(self) -> tuple[str, ...]:
+        if not self.observations or any(not o.sample.defective for o in self.observations):
+            return ()
+        off = self.figures.get("findings_off_truth")
+        instead = f"; {off} findings touch no truth" if off is not None else ""
+        return (f"no product of the data set is good: false alarms can't be told{instead}",)
+
+    @property
+    def _told_of_labels(self) -> tuple[str, ...]:
         there = {truth.label for o in self.observations for truth in o.sample.truths}
         called = {finding.label for o in self.observations for finding in o.kept(self.rules.threshold)}
         if self.rules.any_label or not there or not called or there & called:
-            return self.dataset.notes
+            return ()
         says, asked = (", ".join(repr(label) for label in sorted(labels)[:5]) for labels in (called, there))
         note = f"no finding has a label of the data set: the algorithm says {says}, the data set {asked};"
-        return (*self.dataset.notes, f"{note} --any-label measures the boxes alone")
+        return (f"{note} --any-label measures the boxes alone",)
 
     @property
     def failures(self) -> Counter[str]:
@@ -137,7 +163,7 @@ class Evaluation:
             "bits": self.bits,
             "dataset": {
                 "layout": self.dataset.layout,
-                "folder": str(self.dataset.folder),
+                "folder": shown(self.dataset.folder),
                 "pictures": len(samples),
                 "labels": list(self.dataset.labels),
                 "notes": list(self.notes),
@@ -146,6 +172,11 @@ class Evaluation:
             "jobs": self.jobs,
             "took_s": round(self.took_s, 3),
             "command": self.command,
+            "picture_score": self.score_key,
+            "headline": {
+                "held_out": bool(self.held_out),
+                "figures": [attrs.asdict(spread) for spread in self.headline],
+            },
             "figures": rounded(self.figures),
             "groups": {name: rounded(told) for name, told in self.groups.items()},
             "labels": {name: rounded(told) for name, told in self.labels.items()},

@@ -8,7 +8,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from procvision_tools.evaluation.detection import curves, detect, detect_by_label, mean_average_precision
+from procvision_tools.evaluation.detection import (
+    curves,
+    detect,
+    detect_by_label,
+    mean_average_precision,
+    off_truth,
+)
 from procvision_tools.evaluation.observations import Observation, Rules
 from procvision_tools.evaluation.ranking import average_precision
 from procvision_tools.evaluation.verdicts import tell_apart
@@ -31,6 +37,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "escape_rate": "of the defective products",
         "false_alarms": "good products called NG",
         "false_alarm_rate": "of the good products",
+        "findings_off_truth": "findings that touch no truth, where no product is good",
         "auroc": "the chance that a defective product scores higher than a good one",
         "pre_p50_ms": "the call of `pre`, as the caller sees it: median",
         "pre_p99_ms": "and 99th percentile",
@@ -43,7 +50,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
 )
 """A figure's name -> what it says."""
 LESS_IS_BETTER = frozenset(
-    {"failures", "escapes", "escape_rate", "false_alarms", "false_alarm_rate"}
+    {"failures", "escapes", "escape_rate", "false_alarms", "false_alarm_rate", "findings_off_truth"}
     | {name for name in MEANINGS if name.endswith("_ms")}
 )
 NEITHER_IS_BETTER = frozenset({"pictures", "truths", "findings"})
@@ -66,10 +73,12 @@ def figures(observations: Sequence[Observation], rules: Rules) -> Figures:
         "accuracy": verdicts.accuracy,
         "escapes": verdicts.escapes,
         "escape_rate": verdicts.escape_rate,
-        "false_alarms": verdicts.false_alarms,
+        "false_alarms": verdicts.told_false_alarms,
         "false_alarm_rate": verdicts.false_alarm_rate,
         "auroc": verdicts.auroc,
     }
+    if not verdicts.good and detection.truths:
+        told["findings_off_truth"] = off_truth(observations, rules)
     return told | times(observations)
 
 

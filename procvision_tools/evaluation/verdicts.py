@@ -40,6 +40,11 @@ class Verdicts:
         return self.escapes / self.defective if self.defective else None
 
     @property
+    def told_false_alarms(self) -> int | None:
+        """The count of false alarms; None where no good product could have given one."""
+        return self.false_alarms if self.good else None
+
+    @property
     def false_alarm_rate(self) -> float | None:
         """Of the good products, how many were called NG."""
         return self.false_alarms / self.good if self.good else None

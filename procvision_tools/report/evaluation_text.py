@@ -9,6 +9,7 @@ import click
 from procvision_tools.evaluation.baseline import Change, changes
 from procvision_tools.evaluation.evaluated import Evaluation
 from procvision_tools.evaluation.figures import Figures
+from procvision_tools.names import shown as path_text
 from procvision_tools.report.text import printable
 
 MAX_FAILURES = 5
@@ -26,6 +27,7 @@ COLUMNS = (
     ("accuracy", "accuracy"),
     ("escapes", "escapes"),
     ("false_alarms", "false alarms"),
+    ("findings_off_truth", "off truth"),
     ("auroc", "AUROC"),
     ("execute_p50_ms", "execute ms"),
     ("execute_p99_ms", "p99"),
@@ -39,9 +41,10 @@ def render(evaluation: Evaluation) -> str:
     name = f"{evaluation.algorithm} {evaluation.version}"
     dataset = evaluation.dataset
     lines = [
-        click.style(printable(f"{name} on {dataset.folder}"), bold=True),
+        click.style(printable(f"{name} on {path_text(dataset.folder)}"), bold=True),
         click.style(_rules(evaluation), dim=True),
         "",
+        *_headline(evaluation),
         *_table({**evaluation.groups, "all": evaluation.figures}),
     ]
     if evaluation.labels:
@@ -56,12 +59,28 @@ def render(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
+def _headline(evaluation: Evaluation) -> list[str]:
+    """Say what the groups say, before what all pictures together do."""
+    spreads = evaluation.headline
+    if not spreads:
+        return []
+    heads = dict(COLUMNS)
+    what = "held out, each with the value that is best on the others" if evaluation.held_out else "each measured alone"
+    lines = [click.style(f"  over {spreads[0].groups} groups, {what}:", bold=True)]
+    for spread in spreads:
+        told = f"  {heads[spread.figure]} {shown(spread.mean)} ± {shown(spread.deviation)}"
+        lowest = f", lowest {shown(spread.lowest)} ({printable(spread.lowest_group)})"
+        lines.append(f"  {click.style(told, bold=True)}{lowest}")
+    return [*lines, ""]
+
+
 def _rules(evaluation: Evaluation) -> str:
     rules = evaluation.rules
     label = "any label" if rules.any_label else "the same label"
+    ranked = f"; pictures ranked by {printable(evaluation.score_key)}" if evaluation.score_key else ""
     return (
         f"right: IoU over {rules.min_iou:g}, {label}, each truth once;"
-        f" threshold {rules.threshold:g}; layout {evaluation.dataset.layout}"
+        f" threshold {rules.threshold:g}; layout {evaluation.dataset.layout}{ranked}"
     )
 
 

@@ -170,6 +170,30 @@ def test_a_parameter_a_threshold_and_a_score_of_the_algorithms_change_what_they_
     assert {picture["score"] for picture in published["pictures"]} == {1.5}
 
 
+def test_the_diagnostic_that_the_manifest_names_is_the_pictures_score(tmp_path_factory, tmp_path):
+    """So that an algorithm whose OK pictures differ too has its AUROC; --score still names another."""
+    steps = [{"index": 1, "name": "only", "params": PARAMS}]
+    algorithm = ALGORITHM.replace("1.5 if", "float(picture.mean()) if")
+    folder = install_algorithm(
+        tmp_path_factory.mktemp("installed"), "ranked", algorithm, steps=steps, supported_pids=["A"],
+        picture_score="darkness",
+    )  # fmt: skip
+    env = environment(folder)
+    for name, level in (("a.png", 60), ("b.png", 50), ("c.png", 40), ("d.png", 0)):
+        spot(tmp_path / name, level)
+    annotated(tmp_path, {"a.png": True, "b.png": False, "c.png": True, "d.png": False})
+    status, record = record_of("ranked", tmp_path, env=env)
+    assert status == 0
+    # All four are OK: by findings alone nothing would tell them apart.
+    assert {picture["verdict"] for picture in record["pictures"]} == {"OK"}
+    assert (record["picture_score"], record["figures"]["auroc"]) == ("darkness", 0.75)
+    assert "pictures ranked by darkness" in evaluate("ranked", tmp_path, env=env).stdout
+    status, record = record_of("ranked", tmp_path, "--param", "scored=no", env=env)
+    assert (status, record["failures"]) == (1, {"no score": 4})
+    _, record = record_of("ranked", tmp_path, "--score", "latency_ms", env=env)
+    assert record["picture_score"] == "latency_ms"
+
+
 def test_a_parameter_is_swept_by_inspecting_again(spots, spots_env):
     _, record = record_of("bright-spots", spots, "--sweep", "level=80:220:70", env=spots_env)
     assert [(row["value"], row["figures"]["findings"]) for row in record["sweep"]["rows"]] == [

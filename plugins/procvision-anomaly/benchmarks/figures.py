@@ -1,7 +1,7 @@
 """The figures of the documents: `python figures.py FOLDER`, FOLDER being what `textures.py` wrote, or MVTec AD.
 
 Each surface is learnt from train/good by `procvision train` and measured on test, by the model's own score map: the
-picture's AUROC (which `procvision evaluate surface-anomaly FOLDER/SURFACE --score score --param model=FILE` gives as
+picture's AUROC (which `procvision evaluate surface-anomaly FOLDER/SURFACE --param model=FILE` gives as
 well, through hosts), the pixels' AUROC, and how many pictures with a defect have a box on it.
 """
 

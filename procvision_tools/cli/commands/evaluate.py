@@ -43,7 +43,8 @@ _DATASET = click.Path(exists=True, readable=True, path_type=Path)
               help="Findings with a lower score don't count, but for average precision and AUROC.")  # fmt: skip
 @click.option("--any-label", is_flag=True, help="A finding may be right under another name.")
 @click.option("--score", "score_key", metavar="KEY",
-              help="The diagnostic that says how bad a picture is; by default its best finding's score.")  # fmt: skip
+              help="The diagnostic that says how bad a picture is; by default the manifest's `picture_score`, else the"
+              " best finding's score.")  # fmt: skip
 @click.option("--sweep", "sweep_text", metavar="KEY=FROM:TO:STEP",
               help="Measure with each value of `threshold` or of a parameter; also KEY=A,B,C.")  # fmt: skip
 @click.option("--baseline", "baseline_file", type=_FILE, help="An earlier --json report to compare with.")

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 
 from procvision_sdk.results import Defect
@@ -152,8 +153,9 @@ def test_labels_that_never_meet_are_told_with_what_to_do():
     """Or every finding is wrong and nobody sees why."""
     seen = picture("g1", 0.9)
     renamed = Observation(sample=seen.sample, verdict="NG", findings=(Defect(0, 0, 10, 10, "dent", 0.9),))
-    assert evaluated(seen).notes == ()
-    (note,) = evaluated(renamed).notes
+    good = Observation(sample=attrs.evolve(seen.sample, truths=(), defective=False), verdict="OK")
+    assert evaluated(seen, good).notes == ()
+    (note,) = evaluated(renamed, good).notes
     assert "says 'dent', the data set 'a'" in note
     assert "--any-label" in note
 

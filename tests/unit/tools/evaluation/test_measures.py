@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 
 from procvision_sdk.results import Defect
-from procvision_tools.datasets import Sample, Truth
+from procvision_tools.datasets import Dataset, Sample, Truth
 from procvision_tools.evaluation.detection import (
     NOTHING,
     Detection,
@@ -17,11 +18,15 @@ from procvision_tools.evaluation.detection import (
     detect_by_label,
     mean_average_precision,
 )  # fmt: skip
+from procvision_tools.evaluation.evaluated import Evaluation
 from procvision_tools.evaluation.figures import figures, times
 from procvision_tools.evaluation.matching import Pair, iou, match
 from procvision_tools.evaluation.observations import Observation, Rules
 from procvision_tools.evaluation.ranking import auroc, average_precision, precision_recall
+from procvision_tools.evaluation.spread import spreads
+from procvision_tools.evaluation.sweeps import measure
 from procvision_tools.evaluation.verdicts import tell_apart
+from procvision_tools.report.evaluation_text import render
 
 PLACE = Path("p.png")
 
@@ -210,3 +215,94 @@ def test_percentiles_are_interpolated_and_failures_have_no_time():
     assert (told["execute_p50_ms"], told["execute_p99_ms"]) == (51.0, 100.0)
     assert told["algorithm_p50_ms"] == 25.5
     assert "pre_p50_ms" not in told
+
+
+# --- what all pictures together hide ------------------------------------------------------------------------------
+
+
+def test_a_figure_spreads_over_groups_that_count_once_each():
+    by_group = {
+        "large": {"f_score": 0.99, "accuracy": 1.0, "pictures": 900, "auroc": None},
+        "small": {"f_score": 0.75, "accuracy": 0.5, "pictures": 4, "auroc": 0.9},
+        "other": {"f_score": 0.9, "accuracy": None, "pictures": 90, "auroc": None},
+    }
+    spread = {one.figure: one for one in spreads(by_group)}
+    assert set(spread) == {"f_score", "accuracy"}
+    assert (spread["f_score"].groups, spread["f_score"].mean) == (3, pytest.approx(0.88))
+    assert spread["f_score"].deviation == pytest.approx(0.1212436)
+    assert (spread["f_score"].lowest, spread["f_score"].lowest_group) == (0.75, "small")
+    assert (spread["accuracy"].groups, spread["accuracy"].mean) == (2, 0.75)
+    assert spreads({"only": by_group["large"]}) == ()
+    assert spreads({}) == ()
+
+
+def evaluation_of(observations, sweep=None):
+    dataset = Dataset(
+        layout="deeppcb", folder=Path("d"), samples=tuple(o.sample for o in observations), notes=("a note",)
+    )
+    return Evaluation(
+        algorithm="a", version="1", dataset=dataset, rules=Rules(), observations=tuple(observations), sweep=sweep
+    )
+
+
+def test_the_headline_is_of_groups_and_of_held_out_ones_where_a_value_was_swept():
+    truth = Truth(0, 0, 10, 10, "a")
+    right, wrong = Defect(0, 0, 10, 10, "a", 0.4), Defect(50, 50, 10, 10, "a", 0.6)
+    observations = [
+        seen(findings=[right], truths=[truth], group="g"),
+        seen(findings=[right, wrong], truths=[truth], group="h"),
+    ]
+    plain = evaluation_of(observations)
+    assert {one.figure: (one.mean, one.lowest_group) for one in plain.headline}["f_score"] == (
+        pytest.approx((1 + 2 / 3) / 2), "h",
+    )  # fmt: skip
+    assert plain.held_out == {}
+    swept = measure(
+        "threshold", {value: (observations, Rules(threshold=float(value))) for value in ("0", "0.5")}, ("g", "h")
+    )
+    held_out = evaluation_of(observations, swept)
+    assert held_out.as_record()["headline"]["held_out"] is True
+    assert "over 2 groups, held out" in render(held_out)
+    assert "over 2 groups, each measured alone" in render(plain)
+    assert render(plain).index("over 2 groups") < render(plain).index("recall")
+    assert evaluation_of(observations[:1]).headline == ()
+    assert "over " not in render(evaluation_of(observations[:1])).partition("precision")[0].replace("IoU over", "")
+
+
+def test_without_good_products_findings_that_touch_no_truth_stand_for_false_alarms():
+    truth, crowd = Truth(0, 0, 10, 10, "a"), Truth(40, 0, 20, 20, "a")
+    touching = Defect(9, 9, 10, 10, "b", 0.9)
+    beside = Defect(10, 0, 10, 10, "a", 0.9)
+    in_crowd = Defect(59, 19, 5, 5, "a", 0.9)
+    faint = Defect(80, 80, 5, 5, "a", 0.1)
+    bad = seen(findings=[touching, beside, in_crowd, faint], truths=[truth])
+    bad = attrs.evolve(bad, sample=attrs.evolve(bad.sample, crowds=(crowd,)))
+    told = figures([bad], Rules())
+    assert (told["false_alarms"], told["false_alarm_rate"], told["findings_off_truth"]) == (None, None, 2)
+    assert figures([bad], Rules(threshold=0.5))["findings_off_truth"] == 1
+    notes = evaluation_of([bad]).notes
+    assert notes == (
+        "a note", "no product of the data set is good: false alarms can't be told; 2 findings touch no truth",
+    )  # fmt: skip
+    both = [bad, seen(verdict="OK", defective=False)]
+    assert "findings_off_truth" not in figures(both, Rules())
+    assert figures(both, Rules())["false_alarms"] == 0
+    assert evaluation_of(both).notes == ("a note",)
+    unmarked = evaluation_of([seen(findings=[faint], defective=True)])
+    assert unmarked.notes == ("a note", "no product of the data set is good: false alarms can't be told")
+
+
+def test_a_finding_in_a_crowd_is_neither_right_nor_wrong():
+    truth, crowd = Truth(0, 0, 10, 10, "a"), Truth(40, 0, 50, 50, "a")
+    inside = [Defect(45 + at, 5, 8, 8, "a", 0.5) for at in range(3)]
+    half_out, other = Defect(36, 0, 8, 8, "a", 0.5), Defect(50, 20, 5, 5, "b", 0.5)
+    only_crowd = seen(findings=[*inside, other], defective=True)
+    only_crowd = attrs.evolve(only_crowd, sample=attrs.evolve(only_crowd.sample, crowds=(crowd,)))
+    both = attrs.evolve(
+        seen(findings=[Defect(0, 0, 10, 10, "a", 0.9), half_out, *inside], truths=[truth]),
+    )
+    both = attrs.evolve(both, sample=attrs.evolve(both.sample, crowds=(crowd,)))
+    assert detect([only_crowd], Rules()) == Detection(truths=0, findings=1, right=0)
+    assert detect([only_crowd], Rules(any_label=True)) == Detection(truths=0, findings=0, right=0)
+    assert detect([both], Rules()) == Detection(truths=1, findings=2, right=1)
+    assert sum(confusion([both], Rules()).values()) == 2
