@@ -92,7 +92,7 @@ def _no_room(size: int, error: OSError) -> SlotsExhaustedError:
 
 
 def _made_and_locked() -> tuple[str, int]:
-    """A new segment's name and descriptor."""
+    """Make a new segment and lock it. Return its name and descriptor."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
@@ -105,7 +105,7 @@ def _made_and_locked() -> tuple[str, int]:
 
 
 def remove_leftovers(folder: Path = SHM_FOLDER) -> list[str]:
-    """Removes the segments of runners that are gone; returns their names.
+    """Remove the segments of runners that are gone, and return their names.
 
     A living runner holds a lock on each of its segments, wherever it runs, so nothing of anyone else's is touched.
     """
@@ -113,7 +113,7 @@ def remove_leftovers(folder: Path = SHM_FOLDER) -> list[str]:
 
 
 def leftovers(folder: Path = SHM_FOLDER, *, remove: bool = False) -> list[tuple[str, int]]:
-    """The segments of runners that are gone, as name and bytes; with `remove` they are gone, too."""
+    """Return the segments of runners that are gone, as name and bytes. With `remove`, remove them."""
     found: list[tuple[str, int]] = []
     paths: list[Path] = []
     with contextlib.suppress(OSError):  # no descriptor to look with: the next runner will
@@ -136,5 +136,5 @@ def leftovers(folder: Path = SHM_FOLDER, *, remove: bool = False) -> list[tuple[
 
 
 def _is_own(status: os.stat_result) -> bool:
-    """Whether it is a regular file of this user's: to open another's may block, or wake what waits behind it."""
+    """Tell whether a file is a regular one of this user. To open another may block, or wake what waits behind it."""
     return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()

@@ -20,6 +20,7 @@ from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.swap import GoldenPicture
 from tests.chaos.pictures import number, picture
 from tests.peers.background import Background
+from tests.peers.chaos_plugins import named
 
 SIGNALS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV)
 SPARE_SHARE = 0.15
@@ -102,9 +103,9 @@ class Faults(Background):
         golden = GoldenPicture(
             name="random", image=pixels, pid="A", expected="OK" if number(pixels) % 2 == 0 else "NG", reference=pixels
         )
-        version = "2.0" if "chaos==1.0" in supervisor.command else "1.0"
+        version = named("2.0" if named("1.0") in supervisor.command else "1.0")
         try:
-            supervisor.swap(f"chaos=={version}", golden=[golden])
+            supervisor.swap(version, golden=[golden])
             self.counts["swap"] += 1
             if self._pool.spare is not None:
                 # The pool is never of one version here, and its spare is now of this one's.

@@ -19,7 +19,7 @@ from procvision_runner.supervision.retry import RetryPolicy
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 from tests.chaos.faults import Faults, Recovery
 from tests.chaos.load import Book, Load
-from tests.peers.chaos_plugins import install
+from tests.peers.chaos_plugins import install, named
 from tests.peers.supervising import marked, processes_with, wait_until
 
 MAX_SECONDS = 150.0
@@ -89,7 +89,7 @@ def run(
     mark = f"chaos-{os.getpid()}-{seed}"
     with tempfile.TemporaryDirectory(prefix="procvision-chaos-") as folder:
         settings = attrs.evolve(marked(options(), mark, install(Path(folder))), spare=spare)
-        pool = Pool("chaos==1.0", hosts=hosts, options=settings, listeners=[recovery])
+        pool = Pool(named("1.0"), hosts=hosts, options=settings, listeners=[recovery])
         with pool:
             began = time.monotonic()
             with Load(pool, book, seed), Faults(pool, recovery, seed, pause_s, swap_s=1.0) as faults:

@@ -31,6 +31,15 @@ _BROKEN = {
 """3.0 doesn't load; 4.0 says OK where it should say NG, and the other way round."""
 
 
+def named(version: str) -> str:
+    """How a version is asked for: each is of a distribution of its own, so that a host finds all of them."""
+    return f"{ALGORITHM}@{_package(version)}=={version}"
+
+
+def _package(version: str) -> str:
+    return f"chaos_algorithm_{version.partition('.')[0]}"
+
+
 def install(folder: Path) -> dict[str, str]:
     """Puts every version into `folder`; returns what a host's environment needs to find them."""
     for version in (*VERSIONS, *_BROKEN):
@@ -40,8 +49,7 @@ def install(folder: Path) -> dict[str, str]:
 
 
 def _install_one(folder: Path, version: str) -> None:
-    major = version.partition(".")[0]
-    package = f"chaos_algorithm_{major}"
+    package = _package(version)
     target = folder / package
     shutil.copytree(PEERS / "chaos_algorithm", target, ignore=shutil.ignore_patterns("__pycache__"))
     module = target / "__init__.py"

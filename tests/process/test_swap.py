@@ -257,7 +257,7 @@ def test_stop_during_a_swap_ends_both_versions() -> None:
 
 
 def test_installed_version_is_swapped_for_another_and_a_broken_one_is_refused(tmp_path: Path) -> None:
-    """NAME==VERSION, with an algorithm that is installed in four versions, two of them bad."""
+    """NAME@DISTRIBUTION==VERSION: each version is of a distribution of its own, two of them are bad."""
     environment = chaos_plugins.install(tmp_path)
     options = attrs.evolve(
         PATIENT, runner=attrs.evolve(PATIENT.runner, handshake_timeout_s=30.0, shutdown_timeout_s=20.0)
@@ -265,15 +265,18 @@ def test_installed_version_is_swapped_for_another_and_a_broken_one_is_refused(tm
     board = np.arange(64 * 48 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 64, 3)
     params = {"takes_s": 0.0}
     golden = [GoldenPicture(name="board", image=board, pid="A", user_params=params)]
-    with nothing_left() as mark, Supervisor("chaos==1.0", options=marked(options, mark, environment)) as station:
+    with (
+        nothing_left() as mark,
+        Supervisor(chaos_plugins.named("1.0"), options=marked(options, mark, environment)) as station,
+    ):
         first = station.execute(board, pid="A", user_params=params)
-        report = station.swap("chaos==2.0", golden=golden)
+        report = station.swap(chaos_plugins.named("2.0"), golden=golden)
         assert (report.old, report.new) == ("1.0", "2.0")
         assert [comparison.verdict for comparison in report.comparisons] == [first.verdict]
         with pytest.raises(SwapError, match="this version is broken"):
-            station.swap("chaos==3.0")
+            station.swap(chaos_plugins.named("3.0"))
         with pytest.raises(SwapError, match="'board' should be"):
-            station.swap("chaos==4.0", golden=golden)
+            station.swap(chaos_plugins.named("4.0"), golden=golden)
         with pytest.raises(SwapError, match="was not switched to"):
             station.swap("chaos==9.9")
         assert station.info()["versions"]["algorithm"] == "2.0"
