@@ -15,6 +15,7 @@ from procvision_runner.errors import (
     RunnerStoppedError,
     SessionLostError,
     SlotsExhaustedError,
+    SuspectPictureError,
     SwapError,
 )
 from procvision_runner.images.slots import Lease
@@ -64,6 +65,7 @@ __all__ = [
     "Supervisor",
     "SupervisorOptions",
     "SupervisorState",
+    "SuspectPictureError",
     "SwapError",
     "SwapReport",
 ]

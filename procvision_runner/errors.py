@@ -28,6 +28,7 @@ __all__ = [
     "RunnerStoppedError",
     "SessionLostError",
     "SlotsExhaustedError",
+    "SuspectPictureError",
     "SwapError",
 ]
 
@@ -100,6 +101,13 @@ class SessionLostError(CallError):
     """The session was begun on a host that is gone, and its state with it: inspect the product again from its start."""
 
     cause = "session_lost"
+
+
+class SuspectPictureError(CallError):
+    """The picture ended two hosts in a row: it is not tried a third time, until a swap or `recover()`."""
+
+    cause = "suspect_picture"
+    sent = False
 
 
 class BrokenError(CallError):

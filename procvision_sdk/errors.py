@@ -20,6 +20,7 @@ ProcVisionError
 │       ├── HostDiedError               the host ended, or was ended, before it answered
 │       ├── ProtocolViolationError      the host answered with something that is no answer
 │       ├── SessionLostError            the host that knew the session is gone
+│       ├── SuspectPictureError         the picture ended two hosts: it is not tried again
 │       ├── BrokenError                 the supervisor has given its algorithm up
 │       └── RunnerStoppedError          the runner was stopped, or was not started
 ├── WireError                   `procvision_sdk.wire.errors`

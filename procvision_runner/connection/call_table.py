@@ -409,6 +409,8 @@ class CallTable:
             first = self.end is None
             if self.end is None:
                 self.end = end
+                # A host executes in order: the oldest that it has not answered is what it was at.
+                self._observer.ending(end, next(iter(self.calls.values()), None))
             self.leadership.follow(ReadingEvent.HOST_ENDED)
             calls = list(self.calls.values())
             self.calls.clear()

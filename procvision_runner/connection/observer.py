@@ -30,5 +30,11 @@ class Observer:
     def violated(self, kind: str, message: str) -> None:
         """Note that the host broke a rule of the wire."""
 
+    def ending(self, end: HostEnd, running: PendingCall | None) -> None:
+        """Note that the host has ended while it was at `running`, whose picture still lies in its slot.
+
+        Called under the call table's lock, before any call of the host ends.
+        """
+
     def died(self, end: HostEnd) -> None:
         """Note that the host has ended, and its calls with it."""

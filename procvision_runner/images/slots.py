@@ -22,6 +22,7 @@ from procvision_runner.images.segments import NamedSlot, remove_leftovers
 from procvision_sdk.images.layout import (
     PAYLOAD_OFFSET,
     SlotHeader,
+    read_header,
     write_generation,
     write_header,
 )
@@ -97,6 +98,11 @@ class Lease:
         else:
             assert picture.data is not None
             self._slot.memory[PAYLOAD_OFFSET : PAYLOAD_OFFSET + len(picture.data)] = picture.data
+
+    @property
+    def payload(self) -> memoryview:
+        """The picture's bytes as they lie in the slot, without a copy."""
+        return memoryview(self._slot.memory)[PAYLOAD_OFFSET : PAYLOAD_OFFSET + self.payload_bytes]
 
     def publish(self) -> str:
         """Complete the slot's header; return the `shared_mem_id` for a call. Once a lease. Raises ValueError."""
@@ -318,6 +324,15 @@ class SlotPool:
         else:
             self._all.remove(slot)
             slot.remove()
+
+    def payload(self, shared_mem_id: str) -> memoryview | None:
+        """Return the picture's bytes that a published id names, without a copy; None where no slot of these has it."""
+        with self._lock:
+            for slot in self._all:
+                if shared_mem_id == f"{slot.prefix}{slot.generation}":
+                    header = read_header(slot.memory, len(slot.memory))
+                    return memoryview(slot.memory)[PAYLOAD_OFFSET : PAYLOAD_OFFSET + header.payload_bytes]
+        return None
 
     def close(self) -> None:
         """Removes every slot; to be called when no host reads them any more."""

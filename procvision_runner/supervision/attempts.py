@@ -16,11 +16,13 @@ from procvision_runner.errors import (
     CallTimeoutError,
     HostDiedError,
     RunnerStoppedError,
+    SuspectPictureError,
 )
 from procvision_runner.requests import held_to_the_protocol
 from procvision_runner.supervision.events import CallEnded, CallRetried, Executing
 from procvision_runner.supervision.retry import host_is_leaving, needs_new_host
 from procvision_runner.supervision.shared_lease import SharedLease
+from procvision_runner.supervision.suspects import key_of
 from procvision_runner.supervision.ticket import Ticket
 from procvision_sdk.errors import ErrorCode
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.succession import Succession
     from procvision_runner.supervision.supervised_host import SupervisedHost
+    from procvision_runner.supervision.suspects import SuspectPicture, Suspects
     from procvision_sdk.wire.messages import Result
 
 _log = logging.getLogger("procvision.runner")
@@ -44,6 +47,7 @@ class CallTaker(Protocol):
     journal: Journal
     admission: Admission
     succession: Succession
+    suspects: Suspects
 
     @property
     def stopping(self) -> bool:
@@ -82,12 +86,17 @@ class Attempts:
         self._attempts = 0
         self._earlier: list[CallError] = []
         self._host: SupervisedHost | None = None
+        self._key: str | None = None
+        """The call's, where it was looked up among those that ended hosts."""
 
     # --- blocking -------------------------------------------------------------------------------------------
 
     def run(self) -> CallResult:
         """Make the call and return its result. Raises CallError."""
         try:
+            suspect = self._suspect()
+            if suspect is not None:
+                raise self._refused(suspect)
             delay_s = 0.0
             while True:
                 try:
@@ -122,6 +131,10 @@ class Attempts:
         future: Future[CallResult] = Future()
         self.future = future
         future.set_running_or_notify_cancel()
+        suspect = self._suspect()
+        if suspect is not None:
+            self._conclude(error=self._refused(suspect))
+            return future
         if self._admission.enter_or_queue(self._ticket):
             self._decided()
         return future
@@ -218,7 +231,26 @@ class Attempts:
             error.logs = tuple(self._host.client.log.records)
             raise
 
+    def _suspect(self) -> SuspectPicture | None:
+        """Return what is known of the call's picture, if it is not to be tried again."""
+        suspects, lease = self._supervisor.suspects, self._request.lease
+        if not suspects.any or lease is None:
+            return None
+        if self._key is None:
+            self._key = key_of(self._request.call, lease.payload)
+        return suspects.find(self._key)
+
+    def _refused(self, suspect: SuspectPicture) -> CallError:
+        error = SuspectPictureError(
+            f"{suspect} ended {suspect.ends} hosts in a row, the last {suspect.cause}: it is not tried again; "
+            "hint: mend the algorithm, then swap() to it or recover()"
+        )
+        self._fill_in(error)
+        return error
+
     def _succeeded(self, result: CallResult) -> None:
+        if self._key is not None:
+            self._supervisor.suspects.answered(self._key)
         if self._ticket.forgets and result.status == "OK":
             # The host has nothing of the session any more: where it was, and that it was lost, is forgotten, too.
             self._ticket.final = True
@@ -275,6 +307,11 @@ class Attempts:
         if isinstance(error, RunnerStoppedError) or not error.sent:
             # Not the supervisor was stopped but a host of its: the call goes to the next.
             return 0.0
+        if isinstance(error, HostDiedError):
+            suspect = self._suspect()
+            if suspect is not None:
+                error.add_note(f"{suspect} ended {suspect.ends} hosts in a row: it was not tried again")
+                return None
         elapsed_s = time.monotonic() - self._began
         return self._supervisor.options.retry.delay(error, self._attempts, elapsed_s)
 

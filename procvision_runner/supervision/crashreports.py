@@ -99,6 +99,7 @@ def _cause(incident: Incident) -> dict[str, Any]:
         "text": end.text,
         "exit_status": end.exit_status,
         "signal": end.signal,
+        "picture": attrs.asdict(host.suspect) if host.suspect is not None else None,
         "host": host.number,
         "process_id": host.process_id,
         "command": masked_command(host.command),

@@ -202,6 +202,20 @@ class HostDrained(HostEvent):
 
 
 @attrs.frozen(kw_only=True)
+class PictureSuspected(HostEvent):
+    """A picture ended two hosts in a row: it is not tried again. `digest` is BLAKE2b of its bytes."""
+
+    digest: str
+    phase: str
+    step_index: int | None
+    pid: str | None
+    session_id: str | None
+    camera_id: str | None
+    picture_timestamp_ms: int | None
+    cause: str
+
+
+@attrs.frozen(kw_only=True)
 class CrashReported(HostEvent):
     """A folder with what is known of an incident was written."""
 

@@ -31,6 +31,7 @@ COUNTERS = {
     "swaps": "swaps that took place",
     "failed_swaps": "swaps that were refused",
     "crash_reports": "folders that were written",
+    "suspect_pictures": "pictures that ended two hosts in a row",
 }
 """What is counted; a capital word stands for one of several."""
 KEPT_LATENCIES = 1024

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from procvision_runner.supervision import events
 
 if TYPE_CHECKING:
+    from procvision_runner.connection.pending_call import PendingCall
+    from procvision_runner.exit_causes import HostEnd
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.supervised_host import SupervisedHost
     from procvision_sdk.wire.messages import Error, Pong, Result
@@ -17,6 +19,9 @@ class Notices:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+
+    def host_ending(self, host: SupervisedHost, end: HostEnd, running: PendingCall | None) -> None:
+        """Nothing to do but for who gives it calls."""
 
     def host_missed_pong(self, host: SupervisedHost, misses: int) -> None:
         """Counts it."""

@@ -30,6 +30,7 @@ from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.state import SupervisorState
 from procvision_runner.supervision.supervisor import Supervisor
+from procvision_runner.supervision.suspects import Suspects
 from procvision_runner.supervision.swap import GoldenPicture, SwapReport
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Pool(CallMethods):
         if self.options.spare:
             words = host_command(algorithm, command, self.options.runner)
             self.spare = Spare(f"{self.name}/spare", words, self.options, self.bus, on_log, self._all_slots)
+        suspects = Suspects()
         self.supervisors = tuple(
             Supervisor(
                 algorithm,
@@ -78,6 +80,7 @@ class Pool(CallMethods):
                 slots=self._all_slots,
                 bus=self.bus,
                 spare=self.spare,
+                suspects=suspects,
             )
             for number in range(1, hosts + 1)
         )

@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+import attrs
+
 from procvision_runner.errors import BrokenError, CallError, LaunchError
 from procvision_runner.supervision import events
 from procvision_runner.supervision.restart import GiveUp, RestartHistory, RestartPolicy
@@ -79,6 +81,10 @@ class Recovery:
         decision, history = self._policy.decide(self._history, now)
         if not isinstance(decision, GiveUp):
             self._took_over(host, history, now)
+
+    def pardon(self) -> None:
+        """Let the newest restart not count: a picture was at fault, not the host."""
+        self._history = attrs.evolve(self._history, restarts=self._history.restarts[:-1])
 
     def restart(self, ended_at: float) -> None:
         """Launch hosts until one is ready, the policy gives up, or another thread has installed one."""

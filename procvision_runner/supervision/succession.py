@@ -22,6 +22,7 @@ from procvision_runner.supervision.measuring import Gauge
 from procvision_runner.supervision.notices import Notices
 from procvision_runner.supervision.overdue import OverdueCalls
 from procvision_runner.supervision.recovery import Recovery
+from procvision_runner.supervision.suspects import MAX_ENDS, Suspects
 
 if TYPE_CHECKING:
     from procvision_runner.connection.pending_call import PendingCall
@@ -47,6 +48,7 @@ class Succession(Notices):
         on_log: Callable[[Mapping[str, Any]], None] | None,
         spare: Spare | None,
         slots: SlotPool,
+        suspects: Suspects,
     ) -> None:
         super().__init__(journal)
         self.command = command
@@ -59,6 +61,8 @@ class Succession(Notices):
         self._admission = admission
         self._lifecycle = lifecycle
         self._spare = spare
+        self._slots = slots
+        self._suspects = suspects
         self._launcher = Launcher(options, journal, lifecycle.stop_asked, on_log, slots)
         self.recovery = Recovery(self, options.restart, journal, admission, lifecycle, spare)
         self._overdue = OverdueCalls(admission, options.cancel_grace_s, self._put_down)
@@ -105,6 +109,7 @@ class Succession(Notices):
         """Send new sessions to `host`. Return the host before, which keeps the sessions that it has."""
         with self.switching:
             self.renewed(host)
+            self._suspects.clear()
             self.command = command
             before = self._admission.current
             if before is not None:
@@ -158,6 +163,12 @@ class Succession(Notices):
         self._overdue.add(host, pending)
         self.keeper.look()
 
+    def host_ending(self, host: SupervisedHost, end: HostEnd, running: PendingCall | None) -> None:
+        """Look which picture it was, while that still lies in its slot."""
+        if running is not None and running.call.shared_mem_id is not None:
+            payload = self._slots.payload(running.call.shared_mem_id)
+            host.suspect = self._suspects.ended_by(running.call, payload, end)
+
     def host_died(self, host: SupervisedHost, end: HostEnd) -> None:
         """Let no more calls in. The keeper does the rest."""
         with self._admission.lock:
@@ -199,6 +210,7 @@ class Succession(Notices):
         if host not in self._launcher or not host.ready:
             return  # It is buried already, or was never installed: the thread that launched it sees to that.
         ended_at = time.monotonic()
+        pardoned = self._tell_of_suspect(host)
         self.recovery.cover(host)
         with self._admission.lock:
             was_current = self._lost_if_current(host)
@@ -214,3 +226,29 @@ class Succession(Notices):
             self._launcher.report(host, end, "ended")
         if was_current and not self._lifecycle.stopping:
             self.recovery.restart(ended_at)
+        if pardoned:
+            self.recovery.pardon()
+
+    def _tell_of_suspect(self, host: SupervisedHost) -> bool:
+        """Tell of a picture that has ended its second host. Return whether its two restarts don't count."""
+        suspect = host.suspect
+        if suspect is None or suspect.ends < MAX_ENDS:
+            return False
+        self._journal.count("suspect_pictures")
+        self._journal.emit(
+            events.PictureSuspected,
+            host=host.number,
+            digest=suspect.digest,
+            phase=suspect.phase,
+            step_index=suspect.step_index,
+            pid=suspect.pid,
+            session_id=suspect.session_id,
+            camera_id=suspect.camera_id,
+            picture_timestamp_ms=suspect.timestamp_ms,
+            cause=suspect.cause,
+        )
+        pardoned = self._suspects.pardonable()
+        if pardoned:
+            # The first of the two; the second is decided on now.
+            self.recovery.pardon()
+        return pardoned

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from procvision_runner.images.slots import SlotPool
     from procvision_runner.requests import Request
     from procvision_runner.supervision.options import SupervisorOptions
+    from procvision_runner.supervision.suspects import SuspectPicture
     from procvision_sdk.wire.messages import Error, Pong, Result
 
 _STACKS_MARK = "most recent call first"
@@ -45,6 +46,9 @@ class HostObserver(Protocol):
 
     def host_violated(self, host: SupervisedHost, kind: str, message: str) -> None:
         """Note that the host broke a rule of the wire."""
+
+    def host_ending(self, host: SupervisedHost, end: HostEnd, running: PendingCall | None) -> None:
+        """Note that the host has ended while it was at a call. Its calls have not ended yet."""
 
     def host_died(self, host: SupervisedHost, end: HostEnd) -> None:
         """Note that the host has ended, and its calls with it."""
@@ -76,6 +80,8 @@ class SupervisedHost(Observer):
         self.in_flight = 0
         self.overdue = 0
         """How many calls timed out and have not ended."""
+        self.suspect: SuspectPicture | None = None
+        """The picture that ended it."""
         self.stopped = False
         self.stacks: list[Mapping[str, Any]] = []
         """What it wrote when it was asked for its stacks."""
@@ -182,6 +188,10 @@ class SupervisedHost(Observer):
     def violated(self, kind: str, message: str) -> None:
         """Pass it on to the observer."""
         self.observer.host_violated(self, kind, message)
+
+    def ending(self, end: HostEnd, running: PendingCall | None) -> None:
+        """Pass it on to the observer."""
+        self.observer.host_ending(self, end, running)
 
     def died(self, end: HostEnd) -> None:
         """Pass it on to the observer."""

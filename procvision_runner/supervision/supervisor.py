@@ -32,6 +32,7 @@ from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.state import Lifecycle, SupervisorState
 from procvision_runner.supervision.succession import Succession
+from procvision_runner.supervision.suspects import Suspects
 
 if TYPE_CHECKING:
     from procvision_runner.results import CallResult
@@ -46,8 +47,8 @@ class Supervisor(CallMethods):
     A call that failed for a retryable reason is made again. One that ends without a result raises a CallError with
     its `facts`. A verdict, whatever it is, is never asked for twice. `submit` waits for no host: the call is sent when
     a host has room.
-    `listeners` are called with every event, `on_log` with every log record of the hosts. `slots`, `bus` and `spare` are
-    what the supervisors of a pool share. Any thread may call.
+    `listeners` are called with every event, `on_log` with every log record of the hosts. `slots`, `bus`, `spare`
+    and `suspects` are what the supervisors of a pool share. Any thread may call.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Supervisor(CallMethods):
         slots: SlotPool | None = None,
         bus: events.EventBus | None = None,
         spare: Spare | None = None,
+        suspects: Suspects | None = None,
     ) -> None:
         self.options = options = options if options is not None else SupervisorOptions()
         self._call_options = options.runner
@@ -79,8 +81,9 @@ class Supervisor(CallMethods):
         if self._owns_spare:
             spare = Spare(f"{self.name}/spare", words, options, self.bus, on_log, slots)
         self.spare = spare
+        self.suspects = suspects if suspects is not None else Suspects()
         self.succession = Succession(
-            words, options, self.journal, self.admission, self._lifecycle, on_log, spare, slots
+            words, options, self.journal, self.admission, self._lifecycle, on_log, spare, slots, self.suspects
         )
         self._owns_bus = bus is None
         self._slots = None
@@ -242,8 +245,9 @@ class Supervisor(CallMethods):
     def recover(self) -> None:
         """Start a host again after the supervisor was given up, and try again with a spare that was.
 
-        Does nothing if neither was. Raises LaunchError.
+        Pictures that ended hosts may be tried again, too. Raises LaunchError.
         """
+        self.suspects.clear()
         self.succession.recovery.recover()
 
 

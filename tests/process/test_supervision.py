@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 from supervising import (
     PICTURE,
@@ -43,11 +45,13 @@ from procvision_runner.supervision.supervisor import Supervisor
 PATIENT = with_runner(QUICK, execute_timeout_s=20.0, pre_timeout_s=20.0)
 TWICE = attrs.evolve(PATIENT, restart=RestartPolicy(max_restarts=2, first_delay_s=0.01))
 MISBEHAVE = {"misbehave": True}
+_turns = itertools.count()
 
 
 def crash(supervisor: Supervisor) -> None:
+    """Make a host end, each time with another picture: one that ends two hosts is not tried again."""
     with pytest.raises(HostDiedError):
-        supervisor.execute(PICTURE, pid="A", user_params=MISBEHAVE)
+        supervisor.execute(np.roll(PICTURE, next(_turns)), pid="A", user_params=MISBEHAVE)
 
 
 # --- restarts, and their end ------------------------------------------------------------------------------------

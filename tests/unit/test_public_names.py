@@ -16,7 +16,7 @@ RUNNER = """
 AlgorithmRunner BrokenError CallError CallFacts CallFailedError CallResult CallTimeoutError EnvironmentPolicy Event
 GoldenPicture HostDiedError InspectionSession JsonLines LaunchError Lease Picture Pool ProtocolViolationError
 ResourceLimits RestartPolicy RetryPolicy Runner RunnerError RunnerOptions RunnerStoppedError SessionLostError
-SlotsExhaustedError Supervisor SupervisorOptions SupervisorState SwapError SwapReport
+SlotsExhaustedError SuspectPictureError Supervisor SupervisorOptions SupervisorState SwapError SwapReport
 """
 TESTING = """
 AlgorithmRunner CallFailedError ContractBrokenError Finding HookHost Kills PlacedDefect SamplePictures check_algorithm
