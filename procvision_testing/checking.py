@@ -198,4 +198,7 @@ def _of_error(title: str, error: ProcVisionError) -> Finding:
     hint = ""
     if kind == "program":
         hint = "return Failed(code, text), or raise RecoverableError, ProgramError or FatalError: an operator reads it"
+    elif kind == "picture_not_read":
+        text = text.partition("; hint: ")[0]
+        hint = 'read the picture in execute; "reads_picture": false in manifest.json where a verdict needs none'
     return Finding(title, "failed", text, hint)

@@ -24,6 +24,8 @@ MEANINGS: dict[str, str] = {
     "Manifest.picture_score": "the diagnostic that says how bad a picture is, the higher the worse: `execute` "
     "publishes it with every OK and NG, and `procvision evaluate` ranks by it",
     "Manifest.default_config": "the vendor's own settings, any JSON; nothing of it is interpreted",
+    "Manifest.reads_picture": "`true` unless said otherwise: an `execute` that was handed a picture, never read it and "
+    "says OK is an error (1006 `picture_not_read`). `false` for one whose verdict needs no picture",
     "Step.index": "what calls name as `step_index`",
     "Step.name": "for a person",
     "Step.description": "for a person",

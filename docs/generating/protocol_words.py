@@ -94,6 +94,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "image_meta": ("1006", "`image_meta` is missing, of a wrong form or over the pixel limit"),
     "bad_parameter": ("1006", "a parameter is unknown, missing, of a wrong type or out of its bounds"),
     "bad_result": ("1006", "what the algorithm returned has not the form of an answer"),
+    "picture_not_read": ("1006", "`execute` returned OK for a picture that the algorithm never read"),
     "bad_session": ("1006", "what the algorithm put into the session is not JSON"),
     "session_too_large": ("1006", "the session's state is over `--max-session-bytes`; what was saved before stays"),
     "session_store": ("9999", "the session store can't give or keep the state; retryable where the store says so"),

@@ -26,6 +26,8 @@ class Images:
         self._current: tuple[str, Mapping[str, Any], OpenedImage] | None = None
         self.failed_read: CallRefusedError | None = None
         """The failure of a read in this call: an OK after that is no OK."""
+        self.was_read = False
+        """Whether the algorithm asked for the picture of this call, on whatever thread: an OK without is none."""
 
     def open(self, shared_mem_id: str, raw_meta: Mapping[str, Any], meta: ImageMeta) -> OpenedImage:
         """Open the picture of a call. It is the only one that may be read until `release`.
@@ -49,6 +51,7 @@ class Images:
         """Let nothing be read until the next call opens its picture."""
         self._current = None
         self.failed_read = None
+        self.was_read = False
 
     def read(self, shared_mem_id: str, image_meta: Mapping[str, Any]) -> RgbArray:
         """Return the current call's picture. Raises CallRefusedError (1002) for any other."""
@@ -64,6 +67,7 @@ class Images:
                 shared_mem_id, "image_meta isn't this call's; hint: pass on what execute was given"
             )
             raise self.failed_read
+        self.was_read = True
         try:
             return current[2].array()
         except CallRefusedError as refusal:

@@ -49,6 +49,7 @@ class Worker:
         self._checker = checker
         self._context = context
         self._versions = versions
+        self._must_read = manifest.reads_picture
         # Kept here: an algorithm may overwrite its own attributes.
         self._diagnostics = algorithm.diagnostics
         self._cancellation = algorithm.cancellation
@@ -119,8 +120,12 @@ class Worker:
             finish(step_index, session, {"status": status, "message": answer.message, "data": plain(data, "data")})
         if image is not None:
             image.still_valid()
-        if self._images.failed_read is not None and status == "OK":
-            raise self._images.failed_read
+        if status == "OK":
+            if self._images.failed_read is not None:
+                raise self._images.failed_read
+            unseen = image is not None and not self._images.was_read
+            if unseen and self._must_read and data.get("result_status") == "OK":
+                raise _not_read()
         if self._cancellation.requested:
             # The session stays as it was: what a cancelled call did is not part of the inspection.
             return cancelled_answer(call)
@@ -187,6 +192,16 @@ class Worker:
         return error_message(
             refusal.error_code, refusal.kind, str(refusal), request_id=call.request_id, retryable=refusal.retryable
         )
+
+
+def _not_read() -> CallRefusedError:
+    """The refusal of an OK for a picture that the algorithm never had."""
+    return CallRefusedError(
+        ErrorCode.INVALID_PARAMS,
+        "picture_not_read",
+        "execute returned OK for a picture that it never read; hint: call read_image_from_shared_memory(shared_mem_id, "
+        'image_meta), or declare "reads_picture": false in manifest.json if the verdict needs no picture',
+    )
 
 
 def cancelled_answer(call: Call) -> Error:

@@ -313,7 +313,10 @@ class SlotPool:
     def _give_back(self, slot: ArenaSlot | NamedSlot) -> None:
         with self._lock:
             if not self._closed:
-                self._put_back(slot)
+                if slot.named is self._named:
+                    self._free.append(slot)
+                else:
+                    self._put_back(slot)
                 if self._waiting:
                     self._returned.notify()
 

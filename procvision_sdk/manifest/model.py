@@ -52,6 +52,9 @@ class Manifest(Struct, kw_only=True, frozen=True):
         Meta(description="The diagnostic that says how bad a picture is, the higher the worse; always published"),
     ] = None
     default_config: Annotated[dict[str, Any], Meta(description="The vendor's own settings")] = {}
+    reads_picture: Annotated[
+        bool, Meta(description="False for an algorithm that may say OK without having read the picture it was handed")
+    ] = True
 
     def step(self, index: int) -> Step | None:
         """The step of this number."""

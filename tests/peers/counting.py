@@ -23,7 +23,7 @@ class Vendor(BaseAlgorithm):
 
 def counting(options: SupervisorOptions, mark: str, folder: Path) -> SupervisorOptions:
     """Options with which its real host is found and started, with SQLite in that folder."""
-    found_in = environment(install_algorithm(folder / "installed", "counting", ALGORITHM))
+    found_in = environment(install_algorithm(folder / "installed", "counting", ALGORITHM, reads_picture=False))
     arguments = ("--sessions", f"sqlite:{folder / 'sessions.db'}")
     patient = with_runner(options, handshake_timeout_s=30.0, ready_timeout_s=30.0, host_arguments=arguments)
     return marked(attrs.evolve(patient, sessions_outlive_host=True), mark, found_in)

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from cli_program import PROCVISION, descendants, procvision, shared_memory_of, wait_until_gone
+from cli_program import PROCVISION, descendants, has_a_picture, procvision, shared_memory_of, wait_until_gone
 from hooking import BROKEN
 from peer_plugins import environment, install_algorithm
 
@@ -21,7 +21,7 @@ from procvision_testing.boards import make_board, photograph, with_defects  # no
 MOODS = {"type": "enum", "key": "mood", "choices": ["ok", "ng", "raise", "fail", "exit", "hang"], "default": "ok"}
 ALGORITHM = """
 import os, time
-from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, RecoverableError
+from procvision_sdk import BaseAlgorithm, Defect, Failed, Ng, Ok, RecoverableError, read_image_from_shared_memory
 
 class Vendor(BaseAlgorithm):
     def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
@@ -34,6 +34,7 @@ class Vendor(BaseAlgorithm):
             case "hang":
                 print("hanging", flush=True)
                 time.sleep(600)
+        read_image_from_shared_memory(shared_mem_id, image_meta)
         return Ok()
 """
 
@@ -214,6 +215,7 @@ class Vendor(BaseAlgorithm):
         session.set("prepared", "with a picture" if shared_mem_id else "without a picture")
         return Prepared()
     def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        read_image_from_shared_memory(shared_mem_id, image_meta)
         return Ok(message=session.get("prepared", "not prepared"))
 """
 
@@ -289,7 +291,7 @@ def test_an_interrupted_run_leaves_nothing_behind(number, status, fake_check, bo
     ) as run:
         try:
             deadline = time.monotonic() + 20
-            while not shared_memory_of(run.pid):
+            while not has_a_picture(run.pid):
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             time.sleep(0.5)

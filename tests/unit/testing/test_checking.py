@@ -38,6 +38,13 @@ class Blind(Sound):
         return Ok()
 
 
+class Seeing(Blind):
+    """Looks at whether there is a picture, and never at the picture."""
+
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        return Ok() if shared_mem_id else Failed("1002", "no picture")
+
+
 class Crashing(Sound):
     def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
         return [Ok()][0 if read(shared_mem_id, image_meta).any() else 1]
@@ -95,6 +102,7 @@ def test_an_algorithm_that_keeps_the_contract_passes(algorithm):
     ("algorithm", "text"),
     [
         (Blind, "no picture is never OK: a call without a picture was answered OK"),
+        (Seeing, r"execute with a mono picture: \[1006 picture_not_read\] (.|\n)*reads_picture"),
         (Crashing, r"execute with a black picture: \[9999 program\] IndexError: .* in execute\)"),
         (Boundless, "level = 255"),
         (Liar, "version is '2.0', the manifest has '1.0'"),
@@ -105,6 +113,10 @@ def test_what_breaks_the_contract_is_named(algorithm, text):
     with pytest.raises(ContractBrokenError, match=text) as failure:
         findings_of(algorithm)
     assert any(finding.level == "failed" for finding in failure.value.findings)
+
+
+def test_an_algorithm_that_needs_no_picture_says_so_in_its_manifest():
+    assert {finding.level for finding in findings_of(Seeing, reads_picture=False)} == {"ok"}
 
 
 def test_a_step_whose_parameters_nobody_can_guess_is_skipped_with_a_hint():
