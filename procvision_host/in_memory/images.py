@@ -39,8 +39,10 @@ class MemoryLease:
         return self._array
 
     def release(self) -> None:
-        """Give the memory back. A second call does nothing."""
-        self._array = None
+        """Give the memory back; its array only reads from now on, as a slot's. A second call does nothing."""
+        if self._array is not None:
+            self._array.setflags(write=False)
+            self._array = None
 
     def __enter__(self) -> MemoryLease:
         return self

@@ -275,3 +275,13 @@ def test_a_picture_that_a_host_would_refuse_is_refused(runner, image, kind):
     with pytest.raises(CallFailedError) as failure:
         runner.execute(image, pid="A")
     assert (failure.value.error_code, failure.value.kind) == ("1002", kind)
+
+
+def test_a_lent_array_only_reads_once_its_call_is_made(runner):
+    """As a slot's of a runner with a process."""
+    with runner.lend(6, 4) as lease:
+        array = lease.array
+        array[:] = 200
+        assert runner.execute(lease, pid="A").verdict == "OK"
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1
