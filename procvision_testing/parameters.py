@@ -15,6 +15,9 @@ from procvision_sdk.manifest.parameters import (
     EnumParameter,
     FloatParameter,
     IntParameter,
+    ListParameter,
+    ObjectParameter,
+    Parameter,
     RectParameter,
     StringParameter,
 )
@@ -43,7 +46,7 @@ def bounds(parameters: Sequence[AnyParameter]) -> Iterator[tuple[str, Any]]:
         yield from ((parameter.key, value) for value in values if value != default)
 
 
-def _sample(parameter: AnyParameter, size: tuple[int, int]) -> Any:
+def _sample(parameter: Parameter, size: tuple[int, int]) -> Any:
     value: Any = None
     if isinstance(parameter, (IntParameter, FloatParameter)):
         known = [bound for bound in (parameter.min, parameter.max) if bound is not None]
@@ -56,6 +59,10 @@ def _sample(parameter: AnyParameter, size: tuple[int, int]) -> Any:
         value = {"x": 0, "y": 0, "width": size[0], "height": size[1]}
     elif isinstance(parameter, StringParameter):
         value = "x" * max(1, parameter.min_length)
+    elif isinstance(parameter, ListParameter):
+        value = [_sample(parameter.item, size)] * parameter.min_items
+    elif isinstance(parameter, ObjectParameter):
+        value = {}
     problem = parameter.problem(value, size)
     if problem is not None:
         raise UnknownValueError(f"parameter {parameter.key!r} is required, has no default, and {value!r:.40} {problem}")

@@ -35,7 +35,7 @@ MIN_OPEN_FILES = 1024
 MIN_PROCESSES = 512
 """Threads count: OpenCV and BLAS start one for each core, in each host."""
 LIST_TIMEOUT_S = 60.0
-CORE = ("attrs", "click", "importlib-metadata", "msgspec", "numpy", "pluggy")
+CORE = ("attrs", "click", "google-re2", "importlib-metadata", "msgspec", "numpy", "pluggy")
 IMPORTED_AT_START = ("attr", "click", "importlib_metadata", "msgspec", "numpy", "pluggy", "procvision_host")
 """Packages that every host imports."""
 

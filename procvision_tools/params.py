@@ -118,7 +118,35 @@ def _rect(text: str) -> Any:
     return dict(zip(_RECT_SIDES, numbers, strict=True)) if len(numbers) == len(_RECT_SIDES) else text
 
 
+def _json(text: str) -> Any:
+    """Read a JSON text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _list(text: str) -> Any:
+    """Read a JSON array, or values with commas between them."""
+    if text.lstrip().startswith("["):
+        return _json(text)
+    return [_json(part) if _is_json_scalar(part) else part for part in text.split(",")] if text else []
+
+
+def _is_json_scalar(text: str) -> bool:
+    return text in {"true", "false"} or not isinstance(_float(text), str)
+
+
 _READERS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
-    {"int": _int, "float": _float, "bool": _bool, "string": str, "enum": str, "rect": _rect}
+    {
+        "int": _int,
+        "float": _float,
+        "bool": _bool,
+        "string": str,
+        "enum": str,
+        "rect": _rect,
+        "list": _list,
+        "object": _json,
+    }
 )
 """A parameter's type -> how its text is read; what can't be read stays text, and the parameter says what is wrong."""

@@ -42,7 +42,10 @@ KIND_FIELDS: dict[str, str] = {
     "unit": "shown beside the value",
     "min_length": "fewest characters",
     "max_length": "most characters",
-    "pattern": "regular expression for the whole text",
+    "pattern": "regular expression of RE2 for the whole text",
+    "of": "the kind of its values: `int`, `float`, `bool`, `string`, `enum`",
+    "min_items": "fewest values",
+    "max_items": "most values",
     "choices": "the allowed texts",
 }
 

@@ -53,9 +53,13 @@ class AlgorithmRow:
         return self.manifest.version if self.manifest else self.distribution_version
 
 
-def discover() -> list[AlgorithmRow]:
-    """Return all installed algorithms by name. Broken ones are rows with an error."""
-    rows = [_row(entry_point) for entry_point in entry_points(group=ALGORITHM_GROUP)]
+def discover(name: str | None = None) -> list[AlgorithmRow]:
+    """Return all installed algorithms, or those of one name. Broken ones are rows with an error.
+
+    Of the others' packages nothing but their metadata is read then: what is wrong with them costs this one no time.
+    """
+    points = entry_points(group=ALGORITHM_GROUP) if name is None else entry_points(group=ALGORITHM_GROUP, name=name)
+    rows = [_row(entry_point) for entry_point in points]
     return [
         attrs.evolve(row, also_in=_others(row, rows))
         for row in sorted(rows, key=lambda row: (row.name, row.version or ""))
@@ -81,11 +85,11 @@ def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmR
         name, distribution = split(text)
     except ValueError as error:
         raise UnknownAlgorithmError(str(error)) from None
-    known = discover() if rows is None else rows
-    named = [row for row in known if row.name == name]
+    named = discover(name) if rows is None else [row for row in rows if row.name == name]
     if not named:
-        names = ", ".join(sorted({row.name for row in known})) or "none"
-        close = difflib.get_close_matches(name, {row.name for row in known}, n=1)
+        known = {row.name for row in rows} if rows is not None else entry_points(group=ALGORITHM_GROUP).names
+        names = ", ".join(sorted(known)) or "none"
+        close = difflib.get_close_matches(name[:64], known, n=1)
         raise UnknownAlgorithmError(
             f"no algorithm {name!r} is installed in {sys.prefix}; installed: {names}; hint: "
             + (f"did you mean {close[0]}? If not, " if close else "")

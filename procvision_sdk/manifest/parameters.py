@@ -6,10 +6,11 @@ what is wrong with it, with the bound and the value.
 
 from __future__ import annotations
 
-import re
+import copy
+import functools
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -86,8 +87,33 @@ class BoolParameter(Parameter, kw_only=True, frozen=True, tag="bool"):
         return None if isinstance(value, bool) else f"is {value!r:.60}, true or false is asked for"
 
 
+class PatternError(ValueError):
+    """A pattern is no regular expression, or takes what can't be matched in linear time."""
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(pattern: str) -> Any:
+    """Return a matcher that takes time in proportion to the text, whatever the pattern is. Raises PatternError.
+
+    RE2's: a pattern is a vendor's and a text is a caller's, and Python's own matcher may take years over the two.
+    """
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options=options)
+    except re2.error as error:
+        text = error.args[0] if error.args else ""
+        told = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+        raise PatternError(
+            f"{pattern!r:.80} is no regular expression of RE2: {told}; "
+            "hint: look-around, back references and counts over 1000 are left out"
+        ) from None
+
+
 class StringParameter(Parameter, kw_only=True, frozen=True, tag="string"):
-    """A text; `pattern` is a regular expression that must match the whole of it."""
+    """A text; `pattern` is a regular expression of RE2 that must match the whole of it."""
 
     default: str | UnsetType = UNSET
     min_length: Annotated[int, Meta(ge=0)] = 0
@@ -101,8 +127,13 @@ class StringParameter(Parameter, kw_only=True, frozen=True, tag="string"):
         if len(value) < self.min_length or (self.max_length is not None and len(value) > self.max_length):
             most = "any" if self.max_length is None else self.max_length
             return f"has {len(value)} characters, allowed are {self.min_length}..{most}"
-        if self.pattern is not None and re.fullmatch(self.pattern, value) is None:
-            return f"is {value!r:.60}, which doesn't match {self.pattern!r}"
+        if self.pattern is not None:
+            try:
+                found = _compiled(self.pattern).fullmatch(value)
+            except (PatternError, UnicodeEncodeError) as error:
+                return f"is {value!r:.60}, which can't be held against its pattern: {error}"
+            if found is None:
+                return f"is {value!r:.60}, which doesn't match {self.pattern!r:.80}"
         return None
 
 
@@ -139,21 +170,96 @@ class RectParameter(Parameter, kw_only=True, frozen=True, tag="rect"):
         return None
 
 
+class ListParameter(Parameter, kw_only=True, frozen=True, tag="list"):
+    """A list of values of one kind, `of`; further fields are that kind's and hold for each value."""
+
+    of: Annotated[Literal["int", "float", "bool", "string", "enum"], Meta(description="The kind of its values")]
+    default: list[Any] | UnsetType = UNSET
+    min_items: Annotated[int, Meta(ge=0)] = 0
+    max_items: Annotated[int, Meta(ge=0)] | None = None
+    min: float | None = None
+    max: float | None = None
+    unit: str = ""
+    min_length: Annotated[int, Meta(ge=0)] = 0
+    max_length: Annotated[int, Meta(ge=0)] | None = None
+    pattern: str | None = None
+    choices: list[str] | None = None
+
+    @property
+    def item(self) -> Parameter:
+        """What each value is held against."""
+        if self.of == "int":
+            return IntParameter(key=self.key, min=_whole(self.min, up=True), max=_whole(self.max, up=False))
+        if self.of == "float":
+            return FloatParameter(key=self.key, min=self.min, max=self.max, unit=self.unit)
+        if self.of == "string":
+            return StringParameter(
+                key=self.key, min_length=self.min_length, max_length=self.max_length, pattern=self.pattern
+            )
+        if self.of == "enum":
+            return EnumParameter(key=self.key, choices=self.choices or [])
+        return BoolParameter(key=self.key)
+
+    def problem(self, value: Any, size: Size) -> str | None:
+        """What is wrong with a value."""
+        if not isinstance(value, (list, tuple)):
+            return f"is {value!r:.60}, a list is asked for"
+        if len(value) < self.min_items or (self.max_items is not None and len(value) > self.max_items):
+            most = "any" if self.max_items is None else self.max_items
+            return f"has {len(value)} values, allowed are {self.min_items}..{most}"
+        item = self.item
+        for place, one in enumerate(value, 1):
+            problem = item.problem(one, size)
+            if problem is not None:
+                return f"has at place {place} what {problem}"
+        return None
+
+
+def _whole(bound: float | None, *, up: bool) -> int | None:
+    if bound is None:
+        return None
+    return -int(-bound // 1) if up else int(bound // 1)
+
+
+class ObjectParameter(Parameter, kw_only=True, frozen=True, tag="object"):
+    """Any JSON object: what it holds the algorithm checks itself."""
+
+    default: dict[str, Any] | UnsetType = UNSET
+
+    def problem(self, value: Any, size: Size) -> str | None:
+        """What is wrong with a value."""
+        return None if isinstance(value, Mapping) else f"is {value!r:.60}, an object is asked for"
+
+
 AnyParameter: TypeAlias = (
-    IntParameter | FloatParameter | BoolParameter | StringParameter | EnumParameter | RectParameter
+    IntParameter
+    | FloatParameter
+    | BoolParameter
+    | StringParameter
+    | EnumParameter
+    | RectParameter
+    | ListParameter
+    | ObjectParameter
 )
+_FIELDS_OF: Mapping[str, frozenset[str]] = {
+    "int": frozenset({"min", "max", "unit"}),
+    "float": frozenset({"min", "max", "unit"}),
+    "string": frozenset({"min_length", "max_length", "pattern"}),
+    "enum": frozenset({"choices"}),
+    "bool": frozenset(),
+}
 
 
 class ParameterSchema:
     """The parameters of one step, ready to check a call's `user_params`."""
 
-    __slots__ = ("_by_key", "_defaults", "_rect_defaults", "_required", "_step")
+    __slots__ = ("_by_key", "_deep_defaults", "_defaults", "_required", "_step")
 
     def __init__(self, step_index: int, parameters: Sequence[AnyParameter]) -> None:
         self._step = step_index
         self._by_key = {parameter.key: parameter for parameter in parameters}
         self._defaults = {p.key: p.default for p in parameters if p.default is not UNSET}
-        self._rect_defaults = {p.key: p.default for p in parameters if isinstance(p.default, dict)}
+        self._deep_defaults = {p.key: p.default for p in parameters if isinstance(p.default, (dict, list))}
         self._required = tuple(p.key for p in parameters if p.required and p.default is UNSET)
 
     def completed(self, given: Mapping[str, Any] | None, size: Size) -> dict[str, Any]:
@@ -162,8 +268,8 @@ class ParameterSchema:
         Raises CallRefusedError (1006, kind `bad_parameter`) naming the parameter, the bound and the value.
         """
         completed = self._defaults.copy()
-        for key, rect in self._rect_defaults.items():
-            completed[key] = rect.copy()  # what an algorithm does to it is not the next call's affair
+        for key, default in self._deep_defaults.items():
+            completed[key] = copy.deepcopy(default)  # what an algorithm does to it is not the next call's affair
         if given:
             for key, value in given.items():
                 parameter = self._by_key.get(key)
@@ -186,17 +292,39 @@ class ParameterSchema:
         )
 
 
+def _list_problems(parameter: ListParameter) -> list[str]:
+    problems: list[str] = []
+    theirs = frozenset().union(*_FIELDS_OF.values()) - _FIELDS_OF[parameter.of]
+    given = {
+        name
+        for name, field in zip(parameter.__struct_fields__, msgspec.structs.fields(parameter), strict=True)
+        if getattr(parameter, name) != field.default
+    }
+    problems += [f"{name} is not for a list of {parameter.of}" for name in sorted(given & theirs)]
+    if parameter.of == "enum" and not parameter.choices:
+        problems.append("a list of enum needs choices")
+    if parameter.max_items is not None and parameter.min_items > parameter.max_items:
+        problems.append(f"min_items {parameter.min_items} is above max_items {parameter.max_items}")
+    if parameter.min is not None and parameter.max is not None and parameter.min > parameter.max:
+        problems.append(f"min {parameter.min} is above max {parameter.max}")
+    return problems
+
+
 def own_problems(parameter: AnyParameter) -> list[str]:
     """What contradicts itself in a parameter's declaration: bounds the wrong way round, a default out of bounds."""
     problems: list[str] = []
     if isinstance(parameter, (IntParameter, FloatParameter)):
         if parameter.min is not None and parameter.max is not None and parameter.min > parameter.max:
             problems.append(f"min {parameter.min} is above max {parameter.max}")
-    elif isinstance(parameter, StringParameter) and parameter.pattern is not None:
+    elif isinstance(parameter, ListParameter):
+        problems += _list_problems(parameter)
+    if isinstance(parameter, (StringParameter, ListParameter)) and parameter.pattern is not None:
         try:
-            re.compile(parameter.pattern)
-        except re.error as error:
-            return [f"pattern {parameter.pattern!r} is no regular expression: {error}"]
+            _compiled(parameter.pattern)
+        except PatternError as error:
+            return [f"pattern {error}"]
+    if problems:
+        return problems
     if parameter.default is not UNSET:
         default = msgspec.to_builtins(parameter.default)
         problem = parameter.problem(default, None)

@@ -6,6 +6,7 @@ import codecs
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -14,12 +15,14 @@ from typing import Any, get_args
 import msgspec
 
 from procvision_sdk.errors import ManifestError
-from procvision_sdk.manifest.model import MANIFEST_FILE, Manifest
+from procvision_sdk.manifest.model import ANY_PID, MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.parameters import AnyParameter, own_problems
 from procvision_sdk.regular_files import read_regular
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is a page of text; a larger file is something else."""
+_MAX_TYPE_CHARACTERS = 40
+"""Of a type that there is not, so much is compared with those that there are."""
 _BYTE = re.compile(r"\s*\(byte (\d+)\)")
 """How msgspec says where it stopped."""
 
@@ -35,6 +38,10 @@ _MEANT: Mapping[str, str] = MappingProxyType(
         "select": "enum",
         "roi": "rect",
         "bbox": "rect",
+        "array": "list",
+        "dict": "object",
+        "json": "object",
+        "any": "object",
     }
 )
 """What others call a type, where the name isn't near ours."""
@@ -123,7 +130,7 @@ def _wrong_types(data: bytes) -> str:
 
 
 def _meant(given: str) -> str | None:
-    word = given.lower()
+    word = given[:_MAX_TYPE_CHARACTERS].lower()
     # "integer" is as near to "int" as the default allows; "number" is to "enum", too, and so stands in the table.
     return _MEANT.get(word) or next(iter(difflib.get_close_matches(word, _TYPES, n=1)), None)
 
@@ -135,14 +142,13 @@ def _problems(manifest: Manifest) -> list[str]:
     if sorted(indexes) != list(range(1, len(indexes) + 1)):
         problems.append(f"steps are numbered {indexes}: they count from 1 without gaps")
     for step in manifest.steps:
-        keys = [parameter.key for parameter in step.params]
-        problems += [
-            f"step {step.index}: parameter {key!r} is declared twice" for key in {k for k in keys if keys.count(k) > 1}
-        ]
+        keys = Counter(parameter.key for parameter in step.params)
+        problems += [f"step {step.index}: parameter {key!r} is declared twice" for key in keys if keys[key] > 1]
         for parameter in step.params:
             problems += [f"step {step.index}, parameter {parameter.key!r}: {text}" for text in own_problems(parameter)]
+    supported = set(manifest.supported_pids)
     for pid, assets in manifest.required_assets.items():
-        if not manifest.supports(pid):
+        if pid not in supported and ANY_PID not in supported:
             problems.append(f"required_assets name the product id {pid!r}, which supported_pids don't")
         for asset in assets:
             path = PurePosixPath(asset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,16 @@ def test_asset_that_is_missing_is_told_before_anything_is_imported(installed: An
     with pytest.raises(LoadError, match=r"models/a\.onnx \(for A\)") as caught:
         load(row("modelless-algorithm"))
     assert caught.value.error_code == "1003"
+
+
+def test_asking_for_one_reads_nothing_of_another(installed: Any) -> None:
+    """A manifest that can't be read, or that nobody would end to read, keeps no other algorithm from starting."""
+    installed("wanted-algorithm")
+    place = installed("slow-algorithm")
+    (manifest,) = place.rglob("vendor_slow_algorithm/manifest.json")
+    manifest.unlink()
+    os.mkfifo(manifest)
+    assert find("wanted-algorithm").error is None
+    assert "manifest.json" in str(row("slow-algorithm").error)
+    with pytest.raises(UnknownAlgorithmError, match="did you mean wanted-algorithm"):
+        find("wantd-algorithm")

@@ -153,7 +153,7 @@ def test_wrong_parameter_type_names_those_there_are_and_the_one_that_was_meant(g
         with_parameter(key="level", type=given)
     assert str(caught.value) == (
         f"manifest.json: step 1, parameter 'level': its type is {given!r}; "
-        f"hint: did you mean {meant} for {given!r}? allowed are int, float, bool, string, enum, rect"
+        f"hint: did you mean {meant} for {given!r}? allowed are int, float, bool, string, enum, rect, list, object"
     )
 
 
