@@ -1,4 +1,4 @@
-"""Waiting for bytes: the frames' descriptor and the requests', whoever of the two threads reads them."""
+"""Waits for bytes on the descriptors of frames and of requests. Either of the two threads may read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(HOST_LOGGER)
 
 
 class Reader:
-    """Reads what comes and hands it on: frames' bytes to `take`, the guardian's requests to `take_requests`."""
+    """Reads what comes and passes it on: frames' bytes to `take`, the guardian's requests to `take_requests`."""
 
     def __init__(self, ends: HostEnds, take: Callable[[bytes], None], take_requests: Callable[[bytes], None]) -> None:
         self._ends = ends
@@ -35,22 +35,22 @@ class Reader:
         self._poll = poller.poll
 
     def descriptors_changed(self) -> None:
-        """Some were opened again: they have other numbers now."""
+        """Watch the descriptors anew, since some were opened again and have other numbers."""
         _log.warning("the algorithm closed or reused the host's descriptors; they were opened again")
         self.listen_for_signals()
         self._watch()
 
     def listen_for_signals(self) -> None:
-        """Has signals tell the reader; only the main thread may say so."""
+        """Let signals wake the reader. Only the main thread may do this."""
         if current_thread() is main_thread():
             signal.set_wakeup_fd(self._ends.wake, warn_on_full_buffer=False)
 
     def frames_ended(self) -> None:
-        """No more frames will come."""
+        """Wait for no more frames."""
         self._poller.unregister(self._ends.frames_in)
 
     def pump(self, timeout_s: float | None, *, suspicious: bool = False) -> None:
-        """Waits for bytes or a request, and hands on what comes.
+        """Wait for bytes or a request, and pass on what comes.
 
         `suspicious` while a vendor's code is at work: what is ready may be a file of its own.
         """

@@ -1,4 +1,4 @@
-"""The host's status, as its pong tells it; the table is the protocol's, this interprets it."""
+"""The host's status, as its pong tells it. The table is the protocol's; this interprets it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from procvision_sdk.wire.tables import STATUS_TRANSITIONS, HostStatus
 
 
 class StatusMachine:
-    """Where the host is. Changed under the loop's lock, read anywhere."""
+    """The current status. Changed under the conversation's lock, read anywhere."""
 
     __slots__ = ("now",)
 
@@ -14,5 +14,5 @@ class StatusMachine:
         self.now = HostStatus.STARTING
 
     def on(self, event: str) -> None:
-        """Follows the table; an event that it doesn't know in this status is a fault in the host."""
+        """Follow the table. An event that it doesn't have in this status is a fault in the host."""
         self.now = STATUS_TRANSITIONS[self.now][event]

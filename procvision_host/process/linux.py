@@ -1,4 +1,4 @@
-"""The few things that only Linux's own interface gives: parent death signals, orphans, a process's descendants."""
+"""What only Linux's own interface gives: parent death signals, orphans, a process's descendants."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def _prctl(option: int, argument: int) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """This process is killed when `parent`, which must be a process of one thread, ends; also if it already did."""
+    """Let the kernel kill this process when `parent`, a process of one thread, ends; also if it already did."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def take_in_orphans() -> None:
-    """Descendants whose parent ends become this process's own children."""
+    """Make descendants whose parent ends this process's own children."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def parents() -> dict[int, int]:
-    """Every process's parent, from /proc."""
+    """Return every process's parent, from /proc."""
     found: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -46,7 +46,7 @@ def parents() -> dict[int, int]:
 
 
 def descendants(process_id: int) -> list[int]:
-    """Every process that `process_id` started, directly or not, and that still runs."""
+    """Return every process that `process_id` started, directly or not, and that still runs."""
     children: dict[int, list[int]] = {}
     for child, parent in parents().items():
         children.setdefault(parent, []).append(child)
@@ -60,7 +60,7 @@ def descendants(process_id: int) -> list[int]:
 
 
 def kill_descendants() -> None:
-    """Kills and reaps every descendant of this process, those included that start while it looks.
+    """Kill and reap every descendant of this process, also those that start meanwhile.
 
     Needs `take_in_orphans`: only then does a grandchild whose parent was killed come here.
     """
@@ -73,7 +73,7 @@ def kill_descendants() -> None:
 
 
 def _reaped_all() -> bool:
-    """Collects the children that ended; True if there are no others."""
+    """Collect the children that ended. Return True if there are no others."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

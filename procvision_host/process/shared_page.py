@@ -21,7 +21,7 @@ _NAME = struct.Struct(f"<{1 + _ID_BYTES}p")
 
 
 class Board:
-    """Made before the fork; the host writes, the guardian reads."""
+    """The page. It is made before the fork; the host writes, the guardian reads."""
 
     __slots__ = ("_memory", "_numbers", "_pack_name")
 
@@ -31,16 +31,16 @@ class Board:
         self._pack_name = _NAME.pack_into
 
     def call_begins(self, number: int, request_id: str | None) -> None:
-        """The host starts to execute its `number`th call, counted from 1."""
+        """Note that the host starts to execute its `number`th call, counted from 1."""
         self._pack_name(self._memory, _ID, request_id.encode("utf-8", "replace") if request_id else b"")
         self._numbers[0] = number
 
     def call_ends(self) -> None:
-        """The call is answered."""
+        """Note that the call is answered."""
         self._numbers[0] = 0
 
     def leaves(self) -> None:
-        """The host ends of its own will: an exit without this is the algorithm's doing."""
+        """Note that the host ends of its own will. An exit without this is the algorithm's doing."""
         self._memory[_LEAVING] = 1
 
     @property

@@ -1,4 +1,4 @@
-"""When a host that drains has to be gone. Pure: the clock is an argument."""
+"""Decides when a host that drains has to be gone. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Watchdog:
         """Whether it came to the last of them."""
 
     def drain_began(self, now: float) -> None:
-        """The time runs from the first of these."""
+        """Note that the drain began. The time runs from the first call of this."""
         if self.deadline is None and not self.killed:
             self.deadline = now + DRAIN_LIMIT_S
 
     def bite(self, now: float) -> Bite | None:
-        """What is to be done now."""
+        """Return what has to be done now."""
         if self.deadline is None or now < self.deadline:
             return None
         if not self._dumped:

@@ -251,7 +251,7 @@ def _reader_of(descriptor: int) -> int:
 
 
 def _leave_out_mappings() -> None:
-    """In a fork: keep others from where the arenas were, which stale arrays point to and their closing would unmap."""
+    """In a fork, keep other memory from where the arenas were: stale arrays point there, and closing unmaps it."""
     import ctypes
 
     reserve = ctypes.CDLL(None).mmap

@@ -213,7 +213,7 @@ class SlotPool:
                 raise LaunchError(f"no arena can be made for pictures: {error}") from error
 
     def _made_arena(self) -> Arena | None:
-        """Under the lock. Raises ArenaUnavailableError where there must be one."""
+        """Make the arena if there is none, under the lock. Raises ArenaUnavailableError where there must be one."""
         if self._arenas or self._named is not None or self._closed:
             return self._arenas[0] if self._arenas else None
         asked = self._arena_bytes
@@ -245,7 +245,7 @@ class SlotPool:
                     self._put_back(slot)
 
     def lease(self, picture: Picture | tuple[int, int, ColorSpace], timeout_s: float) -> Lease:
-        """A slot that is large enough. Raises SlotsExhaustedError if none comes back within the timeout."""
+        """Lease a slot that is large enough. Raises SlotsExhaustedError if none comes back within the timeout."""
         if isinstance(picture, Picture):
             described = picture.described
         else:
@@ -261,7 +261,7 @@ class SlotPool:
         return Lease(self, slot, described)
 
     def _wait(self, timeout_s: float) -> None:
-        """Under the lock: until a slot is free, or one may be made."""
+        """Wait until a slot is free, or one may be made. Under the lock."""
         self._waiting += 1
         try:
             self._returned.wait_for(lambda: self._free or self._closed or len(self._all) < self._max_slots, timeout_s)
@@ -269,7 +269,7 @@ class SlotPool:
             self._waiting -= 1
 
     def _taken(self, needed: int, timeout_s: float) -> ArenaSlot | NamedSlot:
-        """Under the lock: the warmest free slot that fits, or a new one, in place of one too small if need be."""
+        """Take the warmest free slot that fits, or a new one, in place of one too small if need be. Under the lock."""
         free = self._free
         if free and free[-1].capacity >= needed:
             return free.pop()
@@ -321,7 +321,7 @@ class SlotPool:
                     self._returned.notify()
 
     def _put_back(self, slot: ArenaSlot | NamedSlot) -> None:
-        """Under the lock."""
+        """Put a slot back. Under the lock."""
         if slot.named is self._named:
             self._free.append(slot)
         else:
@@ -347,7 +347,7 @@ class SlotPool:
 
     @property
     def leased(self) -> int:
-        """How many slots are on lease."""
+        """How many slots are leased."""
         with self._lock:
             return len(self._all) - len(self._free)
 
