@@ -199,7 +199,7 @@ def _not_read() -> CallRefusedError:
     return CallRefusedError(
         ErrorCode.INVALID_PARAMS,
         "picture_not_read",
-        "execute returned OK for a picture that it never read; hint: call read_image_from_shared_memory(shared_mem_id, "
+        "execute passed a picture that it never read; hint: call read_image_from_shared_memory(shared_mem_id, "
         'image_meta), or declare "reads_picture": false in manifest.json if the verdict needs no picture',
     )
 
