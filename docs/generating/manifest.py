@@ -23,6 +23,8 @@ MEANINGS: dict[str, str] = {
     "before the algorithm is imported (1003)",
     "Manifest.picture_score": "the diagnostic that says how bad a picture is, the higher the worse: `execute` "
     "publishes it with every OK and NG, and `procvision evaluate` ranks by it",
+    "Manifest.diagnostics": "by the name under which it is published: `description`, `unit`, and the limits `min` "
+    "and `max`, which reports show beside the value; a value beyond them changes no verdict",
     "Manifest.default_config": "the vendor's own settings, any JSON; nothing of it is interpreted",
     "Manifest.reads_picture": "`true` unless said otherwise: an `execute` that was handed a picture, never read it and "
     "says OK is an error (1006 `picture_not_read`). `false` for one whose verdict needs no picture",

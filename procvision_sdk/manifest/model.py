@@ -34,6 +34,15 @@ class Step(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     params: list[AnyParameter] = []
 
 
+class Diagnostic(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What a published diagnostic means, and between which limits it should lie; both limits are included."""
+
+    description: str = ""
+    unit: str = ""
+    min: float | None = None
+    max: float | None = None
+
+
 class Manifest(Struct, kw_only=True, frozen=True):
     """What a plugin declares of one algorithm. Fields it doesn't know are ignored."""
 
@@ -51,6 +60,10 @@ class Manifest(Struct, kw_only=True, frozen=True):
         str | None,
         Meta(description="The diagnostic that says how bad a picture is, the higher the worse; always published"),
     ] = None
+    diagnostics: Annotated[
+        dict[str, Diagnostic],
+        Meta(description="What the diagnostics that it publishes mean, and their limits, by name"),
+    ] = {}
     default_config: Annotated[dict[str, Any], Meta(description="The vendor's own settings")] = {}
     reads_picture: Annotated[
         bool, Meta(description="False for an algorithm that may say OK without having read the picture it was handed")

@@ -146,6 +146,9 @@ def _problems(manifest: Manifest) -> list[str]:
         problems += [f"step {step.index}: parameter {key!r} is declared twice" for key in keys if keys[key] > 1]
         for parameter in step.params:
             problems += [f"step {step.index}, parameter {parameter.key!r}: {text}" for text in own_problems(parameter)]
+    for name, diagnostic in manifest.diagnostics.items():
+        if diagnostic.min is not None and diagnostic.max is not None and diagnostic.min > diagnostic.max:
+            problems.append(f"diagnostic {name!r:.80}: min {diagnostic.min} is above max {diagnostic.max}")
     supported = set(manifest.supported_pids)
     for pid, assets in manifest.required_assets.items():
         if pid not in supported and ANY_PID not in supported:

@@ -101,6 +101,7 @@ def evaluate_all(
         pid=main.pid,
         bits=plan.bits,
         score_key=plan.score_key,
+        diagnostics=manifest.diagnostics,
         jobs=jobs,
         took_s=main.took_s,
         sweep=measure(sweep.key, swept, dataset.groups) if sweep is not None else None,
@@ -205,6 +206,7 @@ def observation(sample: Sample, outcome: InspectionOutcome, score_key: str | Non
         truncated="truncated" in debug,
         times_ms=times,
         algorithm_ms=_number(debug.get("latency_ms")),
+        debug={measured.name: measured.value for measured in inspection.measurements},
     )
     if score_key is None or inspection.verdict == "ERROR":
         return seen

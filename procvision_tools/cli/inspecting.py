@@ -23,6 +23,7 @@ from procvision_tools.cli.program import program
 from procvision_tools.hints import split_hint
 from procvision_tools.names import shown
 from procvision_tools.report.inspection import Inspection, LogLine
+from procvision_tools.report.measurements import Measurement, measurements
 from procvision_tools.sources.picture_files import Frame, PictureFile, PictureFileError, load
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ class _Call:
         self._pid = pid_of(manifest, request.pid)
         self._params = params_of(manifest, self.steps, request.params, size)
         self._version = manifest.version
+        self._diagnostics = manifest.diagnostics
         self._times = {} if ready.start_ms is None else {"start": ready.start_ms}
         self._phase = ""
         self._answers: list[tuple[Step, CallResult]] = []
@@ -258,7 +260,11 @@ class _Call:
                 hint = "--reference PICTURE is what `pre` learns from"
             code = last.error_code or ""
             inspection = self._inspection(
-                verdict="ERROR", message=self._of_reference(message), hint=hint, error_code=code
+                verdict="ERROR",
+                message=self._of_reference(message),
+                hint=hint,
+                error_code=code,
+                measurements=self._measured(executed),
             )
             return InspectionOutcome(inspection=inspection, failure=f"answered ERROR {code}".rstrip(), debug=debug)
         inspection = self._inspection(
@@ -267,8 +273,18 @@ class _Call:
             hint=hint,
             ng_reason=self._told((step, result.ng_reason or "") for step, result in executed),
             defects=tuple(defect for _, result in executed for defect in result.defects),
+            measurements=self._measured(executed),
         )
         return InspectionOutcome(inspection=inspection, debug=debug)
+
+    def _measured(self, executed: Iterable[tuple[Step, CallResult]]) -> tuple[Measurement, ...]:
+        """What the steps published, each under its name where there are several."""
+        several = len(self.steps) > 1
+        return tuple(
+            measured
+            for step, result in executed
+            for measured in measurements(result.debug, self._diagnostics, f"{step.name}: " if several else "")
+        )
 
     def _told(self, words: Iterable[tuple[Step, str]]) -> str:
         """What the steps said, each under its name where there are several."""

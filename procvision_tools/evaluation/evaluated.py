@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
+from procvision_sdk.manifest.model import Diagnostic
 from procvision_tools.datasets.samples import Dataset, Sample
 from procvision_tools.evaluation.bounds import BoundResult
 from procvision_tools.evaluation.detection import Detection, confusion, detect
@@ -43,6 +44,8 @@ class Evaluation:
     command: str = ""
     score_key: str | None = None
     """The diagnostic that is the picture's score; None where its best finding's score is."""
+    diagnostics: Mapping[str, Diagnostic] = field(factory=dict)
+    """What the manifest says of the diagnostics that the algorithm publishes."""
     sweep: SweepResult | None = None
     bounds: tuple[BoundResult, ...] = ()
     baseline: str = ""
@@ -205,6 +208,7 @@ class Evaluation:
             "truths": [attrs.asdict(truth) for truth in sample.truths],
             "crowds": [attrs.asdict(crowd) for crowd in sample.crowds],
             "defect_rects": [finding.to_dict() for finding in observation.findings],
+            "debug": dict(observation.debug),
             "times_ms": rounded(observation.times_ms),
             "algorithm_ms": observation.algorithm_ms,
         }

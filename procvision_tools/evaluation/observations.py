@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import field, frozen
 
@@ -40,6 +40,9 @@ class Observation:
     """By phase, as the caller sees them."""
     algorithm_ms: float | None = None
     """The algorithm's own time in execute, as the host measured it."""
+
+    debug: Mapping[str, Any] = field(factory=dict)
+    """What the algorithm published with its answers, by name."""
 
     def kept(self, threshold: float) -> tuple[Defect, ...]:
         """The findings that count at a threshold, best first."""

@@ -21,6 +21,7 @@ from procvision_tools.evaluation.ranking import average_precision
 from procvision_tools.report import charts
 from procvision_tools.report.evaluation_text import COLUMNS, shown
 from procvision_tools.report.html import GLYPH_WIDTH, detail_of, template
+from procvision_tools.report.measurements import Measurement, measurements
 from procvision_tools.report.pictures import data_uri, read_picture
 from procvision_tools.report.tags import Frame, place_tags
 
@@ -78,6 +79,7 @@ class Panel:
     reference_size: tuple[int, int]
     marks: tuple[Mark, ...]
     score: str
+    measured: tuple[Measurement, ...]
 
 
 def render(evaluation: Evaluation, worst: int = 10) -> str:
@@ -265,6 +267,7 @@ def _panel(number: int, seen: Observation, evaluation: Evaluation) -> Panel:
         picture="" if picture is None else data_uri(picture),
         reference="" if reference is None else data_uri(reference),
         reference_size=(0, 0) if reference is None else (reference.shape[1], reference.shape[0]),
+        measured=tuple(measurements(seen.debug, evaluation.diagnostics)),
         marks=_marks(seen, evaluation, width, height, font_px) if width else (),
         score=shown(seen.picture_score) if math.isfinite(seen.picture_score) else "",
     )

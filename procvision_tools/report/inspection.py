@@ -10,6 +10,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from procvision_sdk.results import Defect
+from procvision_tools.report.measurements import Measurement
 
 Picture: TypeAlias = NDArray[np.uint8]
 """H x W (mono) or H x W x 3 (RGB), uint8."""
@@ -63,6 +64,8 @@ class Inspection:
     """What to try after an ERROR."""
     defects: tuple[Defect, ...] = ()
     """Rects in pixels of the picture."""
+    measurements: tuple[Measurement, ...] = ()
+    """What the algorithm published, with the limits that its manifest declares."""
     times_ms: Mapping[str, float] = field(factory=dict)
     """What took how long, in the order in which it happened."""
     logs: tuple[LogLine, ...] = ()
@@ -93,6 +96,12 @@ class Inspection:
             "pid": self.pid,
             "user_params": dict(self.params),
             "defect_rects": [defect.to_dict() for defect in self.defects],
+            "debug": {measured.name: measured.value for measured in self.measurements},
+            "limits": {
+                measured.name: {"unit": measured.unit, "min": measured.low, "max": measured.high}
+                for measured in self.measurements
+                if measured.limits
+            },
             "times_ms": {name: round(value, 3) for name, value in self.times_ms.items()},
             "logs": [{"level": line.level, "message": line.message} for line in self.logs],
             "notices": list(self.notices),

@@ -30,6 +30,8 @@ def render(inspection: Inspection) -> str:
     lines += [f"        {line}" for line in reason[1:]]
     if inspection.defects:
         lines += ["", *_table(inspection)]
+    if inspection.measurements:
+        lines += ["", *_measured(inspection)]
     lines.append("")
     lines.append(_faint(f"  {printable(inspection.title)}"))
     what = f"  {inspection.algorithm} {inspection.version}".rstrip()
@@ -102,6 +104,17 @@ def _table(inspection: Inspection) -> list[str]:
         for number, defect in enumerate(inspection.defects, 1)
     ]
     return [click.style(head, bold=True), *rows]
+
+
+def _measured(inspection: Inspection) -> list[str]:
+    names = [printable(one.name) for one in inspection.measurements]
+    texts = [printable(one.text) for one in inspection.measurements]
+    wide, far = max(map(len, names)), max(map(len, texts))
+    rows = []
+    for name, text, one in zip(names, texts, inspection.measurements, strict=True):
+        row = f"  {name:<{wide}}  {text:<{far}}  {f'({one.limits})' if one.limits else ''}".rstrip()
+        rows.append(click.style(row, fg="yellow", bold=True) if one.outside else row)
+    return rows
 
 
 def _faint(text: str) -> str:

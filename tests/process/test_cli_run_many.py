@@ -435,3 +435,38 @@ def test_a_host_that_refuses_its_configuration_is_an_error_and_no_verdict(tmp_pa
     done = procvision("run", "slow", grey(tmp_path / "a.png", 5), "--config", config, env=environment(installed))
     assert done.returncode == 2
     assert "host.toml" in done.stdout + done.stderr
+
+
+MEASURING = """
+from procvision_sdk import BaseAlgorithm, Ok, read_image_from_shared_memory
+
+class Vendor(BaseAlgorithm):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        self.diagnostics.publish("light", float(read_image_from_shared_memory(shared_mem_id, image_meta).mean()))
+        self.diagnostics.publish("lamp", "left")
+        return Ok()
+"""
+
+
+def test_what_is_published_is_told_beside_its_limits(tmp_path):
+    """In the text, in JSON, and in an evaluation's report."""
+    installed = install_algorithm(
+        tmp_path / "installed", "measuring", MEASURING, steps=[{"index": 1, "name": "only"}],
+        diagnostics={"light": {"unit": "lx", "min": 100, "description": "mean of the picture"}},
+    )  # fmt: skip
+    data = tmp_path / "set" / "part" / "test"
+    for kind, level in (("good", 150), ("dark", 50)):
+        (data / kind).mkdir(parents=True)
+        grey(data / kind / "a.png", level)
+    grey_file = data / "dark" / "a.png"
+    env = environment(installed)
+    text = procvision("run", "measuring", grey_file, env=env)
+    assert "light  50 lx  (at least 100)" in text.stdout
+    told = json.loads(procvision("run", "measuring", grey_file, "--json", env=env).stdout)
+    assert told["debug"] == {"light": 50.0, "lamp": "left"}
+    assert told["limits"] == {"light": {"unit": "lx", "min": 100.0, "max": None}}
+    page = tmp_path / "page.html"
+    done = procvision("evaluate", "measuring", tmp_path / "set", "--json", "-", "--html", page, env=env)
+    pictures = json.loads(done.stdout)["pictures"]
+    assert {picture["debug"]["light"] for picture in pictures} == {50.0, 150.0}
+    assert "at least 100" in page.read_text()
