@@ -11,24 +11,25 @@ for folder in (Path(__file__).parents[1] / "benchmarks", Path(__file__).parent /
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
+from anomaly_files import Given  # noqa: E402
 from textures import good  # noqa: E402
 
 from procvision_anomaly import modelfile  # noqa: E402
-from procvision_anomaly.learning import GoodPicture, Settings, learnt  # noqa: E402
+from procvision_anomaly.learning import Settings, learnt  # noqa: E402
 from procvision_anomaly.model import Model  # noqa: E402
 
-SETTINGS = Settings(pids=("cloth",), seed=3)
+SETTINGS = Settings(pids=("cloth",), false_alarms=0.1, seed=3)
 
 
-def pictures(count: int) -> list[GoodPicture]:
+def pictures(count: int) -> list[Given]:
     """Cloth without a defect."""
-    return [GoodPicture(f"{number}.png", f"{number:064x}", good("weave", number)) for number in range(count)]
+    return [Given(f"{number}.png", good("weave", number)) for number in range(count)]
 
 
 @pytest.fixture(scope="session")
 def model() -> Model:
-    """Of sixteen pictures of cloth."""
-    return learnt(pictures(16), SETTINGS, lambda share, text: None)
+    """Of twenty pictures of cloth."""
+    return learnt(pictures(20), SETTINGS, lambda share, text: None)
 
 
 @pytest.fixture(scope="session")

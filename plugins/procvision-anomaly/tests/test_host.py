@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from anomaly_files import rewritten
 from textures import bad, good
 
 from procvision_anomaly import modelfile
+from procvision_anomaly.description import Network
 from procvision_runner import CallFailedError, Runner
 
 NOISE = np.random.default_rng(3).integers(0, 256, (320, 320, 3), dtype=np.uint8)
@@ -26,11 +28,13 @@ def runner() -> Iterator[Runner]:
 def test_an_inspection(runner: Runner, model_file: Path) -> None:
     """pre reads the model and tells where it comes from; good is OK, a hole NG with its place."""
     params = {"model": str(model_file)}
-    _, digest = modelfile.read(model_file)
+    _, digest = modelfile.read(model_file, Network())
     ready = runner.pre_execute(pid="cloth", user_params=params)
     assert ready.status == "OK"
     assert ready.debug["model"] == digest
-    assert "held out of learning" in ready.debug["threshold_origin"]
+    assert "2 of 20 held-out good pictures reach it" in ready.debug["threshold_origin"]
+    assert "Apache-2.0" in ready.debug["network"]
+    assert ready.debug["false_alarms_between"] == pytest.approx([0.01235, 0.24873], abs=1e-4)
     fine = runner.execute(good("weave", 501), pid="cloth", user_params=params)
     assert fine.verdict == "OK"
     assert 0 < fine.debug["score"] < 1
@@ -55,6 +59,23 @@ def test_sensitivity_and_min_area_do_what_they_say(runner: Runner, model_file: P
     hole, _ = bad("weave", "hole", 1)
     params = {"model": str(model_file), "min_area": 100_000}
     assert runner.execute(hole, pid="cloth", user_params=params).verdict == "OK"
+
+
+def test_a_call_may_ask_for_another_rate_of_false_alarms(runner: Runner, model_file: Path) -> None:
+    """A higher one has a lower threshold; what is no rate is refused by the host."""
+    picture, _ = bad("weave", "dent", 2)
+    scores = [
+        runner.execute(picture, pid="cloth", user_params={"model": str(model_file), "false_alarms": rate}).debug[
+            "score"
+        ]
+        for rate in (0.001, 0.1, 0.5)
+    ]
+    assert scores == sorted(scores)
+    assert scores[0] < scores[2]
+    default = runner.execute(picture, pid="cloth", user_params={"model": str(model_file)}).debug["score"]
+    assert default == scores[1]
+    with pytest.raises(CallFailedError, match="false_alarms"):
+        runner.execute(picture, pid="cloth", user_params={"model": str(model_file), "false_alarms": 0})
 
 
 @pytest.mark.parametrize(
@@ -87,14 +108,24 @@ def test_another_surface_is_never_ok(runner: Runner, model_file: Path, picture: 
     assert runner.execute(picture, pid="cloth", user_params={"model": str(model_file)}).verdict == "NG"
 
 
-def test_twenty_megapixels_are_inspected(runner: Runner, model_file: Path, tmp_path: Path) -> None:
-    """By a model that says it is for them: reduced first, so that it takes no longer than a small one."""
+def test_twenty_five_megapixels_are_inspected(runner: Runner, model_file: Path, tmp_path: Path) -> None:
+    """By a model that says it is for them: reduced first, so that they take little longer than a small one."""
+
+    def for_large(header: dict[str, Any]) -> None:
+        for key in ("width", "least_width", "most_width", "height", "least_height", "most_height"):
+            header["facts"]["sizes"][key] = 5120
+
     path = tmp_path / "large.model"
-    path.write_bytes(rewritten(model_file.read_bytes(), lambda header: header["facts"].update(width=5000, height=4000)))
-    picture = np.tile(good("weave", 600), (13, 16, 1))[:4000, :5000].copy()
-    found = runner.execute(picture, pid="cloth", user_params={"model": str(path)})
+    path.write_bytes(rewritten(model_file.read_bytes(), for_large))
+    picture, mask = bad("weave", "hole", 1)
+    found = runner.execute(
+        np.kron(picture, np.ones((16, 16, 1), np.uint8)), pid="cloth", user_params={"model": str(path)}
+    )
     assert found.verdict == "NG"
-    assert all(defect.x + defect.width <= 5000 and defect.y + defect.height <= 4000 for defect in found.defects)
+    worst = max(found.defects, key=lambda defect: defect.score)
+    rows, columns = np.nonzero(mask)
+    assert worst.x <= 16 * columns.mean() <= worst.x + worst.width <= 5120
+    assert worst.y <= 16 * rows.mean() <= worst.y + worst.height <= 5120
 
 
 def test_half_a_picture_is_ng(runner: Runner, model_file: Path) -> None:

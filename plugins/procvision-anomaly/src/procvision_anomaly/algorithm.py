@@ -34,7 +34,7 @@ class SurfaceAnomaly(BaseAlgorithm):
         self._models = Models()
 
     def teardown(self) -> None:
-        """Forgets the models."""
+        """Forget the models."""
         self._models.clear()
 
     def pre_execute(
@@ -46,19 +46,22 @@ class SurfaceAnomaly(BaseAlgorithm):
         shared_mem_id: str,  # noqa: ARG002 - a model needs no picture
         image_meta: Mapping[str, Any],  # noqa: ARG002
     ) -> Prepared | Failed:
-        """Reads the model, so that the first picture doesn't wait for it. Returns Failed 1003."""
+        """Read the model, so that the first picture doesn't wait for it. Returns Failed 1003."""
         try:
             model, digest = self._models.get(Path(user_params["model"]), pid)
         except ModelError as error:
             return Failed(ErrorCode.ASSET_NOT_FOUND, str(error))
         facts = model.facts
+        threshold = facts.threshold(user_params.get("false_alarms"))
         return Prepared(
-            message=f"model of {facts.pictures} good pictures, {facts.width} x {facts.height} px",
+            message=f"model of {facts.pictures} good pictures, {facts.sizes.told()}",
             debug={
                 "model": digest,
                 "training_set": facts.training_sha256,
-                "threshold": facts.threshold.value,
-                "threshold_origin": facts.threshold.told(),
+                "network": facts.network,
+                "threshold": round(threshold.value, 4),
+                "threshold_origin": threshold.told(),
+                "false_alarms_between": [round(share, 5) for share in threshold.between],
             },
         )
 
@@ -71,7 +74,7 @@ class SurfaceAnomaly(BaseAlgorithm):
         shared_mem_id: str,
         image_meta: Mapping[str, Any],
     ) -> Ok | Ng | Failed:
-        """Scores the picture and says where it is unlike a good one.
+        """Score the picture and say where it is unlike a good one.
 
         Returns Failed 1003 without a model, 1006 for a picture that can't be judged by it.
         """
@@ -83,7 +86,7 @@ class SurfaceAnomaly(BaseAlgorithm):
             return Failed(ErrorCode.ASSET_NOT_FOUND, str(error))
         except NotInspectableError as error:
             return Failed(ErrorCode.INVALID_PARAMS, str(error))
-        threshold = 1 / user_params["sensitivity"]
+        threshold = model.facts.threshold(user_params.get("false_alarms")).value / user_params["sensitivity"]
         score = float(score_map.max()) / threshold
         self.diagnostics.publish("model", digest[:12])
         self.diagnostics.publish("score", round(score, 4))

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 import attrs
 import numpy as np
 
+from procvision_anomaly.description import VALUES, Floats, Network, Rgb
 from procvision_anomaly.errors import NotInspectableError
-from procvision_anomaly.features import KINDS, LEAST_SCALED_PX, Floats, Rgb, described, scaled, working
-from procvision_anomaly.memory import INSIDE, MAX_CANDIDATES, Memory, Places, remembered, some_places
-from procvision_anomaly.model import LEAST_SIDE_PX, Facts, Key, Layout, Model, Threshold, fused, maps
+from procvision_anomaly.gaussian import Moments, Standard, gaussian_of, standard_of
+from procvision_anomaly.memory import MAX_CANDIDATES, remembered, some_places
+from procvision_anomaly.model import (
+    LEAST_CONTRAST,
+    Detector,
+    Facts,
+    Model,
+    Scale,
+    contrast_of,
+    descriptions,
+    fused,
+    smoothed,
+)
+from procvision_anomaly.sizes import LEAST_SIDE_PX, Layout, Sizes, sizes_of
 
 LEAST_PICTURES = 5
-FOLDS = 4
-_LEAST_CONTRAST = 0.004
-"""One grey value of 256: a picture with less shows no surface."""
-_POSITION_WEIGHT = 20.0
-"""Of `aligned`: a twentieth of the picture's width counts as much as one whitened value."""
+FOLDS = 5
+MAX_FOLD_PICTURES = 100
+"""More folds where there are more pictures: a fold's descriptions are in memory at once."""
+_READING_SHARE = 0.2
+"""Of the time, for the bar."""
+_STANDARD_PICTURES = 32
+"""Enough to tell each value's mean and deviation."""
 
 Progress = Callable[[float, str], None]
 
@@ -28,138 +43,176 @@ class Settings:
     """How to learn."""
 
     pids: tuple[str, ...] = ("*",)
-    layout: Layout = "texture"
-    working_px: int = 640
-    quantile: float = 1.0
-    margin: float = 0.2
+    layout: Layout = "aligned"
+    working_px: int = 320
+    false_alarms: float = 0.02
     seed: int = 0
 
 
-@attrs.frozen(eq=False)
-class GoodPicture:
-    """A picture to learn from: H x W x 3 RGB, its file's name and hash."""
+class GoodPicture(Protocol):
+    """A picture to learn from: its file's name and hash, and its pixels, H x W x 3 RGB, decoded at each call."""
 
-    name: str
-    sha256: str
-    pixels: Rgb
+    @property
+    def name(self) -> str:
+        """For errors."""
+
+    @property
+    def sha256(self) -> str:
+        """The file's, hexadecimal."""
+
+    def pixels(self) -> Rgb:
+        """H x W x 3 uint8."""
 
 
 def learnt(pictures: Sequence[GoodPicture], settings: Settings, progress: Progress) -> Model:
-    """The model of these pictures. Raises NotInspectableError where they can't be learnt from."""
-    width, height = _common_size(pictures)
-    seen = [working(one.pixels, settings.working_px) for one in pictures]
-    if min(seen[0].shape[:2]) < LEAST_SCALED_PX:
-        raise NotInspectableError(
-            f"reduced to {settings.working_px} px the pictures are {seen[0].shape[1]} x {seen[0].shape[0]} px, "
-            f"each side has at least {LEAST_SCALED_PX} px",
-            hint="raise working_size",
-        )
-    contrasts = [float(one[..., 0].std()) for one in seen]
-    least = int(np.argmin(contrasts))
-    if contrasts[least] < _LEAST_CONTRAST:
-        raise NotInspectableError(
-            f"{pictures[least].name} has a contrast of {contrasts[least]:.4f}, at least {_LEAST_CONTRAST} is asked for",
-            hint="take out what shows no surface",
-        )
-    rng = np.random.default_rng(settings.seed)
-    weight = _POSITION_WEIGHT if settings.layout == "aligned" else 0.0
-    rounds = _folds(len(seen))
-    # As many of each picture as give a fold its candidates; drawn once, since describing takes most of the time.
-    share = -(-MAX_CANDIDATES // (len(seen) - max(map(len, rounds))))
-    drawn = [_drawn(one, share, rng) for one in seen]
-    held_out: list[dict[Key, Floats]] = []
-    for number, held in enumerate(rounds):
-        progress(number / (len(rounds) + 1), f"fold {number + 1} of {len(rounds)}")
-        rest = [one for index, one in enumerate(drawn) if index not in held]
-        memories = _memories(rest, weight, rng)
-        held_out += [maps(seen[index], memories) for index in held]
-    progress(len(rounds) / (len(rounds) + 1), "all pictures")
-    memories = {
-        key: _measured(memory, [found[key] for found in held_out])
-        for key, memory in _memories(drawn, weight, rng).items()
-    }
+    """Return the model of these pictures. Raises NotInspectableError where they can't be learnt from."""
+    sizes, seen = _seen(pictures, settings, progress)
+    least_contrast = _least_contrast(pictures, seen)
+    network = Network()
+    learn = _aligned if sizes.layout == "aligned" else _texture
+    count = len(seen)
+    folds = np.array_split(np.arange(count), max(min(FOLDS, count), -(-count // MAX_FOLD_PICTURES)))
+    source = _Source(seen, sizes.scales, network, progress)
+    detectors, held_out = learn(source, [fold.tolist() for fold in folds], np.random.default_rng(settings.seed))
+    scales = {scale: Scale(detector, _usual(held_out[scale])) for scale, detector in detectors.items()}
     scores = [
-        float(fused({key: memories[key].compared(one) for key, one in found.items()}).max()) for found in held_out
+        float(fused([held_out[scale][number] / np.float32(one.usual) for scale, one in scales.items()]).max())
+        for number in range(count)
     ]
-    threshold = Threshold(
-        float(np.quantile(scores, settings.quantile)) * (1 + settings.margin),
-        settings.quantile,
-        settings.margin,
-        len(rounds),
-        [round(score, 6) for score in scores],
-    )
     facts = Facts(
-        width=width,
-        height=height,
-        working_px=settings.working_px,
-        layout=settings.layout,
+        sizes=sizes,
         pids=list(settings.pids),
-        pictures=len(pictures),
+        pictures=count,
         training_sha256=hashlib.sha256("".join(sorted(one.sha256 for one in pictures)).encode()).hexdigest(),
-        least_contrast=min(contrasts),
+        network_sha256=network.sha256,
+        network=network.told(),
+        least_contrast=least_contrast,
         seed=settings.seed,
-        threshold=threshold,
+        folds=len(folds),
+        held_out_scores=[round(score, 6) for score in scores],
+        false_alarms=settings.false_alarms,
     )
-    return Model(facts, memories)
+    return Model(facts, scales, network)
 
 
-def _common_size(pictures: Sequence[GoodPicture]) -> tuple[int, int]:
+def _seen(pictures: Sequence[GoodPicture], settings: Settings, progress: Progress) -> tuple[Sizes, list[Rgb]]:
+    """Return the pictures' sizes, and the pictures as they are looked at. Raises NotInspectableError."""
     if len(pictures) < LEAST_PICTURES:
         raise NotInspectableError(
-            f"{len(pictures)} pictures are too few, at least {LEAST_PICTURES} are asked for",
+            f"{len(pictures)} pictures are too few, at least {LEAST_PICTURES} different ones are asked for",
             hint="20 to 50 that show all that may vary make a good model",
         )
-    first = pictures[0]
-    height, width = first.pixels.shape[:2]
-    if min(width, height) < LEAST_SIDE_PX:
-        raise NotInspectableError(
-            f"{first.name} is {width} x {height} px, each side has at least {LEAST_SIDE_PX} px",
-            hint="take larger pictures",
-        )
-    for other in pictures[1:]:
-        if other.pixels.shape[:2] != (height, width):
+    shapes: list[tuple[int, int]] = []
+    seen: list[Rgb] = []
+    first: Sizes | None = None
+    for number, picture in enumerate(pictures):
+        progress(_READING_SHARE * number / len(pictures), "reading")
+        pixels = picture.pixels()
+        height, width = pixels.shape[:2]
+        if min(width, height) < LEAST_SIDE_PX:
             raise NotInspectableError(
-                f"{other.name} is {other.pixels.shape[1]} x {other.pixels.shape[0]} px, {first.name} is "
-                f"{width} x {height} px",
-                hint="all pictures come from one camera at one resolution",
+                f"{picture.name} is {width} x {height} px, each side has at least {LEAST_SIDE_PX} px",
+                hint="take larger pictures",
             )
-    return width, height
+        shapes.append((width, height))
+        first = first or sizes_of(shapes, settings.layout, settings.working_px)
+        seen.append(first.working(pixels))
+    sizes = sizes_of(shapes, settings.layout, settings.working_px)
+    if sizes != first:
+        # Only now is it known how mixed sizes are looked at.
+        seen = [sizes.working(picture.pixels()) for picture in pictures]
+    return sizes, seen
 
 
-def _folds(count: int) -> list[set[int]]:
-    """Every picture is held out once. Neighbours, which are alike in a series, are held out together."""
-    return [set(part.tolist()) for part in np.array_split(np.arange(count), min(FOLDS, count))]
+def _least_contrast(pictures: Sequence[GoodPicture], seen: Sequence[Rgb]) -> float:
+    """Return the least contrast of all. Raises NotInspectableError."""
+    contrasts = [contrast_of(one) for one in seen]
+    least = int(np.argmin(contrasts))
+    if contrasts[least] < LEAST_CONTRAST:
+        raise NotInspectableError(
+            f"{pictures[least].name} has a contrast of {contrasts[least]:.4f}, at least {LEAST_CONTRAST} is asked for",
+            hint="take out what shows no surface",
+        )
+    return contrasts[least]
 
 
-def _drawn(seen: Floats, share: int, rng: np.random.Generator) -> dict[Key, Places]:
-    """Some places of a picture, described in each way."""
-    return {
-        (kind, scale): some_places(described(reduced, kind), share, rng)
-        for scale, reduced in scaled(seen)
-        for kind in KINDS
-    }
+class _Source:
+    """Descriptions of the good pictures: twice of each, since together they would fill the memory."""
+
+    def __init__(self, seen: Sequence[Rgb], scales: tuple[int, ...], network: Network, progress: Progress) -> None:
+        self.count = len(seen)
+        self.scales = scales
+        self._seen = seen
+        self._network = network
+        self._progress = progress
+        self._given = 0
+
+    def one(self, number: int) -> dict[int, Floats]:
+        """Describe a picture at each scale."""
+        share = _READING_SHARE + (1 - _READING_SHARE) * min(1.0, self._given / (2 * self.count))
+        self._progress(share, f"picture {number + 1} of {self.count}")
+        self._given += 1
+        return dict(descriptions(self._seen[number], self.scales, self._network))
 
 
-def _memories(
-    drawn: Sequence[dict[Key, Places]], position_weight: float, rng: np.random.Generator
-) -> dict[Key, Memory]:
-    return {key: remembered([one[key] for one in drawn], position_weight, rng) for key in drawn[0]}
+_Maps: TypeAlias = dict[int, list[Floats]]
 
 
-def _measured(memory: Memory, held_out: Sequence[Floats]) -> Memory:
-    """The memory with what is usual, by the distances in pictures that were held out.
+def _aligned(
+    source: _Source,
+    folds: Sequence[Sequence[int]],
+    rng: np.random.Generator,  # noqa: ARG001 - nothing is drawn
+) -> tuple[dict[int, Detector], _Maps]:
+    """Learn a Gaussian per place; return one for each scale, and the maps of held-out pictures."""
+    some = [source.one(int(at)) for at in np.linspace(0, source.count - 1, min(source.count, _STANDARD_PICTURES))]
+    standards = {scale: standard_of([one[scale] for one in some]) for scale in source.scales}
+    totals = {scale: Moments(some[0][scale].shape[0] * some[0][scale].shape[1]) for scale in source.scales}
+    for fold in folds:
+        for number in fold:
+            for scale, described in source.one(number).items():
+                totals[scale].add(_placed(standards[scale], [described]))
+    held_out: _Maps = {scale: [] for scale in source.scales}
+    for fold in folds:
+        of_fold = [source.one(number) for number in fold]
+        for scale in source.scales:
+            of_scale = [one[scale] for one in of_fold]
+            moments = Moments(len(totals[scale].sums))
+            moments.add(_placed(standards[scale], of_scale))
+            rest = gaussian_of(totals[scale].without(moments), standards[scale])
+            held_out[scale] += [smoothed(one) for one in rest.distances_of(np.stack(of_scale))]
+    return {scale: gaussian_of(totals[scale], standards[scale]) for scale in source.scales}, held_out
 
-    Counted by pictures and not by places: a memory in which good pictures differ much must not drown the others.
+
+def _placed(standard: Standard, described: Sequence[Floats]) -> Floats:
+    """Pictures x places x values, in deviations."""
+    return standard.applied(np.stack(described)).reshape(len(described), -1, VALUES)
+
+
+def _texture(
+    source: _Source, folds: Sequence[Sequence[int]], rng: np.random.Generator
+) -> tuple[dict[int, Detector], _Maps]:
+    """Learn a memory; return one for each scale, and the maps of held-out pictures."""
+    # As many of each picture as give a fold its candidates.
+    share = -(-MAX_CANDIDATES // (source.count - max(map(len, folds))))
+    drawn = [
+        {scale: some_places(described, share, rng) for scale, described in source.one(number).items()}
+        for number in range(source.count)
+    ]
+    held_out: _Maps = {scale: [] for scale in source.scales}
+    for fold in folds:
+        held = frozenset(fold)
+        rest = [one for number, one in enumerate(drawn) if number not in held]
+        memories = {scale: remembered([one[scale] for one in rest]) for scale in source.scales}
+        for number in fold:
+            for scale, described in source.one(number).items():
+                held_out[scale].append(smoothed(memories[scale].distances(described)))
+    return {scale: remembered([one[scale] for one in drawn]) for scale in source.scales}, held_out
+
+
+def _usual(maps: Sequence[Floats]) -> float:
+    """Return what a good picture's farthest place comes to, with two deviations on top.
+
+    Counted by pictures and not by places: a scale at which good pictures differ much must not drown the others.
     """
-    inside, at_edge = [], []
-    for distances in held_out:
-        inside.append(float(distances[INSIDE].max()))
-        edge = distances.copy()
-        edge[INSIDE] = 0
-        at_edge.append(float(edge.max()))
-    return attrs.evolve(memory, usual=_usual(inside), usual_at_edge=_usual(at_edge))
-
-
-def _usual(farthest: Sequence[float]) -> float:
-    """What a good picture's farthest place comes to, with two deviations on top."""
+    farthest = [float(one.max()) for one in maps]
     return max(float(np.mean(farthest) + 2 * np.std(farthest)), 1e-6)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from procvision_anomaly import modelfile
+from procvision_anomaly.description import Network
 from procvision_anomaly.errors import ModelError
 from procvision_anomaly.model import Model
 
-MAX_KEPT = 16
+MAX_KEPT = 4
+"""Each may take a tenth of a gigabyte."""
 
 Stamp: TypeAlias = tuple[int, int, int]
 
@@ -19,15 +21,16 @@ class Models:
     """The one used longest ago goes first."""
 
     def __init__(self) -> None:
+        self._network = Network()
         self._kept: OrderedDict[Path, tuple[Stamp, Model, str]] = OrderedDict()
 
     def get(self, path: Path, pid: str) -> tuple[Model, str]:
-        """The model in this file, which is for this product, and its hash. Raises ModelError."""
+        """Return the model in this file, which is for this product, and its hash. Raises ModelError."""
         stamp = _stamp(path)
         kept = self._kept.get(path)
         if kept is None or kept[0] != stamp or stamp is None:
             self._kept.pop(path, None)
-            model, digest = modelfile.read(path)
+            model, digest = modelfile.read(path, self._network)
             if stamp is not None:
                 self._kept[path] = (stamp, model, digest)
         else:
@@ -44,13 +47,13 @@ class Models:
         return model, digest
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Forget all."""
         self._kept.clear()
 
 
 def _stamp(path: Path) -> Stamp | None:
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return (found.st_ino, found.st_size, found.st_mtime_ns)

@@ -6,7 +6,7 @@ import attrs
 import cv2
 import numpy as np
 
-from procvision_anomaly.features import Floats
+from procvision_anomaly.description import Floats
 
 _MARGIN_PLACES = 0.5
 """A place stands for the pixels half way to the next."""

@@ -8,7 +8,9 @@ from typing import Any
 
 from procvision_anomaly import modelfile
 from procvision_anomaly.errors import AnomalyError
-from procvision_anomaly.learning import GoodPicture, Settings, learnt
+from procvision_anomaly.learning import Settings, learnt
+from procvision_anomaly.sizes import LEAST_SIDE_PX, MAX_WORKING_PX
+from procvision_anomaly.threshold import LEAST_RATE, MOST_RATE
 from procvision_sdk.manifest.parameters import EnumParameter, FloatParameter, IntParameter, StringParameter
 from procvision_sdk.training import Trainer, TrainingError, TrainingPicture
 
@@ -21,26 +23,25 @@ _PARAMETERS = (
     ),
     EnumParameter(
         key="layout",
-        description="texture: any place is like any other; aligned: the same thing lies at the same place",
-        choices=["texture", "aligned"],
-        default="texture",
+        description="aligned: what is usual is learnt for each place; texture: any place is like any other",
+        choices=["aligned", "texture"],
+        default="aligned",
     ),
     IntParameter(
         key="working_size",
-        description="Pictures are looked at with their longer side reduced to this; what then is under 2 px is lost",
-        default=640,
-        min=64,
-        max=4096,
+        description="Pictures are looked at with their longer side reduced to this; what then is under 3 px is lost",
+        default=320,
+        min=LEAST_SIDE_PX,
+        max=MAX_WORKING_PX,
         unit="px",
     ),
     FloatParameter(
-        key="quantile",
-        description="Which share of the good pictures that had no part in learning stays under the threshold",
-        default=1.0,
-        min=0.5,
-        max=1.0,
+        key="false_alarms",
+        description="Which share of good products may be called NG; an inspection can ask for another one",
+        default=0.02,
+        min=LEAST_RATE,
+        max=MOST_RATE,
     ),
-    FloatParameter(key="margin", description="How far above that the threshold lies", default=0.2, min=0.0, max=2.0),
     IntParameter(key="seed", description="The same seed and pictures give the same model", default=0, min=0),
 )
 
@@ -51,30 +52,31 @@ def train(
     params: Mapping[str, Any],
     progress: Callable[[float, str], None],
 ) -> Mapping[str, Any]:
-    """Learns and writes the model; tells its hashes and where its threshold comes from. Raises TrainingError."""
+    """Learn and write the model; tell its hashes and where its threshold comes from. Raises TrainingError."""
     settings = Settings(
         pids=tuple(pid.strip() for pid in params["pids"].split(",") if pid.strip()) or ("*",),
         layout=params["layout"],
         working_px=params["working_size"],
-        quantile=params["quantile"],
-        margin=params["margin"],
+        false_alarms=params["false_alarms"],
         seed=params["seed"],
     )
-    good = [GoodPicture(one.name, one.sha256, one.pixels()) for one in pictures]
     try:
-        model = learnt(good, settings, progress)
+        model = learnt(pictures, settings, progress)
     except AnomalyError as error:
         raise TrainingError(str(error)) from error
     digest = modelfile.write(model, out)
-    facts = model.facts
+    facts, threshold = model.facts, model.facts.threshold()
     return {
         "model_sha256": digest,
         "training_set_sha256": facts.training_sha256,
         "pictures": facts.pictures,
-        "picture": f"{facts.width} x {facts.height} px",
+        "picture": facts.sizes.told(),
+        "looked_at": "{} x {} px".format(*facts.sizes.working_size(facts.sizes.width, facts.sizes.height)),
+        "layout": facts.sizes.layout,
         "pids": ", ".join(facts.pids),
-        "threshold": round(facts.threshold.value, 4),
-        "threshold_origin": facts.threshold.told(),
+        "threshold": round(threshold.value, 4),
+        "threshold_origin": threshold.told(),
+        "network": facts.network,
     }
 
 
