@@ -35,18 +35,24 @@ def main() -> None:
         command_line()
         return
 
+    from procvision_host.halves.asked import host_half_is_asked_for
     from procvision_host.process.channels import HELLO_NOTICE, GuardianEnds, split
     from procvision_host.process.shared_page import Board
     from procvision_sdk.wire.greeting import hello_frame
 
     board = Board()
+    ring = None
+    if host_half_is_asked_for(arguments, os.environ):
+        from procvision_host.halves.ring import Ring
+
+        ring = Ring()
 
     def run_guardian(host: int, ends: GuardianEnds) -> None:
         from procvision_host.process.guardian import guard
 
-        guard(host, ends, board)
+        guard(host, ends, board, arguments, ring)
 
-    ends = split(run_guardian)
+    ends = split(run_guardian, private=ring is not None)
     try:
         os.write(ends.frames_out, hello_frame(name, os.getpid(), arena=ends.arena >= 0))
     except BrokenPipeError:
@@ -56,7 +62,7 @@ def main() -> None:
 
     from procvision_host.run import run
 
-    run(arguments, name, ends, board)
+    run(arguments, name, ends, board, ring)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,11 @@ from contextlib import contextmanager
 from select import select
 from time import monotonic, time_ns
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
-    from procvision_host.process.channels import HostEnds
     from procvision_sdk.wire.messages import Call
 
 _OWN_FOLDER = os.path.join(os.path.dirname(__file__), "")  # noqa: PTH118, PTH120 - as frames have it
@@ -61,10 +60,30 @@ class LogContext:
         return fields
 
 
+class LogPipe(Protocol):
+    """Where a handler writes its lines to."""
+
+    logs: int
+
+    def write_log(self, data: bytes) -> int:
+        """Writes as much as there is room for. Raises OSError if there is none."""
+
+
+class OwnPipe:
+    """A pipe that nobody but this process has."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.logs = descriptor
+
+    def write_log(self, data: bytes) -> int:
+        """As `LogPipe`."""
+        return os.write(self.logs, data)
+
+
 class JsonLinesHandler(logging.Handler):
     """Writes records as JSON lines to the guardian's pipe."""
 
-    def __init__(self, ends: HostEnds, algorithm: str, context: LogContext) -> None:
+    def __init__(self, ends: LogPipe, algorithm: str, context: LogContext) -> None:
         super().__init__()
         self._ends = ends
         self._algorithm = algorithm
@@ -157,7 +176,7 @@ def _traceback(exc_info: Any) -> str:
         return f"(the traceback can't be shown: {type(error).__name__})"
 
 
-def install(ends: HostEnds, algorithm: str, context: LogContext, level: str) -> logging.Logger:
+def install(ends: LogPipe, algorithm: str, context: LogContext, level: str) -> logging.Logger:
     """Brings logging, warnings and uncaught exceptions to the JSON lines; returns the host's own logger."""
     handler = JsonLinesHandler(ends, algorithm, context)
     root = logging.getLogger()

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, NoReturn
 
+import attrs
 import click
 
 from procvision_host import exits
@@ -15,27 +16,31 @@ from procvision_host.logs import HOST_LOGGER, LogContext, install
 from procvision_host.options import HostOptions, parse
 from procvision_host.process.linux import die_with_parent
 from procvision_host.process.setup import leave, prepare, watch_forks
+from procvision_host.process.variables import forget_what_the_host_was_told
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.tables import Role
 
 if TYPE_CHECKING:
+    from procvision_host.halves.ring import Ring
     from procvision_host.process.channels import HostEnds
     from procvision_host.process.shared_page import Board
 
 _log = logging.getLogger(HOST_LOGGER)
 
 
-def run(arguments: list[str], name: str, ends: HostEnds, board: Board) -> NoReturn:
-    """The whole life of a host process."""
+def run(arguments: list[str], name: str, ends: HostEnds, board: Board, ring: Ring | None) -> NoReturn:
+    """The whole life of a cell; `ring` is what it shares with a host half that does more than guard."""
     die_with_parent(ends.guardian)
     prepare(ends)
+    forget_what_the_host_was_told(name)
     usage: str | None = None
     try:
-        options = parse(arguments)
+        options = attrs.evolve(parse(arguments), sessions=None, hook_option=())  # those are the host half's
     except click.ClickException as error:
         usage = f"{error.format_message().rstrip('.')}; hint: procvision-host --help"
         options = HostOptions(algo=name)
+    arguments.clear()
     context = LogContext()
     install(ends, options.algo, context, options.log_level)
     connection = Connection(
@@ -53,10 +58,8 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: Board) -> NoRetu
         leave(loop.close(), board)
     watch_forks(loop.became_copy)
     try:
-        host = Host(options, loop, context, ends.arena_descriptor if ends.arena >= 0 else None)
-        host.live()
+        Host(options, loop, context, ends, ring).live()
         status = loop.close()
-        host.closed(status)
     except BaseException as error:  # noqa: BLE001 - a fault of ours; threads of the vendor's must not keep us here
         _log.critical("the host failed", exc_info=error)
         status = exits.ALGORITHM_FAILED

@@ -8,7 +8,10 @@ leave out arguments that it doesn't need. There are four sorts, and `SORTS` says
 *Configuration* (`procvision_options`, `procvision_configure`) runs first. *Backends* (`procvision_image_backends`,
 `procvision_session_stores`) are part of the host: what they raise fails the start or the call. *Observers* only look:
 each plugin's run on a thread of that plugin's own, in the order in which things happened, after the answer they tell of
-was written. *Wrappers* (`procvision_around_call`) stand around a call on its own thread.
+was written. *Wrappers* (`procvision_around_call`) stand around a call, which waits for them.
+
+All of them run in the host half, another process than the algorithm's: they outlive its crash, and it has nothing of
+theirs.
 
 What an observer or a wrapper raises is named in the log and counted and changes nothing; after ten failures in a row
 the plugin is switched off. What it is given is its own copy: changing it changes nothing either.
@@ -90,7 +93,7 @@ def procvision_options() -> Sequence[HookOption]:  # type: ignore[empty-body]
     Each can also be given as `--hook-option NAME.KEY=VALUE` or in the variable `PROCVISION_HOOK_NAME_KEY`.
 
     When: first, before the host knows whether the plugin is used; `procvision-host hooks` asks it too.
-    Thread: main. May change: nothing; it looks at nothing and opens nothing.
+    Thread: one for all of these, in the host half. May change: nothing; it looks at nothing and opens nothing.
     Failure: the plugin is left out with the reason; if it was asked for by name the host exits 78.
     """
 
@@ -100,7 +103,7 @@ def procvision_configure(values: Mapping[str, Any]) -> None:
     """The values of the plugin's own options by key, checked and completed with the defaults.
 
     When: once, before any other hook but `procvision_options`, and only if the plugin is used.
-    Thread: main. May change: the plugin itself.
+    Thread: one for all of these, in the host half. May change: the plugin itself.
     Failure: the plugin is left out with the reason; if it was asked for by name the host exits 78. Of what is no
     reason to be left out it logs a warning, which `procvision-host hooks` and `procvision doctor` show.
     """
@@ -114,7 +117,8 @@ def procvision_image_backends() -> Mapping[str, Callable[[], ImageBackend]]:  # 
     """Image backends by the scheme of the ids they answer for.
 
     When: once, at the start; a factory is called when the first call names its scheme, `open` at every such call.
-    Thread: main. May change: the picture that a call sees; two plugins with one scheme are a wrong configuration.
+    Thread: one for all of these, in the host half. May change: the picture that a call sees; two plugins with one
+    scheme are a wrong configuration.
     Failure: of the hook itself as with `procvision_configure`; of a factory or a backend fails the call with `error`
     1002, with the backend's own kind where it raises CallRefusedError, else `image_backend`.
     """
@@ -125,7 +129,8 @@ def procvision_session_stores() -> Mapping[str, Callable[[str], SessionStore]]: 
     """Session stores by scheme; the one that `--sessions SCHEME[:REST]` names is made with that whole text.
 
     When: once, at the start; the store that is chosen is made then, and used at every call with a session.
-    Thread: main. May change: the state that a call sees; two plugins with one scheme are a wrong configuration.
+    Thread: one for all of these, in the host half. May change: the state that a call sees; two plugins with one
+    scheme are a wrong configuration.
     Failure: of the hook itself as with `procvision_configure`; of the factory the host exits 78; of the store fails
     the call with `error` 9999 of kind `session_store`, or `session_in_use` where another host was faster.
     """
@@ -180,8 +185,8 @@ def procvision_around_call(call: Mapping[str, Any]) -> Generator[None, Mapping[s
 
     When: the first part before every call that begins, and so it delays the answer by its own time; the second after
     the answer was written, before the next call. The outcome holds `answer` and `elapsed_ms` as in
-    `procvision_call_finished`. Thread: main, where the algorithm runs. May change: nothing of the call or its answer;
-    context variables that it sets are seen by the algorithm.
+    `procvision_call_finished`. Thread: one for all of these, in the host half. May change: nothing of the call or its
+    answer.
     Failure: named in the log, counted, changes nothing; either part counts as failed if it takes longer than `slow_ms`.
     """
 
@@ -196,7 +201,9 @@ def procvision_call_finished(
     as it went out, `result` and `error` alike; the time is the algorithm's, in milliseconds. `ended_at_ns` is when the
     answer had been written, in Unix nanoseconds. `procvision_sdk.records` makes one flat record of it.
 
-    When: after the answer was written; for a call that timed out when the algorithm has returned.
+    When: after the answer was written, also of the last call before a crash. One that a crash kept from being
+    written may
+    be told too.
     Thread: the plugin's own. May change: nothing. Failure: named in the log, counted, changes nothing.
     """
 

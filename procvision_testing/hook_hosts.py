@@ -51,7 +51,9 @@ class HookHost:
         hello = self.receive()
         assert hello["type"] == "hello", hello
         self.process_id: int = hello["process_id"]
-        """The process that runs the algorithm, not its guardian."""
+        """The process that runs the algorithm."""
+        self.launched_process_id: int = self._target.process_id
+        """The process that was launched, which has the hook plugins."""
         self.send({"type": "hello", "runner_version": "1.0"})
 
     def __enter__(self) -> HookHost:

@@ -67,7 +67,10 @@ def _hint(scheme: str) -> str:
 
 
 class Sessions(Protocol):
-    """What the worker needs of the sessions. All but `end` raise CallRefusedError and nothing else."""
+    """What the worker needs of the sessions. `load`, `save` and `delete` raise CallRefusedError and nothing else."""
+
+    def expect(self, session_id: str) -> None:
+        """The state will be asked for."""
 
     def load(self, session_id: str) -> bytes | None:
         """The state last saved."""
@@ -93,6 +96,9 @@ class GuardedSessions:
         self._process_id = getpid()
         self._ended: dict[str, None] = {}
         """Sessions that are over and that the store still has, since it failed at that moment; the newest of them."""
+
+    def expect(self, session_id: str) -> None:
+        """A store in this process is asked when the state is needed."""
 
     def load(self, session_id: str) -> bytes | None:
         """As the store. Raises CallRefusedError."""

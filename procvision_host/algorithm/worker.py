@@ -91,6 +91,8 @@ class Worker:
     # --- the phases -----------------------------------------------------------------------------------------
 
     def _inspect(self, call: Call, phase: str, method: Callable[..., Returned]) -> Result | Error:
+        if call.session is not None:
+            self._sessions.expect(call.session.id)
         checked = self._checker.check(call)
         image = None
         image_id, image_meta = call.shared_mem_id, call.image_meta

@@ -44,6 +44,15 @@ class MemorySessionStore:
         self._states: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
         self._put_out: OrderedDict[str, float] = OrderedDict()
 
+    @property
+    def values(self) -> dict[str, float]:
+        """What another is made with that is like this one."""
+        return {
+            "max_sessions": self._max_sessions,
+            "max_megabytes": self._max_bytes / 1e6,
+            "ttl_s": self._ttl_s,
+        }
+
     def load(self, session_id: str) -> bytes | None:
         """The state last saved, unless its time has passed. Raises SessionStoreError for one that was put out."""
         found = self._states.get(session_id)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from os import _exit
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from procvision_host import exits
 from procvision_host.conversation.shared import Conversation
@@ -26,6 +26,9 @@ from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.events import HandshakeExpired
 from procvision_sdk.wire.messages import AlgorithmName, AnyMessage, Call, Error, Result, Shutdown
 from procvision_sdk.wire.tables import ConnectionState
+
+if TYPE_CHECKING:
+    from procvision_host.halves.cell import Records
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -75,6 +78,10 @@ class Loop:
     def start_standby(self) -> None:
         """Starts the second thread; it reads from now on, until `serve`."""
         self._standby.start()
+
+    def record(self, records: Records) -> None:
+        """Has answers put down for observers from now on."""
+        self._conversation.records = records
 
     def tell_of_drain(self, told: Callable[[int], None]) -> None:
         """Has `told` called once, when the drain begins, with the exit status; it only hands on."""
@@ -166,7 +173,7 @@ class Loop:
             conversation.running = None
             conversation.status.on("answered")
             abandoned = conversation.abandoned
-            answer = conversation.answer_instead if abandoned else conversation.write_answer(answer)
+            answer = conversation.answer_instead if abandoned else conversation.write_answer(answer, call)
         finally:
             lock.release()
         self._board.call_ends()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from os import write as os_write
 from select import select
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from procvision_host import exits
 from procvision_host.algorithm.worker import cancelled_answer
@@ -44,6 +44,9 @@ from procvision_sdk.wire.messages import (
 )
 from procvision_sdk.wire.tables import HostStatus
 
+if TYPE_CHECKING:
+    from procvision_host.halves.cell import Records
+
 _SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT))
 """As the interpreter's wake-up descriptor tells them, one byte each."""
 
@@ -63,6 +66,8 @@ class Conversation:
         """The loaded algorithm's own, once there is one."""
         self.versions: tuple[AlgorithmName, str] | None = None
         """Algorithm and host version, told with the first pong in state ready."""
+        self.records: Records | None = None
+        """Where answers are put down for observers before they are written; None where nobody listens."""
         self.told_of_drain: Callable[[int], None] | None = None
         """Called once, under the lock, when the drain begins; only hands on."""
         self.waiting: deque[Call] = deque()
@@ -154,8 +159,11 @@ class Conversation:
 
     # --- what goes out --------------------------------------------------------------------------------------
 
-    def write_answer(self, answer: Result | Error) -> Result | Error:
-        """Under the lock. An answer that can't be written becomes an error that can: a call is never left open."""
+    def write_answer(self, answer: Result | Error, begun: Call | None = None) -> Result | Error:
+        """Under the lock. An answer that can't be written becomes an error that can: a call is never left open.
+
+        `begun` is the call where it had begun: observers are told of those.
+        """
         try:
             frame = self.connection.send(answer, checked=True)
         except LocalProtocolError as error:
@@ -163,8 +171,22 @@ class Conversation:
                 ErrorCode.INVALID_PARAMS, "bad_result", str(error)[:2000], request_id=answer.request_id
             )
             frame = self.connection.send(answer)
-        self.write(frame)
+        if begun is None or self.records is None:
+            self.write(frame)
+        else:
+            self._write_recorded(self.records, begun, answer, frame)
         return answer
+
+    def _write_recorded(self, records: Records, call: Call, answer: Result | Error, frame: bytes) -> None:
+        try:
+            records.answering(answer, frame, (monotonic() - self.running_since) * 1000)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call has its answer
+            _log.error("the answer of call %s can't be recorded", call.request_id, exc_info=error)
+        self.write(frame)
+        try:
+            records.answered(call)
+        except Exception as error:  # noqa: BLE001
+            _log.error("the call %s can't be recorded", call.request_id, exc_info=error)
 
     def send(self, message: AnyMessage) -> None:
         """Takes the lock."""

@@ -176,4 +176,4 @@ class Standby:
                     request_id=running.request_id,
                     retryable=True,
                 )
-            conversation.answer_instead = conversation.write_answer(answer)
+            conversation.answer_instead = conversation.write_answer(answer, running)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETSIG, F_SETSIG, fcntl, ioctl
-from os import close, fstat, stat, write
+from os import close, fstat, read, stat, write
 from os import open as os_open
 from termios import FIONREAD
 from time import monotonic, sleep
@@ -39,13 +39,59 @@ _MENDING_ATTEMPTS = 10
 class GuardianEnds:
     """The descriptors that stay with the guardian."""
 
-    __slots__ = ("control", "logs", "notices", "stderr", "stdin", "stdout", "stray_stderr", "stray_stdout")
+    __slots__ = (
+        "control",
+        "logs",
+        "notices",
+        "private",
+        "stderr",
+        "stdin",
+        "stdout",
+        "stray_stderr",
+        "stray_stdout",
+    )
 
-    def __init__(self, runner: tuple[int, int, int], outputs: tuple[int, int, int], notices: int, control: int) -> None:
+    def __init__(
+        self,
+        runner: tuple[int, int, int],
+        outputs: tuple[int, int, int],
+        notices: int,
+        control: int,
+        private: PrivateEnds | None = None,
+    ) -> None:
         self.stdin, self.stdout, self.stderr = runner
         self.logs, self.stray_stdout, self.stray_stderr = outputs
         self.notices = notices
         self.control = control
+        self.private = private
+        """None where the host half has nothing to do but to guard."""
+
+
+class PrivateEnds:
+    """The host half's descriptors of the private channel, and of the room for pictures that it opens."""
+
+    __slots__ = ("held", "replies", "requests", "room")
+
+    def __init__(self) -> None:
+        self.requests, write = os.pipe()
+        read, self.replies = os.pipe()
+        self.room = os.memfd_create("procvision-room", os.MFD_CLOEXEC)
+        self.held = (write, read)
+        """The cell's ends, until the fork. Then they are held on to, so that no pipe looks as if it had ended."""
+
+    def of_the_cell(self) -> tuple[int, int, int]:
+        """In the cell: its ends of the pipes, and the room, which it only reads."""
+        room = os.open(f"/proc/self/fd/{self.room}", os.O_RDONLY | os.O_CLOEXEC)
+        mine = (out_of_the_way(self.held[0]), out_of_the_way(self.held[1]), out_of_the_way(room))
+        for descriptor in (self.requests, self.replies, self.room, room, *self.held):
+            os.close(descriptor)
+        return mine
+
+    def cell_is_gone(self) -> None:
+        """No more questions can come: who reads them finds the end."""
+        for descriptor in self.held:
+            os.close(descriptor)
+        self.held = (-1, -1)
 
 
 class HostEnds:
@@ -63,7 +109,7 @@ class HostEnds:
 
     __slots__ = (
         "_mending",
-        "_names",
+        "_places",
         "_reopened",
         "_sources",
         "arena",
@@ -73,10 +119,23 @@ class HostEnds:
         "guardian",
         "logs",
         "notices",
+        "replies",
+        "requests",
+        "room",
         "wake",
     )
 
-    _NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake", "arena")
+    frames_in: int
+    frames_out: int
+    logs: int
+    notices: int
+    control: int
+    wake: int
+    arena: int
+    requests: int
+    replies: int
+    room: int
+    _NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake", "arena", "requests", "replies", "room")
     _FLAGS = (
         os.O_RDONLY,
         os.O_WRONLY,
@@ -85,6 +144,9 @@ class HostEnds:
         os.O_RDONLY | os.O_NONBLOCK,
         os.O_WRONLY | os.O_NONBLOCK,
         os.O_RDONLY,
+        os.O_WRONLY,
+        os.O_RDONLY,
+        os.O_RDONLY,
     )
 
     def __init__(self, guardian: int, descriptors: tuple[int, ...], sources: tuple[int, ...]) -> None:
@@ -92,10 +154,12 @@ class HostEnds:
         self._sources = sources
         self._reopened = False
         self._mending = allocate_lock()
-        self.frames_in, self.frames_out, self.logs, self.notices, self.control, self.wake, self.arena = descriptors
-        self._names = self._NAMES if self.arena >= 0 else self._NAMES[:-1]
-        for descriptor in descriptors[: len(self._names)]:
-            fcntl(descriptor, F_SETSIG, _MARK)
+        self._places: list[int] = []
+        for place, (name, descriptor) in enumerate(zip(self._NAMES, descriptors, strict=False)):
+            setattr(self, name, descriptor)
+            if descriptor >= 0:  # the runner may have handed no arena on
+                self._places.append(place)
+                fcntl(descriptor, F_SETSIG, _MARK)
 
     def verify(self) -> bool:
         """True if the frames' descriptors are what they were at the last look; False if any was opened again."""
@@ -135,7 +199,8 @@ class HostEnds:
         """The places of the descriptors that are closed, a vendor's file, or another of ours."""
         lost: list[int] = []
         met: set[int] = set()
-        for place, name in enumerate(self._names):
+        for place in self._places:
+            name = self._NAMES[place]
             descriptor: int = getattr(self, name)
             if descriptor in met or not self._is(descriptor, place):
                 lost.append(place)
@@ -191,6 +256,26 @@ class HostEnds:
         if not self._is_ours(self.logs):
             self._reopen()
         return write(self.logs, data)
+
+    def write_request(self, data: bytes) -> None:
+        """Writes a question for the host half."""
+        rest = memoryview(data)
+        while rest:
+            if not self._is_ours(self.requests):
+                self._reopen()
+            rest = rest[write(self.requests, rest) :]
+
+    def read_reply(self, most: int) -> bytes:
+        """Reads a part of the host half's answer; waits for it."""
+        if not self._is_ours(self.replies):
+            self._reopen()
+        return read(self.replies, most)
+
+    def picture_room(self) -> int:
+        """The descriptor of the memory into which the host half puts pictures."""
+        if not self._is_ours(self.room):
+            self._reopen()
+        return self.room
 
     def _is_ours(self, descriptor: int) -> bool:
         try:
@@ -249,8 +334,11 @@ DRAIN_REQUEST = b"T"
 """Guardian to host: leave, the process was asked to (SIGTERM, SIGINT)."""
 
 
-def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
-    """Forks. Returns in the host; in the guardian, `run_guardian(host's process id, ends)` runs and never returns."""
+def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = False) -> HostEnds:
+    """Forks. Returns in the host; in the guardian, `run_guardian(host's process id, ends)` runs and never returns.
+
+    `private` says whether the two have a private channel.
+    """
     stdin, stdout = out_of_the_way(0), out_of_the_way(1)
     try:
         stderr = out_of_the_way(2)
@@ -263,6 +351,7 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
     err_read, err_write = os.pipe()
     notices_read, notices_write = os.pipe()
     control_read, control_write = os.pipe()
+    ours = PrivateEnds() if private else None
     guardian = os.getpid()
     host_process_id = os.fork()
     if host_process_id:
@@ -271,6 +360,9 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         os.close(null)
+        if ours is not None:  # what hook plugins print becomes lines of the log
+            os.dup2(out_write, 1)
+            os.dup2(err_write, 2)
         # The end of this pipe, for as long as it is needed, tells that there is no host any more.
         os.close(notices_write)
         os.read(notices_read, 1)
@@ -279,7 +371,7 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
         os.open(f"/proc/self/fd/{notices_read}", os.O_WRONLY | os.O_CLOEXEC)
         run_guardian(
             host_process_id,
-            GuardianEnds((stdin, stdout, stderr), (logs_read, out_read, err_read), notices_read, control_write),
+            GuardianEnds((stdin, stdout, stderr), (logs_read, out_read, err_read), notices_read, control_write, ours),
         )
         os._exit(70)  # pragma: no cover - the guardian leaves by itself
     for descriptor in (stderr, logs_read, out_read, err_read, notices_read):
@@ -296,6 +388,12 @@ def split(run_guardian: Callable[[int, GuardianEnds], None]) -> HostEnds:
     os.set_blocking(control_write, False)
     return HostEnds(
         guardian,
-        (stdin, stdout, logs_write, notices_write, control_read, control_write, arena),
-        (stdin, stdout, logs_read, notices_read, control_write, control_write, arena),
+        (
+            *(stdin, stdout, logs_write, notices_write, control_read, control_write, arena),
+            *(ours.of_the_cell() if ours else ()),
+        ),
+        (
+            *(stdin, stdout, logs_read, notices_read, control_write, control_write, arena),
+            *((ours.requests, ours.replies, ours.room) if ours else ()),
+        ),
     )

@@ -15,14 +15,19 @@ import resource
 import select
 import signal
 import time
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 from procvision_host import exits
-from procvision_host.process.channels import DRAIN_REQUEST, GuardianEnds
+from procvision_host.process.channels import DRAIN_NOTICE, DRAIN_REQUEST, GuardianEnds
 from procvision_host.process.linux import kill_descendants, take_in_orphans
 from procvision_host.process.output_relay import Relay, record
 from procvision_host.process.shared_page import Board
 from procvision_host.process.watchdog import DRAIN_LIMIT_S, Bite, Watchdog
+
+if TYPE_CHECKING:
+    from procvision_host.halves.host_half import HostHalf
+    from procvision_host.halves.ring import Ring
 
 FLUSH_TIME_S = 1.0
 """How long a leaving guardian waits for a reader to take the last lines."""
@@ -32,11 +37,12 @@ _LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Guardian:
     """The loop that watches one host until it is gone."""
 
-    def __init__(self, host: int, ends: GuardianEnds, board: Board) -> None:
+    def __init__(self, host: int, ends: GuardianEnds, board: Board, half: HostHalf | None = None) -> None:
         self._host = host
+        self._half = half
         self._ends = ends
         self._board = board
-        self._relay = Relay(ends, board)
+        self._relay = Relay(ends, board, half)
         self._watchdog = Watchdog()
         self._status: int | None = None
         self._poller = select.poll()
@@ -50,6 +56,8 @@ class Guardian:
         # No event but the hang-up, which comes when every writer of the runner's pipe is gone.
         self._poller.register(self._ends.stdin, 0)
         self._reap()
+        if self._half is not None:
+            self._half.start()
         while self._status is None:
             self._round(signals)
         self._finish(self._status)
@@ -98,8 +106,12 @@ class Guardian:
             # The host sees the end of its stdin too; this is for one that can't look any more.
             self._poller.unregister(ends.stdin)
             self._watchdog.drain_began(now)
-        if ready.get(ends.notices) and os.read(ends.notices, 64):
-            self._watchdog.drain_began(now)
+        if ready.get(ends.notices):
+            notices = os.read(ends.notices, 64)
+            if self._half is not None:
+                self._half.wake()
+            if DRAIN_NOTICE in notices:
+                self._watchdog.drain_began(now)
 
     def _obey(self, bite: Bite | None) -> None:
         if bite is Bite.DUMP:
@@ -116,10 +128,14 @@ class Guardian:
     # --- the end --------------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        """Collects every child that ended; the host's status among them."""
+        """Collects every child that ended; the host's status among them.
+
+        Where hook plugins run in this process, children of theirs are theirs to collect.
+        """
+        which = -1 if self._half is None else self._host
         while True:
             try:
-                process_id, status = os.waitpid(-1, os.WNOHANG)
+                process_id, status = os.waitpid(which, os.WNOHANG)
             except ChildProcessError:
                 return
             if not process_id:
@@ -130,6 +146,8 @@ class Guardian:
     def _finish(self, status: int) -> NoReturn:
         kill_descendants()
         code = os.waitstatus_to_exitcode(status)
+        if self._half is not None:
+            self._half.end(code if code >= 0 and self._board.left_by_itself else None)
         self._relay.finish("error" if code < 0 else None)
         code = exits.ALGORITHM_FAILED if self._watchdog.killed else self._told_end(code)
         self._relay.out.flush(FLUSH_TIME_S)
@@ -177,10 +195,18 @@ def _leave_as(code: int) -> NoReturn:
     os._exit(code)
 
 
-def guard(host: int, ends: GuardianEnds, board: Board) -> NoReturn:
-    """Runs the guardian of `host`; never returns, whatever goes wrong in here."""
+def guard(host: int, ends: GuardianEnds, board: Board, arguments: Sequence[str], ring: Ring | None) -> NoReturn:
+    """Runs the guardian of `host`; never returns, whatever goes wrong in here.
+
+    `arguments` are the command line's, for a host half that does more, which it does if there is a `ring`.
+    """
     try:
-        Guardian(host, ends, board).run()
+        half = None
+        if ring is not None and ends.private is not None:
+            from procvision_host.halves.host_half import HostHalf
+
+            half = HostHalf(arguments, host, ends.private, ring)
+        Guardian(host, ends, board, half).run()
     except BaseException as error:  # noqa: BLE001 - a guardian that fails takes its host along
         with contextlib.suppress(OSError):
             os.write(ends.stderr, record("error", f"the guardian failed: {error!r}"))

@@ -13,9 +13,13 @@ import os
 import select
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from procvision_host.process.channels import GuardianEnds
 from procvision_host.process.shared_page import Board
+
+if TYPE_CHECKING:
+    from procvision_host.halves.host_half import HostHalf
 
 STRAY_QUIET_S = 0.05
 """Stray output is put into one record once it paused for so long, and its call ended."""
@@ -163,12 +167,16 @@ class Stray:
 class Relay:
     """The host's three pipes, and stderr."""
 
-    def __init__(self, ends: GuardianEnds, board: Board) -> None:
+    def __init__(self, ends: GuardianEnds, board: Board, half: HostHalf | None = None) -> None:
         self.out = Backlog(ends.stderr)
-        self.descriptors = (ends.logs, ends.stray_stdout, ends.stray_stderr)
+        self.descriptors: tuple[int, ...] = (ends.logs, ends.stray_stdout, ends.stray_stderr)
         self._board = board
+        self._half = half
+        self._lines = {ends.logs: Lines()}
         self._logs = ends.logs
-        self._lines = Lines()
+        if half is not None:
+            self.descriptors += (half.log,)
+            self._lines[half.log] = Lines()
         # Foreign text on stderr is as often a banner as a complaint; on stdout it is a mistake.
         self._strays = {
             ends.stray_stdout: Stray("stdout", "warning", board),
@@ -189,11 +197,16 @@ class Relay:
         # The host holds a call on the board until what it wrote was read: looked up first, it can't be the next one.
         call = self._board.call
         data = os.read(descriptor, _CHUNK)
-        if descriptor == self._logs:
-            for line in self._lines.take(data):
-                self.out.add(line)
+        if descriptor in self._lines:
+            self._pass_on(descriptor, self._lines[descriptor].take(data))
         elif data:
             self._strays[descriptor].add(data, call, now, self.out)
+
+    def _pass_on(self, descriptor: int, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            self.out.add(line)
+            if self._half is not None and descriptor == self._logs:
+                self._half.hear(line)
 
     def report(self, now: float) -> None:
         """Puts into records what was gathered and is complete."""
@@ -209,7 +222,7 @@ class Relay:
             with contextlib.suppress(BlockingIOError):
                 while True:
                     self.take(descriptor, now)
-        for line in self._lines.end():
-            self.out.add(line)
+        for descriptor, lines in self._lines.items():
+            self._pass_on(descriptor, lines.end())
         for stray in self._strays.values():
             stray.report(self.out, level)

@@ -44,7 +44,7 @@ def prepare(ends: HostEnds) -> None:
     faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
     # What an algorithm prints leaves at once, also without a newline and before a crash, and no character of it can
     # raise. The streams are made anew: the old ones remember what kind of file their descriptors were before.
-    sys.stdout, sys.stderr = _unbuffered_stream(1), _unbuffered_stream(2)
+    sys.stdout, sys.stderr = unbuffered_stream(1), unbuffered_stream(2)
     _keep_freed_memory()
 
 
@@ -59,7 +59,8 @@ def _keep_freed_memory() -> None:
         bytes(_LARGEST_KEPT_BYTES)
 
 
-def _unbuffered_stream(descriptor: int) -> TextIO:
+def unbuffered_stream(descriptor: int) -> TextIO:
+    """A stream whose text leaves at once, and of which no character can raise."""
     raw = io.FileIO(descriptor, "wb", closefd=False)
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 

@@ -110,6 +110,6 @@ def test_what_was_told_at_the_last_moment_is_still_seen(start: Callable[..., Wir
 
 def test_two_plugins_of_one_name_are_one_and_a_broken_one(start: Callable[..., WireClient]) -> None:
     """The first is used; the second could not be told apart in any table or log."""
-    host = start({"memory-sessions": "peer_hooks.watching:Watching"}, "misbehaving")
+    host = start({"memory-sessions": "peer_hooks.watching:Watching"}, "misbehaving", "--hook", "memory-sessions")
     assert host.call()["status"] == "OK"
     assert host.log("there is another hook plugin 'memory-sessions'")

@@ -12,6 +12,8 @@ from hooking import DEEDS, WATCHING, Watched
 from launching import Launch
 from wire_client import WireClient, eventually
 
+from procvision_host.process.linux import parents
+
 STEPS_CALL: dict[str, Any] = {
     "user_params": {},
     "session": {"id": "one", "context": {"product_code": "P", "trace_id": "t"}},
@@ -37,8 +39,11 @@ def test_options(watched: Callable[..., Watched]) -> None:
 
 
 def test_configure(watched: Callable[..., Watched]) -> None:
-    """Comes first, on the main thread."""
-    assert watched().first("configure")["thread"] == "MainThread"
+    """Comes first, on the thread that later has the store and the wrappers; the algorithm is in another process."""
+    seen = watched()
+    told = seen.first("configure")
+    assert told["thread"] == "procvision-private"
+    assert told["by"] == parents()[seen.host.host]
 
 
 def test_host_loaded(watched: Callable[..., Watched]) -> None:
@@ -74,13 +79,13 @@ def test_host_closed(watched: Callable[..., Watched]) -> None:
 
 
 def test_around_call(watched: Callable[..., Watched]) -> None:
-    """Both parts on the algorithm's thread; the second has the answer as it went out."""
+    """Both parts on one thread, in another process than the algorithm; the second has the answer as it went out."""
     seen = watched()
     answer = seen.host.call(**STEPS_CALL)
     assert answer["status"] == "OK"
     ends = seen.first("around_ends")
     begins = seen.first("around_begins")
-    assert begins["thread"] == ends["thread"] == "MainThread"
+    assert begins["thread"] == ends["thread"] == "procvision-private"
     assert begins["call"]["session_id"] == "one"
     assert ends["answer"]["data"] == answer["data"]
 

@@ -105,13 +105,14 @@ def test_a_full_disk_changes_no_verdict_and_what_is_missing_is_said(start: Start
     path = tmp_path / "log" / "plugged.jsonl"
     host.call()
     eventually(lambda: len(lines(tmp_path, "result")) == 1, "the first line")
-    _, hard = resource.prlimit(host.process_id, resource.RLIMIT_FSIZE)
-    resource.prlimit(host.process_id, resource.RLIMIT_FSIZE, (path.stat().st_size + 100, hard))
+    writer = host.launched_process_id
+    _, hard = resource.prlimit(writer, resource.RLIMIT_FSIZE)
+    resource.prlimit(writer, resource.RLIMIT_FSIZE, (path.stat().st_size + 100, hard))
     answers = [host.call("ng") for _ in range(5)]
     assert [answer["data"]["result_status"] for answer in answers] == ["NG"] * 5
     eventually(lambda: "4 lines are missing" in host.log(), "the log naming it")
     assert path.read_bytes().endswith(b"}\n")
-    resource.prlimit(host.process_id, resource.RLIMIT_FSIZE, (hard, hard))
+    resource.prlimit(writer, resource.RLIMIT_FSIZE, (hard, hard))
     host.call()
     assert host.shut_down() == 0
     assert [line["lines"] for line in lines(tmp_path, "missing")] == [5]

@@ -220,14 +220,14 @@ def test_a_disk_that_refuses_loses_nothing_while_the_host_lives(
     host.call(request_id="c0")
     eventually(lambda: len(consumer.received("result")) == 1, "the first result")
     broker.stop()
-    _, hard = resource.prlimit(host.process_id, resource.RLIMIT_FSIZE)
-    resource.prlimit(host.process_id, resource.RLIMIT_FSIZE, (1, hard))
+    _, hard = resource.prlimit(host.launched_process_id, resource.RLIMIT_FSIZE)
+    resource.prlimit(host.launched_process_id, resource.RLIMIT_FSIZE, (1, hard))
     answers = [host.call("ng", request_id=f"c{number}") for number in range(1, 30)]
     assert {answer["data"]["result_status"] for answer in answers} == {"NG"}
     eventually(lambda: "held in memory" in host.log(), "the log naming it")
     broker.start()
     eventually(lambda: len(consumer.received("result")) == 30, "all results, with the disk still refusing")
-    resource.prlimit(host.process_id, resource.RLIMIT_FSIZE, (hard, hard))
+    resource.prlimit(host.launched_process_id, resource.RLIMIT_FSIZE, (hard, hard))
     host.call(request_id="c30")
     eventually(lambda: len(consumer.received("result")) == 31, "the last result")
     assert ids(consumer.received("result")) == [f"c{number}" for number in range(31)]

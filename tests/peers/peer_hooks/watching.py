@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -77,4 +78,7 @@ class Watching:
 
     def _write(self, hook, **values):
         with Path(self._path).open("a") as file:
-            file.write(json.dumps({"hook": hook, "thread": threading.current_thread().name, **values}) + "\n")
+            file.write(
+                json.dumps({"hook": hook, "thread": threading.current_thread().name, "by": os.getpid(), **values})
+                + "\n"
+            )

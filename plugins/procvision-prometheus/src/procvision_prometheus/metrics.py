@@ -53,7 +53,8 @@ class HostMetrics:
         Gauge("procvision_host_info", "The host.", ("algorithm", "version", "process_id"), registry=registry).labels(
             algorithm, version, process_id
         ).set(1)
-        ProcessCollector(registry=registry)
+        # The algorithm is in another process than this: that is the one whose memory counts.
+        ProcessCollector(pid=lambda: process_id, registry=registry)
 
     def ready(self, ready: bool) -> None:
         """Whether the host takes calls."""

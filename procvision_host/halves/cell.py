@@ -1,0 +1,313 @@
+"""The cell's side of the two halves: sessions and pictures that the host half has, and records for its observers."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from os import getpid
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from procvision_host.halves.messages import CellChannel, Plan
+from procvision_host.halves.records import ANSWER, CALL, EVENTS, events_record, facts_of_answer, told_call
+from procvision_host.halves.ring import PENDING
+from procvision_host.logs import HOST_LOGGER
+from procvision_sdk.errors import CallRefusedError, ErrorCode
+
+if TYPE_CHECKING:
+    from procvision_host.algorithm.sessions import GuardedSessions, Sessions
+    from procvision_host.halves.ring import Ring
+    from procvision_host.process.channels import HostEnds
+    from procvision_sdk.images.backend import ImageBackend
+    from procvision_sdk.images.meta import ImageMeta
+    from procvision_sdk.images.view import RgbArray
+    from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result
+
+    Answered = Callable[[Call, AnyMessage, float], None]
+
+MAX_REMEMBERED_SESSIONS = 1024
+"""So many sessions are remembered as opened; one that was forgotten is told as opened again."""
+_log = logging.getLogger(HOST_LOGGER)
+
+
+class OtherHalf:
+    """What the cell has of the host half, by what that says of its configuration; without one, what it has itself."""
+
+    def __init__(self, ends: HostEnds, ring: Ring | None) -> None:
+        self._ends = ends
+        self.plan = Plan()
+        self.records: Records | None = None
+        """None where no observer listens."""
+        self._channel = None
+        if ring is not None:
+            self._channel = channel = CellChannel(ends)
+            self.plan = plan = channel.plan()
+            if plan.calls or plan.sessions or plan.life:
+                self.records = Records(plan, ring, ends, channel)
+
+    def image_backends(self) -> dict[str, Callable[[], ImageBackend]]:
+        """The backends' factories by scheme."""
+        from procvision_host.builtin.arena_images import ArenaImages
+        from procvision_host.builtin.posix_images import PosixImages
+        from procvision_sdk.images.layout import ARENA_SCHEME, SCHEME
+
+        backends: dict[str, Callable[[], ImageBackend]] = {SCHEME: PosixImages}
+        if self._ends.arena >= 0:
+            backends[ARENA_SCHEME] = partial(ArenaImages, self._ends.arena_descriptor)
+        if self._channel is not None and self.plan.schemes:
+            remote = RemoteImages(self._channel, self._ends)
+            backends |= {scheme: lambda: remote for scheme in self.plan.schemes}
+        return backends
+
+    def sessions(self, max_bytes: int) -> RemoteSessions | GuardedSessions:
+        """Those of the host half, or in this process's own memory."""
+        if self._channel is not None and self.plan.remote_sessions:
+            return RemoteSessions(self._channel)
+        from procvision_host.algorithm.sessions import GuardedSessions
+        from procvision_host.builtin.memory_sessions import MemorySessionStore
+
+        return GuardedSessions(MemorySessionStore(**self.plan.memory), max_bytes)
+
+    def observed(self, sessions: Sessions) -> Sessions:
+        """The same sessions, observed where somebody listens."""
+        return self.records.sessions(sessions) if self.records is not None else sessions
+
+    def tell(self, hook: str, **values: Any) -> None:
+        """Something of the host's life."""
+        if self.records is not None:
+            self.records.tell(hook, **values)
+
+    def draining(self, exit_status: int) -> None:
+        """The drain began."""
+        self.tell("procvision_host_draining", exit_status=exit_status)
+
+    def around(self, run: Callable[[Call], Result | Error]) -> Callable[[Call], Result | Error]:
+        """The execution of calls with the wrappers' first parts before it; as it was where there are none."""
+        if self._channel is None or not self.plan.wrapped:
+            return run
+        channel = self._channel
+
+        def run_wrapped(call: Call) -> Result | Error:
+            channel.ask("enter", told_call(call))
+            return run(call)
+
+        return run_wrapped
+
+    def after(self, answered: Answered) -> Answered:
+        """What is done after an answer, with the wrappers' second parts and the session's end in it."""
+        channel = self._channel if self.plan.wrapped else None
+        records = self.records if self.plan.sessions else None
+        if channel is None and records is None:
+            return answered
+
+        def after_answer(call: Call, answer: AnyMessage, elapsed_ms: float) -> None:
+            answered(call, answer, elapsed_ms)
+            if records is not None:
+                records.flush()
+            if channel is not None:
+                channel.ask("leave", msgspec.json.encode(answer), elapsed_ms)
+
+        return after_answer
+
+
+class RemoteSessions:
+    """Sessions whose store the host half has: each question waits for its word."""
+
+    def __init__(self, channel: CellChannel) -> None:
+        self._channel = channel
+        self._process_id = getpid()
+
+    def expect(self, session_id: str) -> None:
+        """The host half looks for the state while the call is checked."""
+        if getpid() == self._process_id:
+            self._channel.begin("load", session_id)
+
+    def load(self, session_id: str) -> bytes | None:
+        """The state last saved. Raises CallRefusedError."""
+        self._not_in_a_copy()
+        state: bytes | None = self._channel.ask("load", session_id)
+        return state
+
+    def save(self, session_id: str, state: bytes) -> None:
+        """Returns when the store has the state. Raises CallRefusedError."""
+        self._not_in_a_copy()
+        self._channel.ask("save", session_id, state)
+
+    def delete(self, session_id: str) -> None:
+        """Raises CallRefusedError."""
+        self._not_in_a_copy()
+        self._channel.ask("delete", session_id)
+
+    def end(self, session_id: str) -> None:
+        """Forgets a session whose last answer is out; never raises."""
+        self._channel.ask("end", session_id)
+
+    def close(self) -> None:
+        """The host half closes its store itself."""
+
+    def _not_in_a_copy(self) -> None:
+        # Two processes that ask at once would get each other's answers.
+        if getpid() != self._process_id:
+            raise CallRefusedError(
+                ErrorCode.UNKNOWN,
+                "session_store",
+                "a process that the algorithm forked can't use the host's sessions",
+            )
+
+
+class RemoteImage:
+    """A call's picture that the host half has opened, mapped read-only."""
+
+    def __init__(self, channel: CellChannel, array: RgbArray) -> None:
+        self._channel = channel
+        self._array = array
+
+    def array(self) -> RgbArray:
+        """The picture."""
+        return self._array
+
+    def still_valid(self) -> None:
+        """Raises CallRefusedError (1002) if the memory was given to another picture meanwhile."""
+        self._channel.ask("still_valid")
+
+
+class RemoteImages:
+    """The backend, in the cell, of schemes whose pictures the host half opens and puts into the room."""
+
+    def __init__(self, channel: CellChannel, ends: HostEnds) -> None:
+        self._channel = channel
+        self._ends = ends
+        self._room: mmap.mmap | None = None
+
+    def open(self, shared_mem_id: str, meta: ImageMeta) -> RemoteImage:
+        """Raises CallRefusedError (1002)."""
+        from procvision_sdk.images.view import rgb_view
+
+        width, height = self._channel.ask("open_image", shared_mem_id, meta)
+        length = width * height * 3
+        if self._room is None or len(self._room) < length:
+            # The mapping before is given back when the last array of it is.
+            self._room = mmap.mmap(self._ends.picture_room(), length, prot=mmap.PROT_READ)
+        return RemoteImage(self._channel, rgb_view(memoryview(self._room), width, height, "RGB"))
+
+    def close(self) -> None:
+        """The mapping goes with the process."""
+
+
+class Records:
+    """Puts down what observers in the host half are told of; made only where one of them listens."""
+
+    def __init__(self, plan: Plan, ring: Ring, ends: HostEnds, channel: CellChannel) -> None:
+        self._plan = plan
+        self._ring = ring
+        self._ends = ends
+        self._channel = channel
+        self._events: list[tuple[str, dict[str, Any]]] = []
+        self._pending: int | None = None
+        self._lost = 0
+        self._last_is_lost = False
+
+    def sessions(self, sessions: Sessions) -> Sessions:
+        """The same sessions, observed where somebody listens."""
+        return ObservedSessions(sessions, self._events.append) if self._plan.sessions else sessions
+
+    def tell(self, hook: str, **values: Any) -> None:
+        """Something of the host's life."""
+        if self._plan.life:
+            self._put(EVENTS, events_record([(hook, values)]))
+
+    def answering(self, answer: Result | Error, frame: bytes, elapsed_ms: float) -> None:
+        """The answer to a call is written next."""
+        if not self._plan.calls:
+            return
+        debug: Any = answer.data.get("debug") if type(answer.data) is dict else None
+        facts = facts_of_answer(
+            elapsed_ms, time_ns(), failed=answer.status != "OK", diagnostics=bool(debug) and len(debug) > 1
+        )
+        if len(frame) > self._ring.largest:
+            self._channel.ask("record", ANSWER, facts + frame)
+        else:
+            self._pending = self._ring.put(ANSWER, frame, PENDING, facts)
+            if self._pending is None:
+                self._lose()
+
+    def answered(self, call: Call) -> None:
+        """The answer is written: puts down the call, and what happened to its session."""
+        pending, self._pending = self._pending, None
+        if self._plan.calls and not self._last_is_lost:
+            self._put(CALL, told_call(call))
+        if pending is not None:
+            self._ring.done(pending)
+        self._last_is_lost = False
+        self.flush()
+        if self._ring.reader_sleeps:
+            self._ends.notify_guardian(RECORD_NOTICE)
+
+    def flush(self) -> None:
+        """Tells what happened to sessions."""
+        if self._events:
+            events = self._events[:]
+            self._events.clear()  # the same list: the sessions note into it
+            self._put(EVENTS, events_record(events))
+
+    def _put(self, kind: int, record: bytes) -> None:
+        if len(record) > self._ring.largest:
+            self._channel.ask("record", kind, record)
+        elif self._ring.put(kind, record) is None:
+            self._lose()
+        elif self._ring.reader_sleeps:
+            self._ends.notify_guardian(RECORD_NOTICE)
+
+    def _lose(self) -> None:
+        self._last_is_lost = True
+        self._lost += 1
+        if self._lost & (self._lost - 1) == 0:
+            _log.error("observers don't keep up: %d records are lost", self._lost)
+
+
+RECORD_NOTICE = b"R"
+"""Cell to host half: it sleeps, and there is a record."""
+
+
+class ObservedSessions:
+    """Sessions whose openings, savings and ends are noted for observers."""
+
+    def __init__(self, sessions: Sessions, note: Callable[[tuple[str, dict[str, Any]]], None]) -> None:
+        self._sessions = sessions
+        self._note = note
+        self._met: OrderedDict[str, None] = OrderedDict()
+        self.expect = sessions.expect
+
+    def load(self, session_id: str) -> bytes | None:
+        """As the sessions; the first time that a session is met is noted."""
+        state = self._sessions.load(session_id)
+        if session_id not in self._met:
+            self._met[session_id] = None
+            if len(self._met) > MAX_REMEMBERED_SESSIONS:
+                self._met.popitem(last=False)
+            self._note(("procvision_session_opened", {"session_id": session_id, "known": state is not None}))
+        return state
+
+    def save(self, session_id: str, state: bytes) -> None:
+        """As the sessions."""
+        self._sessions.save(session_id, state)
+        self._note(("procvision_session_saved", {"session_id": session_id, "state": state}))
+
+    def delete(self, session_id: str) -> None:
+        """As the sessions."""
+        self._sessions.delete(session_id)
+        self._ended(session_id)
+
+    def end(self, session_id: str) -> None:
+        """As the sessions."""
+        self._sessions.end(session_id)
+        self._ended(session_id)
+
+    def _ended(self, session_id: str) -> None:
+        self._met.pop(session_id, None)
+        self._note(("procvision_session_ended", {"session_id": session_id}))

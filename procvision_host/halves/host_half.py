@@ -1,0 +1,329 @@
+"""The host half: it has the hook plugins, the stores and their secrets, and nothing of a vendor's runs in it.
+
+Three threads beside the guardian's: one reads the configuration, then answers the cell's questions and has the store;
+one takes the cell's records and hands them to the observers, who have threads of their own. Whatever goes wrong here
+that isn't the configuration's fault ends the cell: a host that can't keep what it promised mustn't go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from procvision_host.halves.messages import Done, HostChannel, LostChannelError, Plan, Refused
+from procvision_host.halves.ring import Ring, SpoiltRingError
+from procvision_host.process.channels import PrivateEnds
+from procvision_host.process.output_relay import record
+from procvision_sdk.errors import CallRefusedError, ErrorCode, ProcVisionError
+
+if TYPE_CHECKING:
+    from procvision_host.algorithm.images import Images
+    from procvision_host.algorithm.sessions import GuardedSessions
+    from procvision_host.hooks.manager import Hooks
+    from procvision_host.hooks.observers import LogTeller, Telling, Wrapping
+    from procvision_host.options import HostOptions
+    from procvision_sdk.images.backend import OpenedImage
+
+GATHER_S = 0.005
+"""How long records gather before they are looked at: waking a thread for each would cost the cell more than telling."""
+END_S = 2.0
+"""How long the store and what isn't seen yet have at the end."""
+_SWITCH_S = 0.0005
+"""How long a thread of these keeps the interpreter from another that answers a call's question."""
+
+
+class HostHalf:
+    """What the launched process is beside a guardian, where hooks or a store ask for it."""
+
+    def __init__(self, arguments: Sequence[str], cell: int, ends: PrivateEnds, ring: Ring) -> None:
+        self._arguments = arguments
+        self._cell = cell
+        self._ends = ends
+        self._ring = ring
+        self.log, self._log_end = os.pipe()
+        """Where this process's own log can be read."""
+        self._hooks: Hooks | None = None
+        self._telling: Telling | None = None
+        self._wrapping: Wrapping | None = None
+        self._log_teller: LogTeller | None = None
+        self._sessions: GuardedSessions | None = None
+        self._images: Images | None = None
+        self._image: OpenedImage | None = None
+        self._room_bytes = 0
+        self._woken = threading.Event()
+        self._ended = threading.Event()
+        self._answering = threading.Thread(target=self._guarded, args=(self._answer,), name="procvision-private")
+        self._collecting = threading.Thread(target=self._guarded, args=(self._collect,), name="procvision-records")
+        self._answering.daemon = self._collecting.daemon = True
+
+    # --- for the guardian -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begins to read the configuration; returns at once."""
+        os.set_blocking(self._log_end, False)
+        sys.setswitchinterval(_SWITCH_S)
+        self._answering.start()
+
+    def wake(self) -> None:
+        """The cell has put a record down."""
+        self._woken.set()
+
+    def hear(self, line: bytes) -> None:
+        """A line of the cell's log."""
+        teller = self._log_teller
+        if teller is not None:
+            teller.tell_line(line)
+
+    def end(self, exit_status: int | None) -> None:
+        """The cell is gone: takes what it left, tells that it ended, if it did in order, and closes the store."""
+        self._ended.set()
+        self._woken.set()
+        self._ends.cell_is_gone()
+        if self._collecting.ident is not None:
+            self._collecting.join(END_S)
+        if self._hooks is not None:
+            if exit_status is not None:
+                self._hooks.tell("procvision_host_closed", lambda: {"exit_status": exit_status})
+            self._hooks.end()
+        self._answering.join(END_S)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody would answer the cell any more
+            if not self._ended.is_set():
+                trace = "".join(traceback.format_exception(error))
+                with contextlib.suppress(OSError):
+                    os.write(self._log_end, record("critical", f"the host half failed: {trace}"))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._cell, signal.SIGKILL)
+
+    # --- the configuration ----------------------------------------------------------------------------------
+
+    def _plan(self, options: HostOptions) -> Plan:
+        from procvision_host import exits
+        from procvision_host.hooks.selection import ConfigurationError
+
+        try:
+            return self._configured(options)
+        except ProcVisionError as error:
+            logging.getLogger("procvision.host").error("%s", error)  # noqa: TRY400 - the text says it all
+            code = error.error_code if isinstance(error, ConfigurationError) else ErrorCode.CONFIGURATION_INVALID
+            return Plan(failed=(str(code), "configuration", str(error), exits.CONFIGURATION))
+
+    def _configured(self, options: HostOptions) -> Plan:
+        from procvision_host.algorithm.images import Images
+        from procvision_host.algorithm.sessions import GuardedSessions, chosen_store, open_store
+        from procvision_host.builtin.memory_sessions import MemorySessionStore
+        from procvision_host.hooks.manager import Hooks
+        from procvision_host.hooks.observers import (
+            CALL_HOOKS,
+            LIFE_HOOKS,
+            LOG_HOOK,
+            SESSION_HOOKS,
+            LogTeller,
+            Telling,
+            Wrapping,
+        )
+        from procvision_host.logs import LogContext
+        from procvision_sdk.images.layout import ARENA_SCHEME, SCHEME
+
+        config = options.read_config(os.environ)
+        chosen = chosen_store(options.sessions, config, os.environ)
+        self._hooks = hooks = Hooks(options.hook_choice(config, os.environ))
+        if hooks.listening(LOG_HOOK):
+            self._log_teller = LogTeller(hooks, options.algo, LogContext())
+            self._log_teller.install()
+        backends = dict(hooks.image_backends({ARENA_SCHEME: _the_cells}))
+        for own in (SCHEME, ARENA_SCHEME):
+            backends.pop(own, None)
+        self._images = Images(backends)
+        self._telling, self._wrapping = Telling(hooks), Wrapping(hooks)
+        store = open_store(chosen, hooks.session_stores())
+        plan = Plan(
+            schemes=sorted(backends),
+            calls=hooks.listening(*CALL_HOOKS),
+            sessions=hooks.listening(*SESSION_HOOKS),
+            life=hooks.listening(*LIFE_HOOKS),
+            wrapped=bool(self._wrapping),
+        )
+        if isinstance(store, MemorySessionStore):
+            plan.memory = store.values  # it stays in the cell
+        else:
+            plan.remote_sessions = True
+            self._sessions = GuardedSessions(store, options.max_session_bytes)
+        return plan
+
+    # --- questions ------------------------------------------------------------------------------------------
+
+    def _answer(self) -> None:
+        import click
+
+        from procvision_host.logs import LogContext, OwnPipe, install
+        from procvision_host.options import parse
+        from procvision_host.process.setup import unbuffered_stream
+
+        sys.stdout, sys.stderr = unbuffered_stream(1), unbuffered_stream(2)
+        try:
+            options = parse(list(self._arguments))
+        except click.ClickException:
+            return  # the cell says so
+        install(OwnPipe(self._log_end), options.algo, LogContext(), options.log_level)
+        channel = HostChannel(self._ends.requests, self._ends.replies)
+        plan = self._plan(options)
+        if plan.failed is None:
+            self._collecting.start()
+        while (question := channel.question()) is not None:
+            answer = Done(plan) if question == ["plan"] else self._answer_to(question)
+            try:
+                channel.answer(answer)
+            except BrokenPipeError:
+                break
+        self._close()
+
+    def _answer_to(self, question: list[Any]) -> Done | Refused:
+        handler = _HANDLERS.get(question[0]) if question and isinstance(question[0], str) else None
+        if handler is None:
+            raise LostChannelError(f"the cell asks {question!r:.200}")
+        try:
+            return Done(handler(self, *question[1:]))
+        except CallRefusedError as refusal:
+            return Refused.of(refusal)
+
+    def _load(self, session_id: str) -> bytes | None:
+        assert self._sessions is not None
+        return self._sessions.load(session_id)
+
+    def _save(self, session_id: str, state: bytes) -> None:
+        assert self._sessions is not None
+        self._sessions.save(session_id, state)
+
+    def _delete(self, session_id: str) -> None:
+        assert self._sessions is not None
+        self._sessions.delete(session_id)
+
+    def _end_session(self, session_id: str) -> None:
+        assert self._sessions is not None
+        self._sessions.end(session_id)
+
+    def _open_image(self, shared_mem_id: str, meta: dict[str, Any]) -> tuple[int, int]:
+        """Puts the picture into the room; gives its width and height."""
+        import msgspec
+
+        from procvision_sdk.images.meta import ImageMeta
+
+        assert self._images is not None
+        self._image = None
+        checked = msgspec.convert(meta, ImageMeta)
+        self._image = image = self._images.open(shared_mem_id, {}, checked)
+        try:
+            array = self._images.read(shared_mem_id, {})
+            height, width = array.shape[:2]
+            _check_picture(array)
+            if array.nbytes > self._room_bytes:
+                os.ftruncate(self._ends.room, array.nbytes)
+                self._room_bytes = array.nbytes
+            _write_all(self._ends.room, array.tobytes() if not array.flags.c_contiguous else array.data)
+        except BaseException:
+            self._image = None
+            raise
+        finally:
+            self._images.release()
+        assert image is not None
+        return width, height
+
+    def _still_valid(self) -> None:
+        if self._image is not None:
+            self._image.still_valid()
+
+    def _record(self, kind: int, data: bytes) -> None:
+        """A record that is too large for the ring, which has what was before it."""
+        self._drain()
+        with self._draining:
+            assert self._telling is not None
+            self._telling.take(kind, data)
+
+    def _enter(self, call: bytes) -> None:
+        assert self._wrapping is not None
+        self._wrapping.enter(call)
+
+    def _leave(self, answer: bytes, elapsed_ms: float) -> None:
+        assert self._wrapping is not None
+        self._wrapping.leave(answer, elapsed_ms)
+
+    def _close(self) -> None:
+        if self._sessions is not None:
+            self._sessions.close()
+        if self._images is not None:
+            self._images.close()
+
+    # --- records --------------------------------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        ring = self._ring
+        while not self._ended.wait(GATHER_S):
+            if self._drain():
+                continue
+            self._woken.clear()
+            ring.sleeps(asleep=True)
+            # Looked at once more: what was put down in between has seen nobody asleep.
+            if not self._drain():
+                self._woken.wait(None if not ring.waiting else GATHER_S)
+            ring.sleeps(asleep=False)
+        self._drain(ended=True)
+        assert self._telling is not None
+        self._telling.end()
+
+    _draining = threading.Lock()
+
+    def _drain(self, *, ended: bool = False) -> bool:
+        """Hands what was put down to the observers; whether there was something."""
+        assert self._telling is not None
+        found = False
+        with self._draining:
+            try:
+                for kind, data in self._ring.take(ended=ended):
+                    found = True
+                    self._telling.take(kind, data)
+            except (SpoiltRingError, ValueError, TypeError) as error:  # msgspec's errors are ValueErrors
+                raise SpoiltRingError(f"the algorithm wrote into the records: {error}") from error
+        return found
+
+
+_HANDLERS: dict[str, Callable[..., Any]] = {
+    "load": HostHalf._load,
+    "save": HostHalf._save,
+    "delete": HostHalf._delete,
+    "end": HostHalf._end_session,
+    "open_image": HostHalf._open_image,
+    "still_valid": HostHalf._still_valid,
+    "record": HostHalf._record,
+    "enter": HostHalf._enter,
+    "leave": HostHalf._leave,
+}
+
+
+def _the_cells() -> None:
+    """The cell opens pictures of this scheme itself: no hook plugin may claim it."""
+
+
+def _check_picture(array: Any) -> None:
+    if array.ndim != 3 or array.shape[2] != 3 or str(array.dtype) != "uint8":
+        raise CallRefusedError(
+            ErrorCode.IMAGE_LOAD_FAILED,
+            "image_backend",
+            f"the image backend gave {array.dtype} of shape {array.shape}, a picture is H x W x 3, uint8",
+        )
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    rest, at = memoryview(data).cast("B"), 0
+    while at < len(rest):
+        at += os.pwrite(descriptor, rest[at:], at)

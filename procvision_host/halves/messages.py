@@ -1,0 +1,165 @@
+"""The private channel: the cell asks, the host half answers, one question at a time, by two pipes.
+
+Pipes, since a descriptor of one that a vendor's code closed can be opened again; what crosses is msgpack
+with its length before it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from procvision_sdk.errors import CallRefusedError
+
+if TYPE_CHECKING:
+    from procvision_host.process.channels import HostEnds
+
+MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+"""More than any session, picture's description or answer has."""
+_LENGTH = struct.Struct("<I")
+_READ_BYTES = 4096
+"""Room for what crosses as a rule; more would cost fresh memory at every read."""
+
+
+class Plan(msgspec.Struct, omit_defaults=True):
+    """What the host half has for the cell to know, once it has read its configuration."""
+
+    failed: tuple[str, str, str, int] | None = None
+    """Code, kind and text of what is wrong with the configuration, and the exit status that follows from it."""
+    remote_sessions: bool = False
+    """Whether the host half keeps the sessions."""
+    memory: dict[str, Any] = {}
+    """Otherwise, what the store in memory is made with."""
+    schemes: list[str] = []
+    """The schemes of pictures that the host half opens."""
+    calls: bool = False
+    """Whether somebody is told of calls; likewise of sessions, of the host's life, and whether calls have wrappers."""
+    sessions: bool = False
+    life: bool = False
+    wrapped: bool = False
+
+
+class Refused(msgspec.Struct, tag=True):
+    """The answer to a question that is a CallRefusedError."""
+
+    code: str
+    kind: str
+    text: str
+    retryable: bool
+
+    @staticmethod
+    def of(refusal: CallRefusedError) -> Refused:
+        """As it crosses."""
+        return Refused(str(refusal.error_code), refusal.kind, str(refusal), refusal.retryable)
+
+
+class Done(msgspec.Struct, tag=True):
+    """The answer to a question that could be answered."""
+
+    value: Any = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_answer = msgspec.msgpack.Decoder(Refused | Done).decode
+_decode_question = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+class LostChannelError(Exception):
+    """What came is no message: the two sides don't understand each other any more."""
+
+
+class CellChannel:
+    """The cell's end. Any thread may ask."""
+
+    def __init__(self, ends: HostEnds) -> None:
+        self._ends = ends
+        self._lock = Lock()
+        self._asked: tuple[Any, ...] | None = None
+        """A question whose answer is on its way, and is asked for later."""
+
+    def begin(self, *question: Any) -> None:
+        """Asks, and doesn't wait: `ask` with the same question gives the answer."""
+        with self._lock:
+            if self._asked is not None:
+                _read_frame(self._ends.read_reply)
+            self._asked = question
+            self._ends.write_request(_framed(question))
+
+    def ask(self, *question: Any) -> Any:
+        """The answer's value. Raises CallRefusedError for one that is a refusal."""
+        with self._lock:
+            asked, self._asked = self._asked, None
+            if asked != question:
+                if asked is not None:
+                    _read_frame(self._ends.read_reply)  # nobody wants it any more
+                self._ends.write_request(_framed(question))
+            answer = _decode_answer(_read_frame(self._ends.read_reply))
+        if isinstance(answer, Refused):
+            raise CallRefusedError(answer.code, answer.kind, answer.text, retryable=answer.retryable)
+        return answer.value
+
+    def plan(self) -> Plan:
+        """What the host half says of the configuration; waits until it has read it."""
+        return msgspec.convert(self.ask("plan"), Plan)
+
+
+class HostChannel:
+    """The host half's end; one thread reads and answers."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self._requests = requests
+        self._replies = replies
+
+    def question(self) -> list[Any] | None:
+        """The next one; None when nobody can ask any more. Raises LostChannelError."""
+        try:
+            frame = _read_frame(lambda most: os.read(self._requests, most))
+        except EOFError:
+            return None
+        try:
+            return _decode_question(frame)
+        except msgspec.DecodeError as error:
+            raise LostChannelError(str(error)) from None
+
+    def answer(self, answer: Refused | Done) -> None:
+        """Raises BrokenPipeError where nobody waits for it any more."""
+        data = memoryview(_framed(answer))
+        while data:
+            data = data[os.write(self._replies, data) :]
+
+
+def _framed(message: Any) -> bytes:
+    data = _encode(message)
+    return _LENGTH.pack(len(data)) + data
+
+
+def _read_frame(read: Callable[[int], bytes]) -> bytes:
+    """One message's bytes. Raises EOFError at the end, LostChannelError for a length that can't be."""
+    data = read(_READ_BYTES)
+    while len(data) < _LENGTH.size:
+        data += _more(read, _READ_BYTES)
+    length = _LENGTH.unpack_from(data)[0]
+    if length > MAX_MESSAGE_BYTES:
+        raise LostChannelError(f"a message of {length} bytes, at most {MAX_MESSAGE_BYTES} cross")
+    missing = _LENGTH.size + length - len(data)
+    if missing > 0:
+        parts = [data]
+        while missing > 0:
+            parts.append(_more(read, min(missing, 1 << 20)))
+            missing -= len(parts[-1])
+        data = b"".join(parts)
+    if missing < 0:
+        raise LostChannelError("more bytes than the message has")
+    return data[_LENGTH.size :]
+
+
+def _more(read: Callable[[int], bytes], most: int) -> bytes:
+    data = read(most)
+    if not data:
+        raise EOFError
+    return data

@@ -1,0 +1,137 @@
+"""Records that the cell leaves for the host half, in memory that both share: they are there although the cell crashed.
+
+A record is put down before the answer that it tells of is written, and marked as done after that. So the host half
+tells of an answer that went out, whatever became of the cell. At the cell's end it tells of one that was about to.
+
+offset  bytes
+0       8   how many bytes the cell has written
+8       8   how many bytes the host half has read
+16      1   1 while the host half sleeps: the cell wakes it
+64          the records, each: length u32, state u8, kind u8, two bytes of nothing, its bytes, up to a multiple of 8
+
+Both count on and never back; a record that would cross the end of the memory begins anew at its beginning.
+Warning: what is read here a vendor's code may have written. Every number is held against its bounds.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from time import monotonic, sleep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_BYTES = 4 * 1024 * 1024
+"""Some thousand answers; memory that is never written costs nothing."""
+PATIENCE_S = 1.0
+"""How long the cell waits for room: the host half reads every few milliseconds, unless the machine is stuck."""
+PENDING, DONE, _SKIP = 1, 2, 3
+_FIRST = 64
+_SLEEPS = 16
+_HEADER = struct.Struct("<IBBxx")
+_pack_header = _HEADER.pack_into
+_STATE = 4
+
+
+class SpoiltRingError(Exception):
+    """What stands in the memory is no record: somebody else wrote there."""
+
+
+class Ring:
+    """Made before the fork; the cell puts, the host half takes."""
+
+    def __init__(self, size: int = DEFAULT_BYTES) -> None:
+        self._memory = mmap.mmap(-1, _FIRST + size)
+        self._counts = memoryview(self._memory)[:16].cast("Q")
+        self._size = size
+
+    # --- the cell -------------------------------------------------------------------------------------------
+
+    @property
+    def largest(self) -> int:
+        """The most bytes that a record may have."""
+        return self._size // 4
+
+    @property
+    def reader_sleeps(self) -> bool:
+        """Whether the host half has to be woken to look."""
+        return self._memory[_SLEEPS] == 1
+
+    def put(self, kind: int, data: bytes, state: int = DONE, head: bytes = b"") -> int | None:
+        """Puts a record down, `head` and `data`; gives its place for `done`.
+
+        None where there was no room in time: it is lost.
+        """
+        memory, counts, size = self._memory, self._counts, self._size
+        length = len(head) + len(data)
+        whole = (length + 15) & ~7
+        written = counts[0]
+        at = written % size
+        skipped = size - at if at + whole > size else 0
+        if written + skipped + whole - counts[1] > size and not self._room(written + skipped + whole):
+            return None
+        if skipped:
+            _HEADER.pack_into(memory, _FIRST + at, skipped - _HEADER.size, _SKIP, 0)
+            at = 0
+        place = _FIRST + at
+        begin = place + _HEADER.size + len(head)
+        if head:
+            memory[place + _HEADER.size : begin] = head
+        memory[begin : begin + len(data)] = data
+        _pack_header(memory, place, length, state, kind)
+        counts[0] = written + skipped + whole
+        return place
+
+    def done(self, place: int) -> None:
+        """What the record tells of has happened."""
+        self._memory[place + _STATE] = DONE
+
+    def _room(self, wanted: int) -> bool:
+        """Wait for the host half to have read so far."""
+        deadline = monotonic() + PATIENCE_S
+        while wanted - self._counts[1] > self._size:
+            if monotonic() > deadline:
+                return False
+            sleep(0.001)
+        return True
+
+    # --- the host half --------------------------------------------------------------------------------------
+
+    def sleeps(self, asleep: bool) -> None:
+        """Whether the host half has to be woken from now on."""
+        self._memory[_SLEEPS] = asleep
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to take, done or not."""
+        return self._counts[0] != self._counts[1]
+
+    def take(self, *, ended: bool = False) -> Iterator[tuple[int, bytes]]:
+        """Kind and bytes of each record, up to the first that isn't done; at the cell's end also of that.
+
+        Raises SpoiltRingError.
+        """
+        while True:
+            written, read = self._counts[0], self._counts[1]
+            if written == read:
+                return
+            at = read % self._size
+            if not 0 < written - read <= self._size or at % _HEADER.size:
+                raise SpoiltRingError(f"{written - read} bytes wait in a memory of {self._size}")
+            length, state, kind = _HEADER.unpack_from(self._memory, _FIRST + at)
+            whole = _whole(length)
+            if state not in {PENDING, DONE, _SKIP} or whole > min(written - read, self._size - at):
+                raise SpoiltRingError(f"a record says that it has {length} bytes and the state {state}")
+            if state == PENDING and not ended:
+                return
+            begin = _FIRST + at + _HEADER.size
+            data = self._memory[begin : begin + length] if state != _SKIP else b""
+            self._counts[1] = read + whole
+            if state != _SKIP:
+                yield kind, data
+
+
+def _whole(length: int) -> int:
+    return (_HEADER.size + length + 7) & ~7

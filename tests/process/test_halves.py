@@ -1,0 +1,179 @@
+"""Host half and cell: what an algorithm can't reach, and what outlives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hooking import WATCHING
+from launching import Launch
+from peer_plugins import install_algorithm
+from wire_client import WireClient, eventually, gone
+
+from procvision_host.process.linux import parents
+from procvision_testing.hook_hosts import HookHost
+
+VENDOR = """
+import gc, os, struct, time, ctypes
+from procvision_sdk import BaseAlgorithm, Ok, Prepared, read_image_from_shared_memory
+
+def own(kind):
+    return [int(name) for name in os.listdir("/proc/self/fd")
+            if os.path.exists(f"/proc/self/fd/{name}") and kind in os.readlink(f"/proc/self/fd/{name}")]
+
+class Vendor(BaseAlgorithm):
+    def pre_execute(self, *a, **k): return Prepared()
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        do = session.context.get("do", "")
+        session.set("n", session.get("n", 0) + 1)
+        found = {"n": session.get("n")}
+        if do == "modules":
+            import sys
+            foreign = ("procvision_host.hooks.manager", "peer_hooks", "sqlite3")
+            found["modules"] = [name for name in sys.modules if name.startswith(foreign)]
+        if do == "secrets":
+            gc.unfreeze()
+            objects = "".join(str(vars(one)) for one in gc.get_objects() if hasattr(one, "__dict__"))
+            block = open("/proc/self/environ", "rb").read()
+            line = open("/proc/self/cmdline", "rb").read()
+            found["seen"] = [
+                "hush-hush" in objects, "hush-hush" in str(dict(os.environ)), b"hush-hush" in block + line
+            ]
+            found["line"] = line.decode()
+        if do == "garbage":
+            for descriptor in own("pipe"):
+                if descriptor > 100:
+                    try: os.write(descriptor, struct.pack("<I", 5) + b"\\xc1\\xc1\\xc1\\xc1\\xc1")
+                    except OSError: pass
+        if do == "close":
+            os.closerange(3, 400)
+        if do == "crash-later":
+            import threading
+            threading.Timer(0.02, lambda: os.kill(os.getpid(), 11)).start()
+        return Ok(debug=found)
+"""
+
+
+@pytest.fixture
+def vendor(launch: Launch, tmp_path: Path, installed_hooks: Callable[..., dict[str, str]]) -> Callable[..., WireClient]:
+    """Starts a host of that vendor's with a hook plugin that writes down what it is told."""
+    place = install_algorithm(tmp_path / "vendor", "vendor", VENDOR, supported_pids=["*"])
+    added = installed_hooks(WATCHING)
+
+    def begin(*options: str, **variables: str) -> WireClient:
+        path = f"{place}:{added['PYTHONPATH']}:{launch.environment['PYTHONPATH']}"
+        told = ("--hook-option", f"watching.path={tmp_path / 'told'}")
+        return launch("vendor", *told, *options, environment={**added, **variables, "PYTHONPATH": path})
+
+    return begin
+
+
+def call(host: WireClient, do: str, session: str = "s") -> dict[str, object]:
+    """A call that has the vendor do something; what it found."""
+    answer = host.call(user_params={}, session={"id": session, "context": {"do": do}})
+    assert answer["type"] == "result", answer
+    found = answer["data"]["debug"]
+    assert isinstance(found, dict)
+    return found
+
+
+def told(tmp_path: Path, hook: str) -> list[dict[str, object]]:
+    """What the hook plugin was told so far."""
+    path = tmp_path / "told"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [line for line in lines if line["hook"] == hook]
+
+
+def test_nothing_of_a_hook_plugin_or_a_store_is_in_the_algorithms_process(
+    vendor: Callable[..., WireClient], tmp_path: Path
+) -> None:
+    """Neither its modules nor those of its libraries."""
+    host = vendor("--sessions", f"sqlite:{tmp_path}/s.db")
+    assert call(host, "modules")["modules"] == []
+    assert host.shut_down() == 0
+    assert {line["by"] for line in told(tmp_path, "call_finished")} != {host.host}
+
+
+def test_secrets_of_the_host_half_are_not_the_algorithms(vendor: Callable[..., WireClient], tmp_path: Path) -> None:
+    """Neither as an object, nor in its environment as Python or the kernel shows it."""
+    host = vendor(
+        *("--hook-option", "sqlite-sessions.busy_ms=77", "--sessions", f"sqlite:{tmp_path}/hush-hush.db"),
+        PROCVISION_SESSIONS=f"sqlite:{tmp_path}/hush-hush.db",
+    )
+    found = call(host, "secrets")
+    assert found["seen"] == [False, False, False]
+    assert str(found["line"]).rstrip("\0").split("\0") == ["procvision-host", "--algo", "vendor"]
+    assert call(host, "")["n"] == 2
+    assert list(tmp_path.glob("hush-hush.db"))
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_crash_loses_no_record_of_an_answered_call(
+    vendor: Callable[..., WireClient], tmp_path: Path, wait: bool
+) -> None:
+    """Killed at once after the answer, or a moment later: the observers live elsewhere."""
+    host = vendor()
+    for _ in range(50):
+        call(host, "crash-later" if wait else "")
+        if wait:
+            break
+    if not wait:
+        os.kill(host.host, signal.SIGKILL)
+    assert host.wait() in {-signal.SIGKILL, -signal.SIGSEGV}
+    assert len(told(tmp_path, "call_finished")) == (1 if wait else 50)
+    assert len(told(tmp_path, "session_saved")) == (1 if wait else 50)
+    assert told(tmp_path, "host_closed") == []
+
+
+def test_records_larger_than_the_ring_are_told_in_their_order(start: Callable[..., WireClient], tmp_path: Path) -> None:
+    """A megabyte and more in one answer."""
+    host = start(WATCHING, "misbehaving", "--hook-option", f"watching.path={tmp_path / 'told'}")
+    for size in (10, 3_000_000, 10):
+        assert host.call("return-large", params={"count": size})["type"] == "result"
+    eventually(lambda: len(told(tmp_path, "call_finished")) == 3, "all three")
+    seen = [len(json.dumps(line["answer"])) > 1_000_000 for line in told(tmp_path, "call_finished")]
+    assert seen == [False, True, False]
+
+
+def test_a_vendor_that_writes_into_the_private_channel_ends_its_host_alone(
+    vendor: Callable[..., WireClient], tmp_path: Path
+) -> None:
+    """No call is left without an end, and the log says what it was."""
+    host = vendor("--sessions", f"sqlite:{tmp_path}/s.db")
+    half = parents()[host.host]
+    host.send_call(user_params={}, session={"id": "s", "context": {"do": "garbage"}})
+    assert host.wait() == -signal.SIGKILL
+    gone(half)
+    host.log("the host half failed")
+    fresh = vendor("--sessions", f"sqlite:{tmp_path}/s.db")
+    assert call(fresh, "")["n"] in {1, 2}
+
+
+def test_closed_descriptors_of_the_private_channel_are_opened_again(
+    vendor: Callable[..., WireClient], tmp_path: Path
+) -> None:
+    """As those of the frames are: the state is kept, and observers are told."""
+    host = vendor("--sessions", f"sqlite:{tmp_path}/s.db")
+    assert [call(host, "close")["n"] for _ in range(3)] == [1, 2, 3]
+    assert host.shut_down() == 0
+    assert len(told(tmp_path, "call_finished")) == 3
+
+
+def test_pictures_that_the_host_half_opens_are_the_algorithms_to_read(tmp_path: Path) -> None:
+    """Of several sizes, one after the other, in one memory."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    with HookHost(tmp_path, options={"file-images.folders": pictures}) as host:
+        for number, (height, width) in enumerate([(2, 3), (480, 640), (1, 1), (700, 900)]):
+            raw = np.random.default_rng(number).integers(0, 255, (height, width, 3), np.uint8)
+            (pictures / f"{number}.raw").write_bytes(raw.tobytes())
+            meta = {"width": width, "height": height, "timestamp_ms": 1, "camera_id": "c", "color_space": "RGB"}
+            answer = host.call("read", shared_mem_id=f"file:{pictures}/{number}.raw", image_meta=meta)
+            import zlib
+
+            assert answer["data"]["debug"]["crc32"] == zlib.crc32(raw.tobytes()), answer
