@@ -35,15 +35,47 @@ class PlainValueError(ProcVisionError, ValueError):
         """Keys and indexes from the value to the place, the innermost first."""
 
 
-def plain(value: Any, where: str = "value") -> Any:
+def plain(value: Any, where: str = "value", *, surrogates: bool = True) -> Any:
     """`value` rebuilt from dict, list, str, int, float, bool and None.
 
+    `surrogates` says whether texts may hold lone ones, which no peer could read and an encoder replaces or refuses.
     Raises PlainValueError naming the place, such as `data.debug.mean`, for anything else.
     """
     try:
-        return _rebuilt_dict(value, 0) if type(value) is dict else _rebuilt(value, 0)
+        rebuilt = _rebuilt_dict(value, 0) if type(value) is dict else _rebuilt(value, 0)
+        if not surrogates:
+            _without_surrogates(rebuilt)
     except PlainValueError as problem:
         raise PlainValueError(f"{_place(where, problem)} {problem}") from None
+    return rebuilt
+
+
+def refuse_surrogates(text: str, where: str) -> None:
+    """Raises PlainValueError for a text with a lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PlainValueError(f"{where} {_SURROGATE}") from None
+
+
+_SURROGATE = "has a lone surrogate (U+D800 to U+DFFF), which is no character; hint: decode with errors='replace'"
+
+
+def _without_surrogates(value: Any) -> None:
+    """Looks at every text of a value that was rebuilt."""
+    kind = type(value)
+    if kind is str:
+        if not value.isascii():
+            refuse_surrogates(value, "")
+    elif kind is dict or kind is list:
+        for step, item in value.items() if kind is dict else enumerate(value):
+            try:
+                if kind is dict:
+                    _without_surrogates(step)
+                _without_surrogates(item)
+            except PlainValueError as problem:
+                problem.steps.append(f".{step!a}" if kind is dict else f"[{step}]")
+                raise
 
 
 def _rebuilt(value: Any, depth: int) -> Any:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import msgspec
 
 from procvision_sdk.errors import ProcVisionError
-from procvision_sdk.plain import plain
+from procvision_sdk.plain import plain, refuse_surrogates
 
 _EMPTY_STATE = b"{}"
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -71,18 +70,56 @@ class SessionStore(Protocol):
         """Gives back what the store holds; a second call does nothing."""
 
 
+class ReadOnlyDict(dict[str, Any]):
+    """A dict that can be read, copied and encoded like any, and not changed."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("session.context is the runner's: it can't be changed; hint: dict(...) makes a copy")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)  # a deep copy, and what is pickled, can be changed
+
+
+class ReadOnlyList(list[Any]):
+    """The same for a list."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("session.context is the runner's: it can't be changed; hint: list(...) makes a copy")
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+
+    def __reduce__(self) -> Any:
+        return list, (list(self),)
+
+
+def _frozen(value: Any) -> Any:
+    """A copy of what JSON carries that can't be changed at any depth."""
+    if isinstance(value, dict):
+        return ReadOnlyDict((key, _frozen(item)) for key, item in value.items())
+    if isinstance(value, list):
+        return ReadOnlyList(map(_frozen, value))
+    return value
+
+
 class Session:
     """A key-value store that lives as long as the inspection of one product.
 
-    `context` is the runner's and read-only. The state is the algorithm's: values are what JSON can carry, every
-    later call with the same id sees them, no other id does. A value that `get` returned may be changed in place;
-    what it holds when the call ends is what is kept.
+    `id` and `context` are the runner's and read-only, at any depth. The state is the algorithm's: values are what JSON
+    can carry, every later call with the same id sees them, no other id does. A value that `get` returned may be
+    changed in place; what it holds when the call ends is what is kept.
     """
 
-    __slots__ = ("_context", "_lent", "_loaded", "_saved", "id")
+    __slots__ = ("_context", "_id", "_lent", "_loaded", "_saved")
 
     def __init__(self, session_id: str, context: Mapping[str, Any] | None = None, state: bytes | None = None) -> None:
-        self.id = session_id
+        self._id = session_id
         self._context: Mapping[str, Any] = context if context is not None else {}
         self._saved = state
         self._loaded: dict[str, Any] | None = None
@@ -90,9 +127,17 @@ class Session:
         """Whether the algorithm was given a list or an object of the state: it may have put anything in there."""
 
     @property
+    def id(self) -> str:
+        """The inspection's name, the runner's. Read-only."""
+        return self._id
+
+    @property
     def context(self) -> Mapping[str, Any]:
-        """What the runner says of the product: product code, trace id and the like. Read-only."""
-        return MappingProxyType(self._context)
+        """What the runner says of the product: product code, trace id and the like. Read-only, and so is all in it."""
+        context = self._context
+        if type(context) is not ReadOnlyDict:
+            self._context = context = ReadOnlyDict((key, _frozen(value)) for key, value in context.items())
+        return context
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value under `key`, or `default`."""
@@ -109,7 +154,11 @@ class Session:
         """
         if not isinstance(key, str):
             raise ValueError(f"a session's keys are strings, this is {key!r:.80}")  # noqa: TRY004 - one error type for the vendor
-        self._state()[key] = value if type(value) in _ATOMS else plain(value, f"session[{key!r}]")
+        if not key.isascii():
+            refuse_surrogates(key, "a session's key")
+        if type(value) is str and not value.isascii():
+            refuse_surrogates(value, f"session[{key!r}]")
+        self._state()[key] = value if type(value) in _ATOMS else plain(value, f"session[{key!r}]", surrogates=False)
 
     def delete(self, key: str) -> bool:
         """Forgets `key`; False if it wasn't there."""
@@ -141,7 +190,7 @@ class Session:
         if self._loaded is None:
             return None
         # What `set` took was looked at then, and is a copy.
-        state = _encode(plain(self._loaded, "session") if self._lent else self._loaded)
+        state = _encode(plain(self._loaded, "session", surrogates=False) if self._lent else self._loaded)
         if state == (self._saved if self._saved is not None else _EMPTY_STATE):
             return None
         self._saved = state

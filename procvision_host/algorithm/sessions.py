@@ -88,10 +88,13 @@ class Sessions(Protocol):
 class GuardedSessions:
     """A store as the worker uses it: sealed, bounded, and failing with a CallRefusedError and nothing else."""
 
-    __slots__ = ("_ended", "_max_bytes", "_process_id", "_store")
+    __slots__ = ("_ended", "_max_bytes", "_prefix", "_process_id", "_secret", "_store")
 
-    def __init__(self, store: SessionStore, max_bytes: int) -> None:
+    def __init__(self, store: SessionStore, max_bytes: int, *, algorithm: str = "", secret: bytes = b"") -> None:
+        """`algorithm` stands in the keys: two algorithms with one session id have two sessions."""
         self._store = store
+        self._prefix = f"{algorithm}/" if algorithm else ""
+        self._secret = secret
         self._max_bytes = max_bytes
         self._process_id = getpid()
         self._ended: dict[str, None] = {}
@@ -105,8 +108,9 @@ class GuardedSessions:
         if self._ended and session_id in self._ended:
             self.delete(session_id)
         try:
-            sealed = self._store.load(session_id)
-            return None if sealed is None else unseal(session_id, sealed)
+            key = self._prefix + session_id
+            sealed = self._store.load(key)
+            return None if sealed is None else unseal(key, sealed, self._secret)
         except Exception as error:  # noqa: BLE001 - a store is foreign code
             _refuse("loaded", error)
 
@@ -121,7 +125,8 @@ class GuardedSessions:
                 "hint: keep large things in the algorithm under session.id, or raise --max-session-bytes",
             )
         try:
-            self._store.save(session_id, seal(session_id, state))
+            key = self._prefix + session_id
+            self._store.save(key, seal(key, state, self._secret))
         except Exception as error:  # noqa: BLE001 - a store is foreign code
             _refuse("saved", error)
 
@@ -129,7 +134,7 @@ class GuardedSessions:
         """As the store. Raises CallRefusedError."""
         self._not_in_a_copy()
         try:
-            self._store.delete(session_id)
+            self._store.delete(self._prefix + session_id)
         except Exception as error:  # noqa: BLE001 - a store is foreign code
             _refuse("dropped", error)
         self._ended.pop(session_id, None)

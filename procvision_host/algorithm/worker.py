@@ -132,7 +132,7 @@ class Worker:
             # The session stays as it was: what a cancelled call did is not part of the inspection.
             return cancelled_answer(call)
         if not reference.final:
-            self._save(session)
+            self._save(reference.id, session)
         return Result(
             request_id=call.request_id,
             phase=phase,
@@ -176,7 +176,7 @@ class Worker:
 
     # --- sessions -------------------------------------------------------------------------------------------
 
-    def _save(self, session: Session) -> None:
+    def _save(self, session_id: str, session: Session) -> None:
         try:
             changed = session.changed_state()
         except PlainValueError as error:
@@ -184,7 +184,7 @@ class Worker:
                 ErrorCode.INVALID_PARAMS, "bad_session", f"the session can't be kept: {error}"
             ) from None
         if changed is not None:
-            self._sessions.save(session.id, changed)
+            self._sessions.save(session_id, changed)
 
     # --- answers that are no result -------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _OPTIONS = ("--hook", "--no-hook", "--config", "--sessions")
-_VARIABLES = frozenset(("PROCVISION_HOOKS", "PROCVISION_CONFIG", "PROCVISION_SESSIONS"))
+_VARIABLES = frozenset(("PROCVISION_HOOKS", "PROCVISION_CONFIG", "PROCVISION_SESSIONS", "PROCVISION_SESSION_KEY"))
 _VALUES = "PROCVISION_HOOK_"
 
 

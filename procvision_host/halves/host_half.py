@@ -120,6 +120,7 @@ class HostHalf:
 
     def _configured(self, options: HostOptions) -> Plan:
         from procvision_host.algorithm.images import Images
+        from procvision_host.algorithm.session_secret import session_secret
         from procvision_host.algorithm.sessions import GuardedSessions, chosen_store, open_store
         from procvision_host.builtin.memory_sessions import MemorySessionStore
         from procvision_host.hooks.manager import Hooks
@@ -158,7 +159,10 @@ class HostHalf:
             plan.memory = store.values  # it stays in the cell
         else:
             plan.remote_sessions = True
-            self._sessions = GuardedSessions(store, options.max_session_bytes)
+            # By the name that was asked for: whatever the cell says of itself, it gets no other algorithm's sessions.
+            algorithm = options.algo.partition("==")[0].partition("@")[0] if ":" not in options.algo else options.algo
+            secret = session_secret(os.environ)
+            self._sessions = GuardedSessions(store, options.max_session_bytes, algorithm=algorithm, secret=secret)
         return plan
 
     # --- questions ------------------------------------------------------------------------------------------

@@ -74,6 +74,7 @@ class ResourceLimits:
 ALLOWED_NAMES = frozenset(
     {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"}
     | {"GLIBC_TUNABLES", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"}
+    | {"XDG_STATE_HOME"}
 )
 """What programs need to find themselves, their libraries and their caches, and how the C library is tuned."""
 ALLOWED_PREFIXES = (

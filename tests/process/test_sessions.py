@@ -98,6 +98,38 @@ def test_a_file_that_says_no_text_is_a_wrong_configuration(launch: Launch, tmp_p
     assert error["error_code"] == "1010"
 
 
+@pytest.fixture
+def installed_twin(launch: Launch, tmp_path: Path) -> str:
+    """The path on which an algorithm lies that counts as `steps` does, under another name."""
+    source = "from algorithms.steps import Steps as Vendor\n"
+    steps = [{"index": 1, "name": "only"}]
+    folder = install_algorithm(tmp_path / "twin", "steps-twin", source, supported_pids=["*"], steps=steps)
+    return f"{folder}:{launch.environment['PYTHONPATH']}"
+
+
+def test_two_algorithms_on_one_store_have_two_sessions_of_one_id(
+    launch: Launch, tmp_path: Path, installed_twin: str
+) -> None:
+    """Neither finds what the other has kept; the next version of an algorithm finds its own."""
+    store = ("--sessions", f"sqlite:{tmp_path}/s.db")
+    first = launch("steps", *store)
+    assert [counted(call(first)) for _ in range(3)] == [1, 2, 3]
+    twin = launch("steps-twin", *store, environment={"PYTHONPATH": installed_twin})
+    assert counted(call(twin)) == 1
+    assert first.shut_down() == 0
+    assert counted(call(launch("steps==1.2.3", *store))) == 4
+
+
+def test_a_state_that_another_program_put_there_is_an_error(launch: Launch, tmp_path: Path) -> None:
+    """It hasn't the secret; and a host with another secret reads nothing."""
+    store = ("--sessions", f"sqlite:{tmp_path}/s.db")
+    assert counted(call(launch("steps", *store))) == 1
+    other = launch("steps", *store, environment={"PROCVISION_SESSION_KEY": str(tmp_path / "other.key")})
+    answer = call(other)
+    assert (answer["type"], answer["data"]["kind"]) == ("error", "session_store")
+    assert "another secret" in answer["message"]
+
+
 # --- what a killed host leaves ------------------------------------------------------------------------------
 
 

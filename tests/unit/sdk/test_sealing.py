@@ -40,12 +40,12 @@ def test_another_sessions_state_is_an_error() -> None:
         unseal("A", seal("a", b"{}"))
 
 
-@pytest.mark.parametrize(("version", "text"), [(b"0", "an older release"), (b"2", "a newer release")])
+@pytest.mark.parametrize(("version", "text"), [(b"1", "an older release"), (b"3", "a newer release")])
 def test_another_releases_state_is_named(version: bytes, text: str) -> None:
     """With both formats."""
     with pytest.raises(SessionStoreError, match=text) as caught:
-        unseal("s", seal("s", b"{}").replace(b"/1 ", b"/%s " % version))
-    assert f"format {version.decode()}, this one has 1" in str(caught.value)
+        unseal("s", seal("s", b"{}").replace(b"/2 ", b"/%s " % version))
+    assert f"format {version.decode()}, this one has 2" in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", '{"n":1}', memoryview(b"{}"), 7])
@@ -53,3 +53,18 @@ def test_what_was_never_sealed_is_an_error(value: object) -> None:
     """Bytes of another program, or no bytes at all."""
     with pytest.raises(SessionStoreError):
         unseal("s", value)  # type: ignore[arg-type]
+
+
+@given(st.text(max_size=40), st.binary(max_size=100), st.binary(min_size=1, max_size=32))
+def test_who_has_not_the_secret_makes_no_session_up(key: str, state: bytes, secret: bytes) -> None:
+    """Neither without one nor with another; who has it, finds what was sealed."""
+    sealed = seal(key, state, secret)
+    assert unseal(key, sealed, secret) == state
+    for other in (b"", secret + b"x", b"x" * 32):
+        with pytest.raises(SessionStoreError, match="another secret"):
+            unseal(key, seal(key, state, other), secret)
+
+
+def test_key_and_state_are_told_apart() -> None:
+    """What moves from one into the other changes the seal."""
+    assert seal("a", b"b{}", b"s")[21:53] != seal("ab", b"{}", b"s")[21:53]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from enum import IntEnum
 from typing import Any
@@ -111,3 +112,73 @@ def test_keys_are_strings() -> None:
     """As JSON has them."""
     with pytest.raises(ValueError, match="keys are strings"):
         Session("s").set(1, 2)  # type: ignore[arg-type]
+
+
+CHANGES: list[Any] = [
+    lambda context: context.update(a=1),
+    lambda context: context.clear(),
+    lambda context: context.pop("deep"),
+    lambda context: context.popitem(),
+    lambda context: context.setdefault("b", 1),
+    lambda context: context.__ior__({"a": 1}),
+    lambda context: context.__delitem__("deep"),
+    lambda context: context["deep"].__setitem__("a", 1),
+    lambda context: context["deep"]["list"].append(1),
+    lambda context: context["deep"]["list"].__setitem__(0, 1),
+    lambda context: context["deep"]["list"].sort(),
+    lambda context: context["deep"]["list"].__iadd__([1]),
+    lambda context: context["deep"]["list"][1].update(x=2),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_in_the_context_can_be_changed_at_any_depth(change: Any) -> None:
+    """And what the runner gave stays as it was, whatever is done to what the algorithm sees."""
+    given = {"deep": {"list": [3, {"x": 1}]}, "n": 10**30}
+    before = json.dumps(given)
+    session = Session("s", given)
+    with pytest.raises(TypeError, match="the runner's: it can't be changed"):
+        change(session.context)
+    dict.clear(session.context)  # type: ignore[arg-type]
+    assert json.dumps(given) == before
+
+
+def test_the_context_is_read_encoded_and_kept_as_any() -> None:
+    """It is made of dicts and lists, for whoever asks."""
+    given = {"deep": {"list": [3, {"x": 1}]}}
+    session = Session("s", given)
+    assert session.context == given
+    assert json.loads(json.dumps(session.context)) == given
+    assert isinstance(session.context["deep"]["list"], list)
+    copied = copy.deepcopy(session.context)
+    copied["deep"]["list"].append("in the copy")
+    assert type(copied) is dict
+    session.set("kept", session.context["deep"])
+    session.get("kept")["list"].append("mine")
+    assert saved(session) == {"kept": {"list": [3, {"x": 1}, "mine"]}}
+
+
+def test_the_id_is_read_only() -> None:
+    """It names the product's inspection."""
+    with pytest.raises(AttributeError):
+        Session("s").id = "another"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\udfffb", ["\ud83d"], {"a": {"\udc00": 1}}, [{"a": ["x", "\ud800"]}]])
+def test_a_lone_surrogate_is_refused_where_it_is_set(value: Any) -> None:
+    """At any depth; what was there stays. A pair of them is a character."""
+    session = Session("s")
+    session.set("key", "\U0001f600")
+    with pytest.raises(ValueError, match="lone surrogate"):
+        session.set("key", value)
+    assert saved(session) == {"key": "\U0001f600"}
+    with pytest.raises(ValueError, match="lone surrogate"):
+        session.set("\ud800", 1)
+
+
+def test_a_lone_surrogate_that_was_put_into_a_list_is_refused_when_it_is_saved() -> None:
+    """With its place."""
+    session = Session("s", state=b'{"found":[1]}')
+    session.get("found").append("\udfff")
+    with pytest.raises(ValueError, match=r"session.*found.*lone surrogate"):
+        session.changed_state()

@@ -99,3 +99,20 @@ def test_what_is_remembered_of_ends_is_bounded(store: Failing, sessions: Guarded
         sessions.end(str(number))
     assert len(sessions._ended) == MAX_REMEMBERED_ENDS
     assert "0" not in sessions._ended
+
+
+def test_two_algorithms_have_two_sessions_under_one_id(store: Failing) -> None:
+    """Neither reads, overwrites nor ends the other's."""
+    weld, label = (GuardedSessions(store, 100, algorithm=name, secret=b"s" * 32) for name in ("weld", "label"))
+    weld.save("one", b"{}")
+    label.save("one", b"[]")
+    assert (weld.load("one"), label.load("one")) == (b"{}", b"[]")
+    label.delete("one")
+    assert (weld.load("one"), label.load("one")) == (b"{}", None)
+
+
+def test_a_state_of_somebody_without_the_secret_is_an_error(store: Failing) -> None:
+    """Whoever can write to the store."""
+    GuardedSessions(store, 100, algorithm="weld", secret=b"other" * 4).save("one", b"{}")
+    with pytest.raises(CallRefusedError, match="another secret"):
+        GuardedSessions(store, 100, algorithm="weld", secret=b"s" * 32).load("one")
