@@ -199,13 +199,15 @@ def test_crash_is_retried_and_the_caller_notices_nothing(tmp_path: Path) -> None
         assert supervisor.snapshot().counters["retries"] == 1
 
 
-def test_call_that_always_crashes_its_host_ends_after_three_attempts() -> None:
+@pytest.mark.parametrize(("picture", "earlier"), [(PICTURE, ("crashed",)), (None, ("crashed", "crashed"))])
+def test_call_that_always_crashes_its_host_ends_after_its_attempts(picture: Any, earlier: tuple[str, ...]) -> None:
+    """Two with a picture, which is a suspect then; without one as many as the policy has."""
     with supervised("abort", options=RETRYING) as supervisor:
         with pytest.raises(HostDiedError) as caught:
-            supervisor.execute(PICTURE, pid="A")
+            supervisor.execute(picture, pid="A")
         facts = caught.value.facts
         assert facts is not None
-        assert (facts.attempts, facts.earlier_causes) == (3, ("crashed", "crashed"))
+        assert (facts.attempts, facts.earlier_causes) == (len(earlier) + 1, earlier)
         assert ready_again(supervisor)
 
 
