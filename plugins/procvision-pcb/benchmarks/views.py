@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from procvision_pcb.compare import DEFAULT_MARGIN_PX, Reference
 from procvision_pcb.errors import NotComparableError
 from procvision_testing.boards import DEFECT_KINDS, make_board, with_defects
-from procvision_tools.datasets import Sample, Truth, deeppcb
+from procvision_tools.datasets import Sample, Truth, deeppcb, open_dataset
 from procvision_tools.evaluation.figures import figures
 
 Gray = NDArray[np.uint8]
@@ -133,7 +133,7 @@ def generated(boards: int) -> list[Case]:
 
 def real(folder: Path) -> list[Case]:
     """Every sixth DeepPCB pair."""
-    samples = deeppcb.read(folder).samples[::EVERY]
+    samples = open_dataset(folder, deeppcb.LAYOUT).samples[::EVERY]
     return [
         Case(sample.name, gray(sample.reference), gray(sample.image), list(sample.truths))
         for sample in samples

@@ -145,10 +145,14 @@ def test_a_parameter_that_pre_used_otherwise_is_an_error(station: Station, board
 
 
 def test_min_score_decides_what_is_reported(station: Station, board: Gray) -> None:
-    """At 0.99 a hole of five pixels isn't sure enough."""
+    """At 0.99 a hole of two by three pixels isn't sure enough."""
+    picture = board.copy()
+    picture[300:303, 120:122] = 230
     session = Session("s1")
     station.pre(session, board)
-    assert isinstance(station.execute(session, damaged(board), min_score=0.99), Ok)
+    assert isinstance(station.execute(session, picture), Ng)
+    station.algorithm.diagnostics.take()
+    assert isinstance(station.execute(session, picture, min_score=0.99), Ok)
     assert station.algorithm.diagnostics.take()["below_min_score"] == 1
 
 

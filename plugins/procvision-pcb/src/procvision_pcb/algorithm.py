@@ -131,6 +131,11 @@ class PcbCompare(BaseAlgorithm):
         sure = [finding for finding in comparison.findings if finding.score >= min_score]
         self.diagnostics.publish("shift_px", round(comparison.alignment.shift_px, 2))
         self.diagnostics.publish("correlation", round(comparison.alignment.correlation, 4))
+        condition = comparison.condition
+        self.diagnostics.publish("edges_astray", round(condition.astray_share, 4))
+        self.diagnostics.publish("edges_inward_px", round(condition.inward_px, 2))
+        self.diagnostics.publish("blur_px", round(condition.sharpness.blur_px, 2))
+        self.diagnostics.publish("noise", round(condition.sharpness.noise, 4))
         self.diagnostics.publish("below_min_score", len(comparison.findings) - len(sure))
         if not sure:
             unsure = f", {len(comparison.findings)} uncertain ones below min_score" if comparison.findings else ""

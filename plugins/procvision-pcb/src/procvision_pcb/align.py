@@ -191,8 +191,11 @@ class _FinestLevel(_Level):
         determinant = (xx + ridge) * (yy + ridge) - xy * xy
         field = np.zeros((*xx.shape, 2), np.float32)
         limit = MAX_LOCAL_PX / FINEST
+        shown = _shown(matrix, image.shape)
         for _ in range(LOCAL_ROUNDS):
             error = (warped_locally(image, matrix, field) if field.any() else lying) - self.image
+            if shown is not None:
+                error *= shown
             _forget_defects(error, DEFECT_ERROR)
             ex, ey = self._pool(self._gx * error), self._pool(self._gy * error)
             # Forward warp, so the step is subtracted. The ridge pulls the sum back to nothing, not only the step.
@@ -208,6 +211,18 @@ class _FinestLevel(_Level):
     def _pool(self, image: Floats) -> Floats:
         cells = cv2.resize(image, self._cells, interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.GaussianBlur(cells, (0, 0), 1.0), dtype=np.float32)
+
+
+def _shown(matrix: Matrix, shape: tuple[int, ...]) -> Floats | None:
+    """1 where the picture shows the reference's place, 0 beyond its border, or None for 1 everywhere."""
+    if (
+        float(np.abs(matrix - np.eye(2, 3))[:, 2].max()) < 1
+        and float(np.abs(matrix - np.eye(2, 3))[:, :2].max()) < 1e-2
+    ):
+        return None
+    size = (shape[1], shape[0])
+    inside = cv2.warpAffine(np.ones(shape, np.uint8), matrix, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+    return np.asarray(cv2.erode(inside, np.ones((5, 5), np.uint8)), dtype=np.float32)
 
 
 def _powers(places: NDArray[np.float64]) -> Floats:

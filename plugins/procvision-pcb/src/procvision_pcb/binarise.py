@@ -57,11 +57,13 @@ def to_gray(picture: NDArray[np.uint8], what: str) -> Gray:
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] != 3):
         raise NotComparableError(
             f"{what}: expected uint8, H x W or H x W x 3, got {picture.dtype} {'x'.join(map(str, picture.shape))}",
+            reason="format",
             hint="give the camera's picture as 8 bit RGB or MONO",
         )
     if min(picture.shape[:2]) < MIN_SIDE_PX:
         raise NotComparableError(
             f"{what}: {picture.shape[1]} x {picture.shape[0]} px, each side must be at least {MIN_SIDE_PX} px",
+            reason="format",
             hint="check the camera's region of interest",
         )
     if picture.ndim == 2:
@@ -98,6 +100,7 @@ def threshold_globally(gray: Gray, copper: Copper, what: str) -> tuple[Mask, boo
         raise NotComparableError(
             f"{what}: copper and substrate must each take up at least {MIN_MATERIAL_PX} px,"
             f" one has {counts.min():.0f} px",
+            reason="contrast",
             hint="is the picture all dark, all bright, or not of a board?",
         )
     contrast = float(means[1] - means[0])
@@ -105,6 +108,7 @@ def threshold_globally(gray: Gray, copper: Copper, what: str) -> tuple[Mask, boo
         raise NotComparableError(
             f"{what}: copper and substrate differ by {contrast:.0f} grey levels,"
             f" at least {MIN_CONTRAST_LEVELS} are needed",
+            reason="contrast",
             hint="check the light and the exposure",
         )
     kind = cv2.THRESH_BINARY_INV if copper == "dark" else cv2.THRESH_BINARY

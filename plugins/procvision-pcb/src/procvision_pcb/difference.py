@@ -6,14 +6,17 @@ than that: the first finds thin bridges and small dots, the second what fills a 
 grown back to the whole of the difference that it is part of.
 
 In gaps and tracks no wider than twice the tolerance everything is near an edge. There a difference that reaches the
-middle is looked at too, as tolerable: whoever names it must find out whether it joins or parts anything.
+middle is looked at too, as tolerable: its naming must find out whether it joins or parts anything.
+
+What else differs around a blob, and in the whole picture, is counted here too (`Unrest`). A blob in the midst of
+trembling edges means less than the same blob beside edges that lie still.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -34,10 +37,20 @@ MAX_BLOBS = 1000
 MERGE_PX = 3
 """Differences no farther apart than twice this are one."""
 
+AROUND_PX = 16
+"""So far beyond a blob's box the edges are looked at, to tell how still they lie."""
+
+ASTRAY_PX = 2
+"""An edge this much farther off than the tolerance isn't the reference's, however much that one trembles."""
+FEW_EDGES_PX = 10
+"""A part of the picture with fewer edges than this says little of how still they lie."""
+
 TILE_PX = 64
 """What is rare in a reference is looked for in tiles of this size, and looked at only where it is."""
 
 _STEPS_PER_PX = 16
+_SQUARE = np.ones((3, 3), np.uint8)
+_FARTHER = np.ones((2 * ASTRAY_PX + 1,) * 2, np.uint8)
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 _DIRECTIONS = [
     np.ones((1, 3), np.uint8),
@@ -77,36 +90,89 @@ class Blob:
         return self.x + x, self.y + y, width, height
 
 
+class Unrest(NamedTuple):
+    """How much differs in a part of the picture, in pixels for each pixel of the reference's edges there.
+
+    Attributes:
+        same, other: of the blob's own kind (extra or missing copper), and of the other kind.
+        same_far, other_far: of these, what lies beyond the edge tolerance.
+        farther: of both kinds, what lies beyond the tolerance by another pixel.
+    """
+
+    same: float
+    other: float
+    same_far: float
+    other_far: float
+    farther: float
+
+
 class ToleratedReference:
     """The reference's copper with the bands in which an edge may tremble."""
 
     def __init__(self, copper: Mask, tolerance_px: int) -> None:
         self.copper = copper
-        self._tolerance_px = tolerance_px
-        self._kernel = _disk(tolerance_px)
+        self.tolerance_px = tolerance_px
+        self.kernel = _disk(tolerance_px)
         materials = (copper, _complement(copper))
         # A place is of one material only: what is said of either needs one mask for both.
-        self._deep = np.bitwise_or(*(_eroded(each, self._kernel) for each in materials))
-        self._middle = np.bitwise_or(*(_middle(each, tolerance_px + 1) for each in materials))
+        self.deep = np.bitwise_or(*(_eroded(each, self.kernel) for each in materials))
+        self.deeper = np.asarray(cv2.erode(self.deep, _SQUARE), dtype=np.uint8)
+        self.middle = np.bitwise_or(*(_middle(each, tolerance_px + 1) for each in materials))
+        border = BORDER_TOLERANCES * tolerance_px
+        self.edge = _only(copper & _complement(np.asarray(cv2.erode(copper, _CROSS), dtype=np.uint8)), border)
+        self.edge_px = cv2.countNonZero(self.edge)
 
-    def blobs(self, seen: Mask, shown: Mask | None) -> Iterator[Blob]:
-        """The differences.
+
+class Differences:
+    """Where one picture differs from the reference.
+
+    Attributes:
+        edge_px: how many pixels of the reference's edges the picture shows.
+        inward_px: how much earlier than in the reference copper ends, on an average; less than 0 for later.
+        different_share: of the picture, the share that differs.
+        different_per_edge_px: how many pixels differ for each pixel of the reference's edges.
+        astray_share: of the reference's edges, the share that has no edge of the picture near, within the tolerance and
+            `ASTRAY_PX` more.
+    """
+
+    def __init__(self, reference: ToleratedReference, seen: Mask, shown: Mask | None) -> None:
+        """Compare a picture with the reference.
 
         Args:
+            reference: what is expected.
             seen: the picture's copper, lying on the reference, 0 or 255.
             shown: 255 where the picture shows the reference's place at all, or None for everywhere.
         """
-        unseen = _complement(seen)
-        different = seen ^ self.copper
+        self._reference = reference
+        self._seen = seen
+        different = seen ^ reference.copper
+        edge, edge_px = reference.edge, reference.edge_px
         if shown is not None:
             different &= shown
-        solid = _eroded(seen, self._kernel) | _eroded(unseen, self._kernel)
-        border = BORDER_TOLERANCES * self._tolerance_px
-        core = _only(different & (self._deep | solid), border)
-        middle = _only(different & self._middle, border)
+            edge = edge & shown
+            edge_px = cv2.countNonZero(edge)
+        self._unseen = _complement(seen)
+        self._different = _only(different, BORDER_TOLERANCES * reference.tolerance_px)
+        self._far = self._different & reference.deep
+        self._farther = self._far & reference.deeper
+        solid = _eroded(seen, reference.kernel) | _eroded(self._unseen, reference.kernel)
+        self._core = self._far | (self._different & solid)
+        self.edge_px = edge_px
+        different_px, far_px = cv2.countNonZero(self._different), cv2.countNonZero(self._far)
+        extra_px, far_extra_px = (cv2.countNonZero(each & seen) for each in (self._different, self._far))
+        self._counts = _Counts(different_px, extra_px, far_px, far_extra_px, cv2.countNonZero(self._farther))
+        self.inward_px = ((different_px - far_px) - 2 * (extra_px - far_extra_px)) / max(1, edge_px)
+        self.different_share = different_px / seen.size
+        self.different_per_edge_px = different_px / max(1, edge_px)
+        astray = edge & np.asarray(cv2.erode(solid, _FARTHER), dtype=np.uint8)
+        self.astray_share = cv2.countNonZero(astray) / max(1, edge_px)
+
+    def blobs(self) -> Iterator[Blob]:
+        """Yield the differences that reach beyond the tolerance, and the tolerable ones, largest outlines first."""
+        middle = self._different & self._reference.middle
         # What is there is copper where it is extra, substrate where copper is missing.
-        yield from self._blobs_of("extra", seen, different, core, middle)
-        yield from self._blobs_of("missing", unseen, different, core, middle)
+        yield from self._blobs_of("extra", self._seen, self._different, self._core, middle)
+        yield from self._blobs_of("missing", self._unseen, self._different, self._core, middle)
 
     def _blobs_of(self, kind: Kind, there: Mask, different: Mask, core: Mask, middle: Mask) -> Iterator[Blob]:
         found = list(self._grown(kind, there, different, core & there, tolerable=False))
@@ -127,8 +193,9 @@ class ToleratedReference:
         outlines, _ = cv2.findContours(_dilated(core, merge), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         if len(outlines) > MAX_BLOBS:
             outlines = sorted(outlines, key=cv2.contourArea, reverse=True)[:MAX_BLOBS]
-        grow = _disk(self._tolerance_px + 1)
-        margin = self._tolerance_px + 1 + RING_PX + 1
+        grow = _disk(self._reference.tolerance_px + 1)
+        margin = self._reference.tolerance_px + 1 + RING_PX + 1
+        copper = self._reference.copper
         rows, columns = there.shape
         for outline in outlines:
             x, y, width, height = cv2.boundingRect(outline)
@@ -149,8 +216,57 @@ class ToleratedReference:
                 core_px=core_px,
                 tolerable=tolerable,
                 seen=there[window],
-                expected=self.copper[window] if kind == "extra" else _complement(self.copper[window]),
+                expected=copper[window] if kind == "extra" else _complement(copper[window]),
             )
+
+    def unrest(self, kind: Kind) -> Unrest:
+        """How much differs in the whole picture, as a blob of this kind has it to do with."""
+        return self._counts.unrest(kind, self.edge_px)
+
+    def unrest_around(self, blob: Blob) -> Unrest:
+        """How much differs within `AROUND_PX` of a blob's box, but for the blob itself."""
+        x, y, width, height = blob.box
+        left, top = max(0, x - AROUND_PX), max(0, y - AROUND_PX)
+        part = (slice(top, y + height + AROUND_PX), slice(left, x + width + AROUND_PX))
+        others = self._different[part].copy()
+        body = cv2.dilate(blob.body, _SQUARE)[y - blob.y - 1 :, x - blob.x - 1 :][: height + 2, : width + 2]
+        rows, columns = y - 1 - top, x - 1 - left
+        others[rows : rows + height + 2, columns : columns + width + 2][body > 0] = 0
+        counts = _Counts(0, 0, 0, 0, 0)
+        if different_px := cv2.countNonZero(others):
+            seen, far = self._seen[part], others & self._far[part]
+            counts = _Counts(
+                different_px,
+                cv2.countNonZero(others & seen),
+                cv2.countNonZero(far),
+                cv2.countNonZero(far & seen),
+                cv2.countNonZero(far & self._farther[part]),
+            )
+        return counts.unrest(blob.kind, cv2.countNonZero(self._reference.edge[part]))
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """How many pixels of a part differ: in all, where copper is extra, and of both what lies beyond the tolerance."""
+
+    different: int
+    extra: int
+    far: int
+    far_extra: int
+    farther: int
+
+    def unrest(self, kind: Kind, edge_px: int) -> Unrest:
+        per_px = 1 / (edge_px + FEW_EDGES_PX)
+        same, same_far = self.extra, self.far_extra
+        if kind == "missing":
+            same, same_far = self.different - same, self.far - same_far
+        return Unrest(
+            same=same * per_px,
+            other=(self.different - same) * per_px,
+            same_far=same_far * per_px,
+            other_far=(self.far - same_far) * per_px,
+            farther=self.farther * per_px,
+        )
 
 
 def _middle(mask: Mask, reach_px: int) -> Mask:

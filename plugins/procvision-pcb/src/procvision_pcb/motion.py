@@ -88,13 +88,16 @@ class Alignment:
         return np.asarray(lying, dtype=np.uint8)
 
 
-def warped(image: NDArray[np.uint8] | Floats, matrix: Matrix) -> NDArray[Any]:
-    """`image` (H x W, uint8 or float32) as it looks after the affine motion, of the same size and type."""
+def warped(image: NDArray[np.uint8] | Floats, matrix: Matrix, *, smooth: bool = True) -> NDArray[Any]:
+    """`image` (H x W, uint8 or float32) as it looks after the affine motion, of the same size and type.
+
+    Where `smooth` is False each pixel is the nearest one of the image, not a mean of four.
+    """
     return cv2.warpAffine(
         image,
         matrix,
         (image.shape[1], image.shape[0]),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        flags=(cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST) | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
 

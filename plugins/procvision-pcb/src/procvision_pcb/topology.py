@@ -14,16 +14,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from procvision_pcb.difference import RING_PX, Blob
+from procvision_pcb.difference import RING_PX, Blob, Kind
 
 Label = Literal["open", "short", "mousebite", "spur", "copper", "pin-hole"]
 LABELS: tuple[Label, ...] = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
 MIN_PIECE_PX = 6
 """Smaller pieces in the ring are torn-off trembling edges."""
-_NAMES: dict[str, tuple[Label, Label, Label]] = {
+_NAMES: dict[Kind, tuple[Label, Label, Label]] = {
     "extra": ("copper", "spur", "short"),
     "missing": ("pin-hole", "mousebite", "open"),
 }
+JOINED = 2
+"""A difference that touches so many pieces joins copper, or parts it."""
 _RING = np.ones((2 * RING_PX + 1,) * 2, np.uint8)
 _TOUCH = {8: np.ones((3, 3), np.uint8), 4: np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)}
 COPPER_CONNECTIVITY = 4
@@ -44,11 +46,6 @@ def _widened(body: NDArray[np.uint8], kernel: NDArray[np.uint8]) -> NDArray[np.u
     return np.asarray(cv2.dilate(body, kernel), dtype=np.uint8)
 
 
-def connects(blob: Blob) -> bool:
-    """Whether a blob joins pieces of copper or parts one, which is a defect however small it is."""
-    return pieces_touched(blob) >= 2
-
-
-def name(blob: Blob) -> Label:
-    """The defect's name."""
-    return _NAMES[blob.kind][min(2, pieces_touched(blob))]
+def name(kind: Kind, pieces: int) -> Label:
+    """The name of a defect of this kind that touches so many pieces."""
+    return _NAMES[kind][min(JOINED, pieces)]
