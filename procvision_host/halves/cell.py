@@ -15,7 +15,7 @@ import msgspec
 
 from procvision_host.halves.messages import CellChannel, Plan
 from procvision_host.halves.records import ANSWER, CALL, EVENTS, events_record, facts_of_answer, told_call
-from procvision_host.halves.ring import PENDING
+from procvision_host.halves.ring import DONE, PENDING
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 
@@ -208,7 +208,8 @@ class Records:
         self._ends = ends
         self._channel = channel
         self._events: list[tuple[str, dict[str, Any]]] = []
-        self._pending: int | None = None
+        self._pending: list[int] = []
+        """Places of what was put down for the answer that is being written."""
         self._lost = 0
         self._last_is_lost = False
 
@@ -222,9 +223,13 @@ class Records:
             self._put(EVENTS, events_record([(hook, values)]))
 
     def answering(self, answer: Result | Error, frame: bytes, elapsed_ms: float) -> None:
-        """The answer to a call is written next."""
-        if not self._plan.calls:
-            return
+        """The answer to a call is written next: puts it down, and what it does to its session."""
+        if self._plan.calls:
+            self._put_answer(answer, frame, elapsed_ms)
+        if self._events:
+            self._put(EVENTS, self._taken_events(), PENDING)
+
+    def _put_answer(self, answer: Result | Error, frame: bytes, elapsed_ms: float) -> None:
         debug: Any = answer.data.get("debug") if type(answer.data) is dict else None
         facts = facts_of_answer(
             elapsed_ms, time_ns(), failed=answer.status != "OK", diagnostics=bool(debug) and len(debug) > 1
@@ -232,34 +237,42 @@ class Records:
         if len(frame) > self._ring.largest:
             self._channel.ask("record", ANSWER, facts + frame)
         else:
-            self._pending = self._ring.put(ANSWER, frame, PENDING, facts)
-            if self._pending is None:
+            place = self._ring.put(ANSWER, frame, PENDING, facts)
+            if place is None:
                 self._lose()
+            else:
+                self._pending.append(place)
 
     def answered(self, call: Call) -> None:
-        """The answer is written: puts down the call, and what happened to its session."""
-        pending, self._pending = self._pending, None
+        """The answer is written: puts down which call it was to."""
+        pending, self._pending = self._pending, []
         if self._plan.calls and not self._last_is_lost:
             self._put(CALL, told_call(call))
-        if pending is not None:
-            self._ring.done(pending)
+        for place in reversed(pending):  # the first is what the reader waits for
+            self._ring.done(place)
         self._last_is_lost = False
-        self.flush()
-        if self._ring.reader_sleeps:
+        if pending and self._ring.reader_sleeps:
             self._ends.notify_guardian(RECORD_NOTICE)
 
     def flush(self) -> None:
         """Tells what happened to sessions."""
         if self._events:
-            events = self._events[:]
-            self._events.clear()  # the same list: the sessions note into it
-            self._put(EVENTS, events_record(events))
+            self._put(EVENTS, self._taken_events())
 
-    def _put(self, kind: int, record: bytes) -> None:
+    def _taken_events(self) -> bytes:
+        events = self._events[:]
+        self._events.clear()  # the same list: the sessions note into it
+        return events_record(events)
+
+    def _put(self, kind: int, record: bytes, state: int = DONE) -> None:
         if len(record) > self._ring.largest:
             self._channel.ask("record", kind, record)
-        elif self._ring.put(kind, record) is None:
+            return
+        place = self._ring.put(kind, record, state)
+        if place is None:
             self._lose()
+        elif state == PENDING:
+            self._pending.append(place)
         elif self._ring.reader_sleeps:
             self._ends.notify_guardian(RECORD_NOTICE)
 

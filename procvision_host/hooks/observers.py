@@ -33,24 +33,29 @@ class Telling:
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
         self._answer: AnswerRecord | None = None
-        """One whose call comes next."""
+        """One whose call is still to come."""
+        self._held: list[tuple[str, dict[str, Any]]] = []
+        """What it did to its session, which is told after it."""
 
     def take(self, kind: int, data: bytes) -> None:
         """One record. Raises ValueError and TypeError for what is none."""
         if kind == ANSWER and self._answer is None:
             self._answer = AnswerRecord(data)
         elif kind == CALL and self._answer is not None:
-            answer, self._answer = self._answer, None
-            self._tell_answer(answer.with_call(data))
+            self._tell_answer(self._answer, data)
         elif kind == EVENTS:
-            self._tell_events(msgspec.msgpack.decode(data, type=list[tuple[str, dict[str, Any]]]))
+            events = msgspec.msgpack.decode(data, type=list[tuple[str, dict[str, Any]]])
+            if self._answer is not None:
+                self._held += events
+            else:
+                self._tell_events(events)
         else:
             raise ValueError(f"a record of kind {kind} doesn't come here")
 
     def end(self) -> None:
         """Nothing comes any more: tells of an answer whose call was never put down."""
         if self._answer is not None:
-            self._tell_answer(self._answer.with_call(None))
+            self._tell_answer(self._answer, None)
 
     def _tell_events(self, events: list[tuple[str, dict[str, Any]]]) -> None:
         for hook, values in events:
@@ -58,7 +63,10 @@ class Telling:
                 raise ValueError(f"a cell doesn't tell of {hook[:80]!r}")
             self._hooks.tell(hook, partial(dict, values))
 
-    def _tell_answer(self, record: AnswerRecord) -> None:
+    def _tell_answer(self, answer: AnswerRecord, call: bytes | None) -> None:
+        self._answer = None
+        record = answer.with_call(call)
+
         def arguments() -> dict[str, Any]:
             # Decoded for each observer on its own thread: what it is given is its own.
             return {
@@ -78,6 +86,8 @@ class Telling:
             tell("procvision_call_failed", arguments)
         if record.diagnostics:
             tell("procvision_diagnostics_published", diagnostics)
+        held, self._held = self._held, []
+        self._tell_events(held)
 
 
 class Wrapping:

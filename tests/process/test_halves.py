@@ -123,7 +123,7 @@ def test_a_crash_loses_no_record_of_an_answered_call(
         if wait:
             break
     if not wait:
-        os.kill(host.host, signal.SIGKILL)
+        os.kill(host.host, signal.SIGKILL)  # at once: the cell may not have said yet which call it was
     assert host.wait() in {-signal.SIGKILL, -signal.SIGSEGV}
     assert len(told(tmp_path, "call_finished")) == (1 if wait else 50)
     assert len(told(tmp_path, "session_saved")) == (1 if wait else 50)

@@ -1,0 +1,107 @@
+"""What observers are told of the cell's records, in whatever state it left them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from procvision_host.halves.records import ANSWER, CALL, EVENTS, events_record, facts_of_answer, told_call
+from procvision_host.hooks.observers import Telling
+from procvision_sdk.wire.frames import frame
+from procvision_sdk.wire.messages import Call, Result, SessionRef
+
+CALLED = Call(
+    request_id="c1",
+    phase="execute",
+    step_index=2,
+    pid="A",
+    session=SessionRef(id="s", context={"n": 10**30}, final=True),
+)
+ANSWERED = frame(
+    msgspec.json.encode(
+        Result(request_id="c1", phase="execute", step_index=2, status="OK", data={"debug": {"a": 1, "b": 2}})
+    )
+)
+SAVED = events_record([("procvision_session_saved", {"session_id": "s", "state": b"{}"})])
+
+
+class Told:
+    """Stands for the hook plugins: keeps what they are told."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[str, dict[str, Any]]] = []
+
+    def tell(self, hook: str, arguments: Callable[[], dict[str, Any]]) -> None:
+        self.all.append((hook.removeprefix("procvision_"), arguments()))
+
+    @property
+    def hooks(self) -> list[str]:
+        return [hook for hook, _ in self.all]
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def telling(told: Told) -> Telling:
+    return Telling(told)  # type: ignore[arg-type]
+
+
+def answer(*, failed: bool = False, diagnostics: bool = False) -> bytes:
+    return facts_of_answer(1.5, 7, failed=failed, diagnostics=diagnostics) + ANSWERED
+
+
+def test_a_call_is_told_whole_and_before_what_it_did_to_its_session(telling: Telling, told: Told) -> None:
+    """Its session's records lie between the answer's and the call's."""
+    for kind, data in ((ANSWER, answer(failed=True, diagnostics=True)), (EVENTS, SAVED), (CALL, told_call(CALLED))):
+        telling.take(kind, data)
+    assert told.hooks == ["call_finished", "call_failed", "diagnostics_published", "session_saved"]
+    finished = told.all[0][1]
+    assert finished["call"] == {
+        "phase": "execute",
+        "step_index": 2,
+        "pid": "A",
+        "request_id": "c1",
+        "session_id": "s",
+        "context": {"n": 10**30},
+        "final": True,
+    }
+    assert (finished["answer"]["type"], finished["elapsed_ms"], finished["ended_at_ns"]) == ("result", 1.5, 7)
+    assert told.all[2][1]["diagnostics"] == {"a": 1, "b": 2}
+
+
+def test_an_answer_whose_call_was_never_put_down_is_told_as_far_as_it_says(telling: Telling, told: Told) -> None:
+    """The cell was killed in the moment after it had written the answer."""
+    telling.take(ANSWER, answer())
+    telling.take(EVENTS, SAVED)
+    assert told.hooks == []
+    telling.end()
+    assert told.hooks == ["call_finished", "session_saved"]
+    call = told.all[0][1]["call"]
+    assert (call["request_id"], call["step_index"], call["pid"], call["context"]) == ("c1", 2, None, {})
+    telling.end()
+    assert len(told.all) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (ANSWER, b""),
+        (ANSWER, b"x" * 20),
+        (CALL, told_call(CALLED)),  # of no answer
+        (EVENTS, b"\xc1"),
+        (EVENTS, events_record([("procvision_host_closed", {})])),  # not the cell's to say
+        (EVENTS, events_record([("procvision_configure", {})])),
+        (9, b""),
+    ],
+)
+def test_what_no_cell_of_ours_says_is_an_error(telling: Telling, told: Told, kind: int, data: bytes) -> None:
+    """And nobody is told of it."""
+    with pytest.raises((ValueError, TypeError)):
+        telling.take(kind, data)
+    assert told.all == []
