@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -19,6 +18,7 @@ from procvision_host.algorithm.discovery import AlgorithmRow, UnknownAlgorithmEr
 from procvision_host.algorithm.sources import sources
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.options import HostOptions, hook_options, run_options
+from procvision_sdk.jsontext import json_text
 
 if TYPE_CHECKING:
     from procvision_host.hooks.manager import HookRow
@@ -59,7 +59,7 @@ def list_command(as_json: bool) -> None:
     """The installed algorithms; a broken one is a row with its reason."""
     rows = discover()
     if as_json:
-        click.echo(json.dumps([_as_dict(row) for row in rows], indent=2))
+        _echo_json([_as_dict(row) for row in rows])
         return
     if not rows:
         click.echo(f"no algorithm is installed in {sys.prefix}")
@@ -82,7 +82,7 @@ def show_command(name: str, as_json: bool) -> None:
     row = _found(name)
     assert row.manifest is not None
     if as_json:
-        click.echo(json.dumps(_as_dict(row), indent=2))
+        _echo_json(_as_dict(row))
         return
     manifest = row.manifest
     click.echo(f"{click.style(manifest.name, bold=True)} {manifest.version}  ({row.distribution}, {row.entry_point})")
@@ -108,7 +108,7 @@ def check_command(name: str, as_json: bool) -> None:
     row = _found(name)
     problem = _problem(row)
     if as_json:
-        click.echo(json.dumps({"name": row.name, "version": row.version, "ok": problem is None, "error": problem}))
+        _echo_json({"name": row.name, "version": row.version, "ok": problem is None, "error": problem}, indent=None)
     elif problem is None:
         click.echo(f"{row.name} {row.version}: {click.style('ok', fg='green')}")
     else:
@@ -134,12 +134,12 @@ def hooks_command(as_json: bool, **choice: Any) -> None:
             rows = Hooks(options.hook_choice(options.read_config(os.environ), os.environ)).rows
     except ConfigurationError as error:
         if as_json:
-            click.echo(json.dumps({"error": str(error)}))
+            _echo_json({"error": str(error)}, indent=None)
         else:
             click.echo(f"error: {str(error).replace('; hint: ', chr(10) + 'hint: ')}", err=True)
         sys.exit(exits.CONFIGURATION)
     if as_json:
-        click.echo(json.dumps([_hook_as_dict(row) for row in rows], indent=2))
+        _echo_json([_hook_as_dict(row) for row in rows])
         return
     width = max(len(row.name) for row in rows)
     for row in rows:
@@ -171,7 +171,7 @@ def isolation_command(as_json: bool) -> None:
 
     rows = table()
     if as_json:
-        click.echo(json.dumps([attrs.asdict(row) for row in rows], indent=2))
+        _echo_json([attrs.asdict(row) for row in rows])
     else:
         width = max(len(row.name) for row in rows)
         for row in rows:
@@ -259,6 +259,10 @@ def _as_dict(row: AlgorithmRow) -> dict[str, Any]:
         "also_in": list(row.also_in),
         "manifest": msgspec.to_builtins(row.manifest),
     }
+
+
+def _echo_json(value: Any, indent: int | None = 2) -> None:
+    click.echo(json_text(value, indent=indent, encoding=getattr(sys.stdout, "encoding", None) or "utf-8"))
 
 
 def _usage(message: str, hint: str) -> click.ClickException:

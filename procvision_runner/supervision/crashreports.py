@@ -11,7 +11,6 @@ manifest.json   the algorithm's, where the host told it
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import shutil
 import time
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from procvision_sdk.jsontext import json_text
 from procvision_sdk.masking import masked, masked_command, masked_value
 from procvision_sdk.private_files import make_private_folder, write_private
 from procvision_sdk.wire.greeting import PROTOCOL_VERSION
@@ -131,8 +131,8 @@ def _runner_version() -> str:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    write_private(path, json.dumps(masked_value(value), indent=2, default=str) + "\n")
+    write_private(path, json_text(masked_value(value), indent=2) + "\n")
 
 
 def _write_lines(path: Path, values: list[Any]) -> None:
-    write_private(path, "".join(json.dumps(masked_value(value), default=str) + "\n" for value in values))
+    write_private(path, "".join(json_text(masked_value(value)) + "\n" for value in values))

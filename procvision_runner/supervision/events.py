@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from typing import Any, ClassVar, TextIO, TypeAlias
 import attrs
 
 from procvision_runner.delivery import Delivery
+from procvision_sdk.jsontext import json_text
 from procvision_sdk.masking import masked_command
 
 
@@ -254,6 +254,7 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         """Write the event at once, for those who follow the file."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
         with contextlib.suppress(ValueError):  # a stream that was closed meanwhile
-            self._stream.write(json.dumps(event.as_dict()) + "\n")
+            self._stream.write(json_text(event.as_dict(), encoding=encoding) + "\n")
             self._stream.flush()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from procvision_sdk.jsontext import json_text
 from procvision_sdk.private_files import write_private
 from procvision_tools.cli.errors import CommandError
+from procvision_tools.cli.output import json_of
 from procvision_tools.report import evaluation_text, terminal
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def show(evaluation: Evaluation) -> None:
 
 def print_json(evaluation: Evaluation) -> None:
     """Print the report as one JSON object."""
-    click.echo(_json(evaluation))
+    click.echo(json_of(evaluation.as_record()))
 
 
 def write_files(evaluation: Evaluation, json_file: Path | None, page: Path | None, worst: int) -> None:
@@ -34,7 +35,7 @@ def write_files(evaluation: Evaluation, json_file: Path | None, page: Path | Non
     try:
         if json_file is not None and str(json_file) != "-":
             path = json_file
-            write_private(path, _json(evaluation) + "\n")
+            write_private(path, json_text(evaluation.as_record(), indent=2) + "\n")
             click.echo(f"wrote {path}", err=True)
         if page is not None:
             path = page
@@ -42,7 +43,3 @@ def write_files(evaluation: Evaluation, json_file: Path | None, page: Path | Non
             click.echo(f"wrote {path}", err=True)
     except OSError as error:
         raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
-
-
-def _json(evaluation: Evaluation) -> str:
-    return json.dumps(evaluation.as_record(), indent=2, default=str)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from procvision_sdk.jsontext import json_text
 from procvision_tools.cli.errors import CommandError
 from procvision_tools.extras import need
 from procvision_tools.report.inspection import Inspection
@@ -89,5 +90,5 @@ def write_page(
 
 
 def json_of(record: Mapping[str, Any], *, indent: int | None = 2) -> str:
-    """Give a record as JSON; without an indent in one line."""
-    return json.dumps(record, indent=indent, default=str)
+    """Give a record as JSON for stdout; without an indent in one line."""
+    return json_text(record, indent=indent, encoding=getattr(sys.stdout, "encoding", None) or "utf-8")

@@ -105,17 +105,28 @@ def watch(
 
 
 def from_camera(wanted: str, producers: Sequence[Path], count: int | None) -> Iterator[Frame]:
-    """Give a camera's frames. Raises CommandError where there is none, or no frame comes."""
-    from procvision_tools.sources.camera import Camera, CameraError
+    """Give a camera's frames; the camera is opened when the first is asked for.
+
+    What it needs is looked for at once, before a host is launched. Raises MissingExtraError without the library, and
+    CommandError where there is no producer, no camera, or no frame comes.
+    """
+    from procvision_tools.sources.camera import Camera, CameraError, producers_for
+
+    def frames() -> Iterator[Frame]:
+        try:
+            with Camera(wanted, producers) as camera:
+                for number in itertools.count(1):
+                    yield Frame(f"{camera.name} {number}", camera.grab())
+                    if number == count:
+                        return
+        except CameraError as error:
+            raise CommandError(*split_hint(str(error))) from error
 
     try:
-        with Camera(wanted, producers) as camera:
-            for number in itertools.count(1):
-                yield Frame(f"{camera.name} {number}", camera.grab())
-                if number == count:
-                    return
+        producers_for(wanted, producers)
     except CameraError as error:
         raise CommandError(*split_hint(str(error))) from error
+    return frames()
 
 
 @contextmanager

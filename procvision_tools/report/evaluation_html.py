@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from procvision_sdk.jsontext import json_text
 from procvision_sdk.private_files import write_private
 from procvision_tools.evaluation.baseline import changes
 from procvision_tools.evaluation.detection import NOTHING, curves
@@ -99,7 +99,7 @@ def render(evaluation: Evaluation, worst: int = 10) -> str:
         changes=_changes(evaluation),
         failed=[o for o in evaluation.observations if o.verdict == "ERROR"][:MAX_FAILURES],
         params=[
-            (key, value if isinstance(value, str) else json.dumps(value)) for key, value in evaluation.params.items()
+            (key, value if isinstance(value, str) else json_text(value)) for key, value in evaluation.params.items()
         ],
         panels=[_panel(number, seen, evaluation) for number, seen in enumerate(evaluation.worst(worst), 1)],
         wrong=len(evaluation.worst(len(evaluation.observations))),

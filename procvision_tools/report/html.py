@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from procvision_sdk.jsontext import json_text
 from procvision_sdk.private_files import write_private
 from procvision_tools.extras import need
 from procvision_tools.report.inspection import VERDICTS, Inspection, Picture
@@ -155,10 +155,7 @@ def _uri(picture: Picture | None) -> str:
 
 
 def _params(params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
-        for key, value in params.items()
-    )
+    return tuple((key, value if isinstance(value, str) else json_text(value)) for key, value in params.items())
 
 
 def _marks(defects: Sequence[Defect], width: int, height: int, font_px: float) -> tuple[Mark, ...]:

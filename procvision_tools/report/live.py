@@ -13,7 +13,6 @@ so is, every `interval_s`, a `snapshot` of each supervisor. A spare host has its
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import sys
 import threading
@@ -28,6 +27,7 @@ from procvision_runner.supervision import events
 from procvision_runner.supervision.pool import Pool
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.supervisor import Supervisor
+from procvision_sdk.jsontext import json_text
 from procvision_tools.report.text import printable
 
 DRAW_INTERVAL_S = 0.5
@@ -90,7 +90,8 @@ class LiveView:
                 self._draw()
             else:
                 for one in self._shown:
-                    self._write(json.dumps(snapshot_record(one)) + "\n")
+                    encoding = getattr(self._stream, "encoding", None) or "utf-8"
+                    self._write(json_text(snapshot_record(one), encoding=encoding) + "\n")
                 self._flush()
 
     # --- drawing, under the lock ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from procvision_sdk.jsontext import json_text
 from procvision_tools.extras import need
 from procvision_tools.scaffold.names import Names
 
@@ -44,6 +45,7 @@ def render(project: Project) -> dict[PurePosixPath, str]:
         lstrip_blocks=True,
         autoescape=False,  # what is written is no HTML: texts go through tojson
     )
+    environment.filters["tojson"] = json_text  # Jinja2's own writes escapes, for HTML
     facts: dict[str, Any] = {
         "name": project.names.name,
         "package": project.names.package,

@@ -55,13 +55,8 @@ class Camera:
         """How many frames came incomplete since the last call of `grab`."""
 
     def __enter__(self) -> Camera:
+        producers = producers_for(self.wanted, self._producers)
         core = need("harvesters.core", "harvesters", "a camera", "camera")
-        producers = self._producers or _known_producers(self.wanted)
-        if not producers:
-            raise CameraError(
-                "no GenTL producer is known, so no camera can be found"
-                f"\nhint: name the camera maker's *.cti file, or set {PATH_VARIABLE}"
-            )
         self._harvester = core.Harvester()
         try:
             self._open(producers)
@@ -74,8 +69,6 @@ class Camera:
 
     def _open(self, producers: Sequence[Path]) -> None:
         for producer in producers:
-            if not producer.is_file():
-                raise CameraError(f"there is no producer {producer}\nhint: a *.cti file is one")
             self._harvester.add_file(str(producer))
         self._harvester.update()
         found = self._harvester.device_info_list
@@ -158,6 +151,25 @@ class Camera:
             return str(self._acquirer.remote_device.node_map.PixelFormat.value)
         except Exception:  # noqa: BLE001 - a producer's own classes, for a word in an error
             return "unknown"
+
+
+def producers_for(wanted: str, given: Sequence[Path] = ()) -> tuple[Path, ...]:
+    """Give the producers through which a camera is looked for, loading none: what is missing is known at once.
+
+    Raises MissingExtraError without harvesters, CameraError where there is no producer.
+    """
+    purpose = "a simulated camera" if wanted == SIMULATED else "a camera"
+    need("harvesters.core", "harvesters", purpose, "camera")
+    producers = tuple(given) or tuple(_known_producers(wanted))
+    if not producers:
+        raise CameraError(
+            "no GenTL producer is known, so no camera can be found"
+            f"\nhint: name the camera maker's *.cti file, or set {PATH_VARIABLE}"
+        )
+    for producer in producers:
+        if not producer.is_file():
+            raise CameraError(f"there is no producer {producer}\nhint: a *.cti file is one")
+    return producers
 
 
 def _counting_callback(count: Callable[[], None]) -> Any:

@@ -62,6 +62,17 @@ def test_a_project_is_clean_by_its_own_lint(name, ci, tmp_path):
     assert steps[1:] == ["ruff check . && ruff format --check .", "pytest", "procvision validate ."]
 
 
+def test_letters_of_every_script_stand_in_the_files_as_they_were_given(tmp_path):
+    given = "划痕 größer 😀"
+    done = init("weld-check", "--description", given, "--author", given, "--pids", given, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    project = tmp_path / "weld-check"
+    declared = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]
+    assert (declared["description"], declared["authors"]) == (given, [{"name": given}])
+    for file in ("pyproject.toml", "src/weld_check/manifest.json", "tests/test_algorithm.py"):
+        assert given in (project / file).read_text("utf-8"), file
+
+
 def test_every_option_lands_where_it_belongs(tmp_path):
     done = init("seam.check", "--description", 'Finds "seams" & <gaps>', "--author", "Ä\\B", "--pids", "A-1, B 2",
                 "--ci", "gitlab", "--into", "x/y", folder=tmp_path)  # fmt: skip

@@ -242,6 +242,27 @@ def test_many_pictures_for_an_algorithm_that_is_not_there_are_an_error(pictures,
     assert "hint: pip install" in done.stderr
 
 
+@pytest.mark.parametrize("wanted", ["simulated", "any", "4711"])
+def test_without_the_library_a_camera_is_refused_before_a_host_starts(wanted, two_sides, tmp_path):
+    """The algorithm isn't there either: the first word is of what the camera needs."""
+    (tmp_path / "harvesters.py").write_text("raise ImportError('not installed')\n")
+    env = two_sides | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{two_sides.get('PYTHONPATH', '')}"}
+    done = procvision("run", "no-such-algorithm", "--camera", wanted, env=env)
+    assert done.returncode == 2, done.stderr
+    assert "camera needs harvesters, which is not installed" in done.stderr
+    assert "hint: pip install 'procvision[camera]'" in done.stderr
+    assert "no-such-algorithm" not in done.stderr
+
+
+def test_json_has_the_letters_that_an_algorithm_says(two_sides, tmp_path):
+    picture = tmp_path / "划痕.png"
+    Image.new("L", (30, 20), 50).save(picture)
+    done = procvision("run", "two-sides", picture, "--json", env=two_sides | {"PYTHONIOENCODING": "utf-8"})
+    assert '"title": "划痕.png"' in done.stdout
+    plain = procvision("run", "two-sides", picture, "--json", env=two_sides | {"PYTHONIOENCODING": "ascii"})
+    assert json.loads(plain.stdout)["title"] == "划痕.png"
+
+
 def test_a_cameras_frames_are_inspected(two_sides, tmp_path):
     pytest.importorskip("genicam", reason="genicam brings a simulated camera: pip install 'procvision[camera]'")
     pytest.importorskip("harvesters", reason="harvesters speaks to cameras: pip install 'procvision[camera]'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -111,7 +110,9 @@ def conformance(
         raise _not_started(command, error) from error
     outcomes += _left_out(rows.values(), wanted)
     if as_json:
-        click.echo(json.dumps(_report(command, outcomes), indent=2))
+        from procvision_tools.cli.output import json_of
+
+        click.echo(json_of(_report(command, outcomes)))
     else:
         _show(command, outcomes)
     return exits.NG if any(outcome.level == "failed" for outcome in outcomes) else exits.OK

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from procvision_tools.cli import exits
@@ -28,5 +26,7 @@ def doctor(clean: bool, as_json: bool) -> int:
 
     report = tell("this machine", examine_machine(clean=clean), as_json)
     if as_json:
-        click.echo(json.dumps({key: value for key, value in report.items() if key != "name"}, indent=2))
+        from procvision_tools.cli.output import json_of
+
+        click.echo(json_of({key: value for key, value in report.items() if key != "name"}))
     return exits.OK if report["ok"] else exits.NG

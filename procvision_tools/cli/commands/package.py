@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +129,9 @@ def _tell(path: Path, index: Index, as_json: bool) -> None:
     size, digest = path.stat().st_size, sha256(path)
     if as_json:
         told: dict[str, Any] = {"path": str(path), "bytes": size, "sha256": digest}
-        click.echo(json.dumps(told | msgspec.to_builtins(index), indent=2))
+        from procvision_tools.cli.output import json_of
+
+        click.echo(json_of(told | msgspec.to_builtins(index)))
         return
     click.secho(str(path), bold=True)
     for file in index.files:

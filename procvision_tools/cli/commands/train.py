@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -64,7 +63,9 @@ def train(algorithm: str, folder: Path, out: Path, params: tuple[str, ...], bits
     facts = trained.facts
     if as_json:
         record = {"algorithm": algorithm, "file": str(out), "notes": trained.notes, **facts}
-        click.echo(json.dumps(record, indent=2))
+        from procvision_tools.cli.output import json_of
+
+        click.echo(json_of(record))
     else:
         click.echo(f"{algorithm} learnt from {folder}: {out}")
         width = max((len(key) for key in facts), default=0)

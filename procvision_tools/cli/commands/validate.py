@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +61,9 @@ def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: 
         raise usage_error(*split_hint(str(error))) from error
     good = all(report["ok"] for report in reports)
     if as_json:
-        click.echo(json.dumps({"ok": good, "algorithms": reports}, indent=2))
+        from procvision_tools.cli.output import json_of
+
+        click.echo(json_of({"ok": good, "algorithms": reports}))
     return exits.OK if good else exits.NG
 
 

@@ -1,0 +1,34 @@
+"""JSON that a person can read: letters of every script stand as they are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def json_text(value: Any, *, indent: int | None = None, encoding: str = "utf-8") -> str:
+    """Give a value as JSON text; what JSON doesn't know becomes its `str`.
+
+    Letters stay letters. What can't be seen (control characters, lone surrogates, marks that turn the direction of
+    writing) and what ``encoding`` lacks is escaped as JSON has it, so that a terminal shows it and any reader
+    gets the same value. Without an indent it is one line.
+    """
+    text = json.dumps(value, indent=indent, default=str, ensure_ascii=False)
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(char if char == "\n" or _is_shown(char, encoding) else _escaped(char) for char in text)
+
+
+def _is_shown(char: str, encoding: str) -> bool:
+    if not char.isprintable():
+        return False
+    try:
+        char.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(char: str) -> str:
+    # Outside of the basic plane JSON has two escapes for one character; `json` knows how.
+    return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
