@@ -24,7 +24,7 @@ from procvision_tools.hints import split_hint
 from procvision_tools.names import shown
 from procvision_tools.report.inspection import Inspection, LogLine
 from procvision_tools.report.measurements import Measurement, measurements
-from procvision_tools.sources.picture_files import Frame, PictureFile, PictureFileError, load
+from procvision_tools.sources.picture_files import Frame, PictureFile, PictureFileError, load, unused_bits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +125,8 @@ def inspect_alone(request: InspectionRequest) -> Inspection:
         files = _Files.of(request)
         with launched(request.hosting) as ready:
             outcome = _inspect(ready, request, files)
-        return attrs.evolve(outcome.with_logs(ready.logs), notices=notices(ready.logs))
+        deep = unused_bits([files.image.path] if isinstance(files.image, PictureFile) else [], request.bits)
+        return attrs.evolve(outcome.with_logs(ready.logs), notices=(*notices(ready.logs), *deep))
     except (RunnerError, PictureFileError) as error:
         if outcome is None:
             outcome = _failed(request, error)

@@ -105,7 +105,7 @@ def read(files: FolderFiles) -> Dataset:
         )
     files.take(path)
     if marked := sum(map(len, crowds.values())):
-        notes.append(f"{marked} annotations are of crowds: findings there are neither right nor wrong")
+        notes.append(f"annotations of crowds, where findings are neither right nor wrong: {marked}")
     files.leave_out(f"{shown(path.name)} doesn't name them", *(path for path in files.left() if is_picture(path)))
     return Dataset(
         layout=LAYOUT,

@@ -79,7 +79,7 @@ def read(files: FolderFiles) -> Dataset:
     if without:
         notes.append(f"{_pictures(without)} no text in labels/: good products, by this layout's rule")
     if twice:
-        notes.append(f"{twice} lines stood there twice and count once")
+        notes.append(f"lines that stand there twice count once: {twice}")
     return Dataset(
         layout=LAYOUT,
         folder=files.folder,

@@ -81,7 +81,7 @@ class Arrivals:
         if not self.folder.is_dir():
             raise FileNotFoundError(f"{shown(self.folder)} is gone")
         if self._before:
-            self._say(f"{self._before} pictures that were there before are left alone")
+            self._say(f"pictures that were there before are left alone: {self._before}")
         whole: list[tuple[int, Path]] = []
         there: set[Path] = set()
         for path in self._pictures():
@@ -125,10 +125,10 @@ class Arrivals:
 
     def totals(self) -> list[str]:
         """Say what was not inspected, with numbers."""
-        told = [f"{len(paths)} {what}" for what, paths in self._not_inspected.items()]
+        told = [f"{what}: {len(paths)}" for what, paths in self._not_inspected.items()]
         if lost := sum(self._written_over.values()):
             names = ", ".join(shown(path.name) for path, _ in self._written_over.most_common(3))
-            told.append(f"{lost} pictures were written over, or gone, before they were inspected: {names}")
+            told.append(f"pictures were written over, or gone, before they were inspected: {lost} ({names})")
         return told
 
     def _pictures(self) -> list[Path]:
@@ -139,11 +139,11 @@ class Arrivals:
                 path = self.folder / entry.name
                 if is_hidden(entry.name):
                     if is_picture(path):
-                        self._leave("hidden pictures were not inspected: their names begin with a dot", path)
+                        self._leave("hidden pictures were not inspected, whose names begin with a dot", path)
                 elif _is_folder(entry):
                     self._leave("folders below were not looked into", path)
                 elif path.suffix.lower() in OTHER_PICTURES:
-                    self._leave(f"{path.suffix.lower()} files were not inspected: JPEG and PNG are read", path)
+                    self._leave(f"{path.suffix.lower()} files were not inspected, JPEG and PNG are read", path)
                 elif is_picture(path):
                     found.append(path)
         return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from procvision_sdk.errors import ErrorCode, ProcVisionError
+from procvision_sdk.errors import CallRefusedError, ErrorCode, ProcVisionError
 from procvision_sdk.images import jpeg, png
 from procvision_sdk.images.files import ENCODED_SLACK_BYTES, MAX_ENCODED_BYTES_A_PIXEL
 from procvision_sdk.images.meta import MAX_PIXELS, ColorSpace, Encoding
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = MAX_PIXELS * MAX_ENCODED_BYTES_A_PIXEL + ENCODED_SLACK_BYTES
 """No encoded picture within the protocol's bound has more."""
+_SAMPLED = 8
+"""So many pictures of 16 bits are looked into."""
+_USUAL_BITS = (10, 12, 14)
+"""Of cameras whose samples are written into 16."""
 _START_BYTES = 64 * 1024
 """Where a header mostly ends; one that doesn't is read with the whole file."""
 
@@ -155,6 +160,30 @@ def look(path: Path) -> Header:
         if len(start) >= status.st_size:
             raise
         return load(path).header
+
+
+def unused_bits(paths: Iterable[Path], bits: int | None) -> tuple[str, ...]:
+    """Give a note where grey PNGs of 16 bits a sample use fewer, and nobody said so: they are seen nearly black.
+
+    Looks at the first few of them. Nothing is guessed: what uses the lower bits alone may be dark.
+    """
+    highest, seen = 0, 0
+    for path in paths if bits is None else ():
+        try:
+            header = look(path)
+            if header.bits == 16 and header.color_space == "MONO":
+                highest, seen = max(highest, int(load(path).pixels().max())), seen + 1
+        except (PictureFileError, CallRefusedError):
+            continue
+        if seen == _SAMPLED:
+            break
+    used = 8 + highest.bit_length()
+    fitting = next((likely for likely in _USUAL_BITS if likely >= used), None)
+    if not highest or fitting is None:
+        return ()
+    return (
+        f"grey PNGs with 16 bits a sample use the lowest {used} alone: of a {fitting}-bit camera? --bits {fitting}",
+    )
 
 
 def _header(path: Path, data: bytes) -> Header:

@@ -14,7 +14,7 @@ from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.training import TrainingError
 from procvision_tools.names import shown
 from procvision_tools.sources.folder_files import FolderFiles, left_out
-from procvision_tools.sources.picture_files import PictureFile, PictureFileError, load
+from procvision_tools.sources.picture_files import PictureFile, PictureFileError, load, unused_bits
 
 if TYPE_CHECKING:
     from procvision_sdk.images.view import RgbArray
@@ -94,7 +94,8 @@ def pictures_of(folder: Path, bits: int | None = None) -> Learnt:
     if again:
         notes.append(left_out("they show, pixel by pixel, what another one shows", again))
     if turned:
-        notes.append(f"{turned} pictures have an EXIF orientation, which is not applied")
+        notes.append(f"pictures with an EXIF orientation, which is not applied: {turned}")
+    notes += unused_bits((picture.path for picture in found), bits)
     told = "".join(f"\n{note}" for note in notes)
     if not found:
         raise TrainingError(f"there is no picture in {shown(folder)}{told}; hint: JPEG and PNG files are read")

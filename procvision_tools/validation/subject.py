@@ -21,6 +21,7 @@ from attrs import frozen
 
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.manifest.model import ALGORITHM_GROUP
+from procvision_sdk.regular_files import MAX_TEXT_BYTES, read_regular
 from procvision_testing import Finding
 from procvision_tools.declared import declared_algorithms
 from procvision_tools.extras import need
@@ -78,7 +79,7 @@ def _no_scratch() -> Iterator[Finding]:
 def _project(folder: Path, site: Path) -> Subject:
     file = folder / "pyproject.toml"
     try:
-        declared = tomllib.loads(file.read_text("utf-8"))
+        declared = tomllib.loads(read_regular(file, MAX_TEXT_BYTES).decode())
     except OSError as error:
         raise NoSubjectError(
             f"{file} can't be read: {error.strerror}; hint: procvision validate FOLDER with a pyproject.toml in it"
@@ -153,7 +154,7 @@ def _wheel(path: Path, site: Path) -> Subject:
         raise NoSubjectError(f"{path} is no wheel: {error}; hint: pip wheel --no-deps . makes one") from error
     names: list[str] = []
     for file in site.glob("*.dist-info/entry_points.txt"):
-        names += declared_algorithms(file.read_text("utf-8"))
+        names += declared_algorithms(read_regular(file, MAX_TEXT_BYTES).decode())
     if not names:
         detail = f"{path.name} has no entry point in the group {ALGORITHM_GROUP}"
         return Subject((), os.environ, (Finding("an algorithm is declared", "failed", detail, _EXAMPLE),))
@@ -198,7 +199,7 @@ def _manifest_version(folder: Path, points: Mapping[str, Any]) -> str:
             continue
         for path in (root / re.split(r"[.:]", str(point), maxsplit=1)[0]).glob("manifest.json"):
             try:
-                return str(json.loads(path.read_text("utf-8"))["version"])
+                return str(json.loads(read_regular(path, MAX_TEXT_BYTES))["version"])
             except (OSError, ValueError, KeyError, TypeError):
                 continue
     return "0"

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from cli_program import PROCVISION, descendants, procvision, shared_memory_of, wait_until_gone
 from peer_plugins import environment, install_algorithm
@@ -134,6 +135,21 @@ def test_a_picture_whose_name_is_no_text_and_that_is_damaged_is_an_error_as_any(
     alone = procvision("run", "two-sides", tmp_path / os.fsdecode(b"2\xe4.png"), env=two_sides)
     assert alone.returncode == 2
     assert "2\\xe4.png is no picture" in alone.stdout
+
+
+def test_pictures_of_a_twelve_bit_camera_are_told_unless_it_is_said_that_they_are(two_sides, tmp_path):
+    """Of one and of many, and --bits shows the algorithm what the camera saw."""
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.full((30, 40), 90 * 16, np.uint16)).save(tmp_path / name)
+    alone = procvision("run", "two-sides", tmp_path / "a.png", "--json", env=two_sides)
+    assert "--bits 12" in json.loads(alone.stdout)["notices"][-1]
+    many = procvision("run", "two-sides", tmp_path, "--json", env=two_sides)
+    assert "--bits 12" in json.loads(many.stdout)["notes"][-1]
+    said = procvision("run", "two-sides", tmp_path, "--json", "--bits", 12, env=two_sides)
+    record = json.loads(said.stdout)
+    assert record["notes"] == []
+    assert any("saw 90" in line["message"] for line in record["inspections"][0]["logs"])
+    assert "--bits 12" in record["inspections"][0]["command"]
 
 
 def test_a_picture_that_kills_the_host_is_an_error_and_the_next_has_a_host(pictures, two_sides, tmp_path):

@@ -101,6 +101,7 @@ def evaluate(
     from procvision_tools.evaluation.bounds import check
     from procvision_tools.evaluation.observations import Rules
     from procvision_tools.hints import split_hint
+    from procvision_tools.sources.picture_files import unused_bits
 
     output.check_extras(overlay=False, page=page is not None)
     bounds, sweep, earlier = _wanted(requires, sweep_text, baseline_file)
@@ -115,6 +116,8 @@ def evaluate(
     )
     try:
         dataset = open_dataset(path, layout)
+        deep = unused_bits((sample.image for sample in dataset.samples), bits)
+        dataset = attrs.evolve(dataset, notes=(*dataset.notes, *deep))
         rules = Rules(min_iou=dataset.min_iou if min_iou is None else min_iou, threshold=threshold, any_label=any_label)
         evaluation = evaluate_all(
             plan, dataset, rules, jobs=jobs, sweep=sweep, progress=lambda count: bar(count, "inspecting")

@@ -103,7 +103,9 @@ def run(
     from procvision_tools.cli.inspecting import InspectionRequest
     from procvision_tools.cli.progress import on_terminal
     from procvision_tools.cli.results import Wanted, overlay_folder
+    from procvision_tools.report.text import printable
     from procvision_tools.sources.folder import Arrivals
+    from procvision_tools.sources.picture_files import unused_bits
 
     files, notes = _files([*images, *pictures])
     if live and files and not watch:
@@ -141,8 +143,11 @@ def run(
         live = on_terminal()
     shown = sys.stderr if live else None
     if watch:
+        for note in notes:
+            click.echo(f"note: {printable(note)}", err=True)
         running.watch(request, files, wanted, one_product=one_product, live=shown)
     if files:
+        notes += unused_bits(files, bits)
         return running.run_files(request, files, wanted, one_product=one_product, notes=notes)
     if camera is not None:
         frames = running.from_camera(camera, producers, count)

@@ -19,6 +19,7 @@ from procvision_compat.steps import steps
 from procvision_sdk.errors import ManifestError
 from procvision_sdk.manifest.model import ANY_PID, MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import MAX_MANIFEST_BYTES, parse_manifest
+from procvision_sdk.regular_files import read_regular
 
 ROOT_VARIABLE = "PROC_ALGO_ROOT"
 """Where the field's runners tell an algorithm its own folder."""
@@ -39,10 +40,7 @@ class FieldPackage:
         """The package in this folder. Raises ManifestError with what is missing."""
         path = folder / MANIFEST_FILE
         try:
-            size = path.stat().st_size
-            if size > MAX_MANIFEST_BYTES:
-                raise ManifestError(f"{path} has {size} bytes, a manifest has at most {MAX_MANIFEST_BYTES}")
-            fields = json.loads(path.read_bytes())
+            fields = json.loads(read_regular(path, MAX_MANIFEST_BYTES))
         except OSError as error:
             raise ManifestError(
                 f"{path} can't be read: {error.strerror}; hint: legacy: takes the folder that holds the manifest.json"

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from procvision_sdk.hookspecs import HookOption
+from procvision_sdk.regular_files import MAX_TEXT_BYTES, read_regular
 
 DEFAULT_PORT = 1883
 DEFAULT_TLS_PORT = 8883
@@ -79,7 +80,7 @@ def read(values: Mapping[str, Any]) -> Settings:
         topics=f"{prefix}/{station}",
         station=station,
         username=values["username"],
-        password=Path(password_file).read_text("utf-8").rstrip("\n") if password_file else "",
+        password=read_regular(password_file, MAX_TEXT_BYTES).decode().rstrip("\n") if password_file else "",
         ca_file=ca_file,
         protocol=values["protocol"],
         keepalive_s=values["keepalive_s"],

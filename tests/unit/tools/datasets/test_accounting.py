@@ -213,7 +213,7 @@ def test_yolo_line_that_stands_twice_counts_once_and_is_told(yolo):
     text(yolo / "labels" / "val" / "a.txt", "0 0.5 0.5 0.5 0.5\n" * 3 + "1 0.5 0.5 0.5 0.5\n")
     dataset = open_dataset(yolo)
     assert len(dataset.samples[0].truths) == 2
-    assert dataset.notes == ("2 lines stood there twice and count once",)
+    assert dataset.notes == ("lines that stand there twice count once: 2",)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_coco_boxes_are_pixels_and_categories_have_names(tmp_path):
     assert (good.name, good.defective, bad.defective) == ("a.png", False, True)
     assert bad.truths == (Truth(1.5, 2, 3, 4, "scratch"),)
     assert bad.crowds == (Truth(0, 0, 30, 15, "scratch"),)
-    assert dataset.notes == ("1 annotations are of crowds: findings there are neither right nor wrong",)
+    assert dataset.notes == ("annotations of crowds, where findings are neither right nor wrong: 1",)
 
 
 def test_coco_pictures_are_found_in_the_folder_of_the_split(tmp_path):

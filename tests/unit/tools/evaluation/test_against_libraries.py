@@ -159,7 +159,7 @@ def test_an_odd_file_gives_the_figures_that_pycocotools_gives_of_it(seed, min_io
 
     path = odd_coco(tmp_path)
     dataset = open_dataset(tmp_path)
-    assert any("of crowds" in note for note in dataset.notes)
+    assert any("annotations of crowds" in note for note in dataset.notes)
     findings = found_near(dataset.samples, np.random.default_rng(seed))
     pictures = [
         Observation(sample=sample, verdict="NG", findings=found)

@@ -143,7 +143,7 @@ def test_pictures_that_are_written_over_before_they_are_inspected_are_counted_an
         f"latest.{suffix} was written over, or taken away, before it was inspected: such pictures are counted"
     ]
     assert arrivals.totals() == [
-        f"5 pictures were written over, or gone, before they were inspected: latest.{suffix}, gone.{suffix}"
+        f"pictures were written over, or gone, before they were inspected: 5 (latest.{suffix}, gone.{suffix})"
     ]
 
 
@@ -171,15 +171,15 @@ def test_what_lies_there_and_is_not_inspected_is_said_once_with_its_number_at_th
     for now in range(4):
         assert arrivals.poll(now) == []
     assert sorted(told) == [
-        ".bmp files were not inspected: JPEG and PNG are read; the first is a.bmp",
-        ".tif files were not inspected: JPEG and PNG are read; the first is c.tif",
-        "1 pictures that were there before are left alone",
+        ".bmp files were not inspected, JPEG and PNG are read; the first is a.bmp",
+        ".tif files were not inspected, JPEG and PNG are read; the first is c.tif",
         "folders below were not looked into; the first is sub",
-        f"hidden pictures were not inspected: their names begin with a dot; the first is .d.{suffix}",
+        f"hidden pictures were not inspected, whose names begin with a dot; the first is .d.{suffix}",
+        "pictures that were there before are left alone: 1",
     ]
     assert sorted(arrivals.totals()) == [
-        "1 .tif files were not inspected: JPEG and PNG are read",
-        "1 folders below were not looked into",
-        "1 hidden pictures were not inspected: their names begin with a dot",
-        "2 .bmp files were not inspected: JPEG and PNG are read",
+        ".bmp files were not inspected, JPEG and PNG are read: 2",
+        ".tif files were not inspected, JPEG and PNG are read: 1",
+        "folders below were not looked into: 1",
+        "hidden pictures were not inspected, whose names begin with a dot: 1",
     ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 
+import numpy as np
 import pytest
 
-from procvision_tools.sources.picture_files import PictureFileError, load, look
+from procvision_tools.sources.picture_files import PictureFileError, load, look, unused_bits
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow makes the files")
 
@@ -84,3 +86,30 @@ def test_a_fifo_is_not_waited_for(tmp_path):
     for read in (load, look):
         with pytest.raises(PictureFileError, match=r"p\.png can't be read: it is no regular file"):
             read(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize(
+    ("highest", "kind", "told"),
+    [
+        (4095, np.uint16, "the lowest 12 alone: of a 12-bit camera\\? --bits 12"),
+        (2100, np.uint16, "the lowest 12 alone"),
+        (1023, np.uint16, "--bits 10"),
+        (16383, np.uint16, "--bits 14"),
+        (16384, np.uint16, None),
+        (65535, np.uint16, None),
+        (255, np.uint16, None),
+        (15, np.uint8, None),
+    ],
+)
+def test_deep_pictures_that_use_the_low_bits_alone_are_told(highest, kind, told, tmp_path):
+    paths = []
+    for number in range(3):
+        pixels = np.zeros((6, 7), kind)
+        pixels[2, number] = highest
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    notes = unused_bits([tmp_path / "x.png", *paths], None)
+    assert bool(notes) == bool(told)
+    assert told is None or re.search(told, notes[0])
+    assert unused_bits(paths, 12) == ()

@@ -72,7 +72,7 @@ def test_bits_and_orientation_of_what_is_learnt(tmp_path):
     picture(tmp_path / "b.jpg", 100, exif=exif)
     learnt = pictures_of(tmp_path, bits=12)
     assert learnt.pictures[0].pixels()[:, :, 0].tolist() == (deep >> 4).tolist()
-    assert learnt.notes == ("1 pictures have an EXIF orientation, which is not applied",)
+    assert learnt.notes == ("pictures with an EXIF orientation, which is not applied: 1",)
 
 
 def test_a_folder_without_pictures_says_what_it_has(tmp_path):
