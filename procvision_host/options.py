@@ -54,6 +54,7 @@ class HostOptions:
 
     def hook_choice(self, config: Mapping[str, Any], environment: Mapping[str, str]) -> HookChoice:
         """Decide which hook plugins are used. Raises ConfigurationError."""
+        from procvision_host.algorithm.sessions import chosen_store
         from procvision_host.hooks.selection import choose
 
         return choose(
@@ -63,6 +64,7 @@ class HostOptions:
             hook_option=self.hook_option,
             config=config,
             environment=environment,
+            store=chosen_store(self.sessions, config, environment).partition(":")[0],
         )
 
 

@@ -83,8 +83,10 @@ class Hooks:
 
     def _take_installed(self) -> None:
         """Load the installed plugins that were named. Nothing of the others is imported: they are rows."""
-        choice = self._choice
         found = [(entry_point, _installed(entry_point)) for entry_point in entry_points(group=ENTRY_POINT_GROUP)]
+        self._choice = choice = self._choice.naming_the_store(
+            row.name for _, row in found if row.name not in builtin.PLUGINS
+        )
         meant = {name: self._meant(name, [row for _, row in found if row.name == name]) for name in choice.wanted}
         for entry_point, row in found:
             name = row.name

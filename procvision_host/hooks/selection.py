@@ -4,14 +4,15 @@
     values     --hook-option NAME.KEY=VALUE, `[hooks.NAME] KEY = VALUE`, PROCVISION_HOOK_NAME_KEY
 
 A plugin in the box is used unless it lacks a value that it requires. One that is only installed is never imported:
-somebody has to name it, since its code sees what the host knows. NAME@DISTRIBUTION names the distribution as well,
+somebody has to name it, since its code sees what the host knows; who asks for a session store by its scheme does.
+NAME@DISTRIBUTION names the distribution as well,
 which is needed where two have a plugin of one name. One that is named and can't be used is a wrong configuration.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -54,6 +55,8 @@ COMMON_OPTIONS = (
 """What every plugin's table may hold beside the plugin's own options."""
 
 
+_STORE_SUFFIX = "-sessions"
+"""How plugins are called that bring session stores."""
 _TABLE_KEYS = ("enabled", "distribution")
 """Keys of `[hooks.NAME]` that choose the plugin, and are no values of its options."""
 
@@ -70,6 +73,21 @@ class HookChoice:
     given: Mapping[str, Mapping[str, tuple[Any, str]]] = attrs.field(factory=dict)
     """Values by plugin and key, each with where it stands."""
     environment: Mapping[str, str] = attrs.field(factory=dict)
+    store: str = ""
+    """The scheme of the session store that was asked for; it names a plugin, too."""
+
+    def naming_the_store(self, installed: Iterable[str]) -> HookChoice:
+        """Return the choice in which the store's scheme has named its plugin, where one of `installed` is meant.
+
+        `redis:`, `rediss:` and `redis+unix:` name `redis-sessions`: of the plugins whose name without `-sessions`
+        begins the scheme, the longest.
+        """
+        names = [name for name in installed if name.endswith(_STORE_SUFFIX) and name != _STORE_SUFFIX]
+        meant = [name for name in names if self.store.startswith(name.removesuffix(_STORE_SUFFIX))]
+        name = max(meant, key=len, default="")
+        if not name or name in self.wanted or name in self.refused:
+            return self
+        return attrs.evolve(self, wanted={**self.wanted, name: "--sessions"})
 
     def values(self, name: str, options: Sequence[HookOption]) -> tuple[dict[str, Any], IsolationPolicy]:
         """Return a plugin's values, completed with defaults, and its policy.
@@ -114,10 +132,12 @@ def choose(
     hook_option: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    store: str = "",
 ) -> HookChoice:
     """Combine the sources in order of strength. Raises ConfigurationError naming what is wrong and where.
 
-    `named` says whether the file and the environment may name plugins, or the command line alone.
+    `named` says whether the file and the environment may name plugins, or the command line alone. `store` is the scheme
+    of the session store.
     """
     choice = _Choice(environment or {})
     # The weakest first: what comes later replaces it.
@@ -129,7 +149,7 @@ def choose(
         choice.want(text, "--hook")
     for text in hook_option:
         choice.take_option(text)
-    return HookChoice(choice.wanted, choice.distributions, choice.refused, choice.given, choice.environment)
+    return HookChoice(choice.wanted, choice.distributions, choice.refused, choice.given, choice.environment, store)
 
 
 class _Choice:

@@ -45,9 +45,9 @@ def own_host() -> tuple[str, ...]:
         if not getattr(sys, "frozen", False) and _PYTHON.match(Path(sys.executable).name):
             # -P: a file beside the platform's program is none of the host's modules.
             return (sys.executable, "-P", "-m", "procvision_host")
-    is_it = f"this program, {sys.executable}, is" if sys.executable else "this program doesn't know its"
+    what = f"this program, {sys.executable}, is no Python" if sys.executable else "this program doesn't know its Python"
     raise LaunchError(
-        f"{is_it} no Python that could run procvision-host; "
+        f"{what}: procvision-host can't be started by it; "
         'hint: name the host of a Python environment by command=[".../bin/procvision-host", "--algo", NAME]'
     )
 

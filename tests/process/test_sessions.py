@@ -63,7 +63,7 @@ def test_the_command_line_is_stronger_than_the_file_and_that_than_the_environmen
 
 def test_a_plugin_that_is_not_there_is_named(launch: Launch) -> None:
     """With the distribution that brings it."""
-    host = launch("steps", "--sessions", "postgresql://station:secret@db/line4")
+    host = launch("steps", "--no-hook", "postgres-sessions", "--sessions", "postgresql://station:secret@db/line4")
     message = host.receive()["message"]
     assert "pip install procvision-postgres" in message
     assert "secret" not in message
@@ -80,8 +80,7 @@ def test_a_plugin_that_is_not_there_is_named(launch: Launch) -> None:
 )
 def test_a_store_that_cannot_be_used_stops_the_host(launch: Launch, sessions: str, code: str, text: str) -> None:
     """With 78, the reason and its code, and without the password."""
-    named = ("--hook", "redis-sessions") if sessions.startswith("redis") else ()
-    host = launch("steps", *named, "--sessions", sessions)
+    host = launch("steps", "--sessions", sessions)
     error = host.receive()
     message = error["message"]
     assert (error["error_code"], text in message) == (code, True)

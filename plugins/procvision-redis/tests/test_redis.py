@@ -138,7 +138,7 @@ def test_options_stand_in_the_url(server: RedisServer, client: redis.Redis) -> N
 @pytest.mark.timeout(600)  # on a busy machine a host takes seconds to start
 def test_no_answered_state_is_lost_to_a_kill(server: RedisServer, tmp_path: Path) -> None:
     """Of the host, at random moments, with two hosts on one Redis."""
-    kills = check_survives_kills(tmp_path, "--hook", "redis-sessions", "--sessions", server.url, sessions=KILLS)
+    kills = check_survives_kills(tmp_path, "--sessions", server.url, sessions=KILLS)
     print(kills)
     assert kills.sessions == KILLS
 
