@@ -1,7 +1,7 @@
-"""The bundle's form: a zip with `bundle.json` first, the manifests of its algorithms, and wheels.
+"""The bundle's form: a zip with `bundle.json` first, its signature, the manifests of its algorithms, and wheels.
 
-Nothing in it depends on when or where it was made: entries are in order, all of one date and mode. Wheels are stored as
-they are, since they are compressed already.
+Nothing in it depends on when or where it was made. What a stranger made is looked at from the outside in: the zip's
+directory, the index, every hash, every wheel's directory, and only then what the wheels say.
 """
 
 from __future__ import annotations
@@ -9,25 +9,38 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
 from attrs import frozen
 
 from procvision_sdk.errors import ErrorCode, ManifestError
+from procvision_sdk.hookspecs import ENTRY_POINT_GROUP
 from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
-from procvision_sdk.manifest.reading import parse_manifest
+from procvision_sdk.manifest.reading import MAX_MANIFEST_BYTES, parse_manifest
+from procvision_tools.bundling.archives import opened_archive, read_entry
 from procvision_tools.bundling.errors import BundleError
+from procvision_tools.bundling.native import misfits
+from procvision_tools.bundling.own_wheel import own_wheel
 from procvision_tools.bundling.target import NoTargetError, Target
-from procvision_tools.bundling.wheels import Wheel, by_name, check_complete, sha256
-from procvision_tools.declared import declared_algorithms
+from procvision_tools.bundling.wheel_rules import MAX_ENTRY_POINTS_BYTES, problems
+from procvision_tools.bundling.wheels import OUR_DISTRIBUTION, Wheel, by_name, check_complete, sha256
+from procvision_tools.bundling.zip_form import MAX_BYTES, Part, archive_blocks, has_form
+from procvision_tools.declared import declared_algorithms, declared_in
+from procvision_tools.scratch import scratch_folder
 
 FORMAT = 1
 INDEX = "bundle.json"
+SIGNATURE = "bundle.sig"
 MAX_INDEX_BYTES = 4 << 20
-_DATE = (1980, 1, 1, 0, 0, 0)
-_SAFE_NAME = re.compile(r"(?:manifests|wheels)/[A-Za-z0-9][A-Za-z0-9._+!-]*")
+MAX_SIGNATURE_BYTES = 4096
+MAX_BUNDLE_FILES = 2000
+"""An environment has a hundred distributions, a large one three hundred."""
+MAX_PROBLEMS_SHOWN = 20
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,98}[a-z0-9])?")
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+!]{0,99}")
+_SAFE_NAME = re.compile(r"manifests/[A-Za-z0-9][A-Za-z0-9._+!-]*\.json|wheels/[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +68,7 @@ class TargetNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     abi: str
 
 
-class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`bundle.json`: what is in the bundle, and for whom."""
 
     format: int
@@ -64,6 +77,13 @@ class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: TargetNames
     algorithms: list[Algorithm]
     files: list[File]
+    also: list[str] = []
+    """Distributions that nothing needs and that are installed, too, such as hook plugins: NAME==VERSION."""
+
+    @property
+    def label(self) -> str:
+        """NAME==VERSION."""
+        return f"{self.distribution}=={self.version}"
 
 
 @frozen
@@ -74,6 +94,17 @@ class Bundle:
     target: Target
     wheels: Mapping[str, Wheel]
     folder: Path
+    own: Wheel
+    """The ProcVision that runs, which no bundle brings."""
+    index_bytes: bytes
+    """`bundle.json` as it is: what is signed."""
+    signature: bytes | None
+    """`bundle.sig` as it is; None where there is none."""
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of `bundle.json`: it holds every other hash, so it stands for the whole."""
+        return hashlib.sha256(self.index_bytes).hexdigest()
 
     @property
     def wheel_folder(self) -> Path:
@@ -82,15 +113,18 @@ class Bundle:
 
 
 def manifests_in(wheel: Wheel) -> dict[str, bytes]:
-    """Give the manifest of each algorithm of a wheel, as it is. Raises BundleError 2001 or 2002."""
-    with zipfile.ZipFile(wheel.path) as archive:
+    """Give the manifest of each algorithm of a wheel, as it is; none for hook plugins.
+
+    Raises BundleError 2001 or 2002.
+    """
+    with opened_archive(wheel.path) as archive:
         files = set(archive.namelist())
         points = next((name for name in files if name.endswith(".dist-info/entry_points.txt")), None)
-        declared = declared_algorithms(archive.read(points).decode()) if points else {}
-        if not declared:
-            raise BundleError(
-                ErrorCode.INVALID_PACKAGE, f"{wheel.path.name} has no entry point in the group {ALGORITHM_GROUP}"
-            )
+        text = read_entry(archive, points, MAX_ENTRY_POINTS_BYTES).decode("utf-8") if points else ""
+        declared = declared_algorithms(text)
+        if not declared and not declared_in(text, ENTRY_POINT_GROUP):
+            groups = f"{ALGORITHM_GROUP}, nor in {ENTRY_POINT_GROUP}"
+            raise BundleError(ErrorCode.INVALID_PACKAGE, f"{wheel.path.name} has no entry point in the group {groups}")
         found = {}
         for name, point in declared.items():
             module = point.partition(":")[0]
@@ -100,13 +134,24 @@ def manifests_in(wheel: Wheel) -> dict[str, bytes]:
             if path is None:
                 text = f"{wheel.path.name} has no {MANIFEST_FILE} in the package of {module}"
                 raise BundleError(ErrorCode.MANIFEST_INVALID, text)
-            found[name] = archive.read(path)
+            found[name] = read_entry(archive, path, MAX_MANIFEST_BYTES)
             _check_manifest(name, found[name], wheel)
     return found
 
 
-def write(path: Path, root: Wheel, wheels: Mapping[str, Wheel], target: Target) -> Index:
-    """Write a bundle; the same wheels give the same bytes. Raises BundleError 2001 or 2002, and OSError."""
+def write(
+    path: Path,
+    root: Wheel,
+    wheels: Mapping[str, Wheel],
+    target: Target,
+    also: Sequence[str] = (),
+    sign: Callable[[bytes], bytes] | None = None,
+) -> Index:
+    """Write a bundle; the same wheels give the same bytes.
+
+    ``also`` are names of wheels that are installed although nothing needs them. ``sign`` gives the signature file of
+    `bundle.json`. Raises BundleError 2001 or 2002, and OSError.
+    """
     manifests = {f"manifests/{name}.json": data for name, data in manifests_in(root).items()}
     files = [
         File(name, hashlib.sha256(data).hexdigest(), len(data)) for name, data in manifests.items()
@@ -120,22 +165,37 @@ def write(path: Path, root: Wheel, wheels: Mapping[str, Wheel], target: Target) 
         TargetNames(target.platform, target.python, target.abi),
         [Algorithm(Path(name).stem, str(root.version), name) for name in sorted(manifests)],
         sorted(files, key=lambda file: file.path),
+        [f"{name}=={wheels[name].version}" for name in sorted(also)],
     )
     data = msgspec.json.format(msgspec.json.encode(index), indent=2) + b"\n"
+    sources = {f"wheels/{wheel.path.name}": wheel.path for wheel in wheels.values()}
+    parts = _parts(index, data, sign(data) if sign is not None else None, {**manifests, **sources})
     unfinished = path.with_name(path.name + ".part")
     try:
-        with zipfile.ZipFile(unfinished, "w") as archive:
-            archive.writestr(_entry(INDEX), data, zipfile.ZIP_DEFLATED)
-            for name in sorted(manifests):
-                archive.writestr(_entry(name), manifests[name], zipfile.ZIP_DEFLATED)
-            for wheel in sorted(wheels.values(), key=lambda wheel: wheel.path.name):
-                with wheel.path.open("rb") as source, archive.open(_entry(f"wheels/{wheel.path.name}"), "w") as goal:
-                    while piece := source.read(1 << 20):
-                        goal.write(piece)
+        with unfinished.open("wb") as archive:
+            for block in archive_blocks(parts):
+                archive.write(block)
         unfinished.replace(path)
+    except ValueError as error:
+        raise BundleError(ErrorCode.INVALID_PACKAGE, str(error)) from error
     finally:
         unfinished.unlink(missing_ok=True)
     return index
+
+
+def signed_again(path: Path, out: Path, sign: Callable[[bytes], bytes]) -> None:
+    """Write a bundle once more, with another signature file. Raises BundleError 2001, and OSError."""
+    with scratch_folder() as folder:
+        data, _, index = _unpack_files(path, folder)
+        sources = {file.path: folder / file.path for file in index.files}
+        unfinished = out.with_name(out.name + ".part")
+        try:
+            with unfinished.open("wb") as archive:
+                for block in archive_blocks(_parts(index, data, sign(data), sources)):
+                    archive.write(block)
+            unfinished.replace(out)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def is_bundle(path: Path) -> bool:
@@ -147,21 +207,21 @@ def is_bundle(path: Path) -> bool:
         return False
 
 
+def read_signed(path: Path) -> tuple[bytes, bytes | None, Index]:
+    """Read `bundle.json`, its signature file and what it says. Raises BundleError 2001."""
+    with opened_archive(path, MAX_BUNDLE_FILES) as archive:
+        data, signature, index = _index(archive)
+        _check_names(archive, index)
+        return data, signature, index
+
+
 def unpack(path: Path, into: Path) -> Bundle:
     """Unpack a bundle and look at everything that can be seen without running it.
 
-    Raises BundleError: 2001 for what is no bundle or was changed, 2002 for a manifest, 2003 and 2004 for wheels that
-    don't fit the target or are missing, 2006 for two versions of one distribution.
+    Raises BundleError: 2001 for what is no bundle, was changed, or would hurt; 2002 for a manifest, 2003 and 2004 for
+    wheels that don't fit the target or are missing, 2006 for two versions of one distribution.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            index = _index(archive)
-            _check_names(archive, index)
-            for file in index.files:
-                _unpack_file(archive, file, into)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        # zipfile: RuntimeError for what is encrypted, NotImplementedError for a compression it doesn't know
-        raise BundleError(ErrorCode.INVALID_PACKAGE, f"{path} can't be read: {error}") from error
+    data, signature, index = _unpack_files(path, into)
     try:
         target = Target.of(index.target.platform, index.target.python, index.target.abi)
     except NoTargetError as error:
@@ -171,20 +231,63 @@ def unpack(path: Path, into: Path) -> Bundle:
     if root is None or str(root.version) != index.version:
         text = f"there is no wheel of {index.distribution} {index.version}, which the bundle is for"
         raise BundleError(ErrorCode.WHEELS_MISSING, text)
-    for name, data in manifests_in(root).items():
+    _check_manifests(index, root, into)
+    own = own_wheel(into / "own")
+    check(root, [text.partition("==")[0] for text in index.also], {**wheels, OUR_DISTRIBUTION: own}, target)
+    return Bundle(index, target, wheels, into, own, data, signature)
+
+
+def check(root: Wheel, also: Sequence[str], wheels: Mapping[str, Wheel], target: Target) -> None:
+    """Check that wheels, ours among them, harm nothing, fit the target and are all that is needed there.
+
+    Raises BundleError 2001, 2003 or 2004.
+    """
+    bad = list(problems([wheel for name, wheel in wheels.items() if name != OUR_DISTRIBUTION]))
+    if bad:
+        raise _harmful(bad)
+    check_complete([(name, "") for name in (root.name, *also, OUR_DISTRIBUTION)], wheels, target)
+    for wheel in wheels.values():
+        for misfit in misfits(wheel, target):
+            raise misfit
+
+
+def _harmful(bad: Sequence[str]) -> BundleError:
+    more = [f"and {len(bad) - MAX_PROBLEMS_SHOWN} more"] if len(bad) > MAX_PROBLEMS_SHOWN else []
+    lines = ["its wheels bring what a station doesn't take", *bad[:MAX_PROBLEMS_SHOWN], *more]
+    return BundleError(ErrorCode.INVALID_PACKAGE, "\n".join(lines))
+
+
+def _parts(index: Index, data: bytes, signature: bytes | None, sources: Mapping[str, bytes | Path]) -> list[Part]:
+    """Give a bundle's files in their order."""
+    signed = [] if signature is None else [Part(SIGNATURE, signature)]
+    return [Part(INDEX, data), *signed, *(Part(file.path, sources[file.path]) for file in index.files)]
+
+
+def _unpack_files(path: Path, into: Path) -> tuple[bytes, bytes | None, Index]:
+    with opened_archive(path, MAX_BUNDLE_FILES) as archive:
+        data, signature, index = _index(archive)
+        _check_names(archive, index)
+        for file in index.files:
+            _unpack_file(archive, file, into)
+    if signature is not None:
+        sources = {file.path: into / file.path for file in index.files}
+        if not has_form(path, _parts(index, data, signature, sources)):
+            text = f"{path.name} is signed, and its zip is not the one that belongs to its files"
+            raise BundleError(ErrorCode.INVALID_PACKAGE, f"{text}; hint: procvision package writes it whole")
+    return data, signature, index
+
+
+def _check_manifests(index: Index, root: Wheel, into: Path) -> None:
+    found = manifests_in(root)
+    for name, data in found.items():
         beside = into / "manifests" / f"{name}.json"
         if not beside.is_file() or beside.read_bytes() != data:
             text = f"manifests/{name}.json is not the manifest in {root.path.name}"
             raise BundleError(ErrorCode.MANIFEST_INVALID, text)
-    check_complete(root.name, wheels, target)
-    return Bundle(index, target, wheels, into)
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, _DATE)
-    entry.external_attr = 0o100644 << 16
-    entry.create_system = 3
-    return entry
+    listed = {(algorithm.name, algorithm.version, algorithm.manifest) for algorithm in index.algorithms}
+    if listed != {(name, index.version, f"manifests/{name}.json") for name in found}:
+        text = f"{INDEX} lists other algorithms than {root.path.name} has: {', '.join(found) or 'none'}"
+        raise BundleError(ErrorCode.MANIFEST_INVALID, text)
 
 
 def _check_manifest(name: str, data: bytes, wheel: Wheel) -> None:
@@ -197,25 +300,31 @@ def _check_manifest(name: str, data: bytes, wheel: Wheel) -> None:
         raise BundleError(ErrorCode.MANIFEST_INVALID, f"the manifest says {said}, {wheel.path.name} says {stated}")
 
 
-def _index(archive: zipfile.ZipFile) -> Index:
-    if INDEX not in archive.namelist():
+def _index(archive: zipfile.ZipFile) -> tuple[bytes, bytes | None, Index]:
+    names = archive.namelist()
+    if INDEX not in names:
         raise BundleError(
             ErrorCode.INVALID_PACKAGE, f"there is no {INDEX} in it; hint: procvision package makes bundles"
         )
-    if archive.getinfo(INDEX).file_size > MAX_INDEX_BYTES:
-        raise BundleError(ErrorCode.INVALID_PACKAGE, f"{INDEX} is larger than {MAX_INDEX_BYTES} bytes")
+    data = read_entry(archive, INDEX, MAX_INDEX_BYTES)
+    signature = read_entry(archive, SIGNATURE, MAX_SIGNATURE_BYTES) if SIGNATURE in names else None
     try:
-        index = msgspec.json.decode(archive.read(INDEX), type=Index)
+        index = msgspec.json.decode(data, type=Index)
     except ValueError as error:
         raise BundleError(ErrorCode.INVALID_PACKAGE, f"{INDEX}: {error}") from error
     if index.format != FORMAT:
         raise BundleError(ErrorCode.INVALID_PACKAGE, f"{INDEX} has format {index.format}, this reads {FORMAT}")
-    return index
+    if _NAME.fullmatch(index.distribution) is None or _VERSION.fullmatch(index.version) is None:
+        text = f"{index.distribution[:60]!r} {index.version[:60]!r} is no distribution's name and version"
+        raise BundleError(ErrorCode.INVALID_PACKAGE, f"{INDEX}: {text}")
+    if sum(file.bytes for file in index.files) > MAX_BYTES:
+        raise BundleError(ErrorCode.INVALID_PACKAGE, f"{INDEX}: its files have more than {MAX_BYTES} bytes")
+    return data, signature, index
 
 
 def _check_names(archive: zipfile.ZipFile, index: Index) -> None:
     listed = [file.path for file in index.files]
-    there = [name for name in archive.namelist() if name != INDEX]
+    there = [name for name in archive.namelist() if name not in (INDEX, SIGNATURE)]
     strange = sorted(name for name in {*listed, *there} if _SAFE_NAME.fullmatch(name) is None)
     if strange:
         raise BundleError(ErrorCode.INVALID_PACKAGE, f"{strange[0][:120]!r} is no name of a file in a bundle")

@@ -1,8 +1,8 @@
 """The wheels of a bundle: built from the project, and fetched for the target.
 
-The strategy: uv, where it is installed, resolves for the target; without it requirements are followed wheel by wheel,
-with markers that are evaluated here, since `pip download` evaluates them for the machine it runs on. pip fetches in
-either case, one wheel for each name and nothing by its own choice. What comes of it is checked like a foreign bundle.
+The strategy: uv resolves for the target, since `pip download` evaluates markers for the machine that it runs on; pip
+fetches, one wheel for each name and nothing by its own choice. The ProcVision that runs here takes part in resolving,
+so that what it needs comes along; its own wheel stays behind. What comes of it is checked like a foreign bundle.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import packaging.specifiers
+import packaging.requirements
 import packaging.utils
 from attrs import frozen
 
 from procvision_sdk.errors import ErrorCode
+from procvision_tools.bundling.bundle import check
 from procvision_tools.bundling.errors import BundleError
+from procvision_tools.bundling.own_wheel import own_wheel
 from procvision_tools.bundling.target import Target
-from procvision_tools.bundling.tools import find_uv, pip, run
-from procvision_tools.bundling.wheels import Wheel, by_name, check_complete, demands
+from procvision_tools.bundling.tools import find_uv, need_uv, pip, run
+from procvision_tools.bundling.wheels import OUR_DISTRIBUTION, Wheel, by_name
+from procvision_tools.scratch import scratch_folder
 
 SOURCE_DATE_EPOCH = "315532800"
 """1980-01-01, the first day that a zip can tell: a build takes it for now, and comes out the same every time."""
-MAX_ROUNDS = 30
-"""A requirement of a requirement is a round; nothing nests so deep."""
 
 
 @frozen
@@ -62,63 +63,67 @@ def build(project: Path, into: Path, sources: Sources) -> Wheel:
     return Wheel.read(wheels[0])
 
 
-def gather(root: Wheel, into: Path, target: Target, sources: Sources) -> dict[str, Wheel]:
-    """Fetch what a wheel needs on the target, beside it; give all by name.
+def gather(
+    root: Wheel, into: Path, target: Target, sources: Sources, also: Sequence[str] = ()
+) -> tuple[dict[str, Wheel], list[str]]:
+    """Fetch what a wheel needs on the target, beside it. Give all by name, and the names of those that ``also`` wants.
 
-    Raises BundleError: 2003 for another Python, 2004 where there are no wheels that fit.
+    ``also`` are requirements, or paths of projects and wheels. Raises BundleError: 2003 for another Python, 2004 where
+    there are no wheels that fit, 2001 for those that a station doesn't take.
     """
     misfit = root.misfit(target)
     if misfit is not None:
         raise misfit
-    uv = find_uv()
-    if uv is not None and target.uv_platform is not None:
-        _fetch(_resolved(uv, root, into, target, sources), into, target, sources)
-    else:
-        _follow(root, into, target, sources)
-    wheels = by_name(Wheel.read(path) for path in sorted(into.glob("*.whl")))
-    check_complete(root.name, wheels, target)
-    return wheels
+    with scratch_folder() as folder:
+        own = own_wheel(folder)
+        built = [_built(Path(text), folder / str(number), into, sources) if Path(text).exists() else None
+                 for number, text in enumerate(also)]  # fmt: skip
+        lines = [
+            f"{root.name} @ {root.path.resolve().as_uri()}",
+            *(text if wheel is None else f"{wheel.name} @ {wheel.path.resolve().as_uri()}"
+              for text, wheel in zip(also, built, strict=True)),
+        ]  # fmt: skip
+        names = [_name(text) if wheel is None else wheel.name for text, wheel in zip(also, built, strict=True)]
+        limits = f"{own.name} @ {own.path.resolve().as_uri()}"
+        _fetch(_resolved(lines, limits, folder, target, sources), into, target, sources)
+        wheels = by_name(Wheel.read(path) for path in sorted(into.glob("*.whl")))
+        check(root, names, {**wheels, OUR_DISTRIBUTION: own}, target)
+    return wheels, names
 
 
-def _resolved(uv: str, root: Wheel, into: Path, target: Target, sources: Sources) -> list[str]:
-    """Pins of everything but the root, by uv's resolver."""
-    wanted = into / "wanted.in"
-    wanted.write_text(f"{root.name} @ {root.path.resolve().as_uri()}\n", "utf-8")
-    assert target.uv_platform is not None
+def _built(project: Path, folder: Path, into: Path, sources: Sources) -> Wheel:
+    folder.mkdir()
+    wheel = build(project, folder, sources)
+    return Wheel.read(Path(shutil.copy2(wheel.path, into)))
+
+
+def _name(requirement: str) -> str:
+    try:
+        return str(packaging.utils.canonicalize_name(packaging.requirements.Requirement(requirement).name))
+    except packaging.requirements.InvalidRequirement as error:
+        text = f"{requirement[:80]!r} is neither a path nor a requirement; hint: procvision-mqtt>=0.1"
+        raise BundleError(ErrorCode.WHEELS_MISSING, text) from error
+
+
+def _resolved(lines: Sequence[str], limits: str, folder: Path, target: Target, sources: Sources) -> list[str]:
+    """Pins of everything that isn't there as a file, by uv's resolver."""
+    if target.uv_platform is None:
+        text = f"uv finds no versions for {target.platform}; hint: manylinux_2_17 and later, x86_64 or aarch64"
+        raise BundleError(ErrorCode.WHEELS_MISSING, text)
+    wanted = folder / "wanted.in"
+    wanted.write_text("\n".join([*lines, ""]), "utf-8")
+    constraints = folder / "constraints.txt"
+    constraints.write_text(f"{limits}\n", "utf-8")
     command = [
-        uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:",
+        need_uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:",
         "--python",
         sys.executable,  # to build metadata with; without it uv looks for, and downloads, the target's
-        "--python-platform", target.uv_platform, "--python-version", target.python, *sources.flags, str(wanted),
+        "--python-platform", target.uv_platform, "--python-version", target.python, *sources.flags,
+        "--constraint", str(constraints), str(wanted),
     ]  # fmt: skip
     said = _run(command, ErrorCode.WHEELS_MISSING, f"there are no wheels for {target} that fit together")
-    wanted.unlink()
-    lines = (line.partition(";")[0].strip() for line in said.splitlines())
-    return [line for line in lines if "==" in line and " @ " not in line]
-
-
-def _follow(root: Wheel, into: Path, target: Target, sources: Sources) -> None:
-    """Without a resolver: fetch what is asked for, look what that asks for, until nothing is new.
-
-    It takes the newest version that all who ask agree on and never goes back; where that fails, uv knows better.
-    """
-    for _ in range(MAX_ROUNDS):
-        wheels = by_name(Wheel.read(path) for path in into.glob("*.whl"))
-        wanted = []
-        for name, asked in demands(root.name, wheels, target).items():
-            specifier = packaging.specifiers.SpecifierSet()
-            for _, requirement in asked:
-                specifier &= requirement.specifier
-            there = wheels.get(name)
-            if there is not None and specifier.contains(there.version, prereleases=True):
-                continue
-            if there is not None:
-                there.path.unlink()
-            wanted.append(f"{name}{specifier}")
-        if not wanted:
-            return
-        _fetch(wanted, into, target, sources)
-    raise BundleError(ErrorCode.WHEELS_MISSING, f"requirements don't settle in {MAX_ROUNDS} rounds; hint: install uv")
+    pins = (line.partition(";")[0].strip() for line in said.splitlines())
+    return [pin for pin in pins if "==" in pin and " @ " not in pin]
 
 
 def _fetch(requirements: Sequence[str], into: Path, target: Target, sources: Sources) -> None:

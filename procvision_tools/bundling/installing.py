@@ -8,7 +8,8 @@ from pathlib import Path
 
 from procvision_sdk.errors import ErrorCode
 from procvision_tools.bundling.bundle import Bundle
-from procvision_tools.bundling.tools import find_uv, run
+from procvision_tools.bundling.own_wheel import supplied
+from procvision_tools.bundling.tools import need_uv, run
 
 _STEERING = ("PIP_", "UV_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 """Variables by which something else than the bundle could come in."""
@@ -20,17 +21,19 @@ def clean_environment() -> dict[str, str]:
 
 
 def install(bundle: Bundle, into: Path) -> Path:
-    """Make an environment in a new folder and give its Python. Raises BundleError 2005."""
-    python = into / "bin" / "python"
-    wanted = f"{bundle.index.distribution}=={bundle.index.version}"
-    links = ["--no-index", "--find-links", str(bundle.wheel_folder), wanted]
-    uv = find_uv()
-    if uv is not None:
-        make = [uv, "venv", "--quiet", "--no-config", "--python", sys.executable, str(into)]
-        fill = [uv, "pip", "install", "--quiet", "--no-config", "--python", str(python), *links]
-    else:
-        make = [sys.executable, "-m", "venv", str(into)]
-        fill = [str(python), "-m", "pip", "--isolated", "install", "--quiet", "--no-compile", *links]
+    """Make an environment in a new folder and give its Python. Raises BundleError 2005.
+
+    It gets the ProcVision that runs here. Files are copies: what is written in one environment stays in it.
+    """
+    uv, python = need_uv(), into / "bin" / "python"
+    own = supplied(bundle.wheels, bundle.own, bundle.target, bundle.own.path.parent)
+    wanted = [bundle.index.label, *bundle.index.also, own]
+    links = ["--no-index", "--find-links", str(bundle.wheel_folder), "--find-links", str(bundle.own.path.parent)]
+    make = [uv, "venv", "--quiet", "--no-config", "--no-python-downloads", "--python", sys.executable, str(into)]
+    fill = [
+        uv, "pip", "install", "--quiet", "--no-config", "--no-cache", "--offline", "--link-mode", "copy",
+        "--only-binary", ":all:", "--python", str(python), *links, *wanted,
+    ]  # fmt: skip
     for command in (make, fill):
         what = "it can't be installed from its own wheels"
         run(command, clean_environment(), ErrorCode.INSTALL_FAILED, what)

@@ -14,18 +14,14 @@ from attrs import frozen
 
 from procvision_sdk.errors import ProcVisionError
 
-_PLATFORM = re.compile(r"(manylinux_2_\d+|musllinux_1_\d+|linux|win|macosx_\d+_\d+)_?([a-z0-9_]*)")
+_PLATFORM = re.compile(r"(?:manylinux_2_(?P<glibc>\d+)|(?P<musl>musllinux_1_\d+)|linux)_(?P<machine>[a-z][a-z0-9_]*)")
+_ELSEWHERE = re.compile(r"(?:win(?:32|_)|macosx_|ios_|android_)")
 _PYTHON = re.compile(r"3\.(\d+)")
 _ABI = re.compile(r"cp3\d+t?")
 _LEGACY_MANYLINUX: Mapping[int, str] = MappingProxyType({17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"})
 """glibc 2.N -> its name before PEP 600."""
 _UV_GLIBC = (17, 28, *range(31, 41))
 """The manylinux_2_N that uv resolves for."""
-_SYSTEMS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
-    {"win": ("nt", "win32", "Windows"), "macosx": ("posix", "darwin", "Darwin"), "": ("posix", "linux", "Linux")}
-)
-"""The platform tag's beginning -> os_name, sys_platform, platform_system."""
-_MACHINES: Mapping[str, str] = MappingProxyType({"win_amd64": "AMD64", "win_arm64": "ARM64", "win32": "x86"})
 
 
 class NoTargetError(ProcVisionError, ValueError):
@@ -54,8 +50,11 @@ class Target:
         """Give the target with these names, this machine's where none is given. Raises NoTargetError."""
         platform = platform or _this_platform()
         python = python or f"{sys.version_info.major}.{sys.version_info.minor}"
+        if _ELSEWHERE.match(platform) is not None:
+            raise NoTargetError(f"{platform[:60]!r} is a platform without hosts; hint: hosts run on Linux alone")
         if _PLATFORM.fullmatch(platform) is None:
-            raise NoTargetError(f"{platform[:60]!r} is no platform of wheels; hint: manylinux_2_28_x86_64, win_amd64")
+            hint = "hint: manylinux_2_28_x86_64, musllinux_1_2_aarch64"
+            raise NoTargetError(f"{platform[:60]!r} is no platform of wheels; {hint}")
         found = _PYTHON.fullmatch(python)
         if found is None:
             raise NoTargetError(f"{python[:20]!r} is no version of Python; hint: 3.11")
@@ -75,6 +74,27 @@ class Target:
             and self.python == f"{sys.version_info.major}.{sys.version_info.minor}"
             and self.platform in set(packaging.tags.platform_tags())
         )
+
+    @property
+    def machine(self) -> str:
+        """The processor's kind, such as `x86_64`."""
+        return self._words["machine"]
+
+    @property
+    def glibc(self) -> tuple[int, int] | None:
+        """The C library's version; None where the platform's name says nothing of it, or it is musl."""
+        return (2, int(self._words["glibc"])) if self._words["glibc"] else None
+
+    @property
+    def musl(self) -> bool:
+        """Whether the C library is musl."""
+        return self._words["musl"] is not None
+
+    @property
+    def _words(self) -> re.Match[str]:
+        found = _PLATFORM.fullmatch(self.platform)
+        assert found is not None
+        return found
 
     @property
     def platforms(self) -> tuple[str, ...]:
@@ -110,31 +130,26 @@ class Target:
     @property
     def environment(self) -> dict[str, Any]:
         """What environment markers are evaluated with: the target's facts, not this machine's."""
-        kind = next(kind for kind in _SYSTEMS if self.platform.startswith(kind))
-        os_name, sys_platform, system = _SYSTEMS[kind]
-        machine = _MACHINES.get(self.platform) or re.sub(
-            r"^(\w+?linux_\d+_\d+|linux|macosx_\d+_\d+)_", "", self.platform
-        )
         full = this_machine.python_version() if self.is_here else f"{self.python}.0"
         return {
             "implementation_name": "cpython",
             "implementation_version": full,
-            "os_name": os_name,
-            "platform_machine": machine,
+            "os_name": "posix",
+            "platform_machine": self.machine,
             "platform_python_implementation": "CPython",
             "platform_release": "",
-            "platform_system": system,
+            "platform_system": "Linux",
             "platform_version": "",
             "python_full_version": full,
             "python_version": self.python,
-            "sys_platform": sys_platform,
+            "sys_platform": "linux",
         }
 
     @property
     def uv_platform(self) -> str | None:
         """What uv calls it, None where it has no word for it."""
-        if self.platform == "win_amd64":
-            return "x86_64-pc-windows-msvc"
+        if self.musl and self.machine in ("x86_64", "aarch64"):
+            return f"{self.machine}-unknown-linux-musl"
         found = re.fullmatch(r"manylinux_2_(\d+)_(x86_64|aarch64)", self.platform)
         known = [] if found is None else [number for number in _UV_GLIBC if number <= int(found[1])]
         return f"{found[2]}-manylinux_2_{known[-1]}" if found is not None and known else None

@@ -1,4 +1,4 @@
-"""The programs that build, resolve, fetch and install: uv where it is there, pip everywhere else."""
+"""The programs that build, resolve, fetch and install: uv, and pip for what uv doesn't do."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def find_uv() -> str | None:
     """Give uv's path: the one beside this Python, or the shell's."""
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if beside.is_file() else shutil.which("uv")
+
+
+def need_uv() -> str:
+    """Give uv's path. Raises BundleError 2005 where there is none."""
+    uv = find_uv()
+    if uv is None:
+        text = f"there is no uv beside {sys.executable}; hint: pip install 'procvision[bundle]'"
+        raise BundleError(ErrorCode.INSTALL_FAILED, text)
+    return uv
 
 
 def pip() -> list[str]:

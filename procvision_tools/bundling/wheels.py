@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import packaging.metadata
@@ -16,10 +16,15 @@ import packaging.version
 from attrs import frozen
 
 from procvision_sdk.errors import ErrorCode
+from procvision_tools.bundling.archives import opened_archive, read_entry
 from procvision_tools.bundling.errors import BundleError
 from procvision_tools.bundling.target import Target
 
 Requirement = packaging.requirements.Requirement
+MAX_METADATA_BYTES = 4 << 20
+"""A README is part of it."""
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
+OUR_DISTRIBUTION = "procvision"
 _READ_BYTES = 1 << 20
 
 
@@ -40,9 +45,11 @@ class Wheel:
         """Read a wheel. Raises BundleError 2001."""
         try:
             name, version, _, tags = packaging.utils.parse_wheel_filename(path.name)
-            with zipfile.ZipFile(path) as archive:
-                file = next(entry for entry in archive.namelist() if entry.endswith(".dist-info/METADATA"))
-                raw, _ = packaging.metadata.parse_email(archive.read(file))
+            with opened_archive(path) as archive:
+                file = next((entry for entry in archive.namelist() if _METADATA.fullmatch(entry)), None)
+                if file is None:
+                    raise ValueError("it has no METADATA")  # noqa: TRY301
+                raw, _ = packaging.metadata.parse_email(read_entry(archive, file, MAX_METADATA_BYTES))
             return cls(
                 path,
                 str(name),
@@ -51,8 +58,8 @@ class Wheel:
                 tuple(Requirement(text) for text in raw.get("requires_dist", ())),
                 packaging.specifiers.SpecifierSet(raw.get("requires_python", "")),
             )
-        except (OSError, ValueError, StopIteration, zipfile.BadZipFile) as error:
-            said = str(error) or "it has no METADATA"
+        except (BundleError, ValueError) as error:
+            said = str(error).removeprefix(f"{path.name} can't be read: ")
             raise BundleError(ErrorCode.INVALID_PACKAGE, f"{path.name} is no wheel that can be read: {said}") from error
 
     def needs(self, target: Target, extras: Iterable[str] = ()) -> list[Requirement]:
@@ -98,14 +105,16 @@ def by_name(wheels: Iterable[Wheel]) -> dict[str, Wheel]:
     return found
 
 
-def demands(root: str, wheels: Mapping[str, Wheel], target: Target) -> dict[str, list[tuple[str, Requirement]]]:
+def demands(
+    roots: Iterable[tuple[str, str]], wheels: Mapping[str, Wheel], target: Target
+) -> dict[str, list[tuple[str, Requirement]]]:
     """Give everything that is needed, directly or not: name -> who asks, and what for.
 
-    What a missing wheel needs is not known.
+    ``roots`` are names with an extra, or "". What a missing wheel needs is not known.
     """
     asked: dict[str, list[tuple[str, Requirement]]] = {}
     seen: set[tuple[str, str]] = set()
-    queue: list[tuple[str, str]] = [(root, "")]
+    queue: list[tuple[str, str]] = list(roots)
     while queue:
         name, extra = queue.pop()
         if (name, extra) in seen or name not in wheels:
@@ -119,7 +128,7 @@ def demands(root: str, wheels: Mapping[str, Wheel], target: Target) -> dict[str,
     return asked
 
 
-def check_complete(root: str, wheels: Mapping[str, Wheel], target: Target) -> None:
+def check_complete(roots: Sequence[tuple[str, str]], wheels: Mapping[str, Wheel], target: Target) -> None:
     """Raise BundleError unless every wheel fits the target and everything that is needed is there.
 
     2003 for another Python, 2004 for a wheel that is missing or of another platform or version.
@@ -128,8 +137,10 @@ def check_complete(root: str, wheels: Mapping[str, Wheel], target: Target) -> No
         misfit = wheel.misfit(target)
         if misfit is not None:
             raise misfit
-    for name, asked in demands(root, wheels, target).items():
+    for name, asked in demands(roots, wheels, target).items():
         for who, requirement in asked:
+            if name not in wheels and who == OUR_DISTRIBUTION:
+                continue  # the station has what its ProcVision needs
             if name not in wheels:
                 raise BundleError(ErrorCode.WHEELS_MISSING, f"there is no wheel of {name}, which {who} needs")
             if not requirement.specifier.contains(wheels[name].version, prereleases=True):

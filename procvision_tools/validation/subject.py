@@ -11,7 +11,6 @@ import os
 import re
 import sys
 import tomllib
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,8 +27,6 @@ from procvision_tools.extras import need
 from procvision_tools.hints import split_hint
 from procvision_tools.scratch import NoScratchError, scratch_folder, temporary_folder
 
-MAX_UNPACKED_BYTES = 4 * 1024**3
-"""A wheel that unpacks to more is no algorithm: models of some gigabytes are."""
 _EXAMPLE = '[project.entry-points."procvision.algorithms"]\n  weld-check = "weld_check.algorithm:WeldCheck"'
 
 
@@ -144,13 +141,19 @@ def _bundle(path: Path, folder: Path) -> Subject:
 
 
 def _wheel(path: Path, site: Path) -> Subject:
+    need("packaging.metadata", "packaging", "a wheel")
+    from procvision_tools.bundling.archives import opened_archive
+    from procvision_tools.bundling.errors import BundleError
+    from procvision_tools.bundling.wheel_rules import problems
+    from procvision_tools.bundling.wheels import Wheel
+
     try:
-        with zipfile.ZipFile(path) as wheel:
-            total = sum(entry.file_size for entry in wheel.infolist())
-            if total > MAX_UNPACKED_BYTES:
-                raise NoSubjectError(f"{path} unpacks to {total} bytes, the bound is {MAX_UNPACKED_BYTES}; hint: none")
+        bad = list(problems([Wheel.read(path)]))
+        if bad:
+            return Subject((), os.environ, (Finding("it brings what a station takes", "failed", "\n".join(bad)),))
+        with opened_archive(path) as wheel:
             wheel.extractall(site)
-    except (OSError, zipfile.BadZipFile) as error:
+    except BundleError as error:
         raise NoSubjectError(f"{path} is no wheel: {error}; hint: pip wheel --no-deps . makes one") from error
     names: list[str] = []
     for file in site.glob("*.dist-info/entry_points.txt"):

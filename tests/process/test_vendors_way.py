@@ -100,7 +100,7 @@ def test_from_an_idea_to_a_station_without_a_network(tmp_path):
         sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]  # fmt: skip
     vendor("our own wheel", *build, links, ROOT, may_fail=True)
     (ours,) = links.glob("procvision-*.whl")
-    vendor.install(f"procvision[cli] @ {ours.as_uri()}", may_fail=True)
+    vendor.install(f"procvision[bundle,cli] @ {ours.as_uri()}", may_fail=True)
 
     assert "weld-check/" in vendor("init", "procvision", "init", "weld-check")
     project = tmp_path / "weld-check"
@@ -130,7 +130,8 @@ def test_from_an_idea_to_a_station_without_a_network(tmp_path):
     station = Workplace(tmp_path, "station")
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path / "bundle")
-    station.install("--no-index", "--find-links", tmp_path / "bundle/wheels", "weld-check")
+    assert not list((tmp_path / "bundle/wheels").glob("procvision-*")), "ProcVision is the station's own"
+    station.install("--no-index", "--find-links", tmp_path / "bundle/wheels", "--find-links", links, "weld-check")
     assert "weld-check" in station("list", "procvision-host", "list")
     station("check", "procvision-host", "check", "weld-check")
     said = station("run there", "python", "-c", STATION)

@@ -38,6 +38,8 @@ WHEELS_HINT = (
               help="A file of the wheel that would be refused, and is meant; repeatable.")  # fmt: skip
 @click.option("--max-file-mb", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_MAX_FILE_MB,
               show_default=True, help="A larger file must be named by --allow.")  # fmt: skip
+@click.option("--with", "also", multiple=True, metavar="REQUIREMENT | PATH",
+              help="Take this along, too, such as a hook plugin; repeatable.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def package(
     project: Path,
@@ -50,12 +52,14 @@ def package(
     no_build_isolation: bool,
     allowed: tuple[str, ...],
     max_file_mb: float,
+    also: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Make an offline bundle of an algorithm's project, or of its wheel.
+    """Make an offline bundle of the project, or the wheel, of an algorithm or a hook plugin.
 
     It holds the wheel, the wheels of everything that it needs on the target, the manifest, and the SHA-256 of every
-    file. The same wheels give the same bytes. Secrets, caches and large files are refused unless they are named.
+    file. ProcVision's own wheel stays behind: a station supplies it. The same wheels give the same bytes. Secrets,
+    caches and large files are refused unless they are named.
 
     \b
     Examples:
@@ -78,7 +82,7 @@ def package(
         raise usage_error(*split_hint(str(error))) from error
     sources = Sources(links, no_index, not no_build_isolation)
     try:
-        path, index = _make(project, out, target, sources, allowed, max_file_mb)
+        path, index = _make(project, out, target, sources, allowed, max_file_mb, also)
     except BundleError as error:
         message, hint = split_hint(str(error))
         if not hint and error.error_code == ErrorCode.WHEELS_MISSING:
@@ -97,6 +101,7 @@ def _make(
     sources: Sources,
     allowed: tuple[str, ...],
     max_file_mb: float,
+    also: tuple[str, ...],
 ) -> tuple[Path, Index]:
     from procvision_sdk.errors import ErrorCode
     from procvision_tools.bundling.bundle import manifests_in, write
@@ -116,11 +121,11 @@ def _make(
                 "\n".join([f"{wheel.path.name} has files that don't belong into it", *refused])
                 + f"\nhint: leave them out of the wheel, or {flags}",
             )
-        wheels = gather(wheel, folder, target, sources)
+        wheels, names = gather(wheel, folder, target, sources, also)
         name = f"{wheel.name}-{wheel.version}-{target.abi}-{target.platform}.zip"
         path = out if out is not None else Path("dist") / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path, write(path, wheel, wheels, target)
+        return path, write(path, wheel, wheels, target, names)
 
 
 def _tell(path: Path, index: Index, as_json: bool) -> None:
