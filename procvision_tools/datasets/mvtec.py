@@ -15,7 +15,7 @@ from typing import Any
 
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.regular_files import read_regular
-from procvision_tools.datasets.samples import Dataset, DatasetError, Sample, Truth
+from procvision_tools.datasets.samples import Dataset, DatasetError, Sample, Truth, check_truths
 from procvision_tools.extras import need
 from procvision_tools.names import shown
 from procvision_tools.sources.folder_files import NOT_READ, OTHER_PICTURES, FolderFiles, is_picture
@@ -45,6 +45,7 @@ def recognise(files: FolderFiles) -> bool:
 def read(files: FolderFiles) -> Dataset:
     """Read all tested pictures of a folder. Raises DatasetError, and MissingExtraError without OpenCV."""
     tested, masks = _by_key(files, "test"), _by_key(files, "ground_truth")
+    check_truths(files, "ground_truth")
     _check_kinds(tested, masks)
     all_masks = [path for found in masks.values() for path in found]
     for (product, kind, inner), found in list(masks.items()):

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.regular_files import MAX_TEXT_BYTES, read_regular
 from procvision_tools.names import shown
+from procvision_tools.sources.folder_files import FolderFiles
 
 
 class DatasetError(ProcVisionError):
@@ -68,6 +69,19 @@ class Dataset:
         """The groups that occur; empty where all samples are of one."""
         found = tuple(sorted({sample.group for sample in self.samples}))
         return found if len(found) > 1 else ()
+
+
+def check_truths(files: FolderFiles, folder: str) -> None:
+    """Refuse a folder of truths that has names behind which nothing can be read: without them products would be good.
+
+    Raises DatasetError.
+    """
+    for path, reason in files.unreadable():
+        if folder in files.below(path)[:2]:
+            raise DatasetError(
+                f"{shown(path)} can't be read: it is {reason}"
+                "\nhint: it may hold truths: put them there, or take it away"
+            )
 
 
 def text_of(path: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
-from procvision_tools.datasets.samples import Dataset, DatasetError, Sample, Truth, text_of
+from procvision_tools.datasets.samples import Dataset, DatasetError, Sample, Truth, check_truths, text_of
 from procvision_tools.extras import need
 from procvision_tools.names import shown
 from procvision_tools.sources.folder_files import NOT_READ, OTHER_PICTURES, FolderFiles, is_picture
@@ -44,6 +44,7 @@ def recognise(files: FolderFiles) -> bool:
 
 def read(files: FolderFiles) -> Dataset:
     """Read all pictures of a folder. Raises DatasetError, and MissingExtraError without PyYAML."""
+    check_truths(files, "labels")
     images: dict[PurePath, Path] = {}
     texts: dict[PurePath, Path] = {}
     for path in files.files:

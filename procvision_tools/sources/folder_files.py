@@ -100,6 +100,10 @@ class FolderFiles:
     def _note(self, reason: str, path: Path) -> None:
         self._reasons.setdefault(reason, []).append(path)
 
+    def unreadable(self) -> list[tuple[Path, str]]:
+        """Give what lies there and is neither a file nor a folder, with the reason."""
+        return [(path, reason) for reason in (DANGLING, SPECIAL) for path in self._reasons.get(reason, ())]
+
     def below(self, path: Path) -> tuple[str, ...]:
         """Give the parts of a file's path below the folder."""
         return path.relative_to(self.folder).parts

@@ -247,6 +247,20 @@ def test_exif_turned_pictures_are_told_and_a_box_off_them_too(yolo):
     )
 
 
+@pytest.mark.parametrize("kind", ["fifo", "dangling text", "dangling folder"])
+def test_yolo_text_that_cannot_be_read_makes_no_good_product(kind, yolo):
+    path = yolo / "labels" / "val" / "a.txt"
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "dangling text":
+        path.symlink_to("gone")
+    else:
+        path.parent.rmdir()
+        path.parent.symlink_to("gone")
+    refused(yolo, r"labels/val(/a\.txt)? can't be read: it is (no regular file|a link that leads nowhere)")
+
+
 # --- MVTec-AD ---------------------------------------------------------------------------------------------------
 
 
@@ -362,6 +376,13 @@ def test_mvtec_masks_that_contradict_are_refused(mvtec):
     whole = mask(mvtec / "ground_truth" / "crack" / "000_mask.png").read_bytes()
     text(mvtec / "ground_truth" / "crack" / "000_mask.png", whole[:-30])
     refused(mvtec, r"000_mask\.png: .*damaged")
+
+
+def test_mvtec_mask_that_cannot_be_read_is_named(mvtec):
+    path = mvtec / "ground_truth" / "crack" / "000_mask.png"
+    path.unlink()
+    path.symlink_to("gone")
+    refused(mvtec, r"000_mask\.png can't be read: it is a link that leads nowhere")
 
 
 # --- COCO -------------------------------------------------------------------------------------------------------
