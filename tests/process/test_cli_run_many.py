@@ -153,9 +153,11 @@ def test_pictures_of_a_twelve_bit_camera_are_told_unless_it_is_said_that_they_ar
 
 
 def test_a_picture_that_kills_the_host_is_an_error_and_the_next_has_a_host(pictures, two_sides, tmp_path):
-    black = grey(tmp_path / "black.png", 0)
-    # More deaths than a line's supervisor puts up with.
-    done = procvision("run", "two-sides", *[black] * 5, pictures / "a good.png", "--json", env=two_sides)
+    # More deaths than a line's supervisor puts up with, each of a picture of its own.
+    black = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, path in enumerate(black):
+        Image.new("L", (40 + number, 30), 0).save(path)
+    done = procvision("run", "two-sides", *black, pictures / "a good.png", "--json", env=two_sides)
     assert done.returncode == 2, done.stderr
     record = json.loads(done.stdout)
     assert record["counts"] == {"ERROR": 5, "OK": 1}
