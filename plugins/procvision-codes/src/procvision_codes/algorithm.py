@@ -106,7 +106,7 @@ class CodeReader(BaseAlgorithm):
             return Failed(ErrorCode.CANCELLED, f"cancelled after {len(found.attempts)} attempts at reading")
         found = _in_picture(found, searched)
         verified = verify(found, settings, searched, seen.read_in_other_steps(session, step_index))
-        seen.remember(session, step_index, found.codes)
+        seen.remember(session, step_index, [code for code in found.codes if code.doubt is None])
         self._publish(found, verified)
         return _verdict(found, verified, settings)
 
@@ -148,6 +148,7 @@ def _told(code: Code, parsed: tuple[Element, ...]) -> dict[str, Any]:
         "contrast": round(code.contrast, 3),
         "corners": [[round(float(x), 1), round(float(y), 1)] for x, y in code.corners],
         "read_from": code.attempt,
+        **({"doubt": code.doubt} if code.doubt is not None else {}),
         **code.facts,
     }
     if parsed:

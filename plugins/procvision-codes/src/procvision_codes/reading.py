@@ -4,6 +4,9 @@ One reading of the picture always takes place: at full size, or reduced where QU
 than wanted were read, further attempts follow, as the effort allows: the contrast stretched, bar codes inverted,
 stripes turned upright, the picture enlarged, smoothed, equalised, reduced. No attempt begins when the time is up. What
 was read by whichever attempt counts; of two readings at one place the first does.
+
+An EAN or UPC is read a second time, in other scales, since its one check digit lets misreads pass: where no second
+reading agrees, or one differs, it is uncertain.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ MAX_ENLARGED_PX = 4_000_000
 """Larger pictures aren't enlarged: small modules in them are the lens' business."""
 FAINT_RANGE = 96
 """Grey values between the darkest and the brightest pixel, of 255: zxing-cpp 3.1 finds no Data Matrix of 15."""
+_SECOND_BORDER_PX = 16
+_SECOND_AVERAGED_PX = 5
 MAX_CODES = 255
 """As many codes as zxing-cpp tells of at once."""
 
@@ -60,6 +65,8 @@ class Code:
     """0 to 1, see `quality.contrast`."""
     attempt: str
     """What the picture was when the code was read: `full`, `turned` …"""
+    doubt: str | None = None
+    """Why the content is uncertain; None where it is believed."""
     gs1: bool = False
     """Whether FNC1 in the first position marks it as GS1's."""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -209,15 +216,55 @@ def _read_view(gray: Gray, view: _View, found: Found) -> None:
         binarizer=view.binarizer,
         return_errors=True,
     ):
-        place = read.position
-        points = (place.top_left, place.top_right, place.bottom_right, place.bottom_left)
-        corners = moved(np.array([[p.x, p.y] for p in points], dtype=float), view.back)
+        corners = moved(_corners(read), view.back)
         symbology = symbologies.name_of(read.format)
         if not read.valid:
             why = read.error.type.name.lower() if read.error is not None else "unknown"
             found.unreadable.append(Unreadable(symbology, f"{why} error", box_of(corners, size)))
         elif not any(_same(read.bytes, corners, code) for code in found.codes):
             found.codes.append(_code(gray, read, symbology, corners, view))
+
+
+def _doubt(view: Gray, symbology: str, first: zxingcpp.Barcode) -> str | None:
+    """Return why an EAN or UPC that was read in a view is uncertain; None if a second reading agrees."""
+    corners = _corners(first)
+    x, y, width, height = box_of(corners, (view.shape[1], view.shape[0]))
+    border = _SECOND_BORDER_PX + max(width, height) // 8
+    left, top = max(0, x - border), max(0, y - border)
+    patch = np.ascontiguousarray(view[top : y + height + border, left : x + width + border])
+    agreed = False
+    for name, gray, back in _second_views(patch, lying=_orientation(corners) % 180 in range(45, 136)):
+        for second in zxingcpp.read_barcodes(
+            gray, formats=symbologies.formats((symbology,)), text_mode=zxingcpp.TextMode.Plain
+        ):
+            place = moved(_corners(second), back) + np.array([left, top])
+            if second.bytes == first.bytes:
+                agreed = agreed or overlapping(place, corners)
+            elif same_place(place, corners):
+                return f"a second reading, {name}, gives {second.text}"
+    return None if agreed else "no second reading agrees"
+
+
+def _second_views(patch: Gray, *, lying: bool) -> Iterator[tuple[str, Gray, Affine]]:
+    """Yield an EAN's or UPC's place in other scales, and the way back; `lying` is one whose bars lie in the picture.
+
+    Of twelve views that were tried these confirmed most right readings of damaged codes and fewest misreads. Another
+    binariser tells nothing: it repeated all of 601 readings.
+    """
+    fine = patch.size * 4 <= MAX_ENLARGED_PX
+    along = cv2.blur(patch, (_SECOND_AVERAGED_PX, 1) if lying else (1, _SECOND_AVERAGED_PX))
+    across = ((1.0, 2.0) if lying else (2.0, 1.0)) if fine else ((1.0, 0.75) if lying else (0.75, 1.0))
+    both = 2.0 if fine else 0.75
+    for name, gray, fx, fy in (("averaged along the bars", along, both, both), ("stretched", patch, *across)):
+        how = cv2.INTER_CUBIC if fine else cv2.INTER_AREA
+        view = _gray(cv2.resize(gray, None, fx=fx, fy=fy, interpolation=how))
+        yield name, view, scaling(patch.shape[1] / view.shape[1], patch.shape[0] / view.shape[0])
+
+
+def _corners(read: zxingcpp.Barcode) -> Corners:
+    place = read.position
+    points = (place.top_left, place.top_right, place.bottom_right, place.bottom_left)
+    return np.array([[point.x, point.y] for point in points], dtype=float)
 
 
 def _same(content: bytes, corners: Corners, code: Code) -> bool:
@@ -244,6 +291,7 @@ def _code(gray: Gray, read: zxingcpp.Barcode, symbology: str, corners: Corners, 
         box=box_of(corners, (gray.shape[1], gray.shape[0])),
         contrast=quality.contrast(gray, corners),
         attempt=view.name,
+        doubt=_doubt(view.gray, symbology, read) if symbology in symbologies.RETAIL else None,
         gs1=read.content_type is zxingcpp.ContentType.GS1,
         facts=facts,
     )

@@ -37,11 +37,13 @@ _READ_AS = {
 NAMES = tuple(_FORMATS)
 LINEAR = ("Code128", "Code39", "Code93", "Codabar", "ITF", "EAN-13", "EAN-8", "UPC-A", "UPC-E", "DataBar")
 STACKED = ("PDF417",)
+RETAIL = ("EAN-13", "EAN-8", "UPC-A", "UPC-E")
+"""Their one check digit lets a misread pass in one case of ten, and in more where bars are hidden or merged."""
 _GROUPS = {
     "any": NAMES,
     "matrix": ("DataMatrix", "QR", "MicroQR", "rMQR", "Aztec", "MaxiCode"),
     "linear": LINEAR,
-    "retail": ("EAN-13", "EAN-8", "UPC-A", "UPC-E"),
+    "retail": RETAIL,
 }
 GTIN_CARRIERS = frozenset([*_GROUPS["retail"], "ITF"])
 """Symbols that carry a GTIN without an application identifier (GS1 General Specifications, section 5)."""

@@ -15,12 +15,15 @@ from procvision_codes.reading import Code, Found
 from procvision_codes.settings import Match, Settings, Syntax
 from procvision_codes.symbologies import GTIN_CARRIERS
 
+_NOT_JUDGED = frozenset({"malformed", "uncertain"})
+"""What isn't held against what is expected: it doesn't say what it says."""
+
 
 class Problem(NamedTuple):
     """One reason for an NG."""
 
     label: str
-    """missing, unreadable, surplus, malformed, wrong, duplicate or poor."""
+    """missing, unreadable, uncertain, surplus, malformed, wrong, duplicate or poor."""
     reason: str
     boxes: tuple[Box, ...]
 
@@ -50,14 +53,17 @@ def verify(found: Found, settings: Settings, searched: Box, elsewhere: Mapping[s
         except ContentError as error:
             elements.append(())
             problems.append(Problem("malformed", f"{name(code)}: {error}", (code.box,)))
-    malformed = {problem.boxes for problem in problems if problem.label == "malformed"}
-    # With other codes allowed, a malformed one matters only if it may be the one that isn't found.
-    judged = [
-        (code, parsed) for code, parsed in zip(found.codes, elements, strict=True) if (code.box,) not in malformed
+    problems += [
+        Problem("uncertain", f"{name(code)} is uncertain: {code.doubt}", (code.box,))
+        for code in found.codes
+        if code.doubt is not None
     ]
+    left_out = {problem.boxes for problem in problems if problem.label in _NOT_JUDGED}
+    # With other codes allowed, one that isn't judged matters only if it may be the one that isn't found.
+    judged = [(code, parsed) for code, parsed in zip(found.codes, elements, strict=True) if (code.box,) not in left_out]
     matching = _match(judged, settings, searched)
-    if settings.allow_other_codes and not matching and judged:
-        problems = [problem for problem in problems if problem.label != "malformed"]
+    if settings.allow_other_codes and not matching and len(judged) >= settings.at_least:
+        problems = [problem for problem in problems if problem.label not in _NOT_JUDGED]
     problems += matching
     if settings.duplicates_are_ng:
         problems += _duplicates(found.codes, elsewhere)
