@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from procvision_anomaly import modelfile
-from procvision_anomaly.description import Network
+from procvision_anomaly.description import Network, keep_to_one_core
 from procvision_anomaly.regions import regions
 from procvision_anomaly.threshold import beta_quantile
 from procvision_tools.evaluation.ranking import auroc
@@ -176,6 +176,7 @@ if __name__ == "__main__":
     parser.add_argument("--layout", nargs="*", choices=LAYOUTS, default=LAYOUTS)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    keep_to_one_core()
     rows: list[Mapping[str, Any]] = []
     for surface in sorted(path for path in given.folder.iterdir() if (path / "train" / "good").is_dir()):
         if given.only and surface.name not in given.only:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from procvision_anomaly.description import keep_to_one_core
 from procvision_anomaly.errors import ModelError, NotInspectableError
 from procvision_anomaly.models import Models
 from procvision_anomaly.regions import regions
@@ -32,6 +33,10 @@ class SurfaceAnomaly(BaseAlgorithm):
     def __init__(self) -> None:
         super().__init__()
         self._models = Models()
+
+    def setup(self) -> None:
+        """Keep the process to one core."""
+        keep_to_one_core()
 
     def teardown(self) -> None:
         """Forget the models."""

@@ -13,8 +13,10 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from procvision_anomaly.errors import ModelError
 
@@ -75,6 +77,15 @@ class Network:
         values, rows, columns = coarse.shape[1:]
         halved = fine[0].reshape(VALUES - values, rows, 2, columns, 2).mean(axis=(2, 4))
         return np.ascontiguousarray(np.concatenate([halved, coarse[0]]).transpose(1, 2, 0))
+
+
+def keep_to_one_core() -> None:
+    """Have NumPy's BLAS and OpenCV compute on the calling thread, for the whole process.
+
+    Their idle threads spin on the cores of the line's other processes, which costs more than they give here.
+    """
+    threadpool_limits(1, "blas")
+    cv2.setNumThreads(1)
 
 
 def _folder() -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from procvision_anomaly import modelfile
+from procvision_anomaly.description import keep_to_one_core
 from procvision_anomaly.errors import AnomalyError
 from procvision_anomaly.learning import Settings, learnt
 from procvision_anomaly.sizes import LEAST_SIDE_PX, MAX_WORKING_PX
@@ -53,6 +54,7 @@ def train(
     progress: Callable[[float, str], None],
 ) -> Mapping[str, Any]:
     """Learn and write the model; tell its hashes and where its threshold comes from. Raises TrainingError."""
+    keep_to_one_core()
     settings = Settings(
         pids=tuple(pid.strip() for pid in params["pids"].split(",") if pid.strip()) or ("*",),
         layout=params["layout"],
