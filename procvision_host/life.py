@@ -62,7 +62,8 @@ class Host:
         failed = half.plan.failed
         if failed is None:
             return half
-        self._loop.loading_failed(*failed)
+        code, kind, message, status, retryable = failed
+        self._loop.loading_failed(code, kind, message, status, retryable=retryable)
         return None
 
     def _found(self) -> AlgorithmRow | None:

@@ -34,7 +34,10 @@ __all__ = [
 
 
 class LaunchError(RunnerError):
-    """The host never became ready. `error_code` is what it said itself, where it did."""
+    """The host never became ready. `error_code` is what it said itself, where it did.
+
+    `retryable` says that the cause passes, such as a session store that restarts: the same launch may succeed later.
+    """
 
     def __init__(
         self,
@@ -42,11 +45,13 @@ class LaunchError(RunnerError):
         *,
         exit_status: int | None = None,
         error_code: str | None = None,
+        retryable: bool = False,
         logs: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(message, logs=logs)
         self.exit_status = exit_status
         self.error_code = error_code
+        self.retryable = retryable
 
 
 class SlotsExhaustedError(RunnerError):

@@ -27,7 +27,8 @@ ProcVisionError
 │   ├── LocalProtocolError          our own side would break the protocol
 │   └── RemoteProtocolError         the peer broke it
 ├── SessionStoreError           a session store failed: `procvision_sdk.session`
-│   └── SessionInUseError           another host has the session
+│   ├── SessionInUseError           another host has the session
+│   └── ReadOnlyStoreError          the store answers, and takes no writes now
 ├── PlainValueError             a value that JSON can't carry: `procvision_sdk.plain`
 ├── HookOptionError             an option of a hook plugin is wrong: `procvision_sdk.hookspecs`
 ├── AmbiguousNameError          a plugin's name is not that of one distribution: `procvision_sdk.distributions`

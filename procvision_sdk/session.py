@@ -28,6 +28,16 @@ class SessionStoreError(ProcVisionError):
         self.retryable = retryable
 
 
+class ReadOnlyStoreError(SessionStoreError):
+    """A store answers and takes no writes now: a replica, a standby, a server whose disk is full. Retryable.
+
+    A host that meets it at its start exits 78, since what is read-only was often named by mistake.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
+
+
 class SessionInUseError(SessionStoreError):
     """A `save` that came too late: another host changed or ended the session since it was loaded here.
 

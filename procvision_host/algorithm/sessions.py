@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from os import getpid
+from os import getpid, urandom
 from typing import Any, NoReturn, Protocol
 
+from procvision_host import exits
 from procvision_host.hooks.selection import ConfigurationError, HookPluginError
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.sealing import seal, unseal
-from procvision_sdk.session import SessionInUseError, SessionStore, SessionStoreError
+from procvision_sdk.session import ReadOnlyStoreError, SessionInUseError, SessionStore, SessionStoreError
 from procvision_sdk.storetext import shown
 
 SESSIONS_VARIABLE = "PROCVISION_SESSIONS"
 DEFAULT_SESSIONS = "memory"
+WRITE_CHECK_PREFIX = "procvision-write-check-"
+"""What the id of the session begins with that proves a write at the start."""
 MAX_REMEMBERED_ENDS = 1024
 """So many sessions that could not be dropped are dropped again when their id is met; others expire."""
 KNOWN_PLUGINS = {
@@ -25,6 +29,16 @@ KNOWN_PLUGINS = {
 """Stores of ours that aren't in the box, by their distribution."""
 
 _log = logging.getLogger(HOST_LOGGER)
+
+
+class StoreFailedError(HookPluginError):
+    """The session store can't be used. One that doesn't answer ends the host with 75, any other with 78."""
+
+    def __init__(self, message: str, error: Exception) -> None:
+        super().__init__(message)
+        self.retryable = _retryable(error)
+        away = self.retryable and not isinstance(error, ReadOnlyStoreError)
+        self.exit_status = exits.AWAY if away else exits.CONFIGURATION
 
 
 def chosen_store(option: str | None, config: Mapping[str, Any], environment: Mapping[str, str]) -> str:
@@ -45,17 +59,42 @@ def chosen_store(option: str | None, config: Mapping[str, Any], environment: Map
 
 
 def open_store(sessions: str, factories: Mapping[str, Callable[[str], SessionStore]]) -> SessionStore:
-    """The store that a text names. Raises ConfigurationError: nothing else comes out of a foreign factory."""
+    """Open the store that a text names, and prove that it keeps what is saved.
+
+    Raises ConfigurationError: nothing else comes out of a foreign factory.
+    """
     scheme = sessions.partition(":")[0]
     if scheme not in factories:
         raise ConfigurationError(
             f"the session store {shown(sessions)!r} is of the scheme {scheme!r}, known are "
             f"{', '.join(sorted(factories))}; hint: {_hint(scheme)}"
         )
+    named = f"the session store {shown(sessions)!r}"
     try:
-        return factories[scheme](sessions)
+        store = factories[scheme](sessions)
     except Exception as error:
-        raise HookPluginError(f"the session store {shown(sessions)!r} can't be opened: {_told(error)}") from error
+        raise StoreFailedError(f"{named} can't be opened: {_told(error)}", error) from error
+    try:
+        _prove_a_write(store)
+    except Exception as error:
+        with contextlib.suppress(Exception):
+            store.close()
+        raise StoreFailedError(
+            f"{named} can be opened, but not written: {_told(error)}; hint: a host is ready only if it can save", error
+        ) from error
+    return store
+
+
+def _prove_a_write(store: SessionStore) -> None:
+    """Save, load and delete a session that is nobody's. One that is left by a kill in between expires."""
+    session_id = f"{WRITE_CHECK_PREFIX}{urandom(8).hex()}"
+    store.load(session_id)
+    state = seal(session_id, b"{}")
+    store.save(session_id, state)
+    found = store.load(session_id)
+    store.delete(session_id)
+    if found != state:
+        raise SessionStoreError(f"what was saved is not what is loaded: {found!r:.80}")
 
 
 def _hint(scheme: str) -> str:
@@ -175,9 +214,13 @@ def _told(error: Exception) -> str:
     return str(error) if isinstance(error, SessionStoreError) else f"{type(error).__name__}: {error}"
 
 
+def _retryable(error: Exception) -> bool:
+    return isinstance(error, SessionStoreError) and error.retryable
+
+
 def _refuse(what: str, error: Exception) -> NoReturn:
     if isinstance(error, SessionInUseError):
         raise CallRefusedError(ErrorCode.UNKNOWN, "session_in_use", str(error), retryable=True) from error
-    retryable = isinstance(error, SessionStoreError) and error.retryable
+    retryable = _retryable(error)
     text = f"the session can't be {what}: {_told(error)}"
     raise CallRefusedError(ErrorCode.UNKNOWN, "session_store", text, retryable=retryable) from error

@@ -87,9 +87,11 @@ class Loop:
         """Has `told` called once, when the drain begins, with the exit status; it only hands on."""
         self._conversation.told_of_drain = told
 
-    def loading_failed(self, code: str, kind: str, message: str, exit_status: int, detail: Any = None) -> None:
-        """The algorithm can't be used: says so and begins to drain."""
-        self._conversation.send(error_message(code, kind, message, detail=detail))
+    def loading_failed(
+        self, code: str, kind: str, message: str, exit_status: int, detail: Any = None, *, retryable: bool = False
+    ) -> None:
+        """The algorithm can't be used: says so and begins to drain. `retryable`: the same launch may succeed later."""
+        self._conversation.send(error_message(code, kind, message, retryable=retryable, detail=detail))
         self._conversation.drain(exit_status, acknowledged=True)
 
     def made(self, cancellation: Cancellation) -> None:

@@ -116,7 +116,10 @@ class HostHalf:
         except ProcVisionError as error:
             logging.getLogger("procvision.host").error("%s", error)  # noqa: TRY400 - the text says it all
             code = error.error_code if isinstance(error, ConfigurationError) else ErrorCode.CONFIGURATION_INVALID
-            return Plan(failed=(str(code), "configuration", str(error), exits.CONFIGURATION))
+            status, retryable = exits.CONFIGURATION, False
+            if isinstance(error, ConfigurationError):
+                status, retryable = error.exit_status, error.retryable
+            return Plan(failed=(str(code), "configuration", str(error), status, retryable))
 
     def _configured(self, options: HostOptions) -> Plan:
         from procvision_host.algorithm.images import Images

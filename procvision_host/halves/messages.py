@@ -29,7 +29,7 @@ _READ_BYTES = 4096
 class Plan(msgspec.Struct, omit_defaults=True):
     """What the host half has for the cell to know, once it has read its configuration."""
 
-    failed: tuple[str, str, str, int] | None = None
+    failed: tuple[str, str, str, int, bool] | None = None
     """Code, kind and text of what is wrong with the configuration, and the exit status that follows from it."""
     remote_sessions: bool = False
     """Whether the host half keeps the sessions."""

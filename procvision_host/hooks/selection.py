@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import attrs
 
+from procvision_host import exits
 from procvision_sdk.distributions import split
 from procvision_sdk.errors import ErrorCode, ProcVisionError
 from procvision_sdk.hookspecs import HookOption, HookOptionError
@@ -30,6 +31,9 @@ class ConfigurationError(ProcVisionError):
     """A file, a variable or an option that configures the host is wrong: the host exits 78."""
 
     error_code: ClassVar[str] = ErrorCode.CONFIGURATION_INVALID
+    exit_status: int = exits.CONFIGURATION
+    retryable: bool = False
+    """Whether the same launch may succeed later."""
 
 
 class HookPluginError(ConfigurationError):

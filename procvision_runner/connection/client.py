@@ -8,6 +8,7 @@ wait.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -165,6 +166,7 @@ class Client:
             f"{masked(said.message if said is not None else text)}",
             exit_status=self.process.exit_status,
             error_code=said.error_code if said is not None else None,
+            retryable=self.process.exit_status == os.EX_TEMPFAIL or _may_be_over(said),
             logs=tuple(self.log.records),
         )
 
@@ -390,3 +392,8 @@ class Client:
         self._table.free_held_up_leader(held_up)
         if held_up is not None:
             self._reader_thread = held_up.replaced()
+
+
+def _may_be_over(said: Error | None) -> bool:
+    """Return whether a host says of its error that the same launch may succeed later."""
+    return said is not None and said.data is not None and said.data.retryable

@@ -62,9 +62,10 @@ class HostReady(HostEvent):
 
 @attrs.frozen(kw_only=True)
 class LaunchFailed(HostEvent):
-    """It never became ready."""
+    """It never became ready; `retryable` says that the cause passes."""
 
     reason: str
+    retryable: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -164,6 +165,13 @@ class SessionsLost(HostEvent):
     """So many sessions were begun on a host that is gone."""
 
     count: int
+
+
+@attrs.frozen(kw_only=True)
+class WaitingForHost(Event):
+    """What a host needs is away, such as its session store: hosts are tried until one is ready. Told once a reason."""
+
+    reason: str
 
 
 @attrs.frozen(kw_only=True)

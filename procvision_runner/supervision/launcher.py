@@ -88,9 +88,10 @@ class Launcher:
             return
         host.stop(politely=False)
         self.forget(host)
-        self._journal.emit(events.LaunchFailed, host=host.number, reason=str(error))
+        retryable = isinstance(error, LaunchError) and error.retryable
+        self._journal.emit(events.LaunchFailed, host=host.number, reason=str(error), retryable=retryable)
         self._journal.count("failed_launches")
-        if isinstance(error, LaunchError):
+        if isinstance(error, LaunchError) and not retryable:  # what is away is no incident of the host's
             self.report(host, host.client.end or HostEnd(EndKind.EXITED, str(error)), "never became ready")
 
     def adopt(self, host: SupervisedHost, observer: HostObserver) -> bool:

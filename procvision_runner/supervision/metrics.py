@@ -23,6 +23,7 @@ COUNTERS = {
     "takeovers": "restarts in which the spare host took the place",
     "hosts_CAUSE": "hosts that ended, by cause",
     "failed_launches": "hosts that never became ready",
+    "waits": "how often a host was waited for since what it needs was away",
     "broken": "how often it was given up",
     "missed_pongs": "pings without an answer in time",
     "violations": "broken rules of the wire",

@@ -105,8 +105,12 @@ class Recovery:
             except LaunchError as error:
                 if self._admission.current is not None:
                     return  # A swap's, of which this says nothing.
-                self._history = self._history.launch_failed()
                 self.last_logs = tuple(error.logs)
+                if error.retryable:
+                    self._history = self._history.must_wait()
+                    self._wait(str(error))
+                else:
+                    self._history = self._history.launch_failed()
                 continue
             with hosts.switching:
                 swapped = self._admission.current is not None
@@ -138,6 +142,11 @@ class Recovery:
         self._journal.count("restarts")
         down_s = round(time.monotonic() - ended_at, 3)
         self._journal.emit(events.HostRestarted, host=host.number, down_s=down_s)
+
+    def _wait(self, reason: str) -> None:
+        if self._lifecycle.wait(reason):
+            self._journal.count("waits")
+            self._journal.emit(events.WaitingForHost, reason=reason)
 
     def give_up(self, reason: str) -> None:
         """Take no calls any more."""

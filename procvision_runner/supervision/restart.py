@@ -6,6 +6,9 @@ from typing import TypeAlias
 
 import attrs
 
+_MOST_DOUBLINGS = 64
+"""Enough for any bound; without one the power overflows where a store is away for a night."""
+
 
 @attrs.frozen
 class RestartIn:
@@ -31,14 +34,20 @@ class RestartHistory:
     restarts: tuple[float, ...] = ()
     failed_launches: int = 0
     """In a row."""
+    waits: int = 0
+    """Launches in a row that failed for a cause that passes."""
 
     def launched(self) -> RestartHistory:
         """Return the history after a host became ready."""
-        return attrs.evolve(self, failed_launches=0)
+        return attrs.evolve(self, failed_launches=0, waits=0)
 
     def launch_failed(self) -> RestartHistory:
         """Return the history after a host ended before it was ready."""
         return attrs.evolve(self, failed_launches=self.failed_launches + 1)
+
+    def must_wait(self) -> RestartHistory:
+        """Return the history after a launch that failed for a cause that passes: it counts as no failure."""
+        return attrs.evolve(self, waits=self.waits + 1)
 
 
 @attrs.frozen(kw_only=True)
@@ -59,11 +68,19 @@ class RestartPolicy:
     """In a row, of a host that ran before: a boot failure is no crash, more tries only hide it. One try more than
     none, since a machine that was too busy for a host's start is not broken."""
 
+    max_wait_s: float = attrs.field(default=2.0, validator=attrs.validators.ge(0))
+    """Where the cause of a failed launch passes, hosts are tried without end, no longer apart than this: what is back
+    is found soon, and a launch costs half a second of a core."""
+
     def decide(self, history: RestartHistory, now: float) -> tuple[Decision, RestartHistory]:
         """Decide about a host that has just ended. Return the decision, and the history that counts it."""
         if history.failed_launches >= self.max_failed_launches:
             times = "once" if history.failed_launches == 1 else f"{history.failed_launches} times in a row"
             return GiveUp(f"the host did not become ready {times}"), history
+        if history.waits:
+            return RestartIn(
+                min(self.first_delay_s * self.factor ** min(history.waits, _MOST_DOUBLINGS), self.max_wait_s)
+            ), history
         recent = tuple(instant for instant in history.restarts if now - instant < self.within_s)
         if len(recent) >= self.max_restarts:
             reason = f"{len(recent)} restarts within {self.within_s:g} s, no more than {self.max_restarts} are allowed"

@@ -194,8 +194,8 @@ class Spare(Notices):
             self._launched_in = renewals
         try:
             host = self._launcher.launch(command, self)
-        except LaunchError:
-            self._failed(renewals, launched=False)
+        except LaunchError as error:
+            self._failed(renewals, launched=False, passing=error.retryable)
             return 0.0
         with self._lock:
             outdated = renewals != self._renewals
@@ -243,13 +243,17 @@ class Spare(Notices):
             if host.stopped:
                 self._bury(host, host.client.end or HostEnd(EndKind.STOPPED, "was stopped"))
 
-    def _failed(self, renewals: int, *, launched: bool) -> None:
+    def _failed(self, renewals: int, *, launched: bool, passing: bool = False) -> None:
         """Decide when another host is launched, since this one was lost or never became ready."""
         now = time.monotonic()
         with self._lock:
             if renewals != self._renewals or self._stop_asked.is_set():
                 return
-            history = self._history if launched else self._history.launch_failed()
+            history = self._history
+            if passing:
+                history = history.must_wait()
+            elif not launched:
+                history = history.launch_failed()
             decision, self._history = self._policy.decide(history, now)
             if not isinstance(decision, GiveUp):
                 self._not_before = now + decision.delay_s

@@ -17,6 +17,8 @@ class SupervisorState(StrEnum):
     """A host takes calls."""
     RESTARTING = "restarting"
     """The host was lost, or is about to be; calls wait for the next."""
+    WAITING = "waiting"
+    """Restarting, while what a host needs is away: hosts are tried until one is ready. `waiting_because` says why."""
     BROKEN = "broken"
     """Given up: every call gets a BrokenError, until `recover()` or a swap."""
     STOPPED = "stopped"
@@ -29,6 +31,7 @@ class Lifecycle:
     def __init__(self) -> None:
         self.state = SupervisorState.NEW
         self.broken_because: str | None = None
+        self.waiting_because: str | None = None
         self.stop_asked = threading.Event()
         self._lock = threading.Lock()
 
@@ -49,7 +52,7 @@ class Lifecycle:
         with self._lock:
             if not self.stopping:
                 self.state = SupervisorState.READY
-                self.broken_because = None
+                self.broken_because = self.waiting_because = None
 
     def host_lost(self) -> None:
         """Note that the host that took calls is gone, or is about to be."""
@@ -57,13 +60,22 @@ class Lifecycle:
             if self.state is SupervisorState.READY and not self.stopping:
                 self.state = SupervisorState.RESTARTING
 
+    def wait(self, reason: str) -> bool:
+        """Note that a host is waited for since what it needs is away. Return whether this reason is new."""
+        with self._lock:
+            if self.stopping or self.state not in {SupervisorState.RESTARTING, SupervisorState.WAITING}:
+                return False
+            new = self.waiting_because != reason
+            self.state, self.waiting_because = SupervisorState.WAITING, reason
+            return new
+
     def give_up(self, reason: str) -> bool:
         """Note that no host is started any more. Return False if the supervisor stops anyway."""
         with self._lock:
             if self.stopping:
                 return False
             self.state = SupervisorState.BROKEN
-            self.broken_because = reason
+            self.broken_because, self.waiting_because = reason, None
             return True
 
     def try_again(self) -> bool:
@@ -78,4 +90,4 @@ class Lifecycle:
         """Enter the last state: the supervisor has stopped, or never became ready."""
         with self._lock:
             self.state = state
-            self.broken_because = reason
+            self.broken_because, self.waiting_because = reason, None

@@ -167,9 +167,14 @@ class Supervisor(CallMethods):
         return self._lifecycle.broken_because
 
     @property
+    def waiting_because(self) -> str | None:
+        """What a host needs and is away while the state is waiting; None otherwise."""
+        return self._lifecycle.waiting_because
+
+    @property
     def alive(self) -> bool:
         """Whether a call finds a host, now or after a restart."""
-        return self.state in {SupervisorState.READY, SupervisorState.RESTARTING}
+        return self.state in {SupervisorState.READY, SupervisorState.RESTARTING, SupervisorState.WAITING}
 
     @property
     def stopping(self) -> bool:

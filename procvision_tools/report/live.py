@@ -176,6 +176,8 @@ def status_lines(one: Supervisor | Spare, width: int) -> list[str]:
         told.append(f"CPU {snapshot.cpu_percent:.0f} %")
     if one.broken_because:
         told.append(printable(one.broken_because))
+    if isinstance(one, Supervisor) and one.waiting_because:
+        told.append(printable(one.waiting_because))
     name = printable(one.name)
     head = _cut(f"{name}  {state}  {'   '.join(told)}", width)
     if len(name) + 2 + len(state) <= width:
@@ -214,6 +216,7 @@ def snapshot_record(one: Supervisor | Spare) -> dict[str, Any]:
         "source": one.name,
         "state": str(one.state),
         "broken_because": one.broken_because,
+        "waiting_because": one.waiting_because if isinstance(one, Supervisor) else None,
         "process_id": one.process_id,
         **calls,
         "counters": dict(snapshot.counters),

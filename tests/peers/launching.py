@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,8 +24,10 @@ class Launch:
         shake_hands: bool = True,
         read_stderr: bool = True,
         environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> WireClient:
-        command = host_command(name, *options)
+        """`before` are words that start the host's command, such as a sandbox's."""
+        command = [*before, *host_command(name, *options)]
         whole = {**self.environment, **(environment or {})}
         return self._stack.enter_context(WireClient(command, whole, shake_hands=shake_hands, read_stderr=read_stderr))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -70,21 +71,44 @@ def test_a_plugin_that_is_not_there_is_named(launch: Launch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sessions", "code", "text"),
+    ("sessions", "code", "text", "status"),
     [
-        ("sqlite:/nowhere/s.db", "1009", "/nowhere/s.db"),
-        ("memory:?ttl_s=never", "1009", "ttl_s"),
-        ("floppy:a", "1010", "known are memory"),
-        ("redis://:secret@127.0.0.1:1/0", "1009", "127.0.0.1:1"),
+        ("sqlite:/nowhere/s.db", "1009", "/nowhere/s.db", 78),
+        ("memory:?ttl_s=never", "1009", "ttl_s", 78),
+        ("floppy:a", "1010", "known are memory", 78),
+        ("redis://:secret@127.0.0.1:1/0", "1009", "127.0.0.1:1", 75),
     ],
 )
-def test_a_store_that_cannot_be_used_stops_the_host(launch: Launch, sessions: str, code: str, text: str) -> None:
-    """With 78, the reason and its code, and without the password."""
+def test_a_store_that_cannot_be_used_stops_the_host(
+    launch: Launch, sessions: str, code: str, text: str, status: int
+) -> None:
+    """With 78, or 75 where it may be back soon, the reason and its code, and without the password."""
     host = launch("steps", "--sessions", sessions)
     error = host.receive()
     message = error["message"]
     assert (error["error_code"], text in message) == (code, True)
     assert "secret" not in message
+    assert error["data"]["retryable"] is (status == 75) if "retryable" in error["data"] else status == 78
+    assert host.wait() == status
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed: root writes through any mode")
+@pytest.mark.parametrize("full", [False, True])
+def test_an_sqlite_file_that_takes_no_write_stops_the_host(launch: Launch, tmp_path: Path, full: bool) -> None:
+    """One on a read-only mount, and one on a disk that is full: not at the first call that saves."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    store = folder / "s.db"
+    call(launch("steps", "--sessions", f"sqlite:{store}"))
+    bound = ["--ro-bind", str(store), str(store)]
+    if full:
+        fill = f'cp /proc/self/fd/9 {store}; head -c 999999 /dev/zero > {folder}/filler; exec "$@"'
+        bound = ["--size", "65536", "--tmpfs", str(folder), "--", "sh", "-c", fill, "sh"]
+    command = ["sh", "-c", 'exec 9<"$0"; exec "$@"', str(store), "bwrap", "--dev-bind", "/", "/", *bound]
+    host = launch("steps", "--sessions", f"sqlite:{store}", before=command)
+    message = host.receive()["message"]
+    # SQLite finds out at its first look where it can't make the index of its log.
+    assert ("disk" if full else "can be opened, but not written: ") in message
     assert host.wait() == 78
 
 

@@ -16,8 +16,10 @@ from postgres_server import PostgresServer, free_port
 from procvision_postgres import PostgresSessions
 from procvision_postgres.schema import LAYOUT, STEPS
 from procvision_postgres.store import PURGE_EVERY, PostgresSessionStore
+from procvision_runner import LaunchError, Runner, RunnerOptions
 from procvision_sdk.session import SessionStoreError
 from procvision_testing import check_hook_plugin, check_session_store, check_survives_kills
+from procvision_testing.hook_hosts import host_environment, install_plugged
 
 KILLS = int(os.environ.get("PROCVISION_KILLS", "40"))
 """`nox -s kill` takes 500."""
@@ -203,3 +205,60 @@ def test_no_answered_state_is_lost_to_a_kill(server: PostgresServer, tmp_path: P
 def test_it_holds_to_what_a_host_relies_on(server: PostgresServer) -> None:
     """The SDK's own check, of a host with its sessions here."""
     check_hook_plugin("postgres-sessions", arguments=("--sessions", server.url))
+
+
+# --- a host's start ---------------------------------------------------------------------------------------------
+
+
+def _start(folder: Path, url: str) -> LaunchError:
+    """The error of a host that doesn't become ready."""
+    options = RunnerOptions(
+        host_arguments=("--hook", "postgres-sessions", "--sessions", url),
+        environment=host_environment(install_plugged(folder, {})),
+    )
+    with pytest.raises(LaunchError) as caught, Runner("plugged", options=options):
+        pass
+    return caught.value
+
+
+@pytest.mark.parametrize("tables", [True, False])
+def test_a_host_is_ready_only_if_it_can_save(tmp_path: Path, database: str, execute: Execute, tables: bool) -> None:
+    """A database that is read-only, with our tables in it and without; a standby is the same to a client."""
+    if tables:
+        PostgresSessionStore(database).close()
+    execute("ALTER DATABASE empty SET default_transaction_read_only = on")
+    error = _start(tmp_path, database)
+    assert "read-only transaction" in str(error)
+    assert (error.exit_status, error.retryable) == (78, True)
+
+
+def test_a_role_that_may_only_read_is_told(tmp_path: Path, database: str, execute: Execute) -> None:
+    """No time mends that."""
+    PostgresSessionStore(database).close()
+    with psycopg.connect(database, autocommit=True) as inside:
+        inside.execute("CREATE ROLE reader LOGIN")
+        inside.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    try:
+        error = _start(tmp_path, database.replace("postgres@", "reader@"))
+    finally:
+        with psycopg.connect(database, autocommit=True) as inside:
+            inside.execute("DROP OWNED BY reader")
+            inside.execute("DROP ROLE reader")
+    assert "permission denied" in str(error)
+    assert (error.exit_status, error.retryable) == (78, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (lambda url: url.replace("/postgres", "/nowhere"), 78),
+        (lambda url: url.replace("postgres@", "nobody-here@"), 78),
+        (lambda _: f"postgresql://postgres@127.0.0.1:{free_port()}/postgres", 75),
+    ],
+)
+def test_what_passes_and_what_stays_have_statuses_of_their_own(
+    tmp_path: Path, server: PostgresServer, change: Callable[[str], str], status: int
+) -> None:
+    """A database or a role that isn't there, and a server that isn't."""
+    error = _start(tmp_path, change(server.url))
+    assert (error.exit_status, error.retryable) == (status, status == 75)

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import Any
 
 import psycopg
 
 from procvision_postgres.schema import bring_up_to_date
-from procvision_sdk.session import SessionInUseError, SessionStoreError
+from procvision_sdk.session import ReadOnlyStoreError, SessionInUseError, SessionStoreError
 from procvision_sdk.storetext import shown
 
+_LASTING_WORDS = re.compile(
+    r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied for database"
+    r"|certificate verify failed|does not support SSL|is not permitted to log in"
+)
+"""What keeps a connection from being made and no time mends: libpq tells of it by its text alone."""
+_READ_ONLY = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.DiskFull)
+"""A standby that will be the primary, a database that is set so, a disk that somebody will clear."""
 PURGE_EVERY = 256
 """So many savings from one removal of what has expired to the next."""
 
@@ -118,7 +126,15 @@ class PostgresSessionStore:
     def _failed(self, error: psycopg.Error) -> SessionStoreError:
         self.close()
         told = " ".join(str(error).split())
-        return SessionStoreError(f"{self._shown}: {told}", retryable=isinstance(error, psycopg.OperationalError))
+        if isinstance(error, _READ_ONLY):
+            return ReadOnlyStoreError(f"{self._shown}: {told}")
+        return SessionStoreError(f"{self._shown}: {told}", retryable=_passes(error, told))
+
+
+def _passes(error: psycopg.Error, told: str) -> bool:
+    if not isinstance(error, psycopg.OperationalError):
+        return False
+    return error.sqlstate is not None or _LASTING_WORDS.search(told) is None
 
 
 def _bytes(session_id: str) -> bytes:

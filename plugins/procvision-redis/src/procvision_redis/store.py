@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from procvision_sdk.session import SessionInUseError, SessionStoreError
+from procvision_sdk.session import ReadOnlyStoreError, SessionInUseError, SessionStoreError
 from procvision_sdk.storetext import shown
 
 STAMP_BYTES = 8
@@ -27,8 +28,19 @@ if now ~= ARGV[1] and now ~= string.sub(ARGV[2], 1, 8) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
-_PASSING = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
+_PASSING = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+)
 """Failures that may be over when the call is made again: a restart, a failover."""
+_LASTING = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
+"""Those that redis-py counts as broken connections, and that no time mends."""
+_READ_ONLY = (redis.exceptions.ReadOnlyError, redis.exceptions.OutOfMemoryError)
+_READ_ONLY_WORDS = ("MISCONF", "NOREPLICAS")
+"""What Redis says while it can't write to its disk, or has too few replicas."""
 
 _log = logging.getLogger("procvision_redis")
 
@@ -109,7 +121,10 @@ class RedisSessionStore:
         try:
             return command()
         except (redis.RedisError, OSError) as error:
-            raise SessionStoreError(f"{self._shown}: {error}", retryable=isinstance(error, _PASSING)) from error
+            told = f"{self._shown}: {error}"
+            if isinstance(error, _READ_ONLY) or str(error).startswith(_READ_ONLY_WORDS):
+                raise ReadOnlyStoreError(told) from error
+            raise SessionStoreError(told, retryable=_passes(error)) from error
 
     def _check_server(self) -> None:
         """Refuses a Redis that puts sessions out on its own, and names one that forgets them when it restarts."""
@@ -133,3 +148,17 @@ class RedisSessionStore:
                 "%s writes no append-only file: sessions outlive the hosts, but not a restart of Redis; "
                 "hint: appendonly yes", self._shown,
             )  # fmt: skip
+
+
+def _passes(error: Exception) -> bool:
+    if isinstance(error, _LASTING) or _certificate_refused(error):
+        return False
+    return isinstance(error, _PASSING)
+
+
+def _certificate_refused(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -22,6 +22,7 @@ class RedisServer:
     """A context manager; within it the server can be killed and started again on the same port and folder."""
 
     def __init__(self, folder: Path, *options: str) -> None:
+        folder.mkdir(exist_ok=True)
         self._folder = folder
         self._options = options or ("--appendonly", "yes", "--appendfsync", "everysec")
         self.port = free_port()
@@ -38,7 +39,8 @@ class RedisServer:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as connection:
                     connection.sendall(b"PING\r\n")
-                    if connection.recv(16).startswith(b"+PONG"):
+                    answer = connection.recv(16)
+                    if answer and not answer.startswith(b"-LOADING"):
                         return
             except OSError:
                 assert time.monotonic() < deadline, "redis-server doesn't answer"

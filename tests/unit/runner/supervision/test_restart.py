@@ -52,6 +52,21 @@ def test_host_that_does_not_become_ready_is_not_started_in_a_loop() -> None:
     assert "did not become ready" in decision.reason
 
 
+def test_what_passes_is_waited_for_without_end() -> None:
+    """Nights of it, after failures that count: the wait is bounded, and the limits hold again afterwards."""
+    policy = RestartPolicy(max_restarts=1, first_delay_s=0.1, factor=2.0, max_wait_s=3.0)
+    decision, history = policy.decide(RestartHistory(), 0.0)
+    for now in range(1, 20_000):
+        history = history.must_wait()
+        decision, history = policy.decide(history, float(now))
+        assert isinstance(decision, RestartIn)
+        assert 0 < decision.delay_s <= policy.max_wait_s
+    assert len(history.restarts) == 1
+    assert history.launched().waits == 0
+    decision, _ = policy.decide(history.launched(), 1.0)
+    assert isinstance(decision, GiveUp)
+
+
 def test_launch_that_works_forgives_the_one_that_failed() -> None:
     assert RestartHistory().launch_failed().launched().failed_launches == 0
 
