@@ -30,6 +30,9 @@ def main() -> None:
     arguments = sys.argv[1:]
     name = asked_for(arguments)
     if not name or len(name) > MAX_NAME_LENGTH or os.isatty(0) or os.isatty(1):
+        from procvision_host.process.packages import become_whole
+
+        become_whole()
         from procvision_host.cli import main as command_line
 
         command_line()
@@ -60,6 +63,9 @@ def main() -> None:
         os._exit(69)
     os.write(ends.notices, HELLO_NOTICE)
 
+    from procvision_host.process.packages import become_whole
+
+    become_whole()
     from procvision_host.run import run
 
     run(arguments, name, ends, board, ring)

@@ -139,7 +139,8 @@ def orphans(proc: Path = Path("/proc")) -> Iterator[Finding]:
             if not entry.name.isdecimal():
                 continue
             words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-            is_host = any(Path(word).name in {"procvision-host", "procvision_host"} for word in words[:4])
+            names = {"procvision-host", "procvision_host"}
+            is_host = any(not names.isdisjoint(Path(word).parts[-2:]) for word in words[:4])
             parent = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
             # The first process of a container may well be a runner.
             if is_host and parent == 1 and not _is_python(proc / "1"):

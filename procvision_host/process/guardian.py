@@ -22,6 +22,7 @@ from procvision_host import exits
 from procvision_host.process.channels import DRAIN_NOTICE, DRAIN_REQUEST, GuardianEnds
 from procvision_host.process.linux import kill_descendants, take_in_orphans
 from procvision_host.process.output_relay import Relay, record
+from procvision_host.process.packages import add_folders
 from procvision_host.process.shared_page import Board
 from procvision_host.process.watchdog import DRAIN_LIMIT_S, Bite, Watchdog
 
@@ -203,6 +204,7 @@ def guard(host: int, ends: GuardianEnds, board: Board, arguments: Sequence[str],
     try:
         half = None
         if ring is not None and ends.private is not None:
+            add_folders()
             from procvision_host.halves.host_half import HostHalf
 
             half = HostHalf(arguments, host, ends.private, ring)

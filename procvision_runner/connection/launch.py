@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,14 @@ def host_command(algorithm: str | None, command: Sequence[str] | None, options: 
 def own_host() -> tuple[str, ...]:
     """Return the words that start `procvision-host` of this environment.
 
-    The script beside Python, or `python -P -m procvision_host`, which starts slower, where there is none or its
-    interpreter is gone since the environment was moved. Raises LaunchError where `sys.executable` is no Python.
+    Python itself with -I and -S, so that no code of an installed package runs in the process that is launched. Where
+    `sys.executable` is no Python: the script beside it, unless its interpreter is gone. Raises LaunchError where there
+    is neither.
     """
     if sys.executable:
+        program = _launched_program()
+        if program is not None and not getattr(sys, "frozen", False) and _PYTHON.match(Path(sys.executable).name):
+            return (sys.executable, "-I", "-S", program)
         script = Path(sys.executable).with_name("procvision-host")
         if os.access(script, os.X_OK) and missing_interpreter(script) is None:
             return (str(script),)
@@ -50,6 +55,16 @@ def own_host() -> tuple[str, ...]:
         f"{what}: procvision-host can't be started by it; "
         'hint: name the host of a Python environment by command=[".../bin/procvision-host", "--algo", NAME]'
     )
+
+
+def _launched_program() -> str | None:
+    """Return the file that the host begins with, None where there is none. Nothing is imported."""
+    spec = find_spec("procvision_host")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        program = Path(folder, "launched.py")
+        if program.is_file():
+            return str(program)
+    return None
 
 
 def get_ready(client: Client, options: RunnerOptions) -> dict[str, Any]:

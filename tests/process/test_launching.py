@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
-from peer_plugins import environment, install_algorithm
+from peer_plugins import PEERS, ROOT, environment, install, install_algorithm
 
+import procvision_host
 from procvision_runner import LaunchError, Runner, RunnerOptions
 from procvision_runner.connection.launch import own_host
 from procvision_runner.process.host_process import missing_interpreter
@@ -53,7 +55,8 @@ def test_a_moved_environment_is_launched_by_its_python(tmp_path: Path, monkeypat
     (tmp_path / "python3").symlink_to(sys.executable)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
     assert missing_interpreter(script) == f"{tmp_path}/old/bin/python"
-    assert own_host() == (str(tmp_path / "python3"), "-P", "-m", "procvision_host")
+    program = str(Path(procvision_host.__file__).with_name("launched.py"))
+    assert own_host() == (str(tmp_path / "python3"), "-I", "-S", program)
     with pytest.raises(LaunchError, match="old/bin/python is gone; hint: the environment was moved"):
         Runner(command=[str(script), "--algo", "any"]).start()
 
@@ -106,3 +109,47 @@ def test_doctor_shows_the_text_that_came_instead_of_json(tmp_path: Path) -> None
     told = json.loads(done.stdout[done.stdout.index("{") :])
     failed = [row for row in told["findings"] if row["level"] == "failed"]
     assert any("is no JSON, it begins with 'company proxy settings loaded'" in row["detail"] for row in failed)
+
+
+def marking(mark: Path) -> str:
+    return f"import os; open({str(mark)!r}, 'a').write(f'{{os.getpid()}} ')\n"
+
+
+@pytest.fixture
+def environment_of_strangers(tmp_path: Path) -> tuple[Path, Path]:
+    """A virtual environment in which a package's code runs at every start, and where that code leaves marks."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    mark = tmp_path / "mark"
+    folders = [ROOT, PEERS, *(path for path in sys.path if path.endswith("-packages"))]
+    (site / "edited.pth").write_text("\n".join(map(str, folders)) + "\n")
+    (site / "stranger.pth").write_text(marking(mark))
+    (site / "sitecustomize.py").write_text(marking(mark))
+    install_algorithm(site, "plain", ALGORITHM)
+    install(site, "peer-hooks", {"procvision.hooks": {"watching": "peer_hooks.watching:Watching"}})
+    return tmp_path / "venv" / "bin" / "python", mark
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_code_of_a_package_that_runs_at_every_start_runs_in_the_cell_alone(
+    environment_of_strangers: tuple[Path, Path], tmp_path: Path, hooked: bool
+) -> None:
+    """`.pth` files and sitecustomize; a hook plugin that is named is found all the same."""
+    python, mark = environment_of_strangers
+    program = Path(procvision_host.__file__).with_name("launched.py")
+    told = ("--hook-option", f"watching.path={tmp_path / 'told'}") if hooked else ()
+    command = [str(python), "-I", "-S", str(program), "--algo", "plain", *told]
+    options = RunnerOptions(environment={"PATH": "/bin", "HOME": str(tmp_path)})
+    with Runner(command=command, options=options) as runner:
+        assert runner.execute(None, pid="A").verdict == "OK"
+        cell = runner.process_id
+    assert {int(number) for number in mark.read_text().split()} == {cell}
+    assert (tmp_path / "told").exists() is hooked
+
+
+def test_the_program_lists_what_its_environment_has(environment_of_strangers: tuple[Path, Path]) -> None:
+    """Its other commands run as any program's."""
+    python, _ = environment_of_strangers
+    program = Path(procvision_host.__file__).with_name("launched.py")
+    done = subprocess.run([str(python), "-I", "-S", str(program), "list", "--json"], capture_output=True, timeout=60)
+    assert "plain" in {row["name"] for row in json.loads(done.stdout)}, done.stderr
