@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
 
 import pytest
 from cli_program import PROCVISION, descendants, has_a_picture, procvision, shared_memory_of, wait_until_gone
-from hooking import BROKEN
 from peer_plugins import environment, install_algorithm
 
 pytest.importorskip("procvision_pcb", reason="plugins/procvision-pcb is not installed")
@@ -253,12 +251,11 @@ def test_pre_is_called_without_a_picture_where_there_is_no_reference(
             assert ("--reference" in record["hint"]) is (pre == "asks")
 
 
-def test_what_a_host_says_outside_of_calls_is_seen_beside_its_verdicts(fake_check, installed_hooks, boards):
+def test_what_a_host_says_outside_of_calls_is_seen_beside_its_verdicts(fake_check, boards):
     """Once, however many pictures there are; not what belongs to a call, and not in place of an ERROR's reason."""
-    hooks = installed_hooks({"import-error": BROKEN["import-error"]})
-    env = {**fake_check, "PYTHONPATH": os.pathsep.join([hooks["PYTHONPATH"], fake_check["PYTHONPATH"]])}
+    env = {**fake_check, "PROCVISION_HOOK_SQLITE_SESSIONS_BUSY_MS": "soon"}
     folder, _ = boards
-    said = "error: hook plugin import-error is left out: ModuleNotFoundError"
+    said = "error: hook plugin sqlite-sessions is left out: PROCVISION_HOOK_SQLITE_SESSIONS_BUSY_MS"
     arguments = ["run", "fake-check", "--pid", "A", "bad.jpg"]
     one = procvision(*arguments, folder=folder, env=env)
     assert (one.returncode, one.stdout.count(said), one.stderr) == (0, 1, "")
@@ -269,7 +266,7 @@ def test_what_a_host_says_outside_of_calls_is_seen_beside_its_verdicts(fake_chec
     assert (many.returncode, many.stderr.count(said), "mood is" in many.stderr) == (0, 1, False)
     failed = procvision(*arguments, "--param", "mood=fail", folder=folder, env=env)
     assert failed.returncode == 2
-    assert failed.stdout.count("import-error is left out") == 1  # among the last log lines
+    assert failed.stdout.count("sqlite-sessions is left out") == 1  # among the last log lines
 
 
 def test_a_product_must_be_named_where_there_are_several(fake_check, boards):
