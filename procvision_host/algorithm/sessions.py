@@ -9,7 +9,7 @@ from os import getpid, urandom
 from typing import Any, NoReturn, Protocol
 
 from procvision_host import exits
-from procvision_host.hooks.selection import ConfigurationError, HookPluginError
+from procvision_host.hooks.selection import OUR_STORES, ConfigurationError, HookPluginError
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.sealing import seal, unseal
@@ -22,11 +22,6 @@ WRITE_CHECK_PREFIX = "procvision-write-check-"
 """What the id of the session begins with that proves a write at the start."""
 MAX_REMEMBERED_ENDS = 1024
 """So many sessions that could not be dropped are dropped again when their id is met; others expire."""
-KNOWN_PLUGINS = {
-    "procvision-redis": ("redis", "rediss", "redis+unix"),
-    "procvision-postgres": ("postgresql", "postgres"),
-}
-"""Stores of ours that aren't in the box, by their distribution."""
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -98,10 +93,8 @@ def _prove_a_write(store: SessionStore) -> None:
 
 
 def _hint(scheme: str) -> str:
-    for name, schemes in KNOWN_PLUGINS.items():
-        if scheme in schemes:
-            plugin = f"{name.removeprefix('procvision-')}-sessions"
-            return f"pip install {name}, and name its hook plugin: --hook {plugin}"
+    if scheme in OUR_STORES:
+        return f"pip install {OUR_STORES[scheme][1]}"
     return "procvision-host hooks shows which hook plugins are used"
 
 

@@ -59,6 +59,11 @@ COMMON_OPTIONS = (
 """What every plugin's table may hold beside the plugin's own options."""
 
 
+OUR_STORES: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(("redis", "rediss", "redis+unix"), ("redis-sessions", "procvision-redis")),
+    **dict.fromkeys(("postgresql", "postgres"), ("postgres-sessions", "procvision-postgres")),
+}
+"""The schemes of session stores of ours that aren't in the box, with their hook plugin and its distribution."""
 _STORE_SUFFIX = "-sessions"
 """How plugins are called that bring session stores."""
 _TABLE_KEYS = ("enabled", "distribution")
@@ -83,9 +88,15 @@ class HookChoice:
     def naming_the_store(self, installed: Iterable[str]) -> HookChoice:
         """Return the choice in which the store's scheme has named its plugin, where one of `installed` is meant.
 
-        `redis:`, `rediss:` and `redis+unix:` name `redis-sessions`: of the plugins whose name without `-sessions`
-        begins the scheme, the longest.
+        A scheme of ours names our distribution's, whatever others are called. Another names, of the plugins whose name
+        without `-sessions` begins it, the longest.
         """
+        ours, distribution = OUR_STORES.get(self.store, ("", ""))
+        if ours:
+            if ours not in set(installed) or ours in self.wanted or ours in self.refused:
+                return self
+            wanted, distributions = {**self.wanted, ours: "--sessions"}, {**self.distributions, ours: distribution}
+            return attrs.evolve(self, wanted=wanted, distributions=distributions)
         names = [name for name in installed if name.endswith(_STORE_SUFFIX) and name != _STORE_SUFFIX]
         meant = [name for name in names if self.store.startswith(name.removesuffix(_STORE_SUFFIX))]
         name = max(meant, key=len, default="")

@@ -30,6 +30,16 @@ def test_a_session_stores_scheme_names_its_plugin(scheme: str, named: set[str]) 
     assert set(choice.wanted.values()) <= {"--sessions"}
 
 
+def test_a_scheme_of_ours_is_of_our_distribution() -> None:
+    """A stranger's package may call its plugin as it likes, also so that it fits better or is found first."""
+    strangers = ("redis+unix-sessions", "rediss-sessions", "redis-sessions")
+    for scheme in ("redis", "rediss", "redis+unix"):
+        choice = choose(store=scheme).naming_the_store(strangers)
+        assert choice.wanted == {"redis-sessions": "--sessions"}
+        assert choice.distributions == {"redis-sessions": "procvision-redis"}
+    assert choose(store="rediss").naming_the_store(strangers[:2]).wanted == {}
+
+
 def test_what_was_said_of_the_plugin_stays() -> None:
     """A refusal, and the distribution that was named."""
     refused = choose(store="redis", no_hook=("redis-sessions",)).naming_the_store(INSTALLED)
