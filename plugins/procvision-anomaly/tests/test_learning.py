@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from anomaly_files import Given
 from textures import DEFECTS, MISSING, bad, good
 
+from procvision_anomaly import modelfile
+from procvision_anomaly.description import Network
 from procvision_anomaly.errors import NotInspectableError
 from procvision_anomaly.gaussian import Gaussian
 from procvision_anomaly.learning import Settings, learnt
@@ -52,6 +55,16 @@ def test_good_pictures_that_it_never_saw_are_under_the_threshold(model: Model) -
     assert len(model.facts.held_out_scores) == threshold.pictures == 20
     assert threshold.above == 2
     assert "2 of 20 held-out good pictures reach it, the rate is 1.2% to 24.9%" in threshold.told()
+
+
+def test_a_prepared_model_has_its_network_and_scores_alike(model_file: Path) -> None:
+    """What `pre` does ahead of the first picture changes nothing of it."""
+    prepared, _ = modelfile.read(model_file, Network())
+    prepared.prepare()
+    assert "_session" in vars(prepared.network)
+    plain, _ = modelfile.read(model_file, Network())
+    assert "_session" not in vars(plain.network)
+    assert np.array_equal(prepared.score_map(good("weave", 41)), plain.score_map(good("weave", 41)))
 
 
 def test_the_rate_of_false_alarms_is_set_after_training(model: Model) -> None:

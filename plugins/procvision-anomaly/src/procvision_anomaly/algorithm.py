@@ -51,9 +51,10 @@ class SurfaceAnomaly(BaseAlgorithm):
         shared_mem_id: str,  # noqa: ARG002 - a model needs no picture
         image_meta: Mapping[str, Any],  # noqa: ARG002
     ) -> Prepared | Failed:
-        """Read the model, so that the first picture doesn't wait for it. Returns Failed 1003."""
+        """Read the model and the network, so that the first picture doesn't wait for them. Returns Failed 1003."""
         try:
             model, digest = self._models.get(Path(user_params["model"]), pid)
+            model.prepare()
         except ModelError as error:
             return Failed(ErrorCode.ASSET_NOT_FOUND, str(error))
         facts = model.facts

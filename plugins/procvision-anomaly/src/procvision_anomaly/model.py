@@ -74,6 +74,13 @@ class Model:
     scales: Mapping[int, Scale]
     network: Network
 
+    def prepare(self) -> None:
+        """Do what the first picture would wait for otherwise: the network is read, numbers are unpacked."""
+        sizes = self.facts.sizes
+        width, height = sizes.working_size(sizes.width, sizes.height)
+        for scale, described in descriptions(np.zeros((height, width, 3), np.uint8), tuple(self.scales), self.network):
+            self.scales[scale].detector.distances(described)
+
     def score_map(self, picture: Rgb) -> Floats:
         """Rows x columns: how unlike a good surface each place is; 1 is what a good picture's worst place comes to.
 
