@@ -18,7 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -108,7 +108,7 @@ def labelled(
     # No piece is joined to another here, so that each finding is one difference.
     boxes = [
         Defect(*finding.box, label=finding.label, score=finding.score)
-        for finding in candidates.findings((ranks * 0.25).tolist(), DEFAULT_MARGIN_PX)
+        for finding in replace(candidates, foreign=[False] * count).findings((ranks * 0.25).tolist(), DEFAULT_MARGIN_PX)
     ]
     order = np.argsort(-ranks, kind="stable")
     labels, weights = np.zeros(count, np.float32), np.ones(count, np.float32)

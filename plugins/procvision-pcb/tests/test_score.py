@@ -85,6 +85,21 @@ def test_a_large_spur_among_trembling_edges_is_found(px: float) -> None:
     assert [f.label for f in Reference(reference).compare(picture).findings if f.score >= 0.5] == ["spur"]
 
 
+@pytest.mark.parametrize(("period", "width"), [(9, 3), (10, 5), (12, 8), (14, 6), (20, 10)])
+@pytest.mark.parametrize("side", [60, 120, 200, 300])
+def test_other_tracks_in_a_part_of_a_board_are_never_ok(period: int, width: int, side: int) -> None:
+    """However much of it differs: that isn't trembling, though an edge is near everywhere."""
+    reference = np.full((640, 640), 255, np.uint8)
+    for x in range(20, 620, period):
+        reference[20:620, x : x + width] = 0
+    picture = reference.copy()
+    part = picture[200 : 200 + side, 200 : 200 + side]
+    part[:] = 255
+    for y in range(0, side, period):
+        part[y : y + width] = 0
+    assert any(finding.score >= 0.5 for finding in Reference(reference).compare(picture).findings)
+
+
 def test_a_ragged_growth_on_both_sides_of_a_track_is_one_spur() -> None:
     """Its teeth are pieces of one defect."""
     reference = tracks()

@@ -32,6 +32,8 @@ SAME_DEFECT_PX = 12
 """Pieces of one name that lie no farther apart are one defect: a ragged growth reaches out in many places, also on both
 sides of a narrow track. What lies alone, as holes and islands do, or joins or parts something, is whole."""
 RAGGED: tuple[topology.Label, ...] = ("spur", "mousebite")
+FOREIGN_SCORE = 0.6
+"""The least score where the picture shows something else. A score may be low among trembling edges; these are none."""
 MIN_PIECE_SCORE = 0.3
 """What is less sure is no piece of another finding."""
 
@@ -67,6 +69,7 @@ class Candidates:
     Attributes:
         regions: the box of each difference, in the reference's coordinates.
         labels: what each is called.
+        foreign: whether each lies where the picture shows something else: no doubt is left there.
         features: what the score of each is made of.
         alignment: where the picture lies on the reference.
         condition: what the picture as a whole is like beside the reference.
@@ -74,6 +77,7 @@ class Candidates:
 
     regions: Sequence[box.Box]
     labels: Sequence[topology.Label]
+    foreign: Sequence[bool]
     features: score.Features
     alignment: Alignment
     condition: condition.Condition
@@ -86,7 +90,10 @@ class Candidates:
             margin_px: how much a box leaves around its defect.
             same_defect_px: so far apart pieces of one defect may lie.
         """
-        named = list(zip(self.regions, self.labels, scores, strict=True))
+        named = [
+            (region, label, max(sure, FOREIGN_SCORE) if foreign else sure)
+            for region, label, foreign, sure in zip(self.regions, self.labels, self.foreign, scores, strict=True)
+        ]
         findings = [
             Finding(box.around(region, self.alignment, margin_px), label, sure)
             for region, label, sure in _whole(named, same_defect_px)
@@ -207,6 +214,7 @@ class Reference:
         return Candidates(
             [blob.box for blob in blobs],
             [topology.name(blob.kind, touched) for blob, touched in zip(blobs, pieces, strict=True)],
+            [differences.is_foreign(blob) for blob in blobs],
             score.features(blobs, pieces, differences),
             alignment,
             whole,
@@ -235,8 +243,8 @@ class Reference:
         return threshold_by_reference(alignment.apply(gray), self._tolerated.copper, self._copper)
 
     def _shown(self, alignment: Alignment) -> Mask | None:
-        """The part of the reference that the picture shows, or None for all of it."""
-        if not alignment.moves:
+        """The part of the reference that the picture shows, or None for all of it that is looked at."""
+        if alignment.shift_px < self._tolerated.border_px - 1:
             return None
         height, width = self.shape
         corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], dtype=np.float64)

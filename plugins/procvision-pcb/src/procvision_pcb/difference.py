@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import cv2
@@ -42,6 +43,11 @@ AROUND_PX = 16
 
 ASTRAY_PX = 2
 """An edge this much farther off than the tolerance isn't the reference's, however much that one trembles."""
+FOREIGN_CELL_PX, FOREIGN_CELLS = 32, 3
+"""So large are the cells, and so many of them across make a place, in which so much may differ:"""
+FOREIGN_SHARE, FOREIGN_PER_EDGE_PX = 0.25, 1.8
+"""A quarter of the area, or 1.8 px for each pixel of the reference's edges: two pictures whose edges tremble by 1.3 px
+each differ by 1.5 px on an average. Where both is exceeded another product's tracks lie, or a hand."""
 FEW_EDGES_PX = 10
 """A part of the picture with fewer edges than this says little of how still they lie."""
 
@@ -83,7 +89,7 @@ class Blob:
     seen: Mask
     expected: Mask
 
-    @property
+    @cached_property
     def box(self) -> tuple[int, int, int, int]:
         """x, y, width, height of the body, without its surroundings."""
         x, y, width, height = cv2.boundingRect(self.body)
@@ -118,8 +124,8 @@ class ToleratedReference:
         self.deep = np.bitwise_or(*(_eroded(each, self.kernel) for each in materials))
         self.deeper = np.asarray(cv2.erode(self.deep, _SQUARE), dtype=np.uint8)
         self.middle = np.bitwise_or(*(_middle(each, tolerance_px + 1) for each in materials))
-        border = BORDER_TOLERANCES * tolerance_px
-        self.edge = _only(copper & _complement(np.asarray(cv2.erode(copper, _CROSS), dtype=np.uint8)), border)
+        self.border_px = BORDER_TOLERANCES * tolerance_px
+        self.edge = _only(copper & _complement(np.asarray(cv2.erode(copper, _CROSS), dtype=np.uint8)), self.border_px)
         self.edge_px = cv2.countNonZero(self.edge)
 
 
@@ -152,7 +158,7 @@ class Differences:
             edge = edge & shown
             edge_px = cv2.countNonZero(edge)
         self._unseen = _complement(seen)
-        self._different = _only(different, BORDER_TOLERANCES * reference.tolerance_px)
+        self._different = _only(different, reference.border_px)
         self._far = self._different & reference.deep
         self._farther = self._far & reference.deeper
         solid = _eroded(seen, reference.kernel) | _eroded(self._unseen, reference.kernel)
@@ -166,6 +172,32 @@ class Differences:
         self.different_per_edge_px = different_px / max(1, edge_px)
         astray = edge & np.asarray(cv2.erode(solid, _FARTHER), dtype=np.uint8)
         self.astray_share = cv2.countNonZero(astray) / max(1, edge_px)
+
+    @cached_property
+    def _foreign(self) -> NDArray[np.bool_] | None:
+        """The cells in which more differs than trembling edges make, or None for none."""
+        height, width = self._seen.shape
+        if self._counts.different < FOREIGN_SHARE * (FOREIGN_CELLS * FOREIGN_CELL_PX) ** 2 / 2:
+            return None
+        cells = (max(1, width // FOREIGN_CELL_PX), max(1, height // FOREIGN_CELL_PX))
+        different, edge = (
+            cv2.blur(
+                cv2.resize(mask, cells, interpolation=cv2.INTER_AREA).astype(np.float32) / 255, (FOREIGN_CELLS,) * 2
+            )
+            for mask in (self._different, self._reference.edge)
+        )
+        foreign: NDArray[np.bool_] = (different > FOREIGN_SHARE) & (different > FOREIGN_PER_EDGE_PX * edge)
+        return foreign if foreign.any() else None
+
+    def is_foreign(self, blob: Blob) -> bool:
+        """Whether a blob lies where the picture shows something else than trembling edges make of the reference."""
+        if self._foreign is None:
+            return False
+        x, y, width, height = blob.box
+        rows, columns = self._foreign.shape
+        row = min(rows - 1, (y + height // 2) * rows // self._seen.shape[0])
+        column = min(columns - 1, (x + width // 2) * columns // self._seen.shape[1])
+        return bool(self._foreign[row, column])
 
     def blobs(self) -> Iterator[Blob]:
         """Yield the differences that reach beyond the tolerance, and the tolerable ones, largest outlines first."""
