@@ -22,7 +22,20 @@ def sections() -> str:
             with click.Context(command, info_name=name, parent=group) as context:
                 parts += [f"## {context.command_path}", f"    {usage(context)}", *_told(command)]
                 parts += filter(None, [options_table(context)])
+                if isinstance(command, click.Group):
+                    parts += _subcommands(command, context)
     return "\n\n".join(parts)
+
+
+def _subcommands(group: click.Group, parent: click.Context) -> list[str]:
+    """A part for each command of a group."""
+    parts = []
+    for name in sorted(group.commands):
+        command = group.commands[name]
+        with click.Context(command, info_name=name, parent=parent) as context:
+            parts += [f"### {context.command_path}", f"    {usage(context)}", *_told(command)]
+            parts += filter(None, [options_table(context)])
+    return parts
 
 
 def _told(command: click.Command) -> list[str]:

@@ -28,7 +28,6 @@ from procvision_tools.bundling.wheel_rules import MAX_ENTRY_POINTS_BYTES, proble
 from procvision_tools.bundling.wheels import OUR_DISTRIBUTION, Wheel, by_name, check_complete, sha256
 from procvision_tools.bundling.zip_form import MAX_BYTES, Part, archive_blocks, has_form
 from procvision_tools.declared import declared_algorithms, declared_in
-from procvision_tools.scratch import scratch_folder
 
 FORMAT = 1
 INDEX = "bundle.json"
@@ -181,21 +180,6 @@ def write(
     finally:
         unfinished.unlink(missing_ok=True)
     return index
-
-
-def signed_again(path: Path, out: Path, sign: Callable[[bytes], bytes]) -> None:
-    """Write a bundle once more, with another signature file. Raises BundleError 2001, and OSError."""
-    with scratch_folder() as folder:
-        data, _, index = _unpack_files(path, folder)
-        sources = {file.path: folder / file.path for file in index.files}
-        unfinished = out.with_name(out.name + ".part")
-        try:
-            with unfinished.open("wb") as archive:
-                for block in archive_blocks(_parts(index, data, sign(data), sources)):
-                    archive.write(block)
-            unfinished.replace(out)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 def is_bundle(path: Path) -> bool:

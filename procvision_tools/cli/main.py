@@ -28,9 +28,11 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "procvision_tools.cli.commands.doctor:doctor",
         "evaluate": "procvision_tools.cli.commands.evaluate:evaluate",
         "init": "procvision_tools.cli.commands.init:init",
+        "keys": "procvision_tools.cli.commands.keys:keys",
         "package": "procvision_tools.cli.commands.package:package",
         "run": "procvision_tools.cli.commands.run:run",
         "train": "procvision_tools.cli.commands.train:train",
+        "verify": "procvision_tools.cli.commands.verify:verify",
         "validate": "procvision_tools.cli.commands.validate:validate",
     }
 )

@@ -46,8 +46,11 @@ class Subject:
 
 
 @contextmanager
-def opened(what: str) -> Iterator[Subject]:
-    """The subject that a path or a name means. Raises NoSubjectError."""
+def opened(what: str, keys: Path | None = None, *, allow_unsigned: bool = False) -> Iterator[Subject]:
+    """The subject that a path or a name means. Raises NoSubjectError.
+
+    ``keys`` is the store of the keys whose signatures of bundles count, None for this user's.
+    """
     path = Path(what)
     if not path.exists() and os.sep not in what and not what.endswith((".whl", ".zip")):
         yield Subject((what,), os.environ, tuple(_no_scratch()))
@@ -56,7 +59,7 @@ def opened(what: str) -> Iterator[Subject]:
         if path.is_dir():
             yield _project(path, folder)
         elif path.is_file() and _is_bundle(path):
-            yield _bundle(path, folder)
+            yield _bundle(path, folder, keys, allow_unsigned)
         elif path.is_file():
             yield _wheel(path, folder)
         else:
@@ -112,30 +115,32 @@ def _is_bundle(path: Path) -> bool:
     return path.suffix == ".zip" or is_bundle(path)
 
 
-def _bundle(path: Path, folder: Path) -> Subject:
-    from procvision_tools.bundling.bundle import unpack
+def _bundle(path: Path, folder: Path, keys: Path | None, allow_unsigned: bool) -> Subject:
+    """Install nothing of a bundle that nobody who is trusted has signed, unless that is allowed."""
     from procvision_tools.bundling.errors import BundleError
+    from procvision_tools.bundling.examining import examined
     from procvision_tools.bundling.installing import clean_environment, install
     from procvision_tools.bundling.target import Target
+    from procvision_tools.bundling.trust_store import TrustStore, store_path
 
-    findings: list[Finding] = []
-    title = "the bundle is whole, and as it was made"
+    store = TrustStore.read(store_path(keys))
+    seen = examined(path, folder / "bundle", store, allow_unsigned=allow_unsigned)
+    findings, bundle = list(seen.findings), seen.bundle
+    title = "it can be installed without a network"
+    if bundle is None or seen.refusal is not None:
+        findings.append(Finding(title, "skipped", "nothing of it is run"))
+        return Subject((), os.environ, tuple(findings))
+    if not bundle.target.is_here:
+        detail = f"it is for {bundle.target}; this is {Target.of()}"
+        findings.append(Finding(title, "skipped", detail, "validate it on such a machine, too"))
+        return Subject((), os.environ, tuple(findings))
     try:
-        bundle = unpack(path, folder / "bundle")
-        findings.append(Finding(title, detail=f"{len(bundle.index.files)} files, every hash is right"))
-        detail = f"{len(bundle.wheels)} wheels for {bundle.target}"
-        findings.append(Finding("everything that it needs on its target is in it", detail=detail))
-        title = "it can be installed without a network"
-        if not bundle.target.is_here:
-            detail = f"it is for {bundle.target}; this is {Target.of()}"
-            findings.append(Finding(title, "skipped", detail, "validate it on such a machine, too"))
-            return Subject((), os.environ, tuple(findings))
         python = install(bundle, folder / "environment")
-        findings.append(Finding(title, detail="into an environment of its own, from its wheels alone"))
     except BundleError as error:
         message, hint = split_hint(str(error))
         findings.append(Finding(title, "failed", f"[{error.error_code}] {message}", hint))
         return Subject((), os.environ, tuple(findings))
+    findings.append(Finding(title, detail="into an environment of its own, from its wheels alone"))
     names = tuple(algorithm.name for algorithm in bundle.index.algorithms)
     return Subject(names, clean_environment(), tuple(findings), str(python))
 

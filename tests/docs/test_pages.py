@@ -56,10 +56,11 @@ def test_a_how_to_works(page: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(
     sys.version_info[:2] != (3, 11) or platform.machine() != "x86_64", reason="the page's station is another machine"
 )
+@pytest.mark.timeout(400)
 def test_the_how_to_of_packages_works(tmp_path: Path) -> None:
     """From a new project to the station that has it, beside a clone."""
     (tmp_path / "procvision").symlink_to(DOCS.parent)
-    assert follow("how-to/ship-a-package.md", tmp_path, own_environment(BIN)) == 4
+    assert follow("how-to/ship-a-package.md", tmp_path, own_environment(BIN)) == 5
 
 
 @pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto isn't installed: apt-get install mosquitto")

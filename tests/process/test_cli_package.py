@@ -147,7 +147,7 @@ def test_without_out_it_lands_in_dist_under_its_names(tmp_path):
                       folder=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / f"dist/seam-check-1.0-cp312-{LINUX}.zip").is_file()
-    assert f"procvision validate dist/seam-check-1.0-cp312-{LINUX}.zip" in done.stdout
+    assert f"procvision validate dist/seam-check-1.0-cp312-{LINUX}.zip --allow-unsigned" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_validate_of_a_bundle_for_another_machine_looks_at_what_it_can(tmp_path)
     target = ["--platform", "manylinux_2_17_aarch64"]
     done = procvision("package", algorithm_wheel(tmp_path), "--no-index", *target, "--out", "x.zip", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = procvision("validate", "x.zip", folder=tmp_path)
+    done = procvision("validate", "x.zip", "--allow-unsigned", folder=tmp_path)
     assert done.returncode == 0
     assert "skipped  it can be installed without a network: it is for manylinux_2_17_aarch64" in done.stdout
     assert "2 ok, 1 skipped" in done.stdout
@@ -363,7 +363,7 @@ def test_what_does_not_run_where_it_is_installed_fails(tmp_path):
         procvision("package", algorithm_wheel(tmp_path), "--no-index", "--out", "x.zip", folder=tmp_path).returncode
         == 0
     )
-    done = procvision("validate", "x.zip", folder=tmp_path)
+    done = procvision("validate", "x.zip", "--allow-unsigned", folder=tmp_path)
     assert done.returncode == 1
     assert "ok  it can be installed without a network" in done.stdout
     assert "FAILED  imported, set up and torn down in a process of its own" in done.stdout
@@ -373,7 +373,7 @@ def test_what_cannot_be_installed_here_has_its_code(tmp_path):
     """A marker that no target answers, and that only the machine itself makes true."""
     wheel = algorithm_wheel(tmp_path, ["never; platform_release != ''"])
     assert procvision("package", wheel, "--no-index", "--out", "x.zip", folder=tmp_path).returncode == 0
-    done = procvision("validate", "x.zip", folder=tmp_path)
+    done = procvision("validate", "x.zip", "--allow-unsigned", folder=tmp_path)
     assert done.returncode == 1
     assert "FAILED  it can be installed without a network: [2005] it can't be installed from its own" in done.stdout
     assert "never" in done.stdout

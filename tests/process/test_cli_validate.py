@@ -109,7 +109,7 @@ def test_what_is_wrong_is_a_failed_row_and_status_1(file, pattern, replacement, 
 
 
 def test_what_is_only_odd_is_a_warning(project):
-    changed(project / PYPROJECT, r', "procvision\\[images\\]>=0.1"', "")
+    changed(project / PYPROJECT, r', "procvision\[images\]>=0.1"', "")
     changed(project / PYPROJECT, r'version = "0.1.0"', 'dynamic = ["version"]')
     changed(project / MANIFEST, r'"Smaller marks are not reported"', '""')
     changed(project / MANIFEST, r'"description": "x"', '"description": ""')

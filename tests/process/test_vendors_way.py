@@ -100,7 +100,7 @@ def test_from_an_idea_to_a_station_without_a_network(tmp_path):
         sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]  # fmt: skip
     vendor("our own wheel", *build, links, ROOT, may_fail=True)
     (ours,) = links.glob("procvision-*.whl")
-    vendor.install(f"procvision[bundle,cli] @ {ours.as_uri()}", may_fail=True)
+    vendor.install(f"procvision[bundle,cli,sign] @ {ours.as_uri()}", may_fail=True)
 
     assert "weld-check/" in vendor("init", "procvision", "init", "weld-check")
     project = tmp_path / "weld-check"
@@ -121,9 +121,15 @@ def test_from_an_idea_to_a_station_without_a_network(tmp_path):
     assert json.loads((tmp_path / "r.json").read_text())
 
     vendor("validate the project", "procvision", "validate", folder=project)
-    said = vendor("package", "procvision", "package", "--find-links", links, "--json", folder=project)
+    vendor("a key", "procvision", "keys", "new", "acme")
+    arguments = ("--find-links", links, "--sign", tmp_path / "acme.key", "--json")
+    said = vendor("package", "procvision", "package", *arguments, folder=project)
     bundle = project / json.loads(said)["path"]
-    checked = vendor("validate the bundle", "procvision", "validate", bundle)
+    store = tmp_path / "keys.json"
+    assert "is not trusted here" in vendor("verify", "procvision", "verify", bundle, "--keys", store, status=1)
+    vendor("trust it", "procvision", "keys", "trust", "acme.pub", "--keys", store, "--for", "weld-check")
+    vendor("verify", "procvision", "verify", bundle, "--keys", store)
+    checked = vendor("validate the bundle", "procvision", "validate", bundle, "--keys", store)
     assert "it can be installed without a network: into an environment of its own" in checked
     assert re.search(r"\n\d+ ok\n", checked)
 

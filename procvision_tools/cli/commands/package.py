@@ -11,6 +11,8 @@ import msgspec
 from procvision_tools.cli import exits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from procvision_tools.bundling.bundle import Index
     from procvision_tools.bundling.gathering import Sources
     from procvision_tools.bundling.target import Target
@@ -40,6 +42,8 @@ WHEELS_HINT = (
               show_default=True, help="A larger file must be named by --allow.")  # fmt: skip
 @click.option("--with", "also", multiple=True, metavar="REQUIREMENT | PATH",
               help="Take this along, too, such as a hook plugin; repeatable.")  # fmt: skip
+@click.option("--sign", "key", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="KEY",
+              help="The .key file of `procvision keys new` to sign it with.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def package(
     project: Path,
@@ -53,6 +57,7 @@ def package(
     allowed: tuple[str, ...],
     max_file_mb: float,
     also: tuple[str, ...],
+    key: Path | None,
     as_json: bool,
 ) -> int:
     """Make an offline bundle of the project, or the wheel, of an algorithm or a hook plugin.
@@ -64,12 +69,13 @@ def package(
     \b
     Examples:
       procvision package
-      procvision package --platform manylinux_2_28_x86_64 --python 3.12
+      procvision package --platform manylinux_2_28_x86_64 --python 3.12 --sign acme.key
       procvision package dist/weld_check-0.1.0-py3-none-any.whl --no-index --find-links wheels
     """
     from procvision_sdk.errors import ErrorCode
     from procvision_tools.bundling.errors import BundleError
     from procvision_tools.bundling.gathering import Sources
+    from procvision_tools.bundling.signing import signer
     from procvision_tools.bundling.target import NoTargetError, Target
     from procvision_tools.cli.errors import CommandError, usage_error
     from procvision_tools.extras import need
@@ -80,9 +86,10 @@ def package(
         target = Target.of(platform, python, abi)
     except NoTargetError as error:
         raise usage_error(*split_hint(str(error))) from error
+    sign = None if key is None else signer(key)
     sources = Sources(links, no_index, not no_build_isolation)
     try:
-        path, index = _make(project, out, target, sources, allowed, max_file_mb, also)
+        path, index = _make(project, out, target, sources, allowed, max_file_mb, also, sign)
     except BundleError as error:
         message, hint = split_hint(str(error))
         if not hint and error.error_code == ErrorCode.WHEELS_MISSING:
@@ -90,7 +97,7 @@ def package(
         raise CommandError(f"[{error.error_code}] {message}", hint) from error
     except OSError as error:
         raise CommandError(f"{error.filename or out or 'dist'} can't be written: {error.strerror or error}") from error
-    _tell(path, index, as_json)
+    _tell(path, index, as_json, signed=sign is not None)
     return exits.OK
 
 
@@ -102,6 +109,7 @@ def _make(
     allowed: tuple[str, ...],
     max_file_mb: float,
     also: tuple[str, ...],
+    sign: Callable[[bytes], bytes] | None,
 ) -> tuple[Path, Index]:
     from procvision_sdk.errors import ErrorCode
     from procvision_tools.bundling.bundle import manifests_in, write
@@ -125,15 +133,15 @@ def _make(
         name = f"{wheel.name}-{wheel.version}-{target.abi}-{target.platform}.zip"
         path = out if out is not None else Path("dist") / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path, write(path, wheel, wheels, target, names)
+        return path, write(path, wheel, wheels, target, names, sign)
 
 
-def _tell(path: Path, index: Index, as_json: bool) -> None:
+def _tell(path: Path, index: Index, as_json: bool, *, signed: bool) -> None:
     from procvision_tools.bundling.wheels import sha256
 
     size, digest = path.stat().st_size, sha256(path)
     if as_json:
-        told: dict[str, Any] = {"path": str(path), "bytes": size, "sha256": digest}
+        told: dict[str, Any] = {"path": str(path), "bytes": size, "sha256": digest, "signed": signed}
         from procvision_tools.cli.output import json_of
 
         click.echo(json_of(told | msgspec.to_builtins(index)))
@@ -144,6 +152,5 @@ def _tell(path: Path, index: Index, as_json: bool) -> None:
     names = index.target
     click.echo(f"  {size / 1e6:>8.2f} MB  in all, for {names.platform}, Python {names.python}, ABI {names.abi}")
     click.echo(f"  sha256 {digest}")
-    click.echo(f"\nTo look at it:     procvision validate {path}")
-    click.echo(f"To install it:     unzip {path.name} -d bundle && pip install --no-index --find-links bundle/wheels "
-               f"{index.distribution}")  # fmt: skip
+    click.echo(f"\nTo look at it:     procvision validate {path}{'' if signed else ' --allow-unsigned'}")
+    click.echo(f"To check it alone: procvision verify {path}")

@@ -23,18 +23,23 @@ DEFAULT_TIMEOUT_S = 120.0
 @click.option("--image", "images", type=_FILE, multiple=True, help="A sample picture of yours; repeatable.")
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_TIMEOUT_S, show_default=True,
               help="How long the setup, and each call, may take.")  # fmt: skip
+@click.option("--keys", "store", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="The trusted keys.  [default: $PROCVISION_KEYS, or the user's configuration]")  # fmt: skip
+@click.option("--allow-unsigned", is_flag=True, help="Install and run a bundle that nobody has signed, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: bool) -> int:
+def validate(
+    subject: str, images: tuple[Path, ...], timeout_s: float, store: Path | None, allow_unsigned: bool, as_json: bool
+) -> int:
     """Check a project's folder, a wheel, a bundle or an installed algorithm: manifest, code and answers.
 
     Its code runs in processes of its own, through the real host, on sample pictures. A bundle is installed into an
-    environment of its own, from its own wheels; nothing is left behind.
+    environment of its own, from its own wheels, if a key that is trusted here signed it; nothing is left behind.
 
     \b
     Examples:
       procvision validate
       procvision validate dist/weld_check-0.1.0-py3-none-any.whl
-      procvision validate weld-check-0.1.0-cp311-manylinux_2_28_x86_64.zip
+      procvision validate weld-check-0.1.0-cp311-manylinux_2_28_x86_64.zip --allow-unsigned
       procvision validate pcb-compare --image board.png --json
     """
     from procvision_testing.findings import Finding
@@ -47,7 +52,7 @@ def validate(subject: str, images: tuple[Path, ...], timeout_s: float, as_json: 
     pictures = dict(_pictures(images))
     reports = []
     try:
-        with opened(subject) as opened_subject:
+        with opened(subject, store, allow_unsigned=allow_unsigned) as opened_subject:
             if not opened_subject.names:
                 reports.append(tell(subject, opened_subject.findings, as_json))
             for name in opened_subject.names:
