@@ -72,6 +72,19 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def lock(session: nox.Session) -> None:
+    """What CI installs beside ourselves, in `tests/locked.txt`: versions, and the hash of every file."""
+    session.install("uv>=0.5")
+    own = [tomllib.loads((ROOT / path / "pyproject.toml").read_text("utf-8"))["project"]["name"] for path in PLUGINS]
+    left_out = [word for name in ("procvision", *own) for word in ("--no-emit-package", name)]
+    session.run(
+        "uv", "pip", "compile", "tests/requirements.txt", "--quiet", "--upgrade", "--generate-hashes", "--no-header",
+        "--no-annotate", "--python-version", "3.11", "--python-platform", "x86_64-unknown-linux-gnu", *left_out,
+        "--output-file", "tests/locked.txt",
+    )  # fmt: skip
+
+
+@nox.session
 def sbom(session: nox.Session) -> None:
     """What an installation of ours consists of, as CycloneDX, in `sbom.cdx.json`; posargs are the extras."""
     session.install("cyclonedx-bom>=5")
