@@ -126,8 +126,10 @@ KINDS: dict[str, tuple[str, str]] = {
     "setup_failed": ("the exception's", "`setup()` raised; exit 70; no `request_id`"),
     "configuration": (
         "1009, 1010, 2001 or 2002",
-        "hook plugin failed, wrong configuration, unknown algorithm, bad manifest; exit 78, "
-        "or 75 where a store is away",
+        (
+            "hook plugin failed, wrong configuration, unknown algorithm, bad manifest; exit 78, "
+            "or 75 where a store is away"
+        ),
     ),
     "usage": ("1010", "the host's command line is wrong; exit 64; no `request_id`"),
 }
