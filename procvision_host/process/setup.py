@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from os import _exit
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from procvision_host.process.shared_page import Board
 
 _LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+EXIT_FUNCTIONS_S = 2.0
+"""How long what was registered for the exit of the process may take."""
 _LARGEST_KEPT_BYTES = 31 << 20
 """Just below 32 MiB, the most that glibc learns to keep (mallopt(3), M_MMAP_THRESHOLD)."""
 
@@ -97,7 +100,18 @@ def settle_memory() -> None:
 
 
 def leave(status: int, board: Board) -> NoReturn:
-    """Ends the process without waiting for threads that an algorithm left behind."""
+    """Ends the process without waiting for threads or processes that an algorithm left behind.
+
+    What was registered for the exit has its time: `multiprocessing` waits there for children, which may never end.
+    """
+
+    def end() -> None:
+        time.sleep(EXIT_FUNCTIONS_S)
+        board.leaves()
+        _exit(status)
+
+    with contextlib.suppress(BaseException):
+        threading.Thread(target=end, name="procvision-end", daemon=True).start()
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()
     with contextlib.suppress(BaseException):

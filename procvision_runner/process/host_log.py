@@ -32,6 +32,14 @@ class HostLog:
         self._poller.register(descriptor, select.POLLIN)
         os.set_blocking(descriptor, False)
 
+    def add(self, level: str, message: str) -> None:
+        """Add a record of the runner's own."""
+        record = {**_record(message), "level": level, "logger": "procvision.runner"}
+        with self._lock:
+            self.records.append(record)
+            if self._delivery is not None:
+                self._delivery.emit(record)
+
     def read(self) -> None:
         """Read what is there."""
         with self._lock:
@@ -80,5 +88,8 @@ def _parsed(line: bytes) -> Mapping[str, Any]:
         record = None
     if isinstance(record, dict) and isinstance(record.get("message"), str):
         return record
-    text = line[:MAX_LINE_BYTES].decode("utf-8", "replace")
+    return _record(line[:MAX_LINE_BYTES].decode("utf-8", "replace"))
+
+
+def _record(text: str) -> dict[str, Any]:
     return {"timestamp_ms": time.time_ns() // 1_000_000, "level": "info", "message": text, "logger": "stderr"}

@@ -110,3 +110,7 @@ class EnvironmentPolicy:
         """Return the environment of a host, made from `own`."""
         allowed = {name: value for name, value in own.items() if name in self.names or name.startswith(self.prefixes)}
         return {**allowed, **self.extra}
+
+    def held_back(self, own: Mapping[str, str]) -> list[str]:
+        """Return the names in `own` that a host gets nothing under, sorted."""
+        return sorted(own.keys() - self.environment(own).keys())

@@ -87,14 +87,22 @@ class SupervisedHost(Observer):
         """What it wrote when it was asked for its stacks."""
         self._stopping = threading.Lock()
         self._options = options
+        held_back: list[str] = []
         environment = options.runner.environment
         if environment is None:
             environment = options.environment.environment(os.environ)
+            held_back = options.environment.held_back(os.environ)
         self._slots = slots
         self.process = HostProcess(command, environment, slots.arena())
         with self.process.ended_on_error():
             options.limits.apply(self.process.process_id)
             log = HostLog(self.process.stderr, options.runner.log_records, on_log)
+            if held_back and number == 1:
+                log.add(
+                    "info",
+                    f"of this process's environment hosts don't get {', '.join(held_back)}; "
+                    "hint: SupervisorOptions(environment=EnvironmentPolicy(...)) says what they get",
+                )
             self.client = Client(self.process, options.runner, log, self)
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 from launching import Launch
-from peer_plugins import host_command
+from peer_plugins import environment, host_command, install_algorithm
 from wire_client import WireClient, eventually, frame, gone, lives
 
 RUNNER = """
@@ -218,3 +218,26 @@ def test_watchdog_takes_what_was_started_along(launch: Launch) -> None:
     os.kill(host.host, signal.SIGKILL)
     assert host.wait() == -signal.SIGKILL
     assert not lives(daemon)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "import concurrent.futures as cf\nself.kept = cf.ProcessPoolExecutor(2)\nself.kept.submit(abs, -1).result()",
+        "import multiprocessing\nself.kept = multiprocessing.Pool(2)\nself.kept.map(abs, [-1, -2])",
+        "import multiprocessing as m, time\nself.kept = m.Process(target=time.sleep, args=(600,))\nself.kept.start()",
+        "import atexit, time\natexit.register(time.sleep, 600)",
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()",
+    ],
+)
+def test_what_python_waits_for_at_its_end_holds_no_host(tmp_path: Path, left: str) -> None:
+    """Pools, children and exit functions: the host leaves with its own status, and nothing of it is left."""
+    source = "from procvision_sdk import BaseAlgorithm, Ok\n\n"
+    source += "class Vendor(BaseAlgorithm):\n    def execute(self, *_, **__):\n"
+    source += "".join(f"        {line}\n" for line in left.splitlines()) + "        return Ok()\n"
+    folder = install_algorithm(tmp_path, "leaver", source)
+    with WireClient(host_command("leaver"), environment(folder)) as host:
+        assert host.call(user_params={})["data"]["result_status"] == "OK"
+        host.send({"type": "shutdown"})
+        assert host.receive()["status"] == "OK"
+        assert host.wait() == 0

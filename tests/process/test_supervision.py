@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -370,3 +371,19 @@ def test_algorithm_that_heeds_its_cancel_keeps_its_host(peer_environment: dict[s
         assert supervisor.process_id == before
         # The host answered in time, in the algorithm's place.
         assert supervisor.unexpected_answers == 0
+
+
+def test_what_the_environment_policy_holds_back_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name and never by value, in the log of the first host, so that a variable that is missed is found."""
+    monkeypatch.setenv("PGPASSFILE", "s3cret-value")
+    heard: list[Any] = []
+    with supervised(options=PATIENT, on_log=heard.append) as supervisor:
+        told = [record["message"] for record in supervisor.logs if "PGPASSFILE" in record["message"]]
+        first = supervisor.process_id
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        assert wait_until(lambda: supervisor.process_id not in {first, None})
+        assert not any("PGPASSFILE" in record["message"] for record in supervisor.logs)
+    assert len(told) == 1
+    assert "s3cret-value" not in told[0]
+    assert [record["message"] for record in heard if "PGPASSFILE" in record["message"]] == told

@@ -405,3 +405,53 @@ def test_a_wrong_configuration_is_named(options: dict[str, str]) -> None:
 def test_it_holds_to_what_a_host_relies_on(broker: Broker, tmp_path: Path) -> None:
     """The SDK's own check."""
     check_hook_plugin("mqtt", options={"broker": broker.address, "spool": tmp_path / "spool"})
+
+
+# --- two hosts of one name --------------------------------------------------------------------------------------
+
+
+def test_two_machines_with_one_station_name_are_named_and_go_on(
+    start: Start, consumer: Consumer, tmp_path: Path
+) -> None:
+    """Each with a spool of its own, as on machines of their own: nobody's connection is taken, no health flaps."""
+    first = start(spool=tmp_path / "one")
+    eventually(lambda: "ready" in consumer.health(), "the first")
+    second = start(spool=tmp_path / "two")
+    eventually(lambda: "another client with this id" in first.log(), "the first one's log", first.log)
+    assert f"process {second.process_id}" in first.log()
+    for host in (first, second):
+        host.call("ok")
+    eventually(lambda: len(consumer.received("result")) == 2, "both results")
+    assert {result["run"] for result in consumer.received("result")} == {
+        health["run"] for health in consumer.received("health")
+    }
+    assert "lost" not in consumer.health()
+    assert "no connection" not in first.log() + second.log()
+    # The second one's end is not the first one's.
+    second.shut_down()
+    eventually(lambda: consumer.received("health")[-1]["process_id"] == first.process_id, "the first, again")
+    assert consumer.health()[-1] == "ready"
+
+
+def test_a_predecessors_late_last_will_is_written_over(start: Start, consumer: Consumer, broker: Broker) -> None:
+    """As a broker sends it that learns by its patience alone that a machine is gone."""
+    start()
+    eventually(lambda: "ready" in consumer.health(), "ready")
+    topic = next(topic for topic in consumer.topics() if topic.endswith("/health"))
+    late = Consumer(broker, "nothing")
+    late.publish(topic, {"kind": "health", "state": "lost", "run": "0" * 12})
+    late.close()
+    eventually(lambda: "lost" in consumer.health() and consumer.health()[-1] == "ready", "written over")
+
+
+def test_nonsense_under_the_health_topic_harms_nothing(start: Start, consumer: Consumer, broker: Broker) -> None:
+    """Neither no JSON nor JSON of another form."""
+    host = start()
+    eventually(lambda: "ready" in consumer.health(), "ready")
+    topic = next(topic for topic in consumer.topics() if topic.endswith("/health"))
+    late = Consumer(broker, "nothing")
+    for nonsense in ([1], "text", {"run": {"deep": []}, "state": ["ready"]}):
+        late.publish(topic, nonsense)
+    late.close()
+    host.call("ok")
+    eventually(lambda: consumer.received("result"), "a result")

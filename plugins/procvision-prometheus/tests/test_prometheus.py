@@ -231,3 +231,47 @@ def test_a_configuration_that_nobody_could_scrape_is_refused(start: Start, optio
 def test_it_holds_to_what_a_host_relies_on(tmp_path: Path) -> None:
     """The SDK's own check."""
     check_hook_plugin("prometheus", options={"port": 0, "discovery": tmp_path})
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+def test_a_page_on_all_addresses_is_announced_by_one_that_can_be_asked(
+    start: Start, tmp_path: Path, address: str
+) -> None:
+    """By whom the address is asked from elsewhere; here the machine asks itself by it."""
+    with start(address=address):
+        (target,) = announced(tmp_path / "targets", 1)
+        host, _, port = target.rpartition(":")
+        assert host.strip("[]") not in ("", "0.0.0.0", "::", "127.0.0.1")
+        with socket.create_connection((host.strip("[]"), int(port)), 10):
+            pass
+
+
+def test_what_is_advertised_is_the_integrators_word(start: Start, tmp_path: Path) -> None:
+    """As behind a gateway or with a name of its own."""
+    with start(address="0.0.0.0", advertise="press-4.plant.example"):
+        (target,) = announced(tmp_path / "targets", 1)
+    assert target.startswith("press-4.plant.example:")
+
+
+def test_nothing_is_left_of_killed_hosts_once_the_next_is_there(start: Start, tmp_path: Path) -> None:
+    """With any port, where no successor has the same; those that live are left alone."""
+    with start() as living:
+        (alive,) = announced(tmp_path / "targets", 1)
+        left: set[str] = set()
+        for _ in range(2):
+            with start():  # which ends it by SIGKILL
+                left = _without(tmp_path / "targets", left) - {alive}
+        with start() as last:
+            assert alive in _without(tmp_path / "targets", left)
+            last.shut_down()
+        assert targets(tmp_path / "targets") == [alive]
+        living.call("ok")
+
+
+def _without(folder: Path, left: set[str]) -> set[str]:
+    """Two targets, once none of those that were left is among them."""
+    deadline = monotonic() + PATIENCE_S
+    while len(found := set(targets(folder))) != 2 or found & left:
+        assert monotonic() < deadline, (found, left)
+        sleep(0.01)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 import re
 from collections.abc import Mapping, Sequence
 from os import urandom
@@ -75,7 +76,7 @@ class Mqtt:
             "host": number,
             "process_id": process_id,
         }
-        client_id = f"procvision-{settings.station}-{name}-{number}"
+        client_id = f"procvision-{settings.station}-{name}-{number}-{self._run}"
         self._sender = Sender(settings, self._spool, client_id, f"{self._topic}/health")
         self._tell_health("loaded")
         self._sender.start()
@@ -137,5 +138,13 @@ class Mqtt:
         if self._sender is not None:
             now_ms = time_ns() // 1_000_000
             self._sender.tell_health(
-                {"kind": "health", "state": state, **self._host, "timestamp_ms": now_ms, "exit_status": exit_status}
+                {
+                    "kind": "health",
+                    "state": state,
+                    "run": self._run,
+                    "machine": platform.node(),
+                    **self._host,
+                    "timestamp_ms": now_ms,
+                    "exit_status": exit_status,
+                }
             )

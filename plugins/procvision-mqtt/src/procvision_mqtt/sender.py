@@ -3,6 +3,9 @@
 The strategy: a client of paho lives for one connection. Nothing is published before the broker has accepted it, and
 nothing is remembered by it afterwards: the next connection begins with the first message that was not acknowledged.
 So a message may arrive twice, and none overtakes another. At most `WINDOW` messages are on their way at once.
+A sender listens to its own health topic. What comes there of another run is of a predecessor whose last will was late,
+and is written over, or of a second host of the same name, and is told in the log. So that two of those don't take each
+other's connection away, a client's id ends with its run.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ LONGEST_PAUSE_S = 10.0
 """Pauses between attempts double from the first to the longest."""
 LOOK_S = 1.0
 """How often what is held in memory is looked after where nothing else happens."""
+MAX_CLONES_TOLD = 16
+_ENDED = ("lost", "closed")
 _PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 _log = logging.getLogger("procvision_mqtt")
 
@@ -49,6 +54,10 @@ class Sender:
         self._closing = False
         self._deadline = 0.0
         self._attempts = 0
+        self._may_listen = True
+        """False where the broker ended a connection that asked for its own health topic."""
+        self._told_of: set[str] = set()
+        """The runs of other hosts with this name that the log has named."""
         self._thread = Thread(target=self._run, name="procvision-hook-mqtt", daemon=True)
 
     # --- asked for by the plugin's thread -------------------------------------------------------------------
@@ -104,6 +113,7 @@ class Sender:
                 self._failed(connection.reason or "no answer to CONNECT")
             return connection.was_of_use
         finally:
+            self._may_listen = self._may_listen and not connection.waits_to_listen
             connection.end()
 
     def _failed(self, why: object) -> None:
@@ -122,6 +132,11 @@ class Sender:
             if self._health_is_new:
                 self._health_is_new = False
                 connection.publish(self._health_topic, msgspec.json.encode(self._health), retain=True)
+                if self._may_listen and not connection.listens:
+                    # Behind the own health: what is retained there from now on is newer.
+                    connection.listen(self._health_topic)
+            for heard in connection.heard():
+                self._look_at(heard)
             acknowledged = connection.acknowledged()
             if acknowledged:
                 self._attempts = 0
@@ -136,6 +151,25 @@ class Sender:
             with self._changed:
                 self._changed.wait_for(lambda: self._has_work(connection), LOOK_S if not self._closing else 0.05)
                 self._appended = False
+
+    def _look_at(self, heard: bytes) -> None:
+        """Look at what somebody has published as this host's health."""
+        try:
+            health = msgspec.json.decode(heard, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        run = str(health.get("run"))[:80]
+        if run == self._health.get("run") or self._closing:
+            return
+        if health.get("state") in _ENDED:
+            self._health_is_new = True
+        elif run not in self._told_of and len(self._told_of) < MAX_CLONES_TOLD:
+            self._told_of.add(run)
+            _log.warning(
+                "another client with this id: a host on %.80s (process %.20s) publishes under %s, too; are there two "
+                "machines with one station name? hint: [hooks.mqtt] station = a name for each",
+                health.get("machine"), health.get("process_id"), self._health_topic.removesuffix("/health"),
+            )  # fmt: skip
 
     def _has_work(self, connection: Connection) -> bool:
         return connection.has_news or self._appended or self._health_is_new
@@ -175,10 +209,17 @@ class Connection:
         """Whether the broker took one of the spool's messages."""
         self.reason: str | None = None
         """Why it has ended; None while it lives."""
+        self.listens = False
+        """Whether it asked for a topic."""
+        self.waits_to_listen = False
+        """Whether the broker has not answered that yet."""
+        self._heard: list[bytes] = []
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
         client.on_socket_open = _without_delay
         client.connect(settings.host, settings.port, settings.keepalive_s)
         client.loop_start()
@@ -202,7 +243,18 @@ class Connection:
     @property
     def has_news(self) -> bool:
         """Whether there is something to look at."""
-        return bool(self._acknowledged) or self.reason is not None
+        return bool(self._acknowledged or self._heard) or self.reason is not None
+
+    def listen(self, topic: str) -> None:
+        """Ask for what is published under a topic. A broker that refuses it costs nothing but that."""
+        self.listens = self.waits_to_listen = True
+        self._check(self._client.subscribe(topic, QOS)[0])
+
+    def heard(self) -> list[bytes]:
+        """What came under that topic since the last time."""
+        with self._changed:
+            heard, self._heard = self._heard, []
+        return heard
 
     def send(self, message: Message) -> None:
         """Publishes one of the spool's messages."""
@@ -252,6 +304,15 @@ class Connection:
 
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._end_with(f"the connection ended: {reason}")
+
+    def _on_subscribe(self, *_: Any) -> None:
+        self.waits_to_listen = False
+
+    def _on_message(self, _client: Any, _userdata: Any, message: Any) -> None:
+        with self._changed:
+            if len(self._heard) < WINDOW:
+                self._heard.append(message.payload)
+            self._changed.notify_all()
 
     def _on_publish(self, _client: Any, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
         if reason.is_failure:

@@ -123,6 +123,7 @@ class Consumer:
         """The messages of the topics that end so, each once by its `id`, in order of their first arrival."""
         with self._lock:
             found = [payload for topic, payload, _ in self._received if topic.endswith(f"/{last_level}")]
+            found = [payload for payload in found if isinstance(payload, dict)]
         if last_level == "health":
             return found
         first: dict[str, dict[str, Any]] = {}
@@ -138,6 +139,10 @@ class Consumer:
     def health(self) -> list[str]:
         """The states that were told, in order."""
         return [payload["state"] for payload in self.received("health")]
+
+    def publish(self, topic: str, payload: object) -> None:
+        """As anybody may who has the right; retained."""
+        self._client.publish(topic, json.dumps(payload), 1, retain=True).wait_for_publish(PATIENCE_S)
 
     def close(self) -> None:
         """Ends."""

@@ -31,6 +31,9 @@ class Prometheus:
             HookOption("port", int, help="the first port that is tried; 0 takes any that is free", minimum=0),
             HookOption("ports", int, 64, "how many ports from there on: hosts on one machine share them", minimum=1),
             HookOption("address", str, "127.0.0.1", "the address that the page is served on"),
+            HookOption(
+                "advertise", str, "", "the name or address in `discovery`; empty takes `address`, or this machine's"
+            ),
             HookOption("discovery", str, "", "a folder for Prometheus' file_sd_configs; empty writes none"),
         ]
 
@@ -52,7 +55,9 @@ class Prometheus:
         self._metrics = metrics = HostMetrics(algorithm, version, process_id)
         values = self._values
         try:
-            self._page = page = open_page(metrics.registry, values["address"], values["port"], values["ports"])
+            self._page = page = open_page(
+                metrics.registry, values["address"], values["port"], values["ports"], values["advertise"]
+            )
         except OSError as error:
             _log.error("no page of metrics: %s", error)
             return
