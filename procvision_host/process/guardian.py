@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from procvision_host import exits
 from procvision_host.process.channels import DRAIN_NOTICE, DRAIN_REQUEST, GuardianEnds
-from procvision_host.process.linux import kill_descendants, take_in_orphans
+from procvision_host.process.linux import Orphans, ended_children, kill_descendants, take_in_orphans
 from procvision_host.process.output_relay import Relay, record
 from procvision_host.process.packages import add_folders
 from procvision_host.process.shared_page import Board
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 FLUSH_TIME_S = 1.0
 """How long a leaving guardian waits for a reader to take the last lines."""
+ORPHANS_WAIT_S = 30.0
+"""So long a child that ended may wait for whoever has started it."""
 _LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -41,6 +43,7 @@ class Guardian:
     def __init__(self, host: int, ends: GuardianEnds, board: Board, half: HostHalf | None = None) -> None:
         self._host = host
         self._half = half
+        self._orphans = Orphans(ORPHANS_WAIT_S)
         self._ends = ends
         self._board = board
         self._relay = Relay(ends, board, half)
@@ -131,8 +134,12 @@ class Guardian:
     def _reap(self) -> None:
         """Collects every child that ended; the host's status among them.
 
-        Where hook plugins run in this process, children of theirs are theirs to collect.
+        Where hook plugins run in this process, children of theirs are theirs to collect: orphans wait for a while.
         """
+        if self._half is not None:
+            for orphan in self._orphans.to_collect(time.monotonic(), ended_children) - {self._host}:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(orphan, os.WNOHANG)
         which = -1 if self._half is None else self._host
         while True:
             try:

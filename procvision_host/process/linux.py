@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -43,6 +44,41 @@ def parents() -> dict[int, int]:
                 fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
                 found[int(entry.name)] = int(fields[1])
     return found
+
+
+def ended_children() -> set[int]:
+    """Return the children of this process that ended and that nobody has collected yet."""
+    found: set[int] = set()
+    for process_id, parent in parents().items():
+        if parent == os.getpid():
+            with contextlib.suppress(OSError, IndexError):
+                state = Path(f"/proc/{process_id}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+                if state == "Z":
+                    found.add(process_id)
+    return found
+
+
+class Orphans:
+    """Which of the ended children nobody will collect any more: this process took them in.
+
+    Whoever has started a child collects it soon; one that was there at the last look already is an orphan.
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._looked: float | None = None
+        self._seen: set[int] = set()
+
+    def to_collect(self, now: float, look: Callable[[], set[int]]) -> set[int]:
+        """Return those to collect now; `look` gives the ended children, and is asked once in `patience_s`."""
+        if self._looked is None:
+            self._looked = now  # a start isn't held up by a look
+        if now < self._looked + self._patience_s:
+            return set()
+        ended = look()
+        orphans, self._seen = ended & self._seen, ended - self._seen
+        self._looked = now
+        return orphans
 
 
 def descendants(process_id: int) -> list[int]:
