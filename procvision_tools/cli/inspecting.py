@@ -6,6 +6,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -193,6 +194,7 @@ class _Call:
         self._params = params_of(manifest, self.steps, request.params, size)
         self._version = manifest.version
         self._diagnostics = manifest.diagnostics
+        self._at = datetime.now().astimezone()
         self._times = {} if ready.start_ms is None else {"start": ready.start_ms}
         self._phase = ""
         self._answers: list[tuple[Step, CallResult]] = []
@@ -316,6 +318,7 @@ class _Call:
     def _facts(self) -> dict[str, Any]:
         return {
             "version": self._version,
+            "at": self._at,
             "pid": self._pid,
             "params": self._all_params(),
             "times_ms": dict(self._times),
@@ -349,6 +352,7 @@ def _failed(request: InspectionRequest, error: ProcVisionError, **facts: Any) ->
             "hint": hint,
             "error_code": code,
             "command": request.command(),
+            "at": datetime.now().astimezone(),
             **facts,
         }
     )

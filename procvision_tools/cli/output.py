@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,21 +33,17 @@ def with_pictures(
     inspection: Inspection, image: Path | Frame, reference: Path | None, bits: int | None = None
 ) -> Inspection:
     """Add the pictures, read from their files; one that can't be read is left out."""
-    (whole,) = all_with_pictures([(inspection, image)], reference, bits)
-    return whole
+    return next(all_with_pictures([(inspection, image)], reference, bits))
 
 
 def all_with_pictures(
     inspections: Iterable[tuple[Inspection, Path | Frame]], reference: Path | None, bits: int | None = None
-) -> list[Inspection]:
-    """The same for several; the reference is read once, and so stands on a page once."""
+) -> Iterator[Inspection]:
+    """The same for several, read one after another; the reference is read once, and so stands on a page once."""
     learnt = _read(reference, bits)
-    return [
-        attrs.evolve(
-            inspection, picture=image.seen() if isinstance(image, Frame) else _read(image, bits), reference=learnt
-        )
-        for inspection, image in inspections
-    ]
+    for inspection, image in inspections:
+        picture = image.seen() if isinstance(image, Frame) else _read(image, bits)
+        yield attrs.evolve(inspection, picture=picture, reference=learnt)
 
 
 def _read(path: Path | None, bits: int | None) -> Picture | None:
@@ -71,7 +67,7 @@ def write_overlay(path: Path, picture: Picture, defects: Sequence[Defect]) -> No
 
 def write_page(
     path: Path,
-    inspections: Sequence[Inspection],
+    inspections: Iterable[Inspection],
     title: str,
     next_steps: Sequence[NextStep] = (),
     counts: Mapping[str, int] | None = None,

@@ -22,8 +22,8 @@ from procvision_tools.sources.picture_files import Frame
 if TYPE_CHECKING:
     from procvision_tools.report.live import LiveView
 
-MAX_ON_PAGE = 100
-"""A page shows so many inspections, those that are not OK first: pictures make it some hundred kilobytes each."""
+MAX_KEPT = 100
+"""Of inspections without an end so many are kept for the page, those that are not OK before the others."""
 _SEVERITY: Mapping[str, int] = {verdict: at for at, verdict in enumerate(VERDICTS)}
 
 
@@ -78,7 +78,7 @@ class Results:
         if not self._wanted.endless or self._wanted.page is not None:
             self._kept.append(_Kept(image, outcome))
         self.counts[inspection.verdict] += 1
-        if self._wanted.endless and len(self._kept) > MAX_ON_PAGE:
+        if self._wanted.endless and len(self._kept) > MAX_KEPT:
             self._kept.remove(min(self._kept, key=lambda kept: _SEVERITY[kept.outcome.inspection.verdict]))
         if self._wanted.overlay is not None:
             self._write_overlay(self._wanted.overlay, image, inspection)
@@ -125,12 +125,12 @@ class Results:
         output.write_overlay(path, whole.picture, whole.defects)
 
     def _write_page(self, page: Path, told: Sequence[Inspection]) -> None:
-        worst = sorted(range(len(told)), key=lambda at: -_SEVERITY[told[at].verdict])[:MAX_ON_PAGE]
+        worst_first = sorted(range(len(told)), key=lambda at: -_SEVERITY[told[at].verdict])
         shown = output.all_with_pictures(
-            [(told[at], self._kept[at].image) for at in sorted(worst)], self._wanted.reference, self._wanted.bits
+            [(told[at], self._kept[at].image) for at in worst_first], self._wanted.reference, self._wanted.bits
         )
         total = sum(self.counts.values())
-        title = self._wanted.title if total == len(shown) else f"{self._wanted.title}: {len(shown)} of {total}"
+        title = self._wanted.title if total == len(told) else f"{self._wanted.title}: {len(told)} of {total}"
         output.write_page(page, shown, title, counts=self.counts, notes=self._notes)
         self._note(f"wrote {page}")
 

@@ -9,8 +9,8 @@ from attrs import frozen
 
 WIDTH, HEIGHT = 360.0, 220.0
 """Of the plotted field, in the SVG's units."""
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b8448f", "#e69f00", "#56b4e9", "#6b6b6b", "#8c564b")
-"""Of Okabe and Ito, as far as they are told apart on white and on black."""
+COLOURS = ("#1f7fc0", "#d55e00", "#8b5fd6", "#b8448f", "#b07a00", "#7a7a7a", "#c2553f", "#6d7fd9")
+"""Each has a contrast of 3 and more with white and with the dark scheme's cards; none is the green of OK."""
 BINS = 20
 
 

@@ -20,10 +20,12 @@ from procvision_tools.evaluation.observations import Observation
 from procvision_tools.evaluation.ranking import average_precision
 from procvision_tools.report import charts
 from procvision_tools.report.evaluation_text import COLUMNS, shown
-from procvision_tools.report.html import GLYPH_WIDTH, detail_of, template
+from procvision_tools.report.html import GLYPH_WIDTH, detail_of, script, tag_origin, template
 from procvision_tools.report.measurements import Measurement, measurements
-from procvision_tools.report.pictures import data_uri, read_picture
+from procvision_tools.report.pictures import Shown, read_picture, show
+from procvision_tools.report.provenance import Provenance
 from procvision_tools.report.tags import Frame, place_tags
+from procvision_tools.report.text import columns, printable
 
 TEMPLATE = "evaluation.html.jinja"
 HEADLINES = ("f_score", "precision", "recall", "mean_average_precision", "auroc", "accuracy", "escapes",
@@ -33,7 +35,7 @@ NAMES: Mapping[str, str] = {
     "false_alarms": "false alarms", "false_alarm_rate": "false alarm rate", "escape_rate": "escape rate",
 }  # fmt: skip
 MAX_FAILURES = 50
-_GOOD, _DEFECTIVE = "#0072b2", "#d55e00"
+_GOOD, _DEFECTIVE = "#1f7fc0", "#d55e00"
 
 
 @frozen
@@ -56,6 +58,7 @@ class Mark:
     text: str
     box: Frame
     tag: Frame
+    tag_origin: str
     detail: Frame
 
 
@@ -74,15 +77,15 @@ class Panel:
     width: int
     height: int
     font_px: float
-    picture: str
-    reference: str
+    picture: Shown | None
+    reference: Shown | None
     reference_size: tuple[int, int]
     marks: tuple[Mark, ...]
     score: str
     measured: tuple[Measurement, ...]
 
 
-def render(evaluation: Evaluation, worst: int = 10) -> str:
+def render(evaluation: Evaluation, worst: int = 10, provenance: Provenance | None = None) -> str:
     """Give the page with so many of the worst pictures.
 
     All text is escaped. Raises `MissingExtraError` where jinja2 or Pillow is not installed.
@@ -108,6 +111,8 @@ def render(evaluation: Evaluation, worst: int = 10) -> str:
         shown=shown,
         meanings=MEANINGS,
         name_of=name_of,
+        script=script(),
+        provenance=provenance or Provenance.here(),
     )
     return text
 
@@ -247,6 +252,7 @@ def _panel(number: int, seen: Observation, evaluation: Evaluation) -> Panel:
     height, width = picture.shape[:2] if picture is not None else (0, 0)
     font_px = max(8.0, max(width, height) / 48)
     counts = evaluation.counted(seen)
+    marks = _marks(seen, evaluation, width, height, font_px) if width else ()
     told = [
         f"{count} {what}"
         for count, what in ((counts.findings - counts.right, "false"), (counts.truths - counts.right, "missed"))
@@ -264,11 +270,11 @@ def _panel(number: int, seen: Observation, evaluation: Evaluation) -> Panel:
         width=width,
         height=height,
         font_px=font_px,
-        picture="" if picture is None else data_uri(picture),
-        reference="" if reference is None else data_uri(reference),
+        picture=None if picture is None else show(picture, [mark.detail for mark in marks]),
+        reference=None if reference is None else show(reference, [mark.detail for mark in marks]),
         reference_size=(0, 0) if reference is None else (reference.shape[1], reference.shape[0]),
         measured=tuple(measurements(seen.debug, evaluation.diagnostics)),
-        marks=_marks(seen, evaluation, width, height, font_px) if width else (),
+        marks=marks,
         score=shown(seen.picture_score) if math.isfinite(seen.picture_score) else "",
     )
 
@@ -286,15 +292,18 @@ def _marks(seen: Observation, evaluation: Evaluation, width: int, height: int, f
     pairs = match(kept, truths, rules.min_iou, any_label=rules.any_label, crowds=seen.sample.crowds)
     taken = {pair.truth for pair in pairs}
     found: list[tuple[Literal["right", "false", "missed"], str, Any]] = [
-        ("right" if pair.truth is not None else "false", f"{kept[pair.finding].label} {kept[pair.finding].score:.2f}",
-         kept[pair.finding])
+        (
+            "right" if pair.truth is not None else "false",
+            f"{printable(kept[pair.finding].label)} {kept[pair.finding].score:.2f}",
+            kept[pair.finding],
+        )
         for pair in pairs
-    ]  # fmt: skip
-    found += [("missed", truth.label, truth) for at, truth in enumerate(truths) if at not in taken]
+    ]
+    found += [("missed", printable(truth.label), truth) for at, truth in enumerate(truths) if at not in taken]
     boxes = [Frame(thing.x, thing.y, thing.width, thing.height) for _, _, thing in found]
-    sizes = [(len(text) * GLYPH_WIDTH * font_px + font_px * 0.7, font_px * 1.3) for _, text, _ in found]
+    sizes = [(columns(text) * GLYPH_WIDTH * font_px + font_px * 0.7, font_px * 1.3) for _, text, _ in found]
     tags = place_tags(boxes, sizes, width, height)
     return tuple(
-        Mark(kind, text, box, tag, detail_of(box, width, height))
+        Mark(kind, text, box, tag, tag_origin(tag, box), detail_of(box, width, height))
         for (kind, text, _), box, tag in zip(found, boxes, tags, strict=True)
     )

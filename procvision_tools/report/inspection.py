@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -71,6 +72,8 @@ class Inspection:
     logs: tuple[LogLine, ...] = ()
     notices: tuple[str, ...] = ()
     """What the host said that is about no call: a hook plugin that is left out, a log that can't be written."""
+    at: datetime | None = None
+    """When it began, with its offset from UTC."""
     command: str = ""
     """A command line that repeats the inspection."""
 
@@ -94,6 +97,7 @@ class Inspection:
             "algorithm": self.algorithm,
             "version": self.version,
             "pid": self.pid,
+            "inspected_at": "" if self.at is None else self.at.isoformat(timespec="milliseconds"),
             "user_params": dict(self.params),
             "defect_rects": [defect.to_dict() for defect in self.defects],
             "debug": {measured.name: measured.value for measured in self.measurements},

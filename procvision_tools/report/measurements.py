@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+
+from procvision_sdk.jsontext import json_text
 
 if TYPE_CHECKING:
     from procvision_sdk.manifest.model import Diagnostic
@@ -41,7 +42,7 @@ class Measurement:
         elif isinstance(self.value, str):
             shown = self.value
         else:
-            shown = json.dumps(self.value, ensure_ascii=False)
+            shown = json_text(self.value)
         if len(shown) > MAX_TEXT_CHARACTERS:
             shown = f"{shown[:MAX_TEXT_CHARACTERS]}…"
         return f"{shown} {self.unit}".rstrip()

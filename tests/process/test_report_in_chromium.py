@@ -11,15 +11,13 @@ import pytest
 pytest.importorskip("PIL", reason="Pillow encodes the pictures")
 pytest.importorskip("jinja2", reason="jinja2 makes the page")
 
+from report_pages import PAINT, evaluation_page
+
 from procvision_sdk.results import Defect
-from procvision_tools.datasets import Dataset, Sample, Truth
-from procvision_tools.evaluation.evaluated import Evaluation
-from procvision_tools.evaluation.observations import Observation, Rules
-from procvision_tools.evaluation.sweeps import measure
-from procvision_tools.report import evaluation_html, html
+from procvision_tools.report import html
 from procvision_tools.report.inspection import Inspection
 from procvision_tools.report.palette import COLOURS
-from procvision_tools.report.pictures import read_picture, write_png
+from procvision_tools.report.pictures import read_picture
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
@@ -28,8 +26,6 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-color-profile=srgb",
 )  # fmt: skip
-PAINT = (250, 240, 60)
-"""Fills the inspected picture, and nothing else on the page has it."""
 
 
 def chromium(folder, *arguments):
@@ -86,33 +82,10 @@ def test_an_evaluations_boxes_lie_where_findings_and_truths_are(tmp_path):
     left, top, right, _ = extent(shot, PAINT)
     scale = (right - left) / 400
     assert scale > 0.9
-    for truth, colour in ((missed, (0x00, 0x72, 0xB2)), (found, (0x00, 0x9E, 0x73))):
+    for truth, colour in ((missed, (0x00, 0x72, 0xB2)), (found, (0x8B, 0x5F, 0xD6))):
         box = (extent(shot, colour) - [left, top, left, top]) / scale
         wanted = [truth.x, truth.y, truth.x + truth.width, truth.y + truth.height]
         assert np.abs(box - wanted).max() < 3
-
-
-def evaluation_page(folder):
-    """A page with one picture, a truth that is missed in it and one that is found; and every chart there is."""
-    picture = np.empty((300, 400, 3), np.uint8)
-    picture[:] = PAINT
-    write_png(folder / "p.png", picture)
-    missed, found = Truth(60, 150, 80, 40, "open"), Truth(260, 90, 30, 120, "copper")
-    bad = Sample(name="p</script>", image=folder / "p.png", truths=(missed, found), group="g1", defective=True)
-    good = Sample(name="good", image=folder / "p.png", group="g2", defective=False)
-    observations = (
-        Observation(sample=bad, verdict="NG", findings=(Defect(260, 90, 30, 120, "copper", 0.8),)),
-        Observation(sample=good, verdict="OK", times_ms={"execute": 2.0}),
-        Observation(sample=good, verdict="OK", times_ms={"execute": 3.0}),
-    )
-    swept = {value: (observations, Rules(threshold=float(value))) for value in ("0.1", "0.9")}
-    dataset = Dataset(layout="coco", folder=folder, samples=(bad, good, good), notes=("<b>note</b>",))
-    html_page = folder / "evaluation.html"
-    evaluation_html.write(html_page, Evaluation(
-        algorithm="x", version="1", dataset=dataset, rules=Rules(), observations=observations, params={"<i>": "</i>"},
-        sweep=measure("threshold", swept, dataset.groups), baseline="old.json", earlier={"": {"recall": 0.1}},
-    ))  # fmt: skip
-    return html_page, missed, found
 
 
 def test_an_evaluations_page_has_its_charts_and_complains_of_nothing(tmp_path):

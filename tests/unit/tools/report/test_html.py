@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import sys
+import weakref
+from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,6 +17,7 @@ from procvision_sdk.results import Defect
 from procvision_tools.extras import MissingExtraError
 from procvision_tools.report import html
 from procvision_tools.report.inspection import Inspection, LogLine
+from procvision_tools.report.provenance import Provenance
 
 pytest.importorskip("jinja2", reason="jinja2 makes the page")
 pytest.importorskip("PIL", reason="Pillow encodes the pictures")
@@ -101,7 +106,7 @@ def test_ids_are_unique_and_links_lead_somewhere():
 def test_nothing_is_fetched_and_nothing_runs():
     page = html.render([inspection()])
     tree = Tree(page)
-    assert not tree.all("script")
+    assert len(tree.all("script")) == 1
     for _, attrs in tree.elements:
         for name in ("href", "src", "xlink:href"):
             assert attrs.get(name, "#").startswith(("#", "data:"))
@@ -109,6 +114,62 @@ def test_nothing_is_fetched_and_nothing_runs():
     assert not re.search(r"url\(|@import|https?://", page)
     [policy] = tree.all("meta", **{"http-equiv": "Content-Security-Policy"})
     assert policy["content"].startswith("default-src 'none'")
+    text = page.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy["content"]
+
+
+def test_the_page_tells_when_where_by_whom_and_with_what_it_was_made():
+    made = Provenance(
+        made_at=datetime(2026, 3, 4, 5, 6, 7, tzinfo=timezone(timedelta(hours=8))), machine="line-4", user="wang",
+        procvision="0.1.0", python="3.11.7", system="Linux x86_64",
+    )  # fmt: skip
+    at = datetime(2026, 3, 4, 5, 0, 0, tzinfo=UTC)
+    page = html.render([inspection(at=at), inspection(algorithm="other", version="2")], provenance=made)
+    text = " ".join(" ".join(Tree(page).words).split())
+    for word in ("2026-03-04 05:06:07+08:00", "line-4 (Linux x86_64)", "wang", "ProcVision 0.1.0, Python 3.11.7",
+                 "pcb-compare 0.1.0, other 2", "2026-03-04 05:00:00+00:00"):  # fmt: skip
+        assert word in text, word
+    here = Provenance.here()
+    assert here.made_at.utcoffset() is not None
+    assert all(text for _, text in here.facts)
+
+
+def test_a_page_of_many_has_a_row_for_each_and_stays_within_its_bounds(monkeypatch):
+    """First whole pictures, then small ones, then rows alone, which the notes say."""
+    monkeypatch.setattr(html, "WHOLE_PICTURES_BYTES", 300_000)
+    monkeypatch.setattr(html, "SECTIONS_BYTES", 500_000)
+    monkeypatch.setattr(html, "THUMBNAILS_BYTES", 60_000)
+    noise = np.random.default_rng(1).integers(0, 256, (400, 300), np.uint8)
+    made = (inspection(title=f"p{at}.png", picture=noise + np.uint8(at), reference=None) for at in range(80))
+    page = html.render(made)
+    tree = Tree(page)
+    sections = tree.all("section", **{"class": "inspection"})
+    rows = [attrs for _, attrs in tree.elements if "data-verdict" in attrs]
+    thumbnails = tree.all("img")
+    assert len(rows) == 80
+    assert 3 < len(sections) < 80
+    assert 3 < len(thumbnails) < 80
+    assert len(page) < 700_000
+    words = " ".join(" ".join(tree.words).split())
+    assert f"the last {80 - len(sections)} have a row only: a page holds 20 MB at most" in words
+    assert "shown 192 pixels wide" in words
+    assert f"<td>p{len(sections)}.png</td>" in page
+
+
+def test_pictures_are_let_go_of_one_by_one():
+    """A page of many needs the pixels of one."""
+    alive = []
+
+    def made():
+        for at in range(5):
+            one = inspection(picture=np.full((50, 50), at, np.uint8), reference=None)
+            alive.append(weakref.ref(one.picture))
+            yield one
+            del one
+            assert sum(ref() is not None for ref in alive) <= 1
+
+    assert html.render(made()).count('class="board"') == 5
 
 
 def test_all_text_is_escaped():
@@ -126,7 +187,8 @@ def test_all_text_is_escaped():
     )  # fmt: skip
     tree = Tree(page)
     assert tree.open == []
-    assert not tree.all("script")
+    assert len(tree.all("script")) == 1
+    assert "alert(1)" not in page.partition("<script>")[2].partition("</script>")[0]
     assert not tree.all("b")
     assert " ".join(tree.words).count("</script><script>alert(1)</script>") >= 15
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import sys
 
 import numpy as np
@@ -10,8 +12,8 @@ import pytest
 from procvision_sdk.results import Defect
 from procvision_tools.extras import MissingExtraError
 from procvision_tools.report import overlay
-from procvision_tools.report.palette import COLOURS, colour_of, text_on
-from procvision_tools.report.pictures import data_uri, read_picture, write_png
+from procvision_tools.report.palette import COLOURS, colour_of, contrast, text_on
+from procvision_tools.report.pictures import read_picture, show, thumbnail, write_png
 from procvision_tools.report.tags import Frame, place_tags
 
 pytest.importorskip("PIL", reason="Pillow draws")
@@ -86,8 +88,29 @@ def test_a_file_that_is_no_picture_is_an_os_error(tmp_path):
 
 def test_large_noisy_pictures_go_into_a_page_smaller_and_as_jpeg():
     noise = np.random.default_rng(1).integers(0, 256, (2500, 900), np.uint8)
-    assert data_uri(noise).startswith("data:image/jpeg;base64,")
-    assert data_uri(noise[:10]).startswith("data:image/png;base64,")
+    shown = show(noise)
+    assert shown.href.startswith("data:image/jpeg;base64,")
+    assert shown.width == 864
+    assert show(noise[:10]).href.startswith("data:image/png;base64,")
+
+
+def test_what_is_shown_smaller_has_all_its_pixels_where_that_is_asked():
+    picture = np.zeros((100, 5000, 3), np.uint8)
+    picture[40:60, 4000:4100:2] = 255
+    asked = [Frame(3999.5, 30, 100, 50), Frame(3999.5, 30, 100, 50), Frame(0, 0, 4000, 100), Frame(4990, 90, 50, 50)]
+    [(frame, href), (edge, _)] = show(picture, asked).parts
+    assert frame == Frame(3999, 30, 101, 50)
+    assert edge == Frame(4990, 90, 10, 10)
+    encoded = base64.b64decode(href.partition(",")[2])
+    part = np.asarray(pytest.importorskip("PIL.Image").open(io.BytesIO(encoded)))
+    assert np.array_equal(part, picture[30:80, 3999:4100])
+    assert show(picture[:, :2000], asked).parts == ()
+
+
+def test_a_thumbnail_is_small_whatever_it_is_of():
+    noise = np.random.default_rng(1).integers(0, 256, (1000, 1500, 3), np.uint8)
+    assert len(thumbnail(noise)) < 5000
+    assert thumbnail(noise[:1, :1, 0]).startswith("data:image/jpeg;base64,")
 
 
 def test_without_pillow_the_error_says_how_to_get_it(monkeypatch):
@@ -100,6 +123,11 @@ def test_a_label_has_one_colour_and_text_that_can_be_read_on_it():
     assert colour_of("open") == COLOURS["open"]
     assert colour_of("scratch") == colour_of("scratch")
     assert colour_of("\ud800") in COLOURS.values()
+    for red in range(0, 256, 15):
+        for green in range(0, 256, 15):
+            colour = f"#{red:02x}{green:02x}80"
+            assert contrast(text_on(colour), colour) >= 4.5, colour
+    assert round(contrast("#777777", "#ffffff"), 2) == 4.48
     assert text_on("#000000") == "#ffffff"
     assert text_on("#ffffff") == "#000000"
 
