@@ -4,9 +4,8 @@
     values     --hook-option NAME.KEY=VALUE, `[hooks.NAME] KEY = VALUE`, PROCVISION_HOOK_NAME_KEY
 
 A plugin in the box is used unless it lacks a value that it requires. One that is only installed is never imported:
-somebody has to name it, since its code sees what the host knows; who asks for a session store by its scheme does.
-NAME@DISTRIBUTION names the distribution as well,
-which is needed where two have a plugin of one name. One that is named and can't be used is a wrong configuration.
+somebody has to name it, since its code sees what the host knows. Who asks for one of our session stores by its scheme
+does. NAME@DISTRIBUTION names the distribution as well, which is needed where two have a plugin of one name. One that is named and can't be used is a wrong configuration.
 """
 
 from __future__ import annotations
@@ -64,8 +63,6 @@ OUR_STORES: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("postgresql", "postgres"), ("postgres-sessions", "procvision-postgres")),
 }
 """The schemes of session stores of ours that aren't in the box, with their hook plugin and its distribution."""
-_STORE_SUFFIX = "-sessions"
-"""How plugins are called that bring session stores."""
 _TABLE_KEYS = ("enabled", "distribution")
 """Keys of `[hooks.NAME]` that choose the plugin, and are no values of its options."""
 
@@ -86,23 +83,15 @@ class HookChoice:
     """The scheme of the session store that was asked for; it names a plugin, too."""
 
     def naming_the_store(self, installed: Iterable[str]) -> HookChoice:
-        """Return the choice in which the store's scheme has named its plugin, where one of `installed` is meant.
+        """Return the choice in which the scheme of a store of ours has named our plugin, if it is installed.
 
-        A scheme of ours names our distribution's, whatever others are called. Another names, of the plugins whose name
-        without `-sessions` begins it, the longest.
+        Any other package could call its plugin by any scheme, so the plugin of another store is named like all others.
         """
-        ours, distribution = OUR_STORES.get(self.store, ("", ""))
-        if ours:
-            if ours not in set(installed) or ours in self.wanted or ours in self.refused:
-                return self
-            wanted, distributions = {**self.wanted, ours: "--sessions"}, {**self.distributions, ours: distribution}
-            return attrs.evolve(self, wanted=wanted, distributions=distributions)
-        names = [name for name in installed if name.endswith(_STORE_SUFFIX) and name != _STORE_SUFFIX]
-        meant = [name for name in names if self.store.startswith(name.removesuffix(_STORE_SUFFIX))]
-        name = max(meant, key=len, default="")
-        if not name or name in self.wanted or name in self.refused:
+        name, distribution = OUR_STORES.get(self.store, ("", ""))
+        if name not in set(installed) or name in self.wanted or name in self.refused:
             return self
-        return attrs.evolve(self, wanted={**self.wanted, name: "--sessions"})
+        wanted, distributions = {**self.wanted, name: "--sessions"}, {**self.distributions, name: distribution}
+        return attrs.evolve(self, wanted=wanted, distributions=distributions)
 
     def values(self, name: str, options: Sequence[HookOption]) -> tuple[dict[str, Any], IsolationPolicy]:
         """Return a plugin's values, completed with defaults, and its policy.
