@@ -5,7 +5,8 @@
 
 A plugin in the box is used unless it lacks a value that it requires. One that is only installed is never imported:
 somebody has to name it, since its code sees what the host knows. Who asks for one of our session stores by its scheme
-does. NAME@DISTRIBUTION names the distribution as well, which is needed where two have a plugin of one name. One that is named and can't be used is a wrong configuration.
+does. NAME@DISTRIBUTION names the distribution as well, which is needed where two have a plugin of one name. One that is
+named and can't be used is a wrong configuration.
 """
 
 from __future__ import annotations
