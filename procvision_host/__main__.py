@@ -14,7 +14,7 @@ MAX_NAME_LENGTH = 4096
 
 
 def asked_for(arguments: list[str]) -> str | None:
-    """The algorithm that a command line asks to run, None if it asks for something else."""
+    """Return the algorithm that a command line asks to run; None if it asks for something else."""
     if not {"-h", "--help", "--version"}.isdisjoint(arguments):
         return None
     for place, argument in enumerate(arguments):
@@ -26,7 +26,7 @@ def asked_for(arguments: list[str]) -> str | None:
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     arguments = sys.argv[1:]
     name = asked_for(arguments)
     if not name or len(name) > MAX_NAME_LENGTH or os.isatty(0) or os.isatty(1):

@@ -1,4 +1,4 @@
-"""Everything that a host says, as one JSON object a line.
+"""Writes everything that a host logs, as one JSON object a line.
 
 The standard library's logging, warnings and uncaught exceptions all end here; the lines go through a pipe to the
 guardian, which also brings foreign text into the same form. A line that finds the pipe full is dropped and counted;
@@ -38,7 +38,7 @@ _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
 class LogContext:
-    """The call being executed, told on every line written meanwhile."""
+    """The call being executed, which every line names that is written meanwhile."""
 
     __slots__ = ("call",)
 
@@ -47,7 +47,7 @@ class LogContext:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What a line says of it."""
+        """Return what a line says of the call."""
         call = self.call
         if call is None:
             return {}
@@ -66,7 +66,7 @@ class LogPipe(Protocol):
     logs: int
 
     def write_log(self, data: bytes) -> int:
-        """Writes as much as there is room for. Raises OSError if there is none."""
+        """Write as much as there is room for. Raises OSError if there is none."""
 
 
 class OwnPipe:
@@ -92,7 +92,7 @@ class JsonLinesHandler(logging.Handler):
         self.dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never raises and never blocks, whatever is in the record."""
+        """Write a record. Never raises and never blocks, whatever is in the record."""
         try:
             line = self._line(record)
         except Exception as error:  # noqa: BLE001 - a vendor's record must not take the host down
@@ -110,7 +110,7 @@ class JsonLinesHandler(logging.Handler):
         return line
 
     def _write(self, line: bytes) -> None:
-        """A whole line, or nothing of it: one that was torn nevertheless is ended before the next."""
+        """Write a whole line, or nothing of it. One that was torn nevertheless is ended before the next."""
         data = b"\n" + line if self._torn else line
         written = self._ends.write_log(data)
         self._torn = False
@@ -135,7 +135,7 @@ class JsonLinesHandler(logging.Handler):
 def record_fields(
     record: logging.LogRecord, algorithm: str, context: LogContext, *, foreign: bool = True
 ) -> dict[str, Any]:
-    """A record as the object that its line is; `foreign` says whether with the fields that a vendor named."""
+    """Return a record as the object of its line; `foreign` says whether with the fields that a vendor named."""
     message = record.getMessage()
     if record.exc_info:
         message += "\n" + _traceback(record.exc_info)
@@ -155,7 +155,7 @@ def record_fields(
 
 
 def shown(value: object) -> str:
-    """A vendor's object as text that JSON can carry; never raises."""
+    """Return a vendor's object as text that JSON can carry. Never raises."""
     try:
         return str.encode(str(value), "utf-8", "replace").decode()
     except Exception as error:  # noqa: BLE001
@@ -177,7 +177,7 @@ def _traceback(exc_info: Any) -> str:
 
 
 def install(ends: LogPipe, algorithm: str, context: LogContext, level: str) -> logging.Logger:
-    """Brings logging, warnings and uncaught exceptions to the JSON lines; returns the host's own logger."""
+    """Bring logging, warnings and uncaught exceptions to the JSON lines. Return the host's own logger."""
     handler = JsonLinesHandler(ends, algorithm, context)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -206,7 +206,7 @@ def install(ends: LogPipe, algorithm: str, context: LogContext, level: str) -> l
 
 @contextmanager
 def warnings_heard(hear: Callable[[str], None]) -> Iterator[None]:
-    """Gives what is logged in the block, warnings and worse, to `hear` as well."""
+    """Give what is logged in the block, warnings and worse, to `hear` as well."""
     handler = _Hearing(logging.WARNING)
     handler.hear = hear
     root = logging.getLogger()
@@ -229,5 +229,5 @@ class _Hearing(logging.Handler):
 
 
 def timestamp_ms() -> int:
-    """Now, as the protocol writes instants."""
+    """Return the time now, as the protocol writes it."""
     return time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""A host's process from after its hello to its end."""
+"""Runs a host's process from after its hello to its end."""
 
 from __future__ import annotations
 

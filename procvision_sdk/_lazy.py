@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """A package's `__getattr__` and `__dir__`; `homes` tells in which of its modules each name is at home."""
+    """Return a package's `__getattr__` and `__dir__`; `homes` tells in which of its modules each name is at home."""
 
     def get(name: str) -> object:
         if name not in homes:

@@ -32,10 +32,10 @@ class BaseAlgorithm(ABC):
         self.cancellation = Cancellation()
 
     def setup(self) -> None:  # noqa: B027 - a hook that may stay empty
-        """Loads models and opens devices, once, before the first call."""
+        """Load models and open devices, once, before the first call."""
 
     def teardown(self) -> None:  # noqa: B027
-        """Gives back what `setup` took, once, before the process ends."""
+        """Give back what `setup` took, once, before the process ends."""
 
     def on_step_start(self, step_index: int, session: Session, context: Mapping[str, Any]) -> None:  # noqa: B027
         """Before each `pre_execute` and `execute`; `context` is the session's."""
@@ -44,10 +44,10 @@ class BaseAlgorithm(ABC):
         """After each `pre_execute` and `execute` that returned; `result` is a copy of the answer that goes out."""
 
     def reset(self, session: Session) -> None:  # noqa: B027
-        """Forgets what the algorithm keeps for this session; the session's own state is emptied after it."""
+        """Forget what the algorithm keeps for this session; the session's own state is emptied after it."""
 
     def get_info(self) -> dict[str, Any]:
-        """What the algorithm says of itself beside its manifest; any JSON values."""
+        """Return what the algorithm says of itself beside its manifest; any JSON values."""
         return {}
 
     def pre_execute(
@@ -59,7 +59,7 @@ class BaseAlgorithm(ABC):
         shared_mem_id: str,
         image_meta: Mapping[str, Any],
     ) -> Returned:
-        """Prepares a step: calibration, a reference, a position. Returns `Prepared()` and no verdict."""
+        """Prepare a step: calibration, a reference, a position. Returns `Prepared()` and no verdict."""
         return Prepared()
 
     @abstractmethod
@@ -72,7 +72,7 @@ class BaseAlgorithm(ABC):
         shared_mem_id: str,
         image_meta: Mapping[str, Any],
     ) -> Returned:
-        """Inspects the picture: `Ok()`, `Ng(reason, rects)` or `Failed(code, text)`.
+        """Inspect the picture: `Ok()`, `Ng(reason, rects)` or `Failed(code, text)`.
 
         `step_index` counts from 1, `pid` is the product's id, `user_params` hold every parameter of the step with
         its default filled in; the picture comes from `read_image_from_shared_memory(shared_mem_id, image_meta)`.

@@ -33,7 +33,7 @@ class Answer(msgspec.Struct):
 
 
 def check_returned(value: Any, phase: str, size: tuple[int, int] | None) -> Answer:
-    """What an algorithm returned from `pre_execute` or `execute`, checked and made plain.
+    """Return what an algorithm returned from `pre_execute` or `execute`, checked and made plain.
 
     `size` is the picture's (width, height), None where the call had none. Raises CallRefusedError: 1006 for the
     form, 1007 for coordinates.
@@ -65,7 +65,7 @@ def check_answer(
     data: dict[str, Any],
     size: tuple[int, int] | None,
 ) -> Answer:
-    """Holds an answer of plain values against the protocol. Raises CallRefusedError: 1006 form, 1007 coordinates."""
+    """Hold an answer of plain values against the protocol. Raises CallRefusedError: 1006 form, 1007 coordinates."""
     if status == "ERROR":
         if error_code is not None and not isinstance(error_code, str):
             raise _form(f"error_code is {_shown(error_code)}: it is a string")

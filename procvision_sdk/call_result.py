@@ -63,7 +63,7 @@ class CallResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def checked(result: Result, phase: str, size: tuple[int, int] | None, elapsed_ms: float) -> CallResult:
-    """A result frame as a `CallResult`. Raises CallRefusedError for what must not be read as an answer."""
+    """Return a result frame as a `CallResult`. Raises CallRefusedError for what must not be read as an answer."""
     data = result.data
     if phase == "execute" or phase == "pre":  # noqa: PLR1714 - on the way of every call
         data = check_answer(phase, result.status, result.message, result.error_code, data, size).data

@@ -16,7 +16,7 @@ class Diagnostics:
         self._values: dict[str, Any] = {}
 
     def publish(self, name: str, value: Any) -> None:
-        """Puts `value` under `name` into the answer's `data.debug`; a later value of the same name replaces it.
+        """Put `value` under `name` into the answer's `data.debug`; a later value of the same name replaces it.
 
         Raises ValueError for what JSON can't carry (an array, NaN, bytes): nothing is stored then.
         """
@@ -25,6 +25,6 @@ class Diagnostics:
         self._values[name] = plain(value, name)
 
     def take(self) -> dict[str, Any]:
-        """What was published since the last take."""
+        """Return what was published since the last take."""
         values, self._values = self._values, {}
         return values

@@ -20,7 +20,7 @@ class AmbiguousNameError(ProcVisionError):
 
 
 def split(text: str) -> tuple[str, str | None]:
-    """The name, and the distribution where one is named. Raises ValueError for a text of another form."""
+    """Return the name, and the distribution where one is named. Raises ValueError for a text of another form."""
     name, at, distribution = text.partition("@")
     if not name or (at and not distribution):
         raise ValueError(f"{text[:80]!r} is not of the form NAME or NAME@DISTRIBUTION")
@@ -28,14 +28,14 @@ def split(text: str) -> tuple[str, str | None]:
 
 
 def canonical(distribution: str) -> str:
-    """A distribution's name as names are compared (packaging.python.org, "Names and normalization")."""
+    """Return a distribution's name as names are compared (packaging.python.org, "Names and normalization")."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def of_one_distribution(
     what: str, rivals: Sequence[_Plugin], distribution_of: Callable[[_Plugin], str | None], meant: str | None
 ) -> list[_Plugin]:
-    """The plugins of one name that are of one distribution: of the one that is meant, where one was named.
+    """Return the plugins of one name that are of one distribution: of the one that is meant, where one was named.
 
     `what` names the plugin for the error. Raises AmbiguousNameError.
     """

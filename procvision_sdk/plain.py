@@ -51,7 +51,7 @@ def plain(value: Any, where: str = "value", *, surrogates: bool = True) -> Any:
 
 
 def refuse_surrogates(text: str, where: str) -> None:
-    """Raises PlainValueError for a text with a lone surrogate."""
+    """Raise PlainValueError for a text with a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -62,7 +62,7 @@ _SURROGATE = "has a lone surrogate (U+D800 to U+DFFF), which is no character; hi
 
 
 def _without_surrogates(value: Any) -> None:
-    """Looks at every text of a value that was rebuilt."""
+    """Look at every text of a value that was rebuilt."""
     kind = type(value)
     if kind is str:
         if not value.isascii():

@@ -41,7 +41,7 @@ def error_kind(answer: Mapping[str, Any]) -> str | None:
 
 
 def trace_id(call: Mapping[str, Any]) -> str | None:
-    """The trace id of the session's context: `trace_id`, else the second field of a W3C `traceparent`."""
+    """Return the trace id of the session's context: `trace_id`, else the second field of a W3C `traceparent`."""
     context = call.get("context") or {}
     given = context.get("trace_id")
     if isinstance(given, str) and given:
@@ -53,7 +53,7 @@ def trace_id(call: Mapping[str, Any]) -> str | None:
 def call_record(
     call: Mapping[str, Any], answer: Mapping[str, Any], elapsed_ms: float, ended_at_ns: int
 ) -> dict[str, Any]:
-    """One answered call, from what `procvision_call_finished` is given.
+    """Return one answered call, from what `procvision_call_finished` is given.
 
     `timestamp_ms` is when the answer was written, `elapsed_ms` the time of the call in the host. `data` is the
     answer's, without `debug`, and empty for `info`, which tells the manifest every time; the context is the session's.
@@ -76,7 +76,7 @@ def call_record(
 
 
 def debug_record(call: Mapping[str, Any], diagnostics: Mapping[str, Any], ended_at_ns: int) -> dict[str, Any]:
-    """What `procvision_diagnostics_published` is given, with the call's names."""
+    """Return what `procvision_diagnostics_published` is given, with the call's names."""
     return {**_named(call, ended_at_ns), "diagnostics": dict(diagnostics)}
 
 
@@ -103,7 +103,7 @@ class Bounded:
         self._known: set[str] = set()
 
     def bounded(self, value: object) -> str:
-        """The label's value for it."""
+        """Return the label's value for it."""
         text = "none" if value is None else str(value)[:80]
         if text not in self._known:
             if len(self._known) >= MAX_LABEL_VALUES:
@@ -113,6 +113,6 @@ class Bounded:
 
 
 def bounded_phase(call: Mapping[str, Any]) -> str:
-    """The call's phase, `other` where it is none."""
+    """Return the call's phase, `other` where it is none."""
     phase = call.get("phase")
     return phase if phase in PHASES else OTHER

@@ -31,7 +31,7 @@ class Rect:
     score: float = attrs.field(default=1.0, converter=_plain_number, validator=_finite)
 
     def to_dict(self) -> dict[str, Any]:
-        """The rect as it stands on the wire."""
+        """Return the rect as it stands on the wire."""
         return {
             "x": self.x,
             "y": self.y,
@@ -62,7 +62,7 @@ class ReturnValue:
     debug: Mapping[str, Any] = attrs.field(factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The return value as a plain dict."""
+        """Return the return value as a plain dict."""
         data = self._data()
         if self.debug:
             data["debug"] = dict(self.debug)
@@ -125,7 +125,7 @@ class Failed(ReturnValue):
     message: str = attrs.field(kw_only=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The return value as a plain dict."""
+        """Return the return value as a plain dict."""
         out: dict[str, Any] = {
             "status": "ERROR",
             "message": self.message,
@@ -138,7 +138,7 @@ class Failed(ReturnValue):
 
 
 def completed_rects(rects: Any) -> Any:
-    """Defects of an algorithm of the field's SDK, where label and score may be left out: "" and 1.0.
+    """Return the defects of an algorithm of the field's SDK, where label and score may be left out: "" and 1.0.
 
     What is no list of rects stays as it is, to be refused.
     """

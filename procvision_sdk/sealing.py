@@ -24,12 +24,12 @@ _HEADER_BYTES = len(_BEGINNING) + 2 * _MAC_BYTES + 1
 
 
 def seal(key: str, state: bytes, secret: bytes = b"") -> bytes:
-    """What a store is given to keep under this key."""
+    """Return what a store is given to keep under this key."""
     return b"".join((_BEGINNING, _mac(key, state, secret), b"\n", state))
 
 
 def unseal(key: str, sealed: bytes, secret: bytes = b"") -> bytes:
-    """The state that was sealed under this key. Raises SessionStoreError for anything else than exactly that."""
+    """Return the state that was sealed under this key. Raises SessionStoreError for anything else than exactly that."""
     if type(sealed) is not bytes:
         raise SessionStoreError(f"the store gives {type(sealed).__name__} for {key[:80]!r}, not bytes")
     if not sealed.startswith(_BEGINNING):

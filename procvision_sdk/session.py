@@ -68,16 +68,16 @@ class SessionStore(Protocol):
     """
 
     def load(self, session_id: str) -> bytes | None:
-        """The state last saved under this id; None if there is none."""
+        """Return the state last saved under this id; None if there is none."""
 
     def save(self, session_id: str, state: bytes) -> None:
-        """Keeps the state; when this returns, a later `load` finds it."""
+        """Keep the state; when this returns, a later `load` finds it."""
 
     def delete(self, session_id: str) -> None:
-        """Forgets the id; one that isn't known is no error."""
+        """Forget the id; one that isn't known is no error."""
 
     def close(self) -> None:
-        """Gives back what the store holds; a second call does nothing."""
+        """Give back what the store holds; a second call does nothing."""
 
 
 class ReadOnlyDict(dict[str, Any]):
@@ -110,7 +110,7 @@ class ReadOnlyList(list[Any]):
 
 
 def _frozen(value: Any) -> Any:
-    """A copy of what JSON carries that can't be changed at any depth."""
+    """Return a copy of what JSON carries that can't be changed at any depth."""
     if isinstance(value, dict):
         return ReadOnlyDict((key, _frozen(item)) for key, item in value.items())
     if isinstance(value, list):
@@ -150,14 +150,14 @@ class Session:
         return context
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value under `key`, or `default`."""
+        """Return the value under `key`, or `default`."""
         value = self._state().get(key, default)
         if type(value) not in _ATOMS:
             self._lent = True
         return value
 
     def set(self, key: str, value: Any) -> None:
-        """Keeps `value` under `key`.
+        """Keep `value` under `key`.
 
         Raises ValueError naming the place of what JSON can't carry: an array, NaN, bytes, an object. Keep such
         things in the algorithm itself, under `session.id`.
@@ -171,7 +171,7 @@ class Session:
         self._state()[key] = value if type(value) in _ATOMS else plain(value, f"session[{key!r}]", surrogates=False)
 
     def delete(self, key: str) -> bool:
-        """Forgets `key`; False if it wasn't there."""
+        """Forget `key`; False if it wasn't there."""
         state = self._state()
         if key not in state:
             return False
@@ -179,11 +179,11 @@ class Session:
         return True
 
     def exists(self, key: str) -> bool:
-        """Whether there is a value under `key`."""
+        """Return whether there is a value under `key`."""
         return key in self._state()
 
     def clear(self) -> None:
-        """Empties the state."""
+        """Empty the state."""
         self._state().clear()
 
     def _state(self) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class Session:
         return self._loaded
 
     def changed_state(self) -> bytes | None:
-        """The state to save, or None where it is as it was loaded.
+        """Return the state to save, or None where it is as it was loaded.
 
         Raises ValueError if a value was changed in place into what JSON can't carry.
         """

@@ -20,12 +20,12 @@ class StorePlugin:
         self._configured: Mapping[str, Any] = {}
 
     def open(self, text: StoreText) -> SessionStore:
-        """The store that `--sessions` names. Raises SessionStoreError."""
+        """Return the store that `--sessions` names. Raises SessionStoreError."""
         raise NotImplementedError
 
     @hookimpl
     def procvision_options(self) -> Sequence[HookOption]:
-        """What the text may say, and the plugin's table where it doesn't."""
+        """Return what the text may say, and the plugin's table where it doesn't."""
         return self.options
 
     @hookimpl
@@ -35,7 +35,7 @@ class StorePlugin:
 
     @hookimpl
     def procvision_session_stores(self) -> Mapping[str, Callable[[str], SessionStore]]:
-        """Every scheme of the plugin's."""
+        """Return every scheme of the plugin's."""
         return dict.fromkeys(self.schemes, self._open)
 
     def _open(self, text: str) -> SessionStore:

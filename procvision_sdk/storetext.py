@@ -19,7 +19,7 @@ class StoreText(NamedTuple):
 
 
 def parse_store_text(text: str, options: Sequence[HookOption], configured: Mapping[str, Any]) -> StoreText:
-    """The text of a store, with the values that `procvision_configure` was given, completed with the defaults.
+    """Return the text of a store, with the values that `procvision_configure` was given, completed with the defaults.
 
     Raises SessionStoreError naming the key, the bound and the value.
     """
@@ -39,7 +39,7 @@ def parse_store_text(text: str, options: Sequence[HookOption], configured: Mappi
 
 
 def shown(text: str) -> str:
-    """The text without its query and without a password: what may stand in a log."""
+    """Return the text without its query and without a password: what may stand in a log."""
     try:
         parts = urlsplit(text.partition("?")[0])
     except ValueError:  # such as an address that lacks its bracket: what of it is a password can't be told

@@ -54,7 +54,7 @@ class TrainFunction(Protocol):
         params: Mapping[str, Any],
         progress: Progress,
     ) -> Mapping[str, Any]:
-        """What there is to tell of the model, any JSON values.
+        """Return what there is to tell of the model, any JSON values.
 
         `params` hold every parameter with its default filled in. `out` is a name that nobody uses yet; the file gets
         its final name when this returns. Raises TrainingError.

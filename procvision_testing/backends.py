@@ -38,7 +38,7 @@ def check_image_backend(
     bits: Sequence[int] = (8, 12, 16),
     encodings: Sequence[Encoding] = ("raw", "jpeg", "png"),
 ) -> None:
-    """Holds a backend against the protocol `procvision_sdk.images.backend.ImageBackend`.
+    """Hold a backend against the protocol `procvision_sdk.images.backend.ImageBackend`.
 
     `put(payload, meta)` puts a picture where a runner would and gives its id; a put that can't keep a wrong payload
     raises ValueError. `remove` takes one away, where that can be done. The rest says which pictures the backend takes:

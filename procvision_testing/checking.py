@@ -100,7 +100,7 @@ def info_findings(manifest: Manifest, info: Mapping[str, Any]) -> Iterator[Findi
 
 
 def _steps_in_short(steps: Any) -> Any:
-    """What two spellings of the same steps have in common: numbers, names, keys of parameters."""
+    """Return what two spellings of the same steps have in common: numbers, names, keys of parameters."""
     try:
         return [
             (step.get("index"), step.get("name"), [param.get("key") for param in step.get("params", ())])

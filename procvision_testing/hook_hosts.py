@@ -63,17 +63,17 @@ class HookHost:
         self._target.close()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Writes a message."""
+        """Write a message."""
         self._target.write(frame(msgspec.json.encode(message)))
 
     def receive(self) -> dict[str, Any]:
-        """The next message."""
+        """Return the next message."""
         message = self._target.frame(PATIENCE_S)
         assert message is not None, f"the host said nothing more\n{self._target.evidence()}"
         return message
 
     def send_call(self, does: str = "ok", *, session: str = "s", **fields: Any) -> str:
-        """Sends a call; gives its `request_id`. Further fields are the call's; `context` and `final` its session's."""
+        """Send a call; return its `request_id`. Further fields are the call's; `context` and `final` its session's."""
         request_id: str = fields.pop("request_id", None) or f"call-{next(self._numbers)}"
         params = {"does": does} | {key: fields.pop(key) for key in ("wait_ms", "publish") if key in fields}
         reference = {"id": session, "context": fields.pop("context", {}), "final": fields.pop("final", False)}
@@ -92,21 +92,21 @@ class HookHost:
         return request_id
 
     def call(self, does: str = "ok", **fields: Any) -> dict[str, Any]:
-        """Sends a call and gives its answer."""
+        """Send a call and return its answer."""
         request_id = self.send_call(does, **fields)
         answer = self.receive()
         assert answer.get("request_id") == request_id, answer
         return answer
 
     def shut_down(self) -> int:
-        """An orderly end; gives the exit status."""
+        """Return an orderly end; gives the exit status."""
         self.send({"type": "shutdown"})
         acknowledged = self.receive()
         assert acknowledged["type"] == "shutdown", acknowledged
         return self.wait()
 
     def wait(self) -> int:
-        """Waits for the end; gives the exit status."""
+        """Wait for the end; return the exit status."""
         status = self._target.exit_status(PATIENCE_S)
         assert status is not None, f"the host did not end\n{self._target.evidence()}"
         return status
@@ -117,19 +117,19 @@ class HookHost:
         self.wait()
 
     def rest(self) -> list[dict[str, Any]]:
-        """What a host that has ended had written and nobody has received."""
+        """Return what a host that has ended had written and nobody has received."""
         messages = []
         while (message := self._target.frame(PATIENCE_S)) is not None:
             messages.append(message)
         return messages
 
     def log(self) -> str:
-        """The last lines of its stderr."""
+        """Return the last lines of its stderr."""
         return self._target.evidence()
 
 
 def install_plugged(folder: Path, installed: Mapping[str, str]) -> Path:
-    """A folder in which a host finds the algorithm, and hook plugins as `{"name": "module:Class"}`."""
+    """Return a folder in which a host finds the algorithm, and hook plugins as `{"name": "module:Class"}`."""
     place = folder / "installed"
     if not place.exists():
         source = Path(__file__).parent / "peers" / "plugged"
@@ -145,6 +145,6 @@ def install_plugged(folder: Path, installed: Mapping[str, str]) -> Path:
 
 
 def host_environment(*folders: Path, paths: Sequence[str] = ()) -> dict[str, str]:
-    """This process's environment, in which a host finds these folders first."""
+    """Return this process's environment, in which a host finds these folders first."""
     found = [*map(str, folders), *paths, os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, found))}

@@ -44,7 +44,7 @@ def check_hook_plugin(
     installed: str | None = None,
     arguments: Sequence[str] = (),
 ) -> None:
-    """Holds a hook plugin against what a host relies on, in real hosts.
+    """Hold a hook plugin against what a host relies on, in real hosts.
 
     `name` is its entry point's, or, where it is no distribution yet, any name, and `installed` is its `module:Class`
     on a host's `PYTHONPATH`. `options` are values for the plugin's own options, `arguments` what a host with it is

@@ -53,7 +53,7 @@ def check_survives_kills(
     seed: int | None = None,
     **host: Any,
 ) -> Kills:
-    """Kills a host in each of so many sessions, on a store that `arguments` name, such as `"--sessions", "sqlite:…"`.
+    """Kill a host in each of so many sessions, on a store that `arguments` name, such as `"--sessions", "sqlite:…"`.
 
     So many `hosts` work at once, each on sessions of its own. `folder` is for what the hosts need; further arguments
     are HookHost's. Raises AssertionError where a state of an answered call was lost, an unanswered final call had
@@ -94,7 +94,7 @@ class _Station:
         return kills
 
     def _measured(self) -> float:
-        """How long a call takes, in seconds: kills fall into twice that."""
+        """Return how long a call takes, in seconds: kills fall into twice that."""
         times = []
         for number in range(MEASURED_CALLS):
             began = time.perf_counter()
@@ -106,7 +106,7 @@ class _Station:
         return statistics.median(times)
 
     def _session(self, name: str) -> Kills:
-        """One inspection, in which one call's host is killed."""
+        """Return one inspection, in which one call's host is killed."""
         calls = self._dice.randint(1, CALLS_PER_SESSION)
         killed = self._dice.randint(1, calls)
         done = 0
@@ -131,7 +131,7 @@ class _Station:
         return kills
 
     def _killed(self, name: str, *, final: bool) -> dict[str, Any] | None:
-        """The answer to a call, if it was out before the host died; the next host stands ready."""
+        """Return the answer to a call, if it was out before the host died; the next host stands ready."""
         with self._host as host:
             request_id = host.send_call(session=name, publish=True, final=final)
             time.sleep(self._dice.uniform(0, 2 * self._call_s))

@@ -16,7 +16,7 @@ class LentPictures:
         self._pictures: dict[str, NDArray[np.uint8]] = {}
 
     def put(self, picture: NDArray[np.uint8]) -> tuple[str, dict[str, Any]]:
-        """A `shared_mem_id` and the `image_meta` for a picture (H x W x 3 RGB or H x W, uint8).
+        """Return a `shared_mem_id` and the `image_meta` for a picture (H x W x 3 RGB or H x W, uint8).
 
         The algorithm sees it as from a host: read-only, H x W x 3, a MONO one as a broadcast view.
         """
@@ -28,5 +28,5 @@ class LentPictures:
         return shared_mem_id, {"width": picture.shape[1], "height": picture.shape[0]}
 
     def read(self, shared_mem_id: str, image_meta: Mapping[str, Any]) -> NDArray[np.uint8]:  # noqa: ARG002 - the reader's form
-        """The picture that was put under this id. Raises KeyError for any other."""
+        """Return the picture that was put under this id. Raises KeyError for any other."""
         return self._pictures[shared_mem_id]

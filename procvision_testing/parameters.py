@@ -28,12 +28,12 @@ class UnknownValueError(ProcVisionError):
 
 
 def sample_params(parameters: Sequence[AnyParameter], size: tuple[int, int]) -> dict[str, Any]:
-    """A value for each parameter that must be given, for a picture of ``size``. Raises UnknownValueError."""
+    """Return a value for each parameter that must be given, for a picture of ``size``. Raises UnknownValueError."""
     return {p.key: _sample(p, size) for p in parameters if p.required and p.default is UNSET}
 
 
 def bounds(parameters: Sequence[AnyParameter]) -> Iterator[tuple[str, Any]]:
-    """Every bound of every parameter that has some, as (key, value); the default is left out."""
+    """Yield every bound of every parameter that has some, as (key, value); the default is left out."""
     for parameter in parameters:
         values: list[Any] = []
         if isinstance(parameter, (IntParameter, FloatParameter)):

@@ -65,7 +65,7 @@ def with_marks(
 
 
 def _shape(kind: str, width: int, height: int) -> NDArray[np.bool_]:
-    """Which pixels of its box a mark covers: some in each of its first and last rows and columns."""
+    """Return which pixels of its box a mark covers: some in each of its first and last rows and columns."""
     rows, columns = np.mgrid[0:height, 0:width]
     down, across = (rows + 0.5) / height, (columns + 0.5) / width
     if kind == "spot":

@@ -61,7 +61,7 @@ def check_session_store(
     damage: Callable[[str], None] | None = None,
     outage: tuple[Callable[[], object], Callable[[], object]] | None = None,
 ) -> None:
-    """Holds a store against the protocol `procvision_sdk.session.SessionStore`.
+    """Hold a store against the protocol `procvision_sdk.session.SessionStore`.
 
     `open_store` opens a store, each time on the same data. `shared` says that two stores on it see each other's
     sessions, as those of two hosts do, and that what was saved outlives them; a store in memory has `shared=False`.

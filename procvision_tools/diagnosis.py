@@ -83,7 +83,7 @@ def sealed_memory(missing: str | None = None) -> Iterator[Finding]:
 
 
 def shared_memory(folder: Path = SHM_FOLDER, *, sealed: bool = False) -> Iterator[Finding]:
-    """Whether pictures have room; where sealed memory is there, those for hosts that don't know it."""
+    """Yield whether pictures have room; where sealed memory is there, those for hosts that don't know it."""
     title = "shared memory"
     hint = "mount -o remount,size=2g /dev/shm; in a container: --shm-size=2g"
     unusable: Level = "warning" if sealed else "failed"
@@ -111,7 +111,7 @@ def shared_memory(folder: Path = SHM_FOLDER, *, sealed: bool = False) -> Iterato
 
 
 def shared_memory_leftovers(folder: Path = SHM_FOLDER, *, clean: bool = False) -> Iterator[Finding]:
-    """What killed runners left in shared memory; what a living one has is locked, and never touched."""
+    """Yield what killed runners left in shared memory; what a living one has is locked, and never touched."""
     found = leftovers(folder, remove=clean)
     told = f"{len(found)} segments of dead runners, {sum(size for _, size in found) / MB:.1f} MB"
     yield _left("pictures of dead runners", told if found else "", clean)
@@ -158,7 +158,7 @@ def _is_python(process: Path) -> bool:
 
 
 def limits() -> Iterator[Finding]:
-    """What this user, and this container, may use."""
+    """Yield what this user, and this container, may use."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield _bounded("open files", files, MIN_OPEN_FILES, "ulimit -n 4096; for a service LimitNOFILE=4096")
     processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
@@ -184,7 +184,7 @@ def _bounded(title: str, value: int, enough: int, hint: str) -> Finding:
 
 
 def _cgroup(name: str) -> int | None:
-    """A bound of this process' control group, None where there is none."""
+    """Return a bound of this process' control group, None where there is none."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         own = Path("/proc/self/cgroup").read_text().strip().splitlines()[-1].rpartition(":")[2]
         for folder in (Path("/sys/fs/cgroup") / own.lstrip("/"), Path("/sys/fs/cgroup")):
@@ -247,7 +247,7 @@ def versions() -> Iterator[Finding]:
 
 
 def _unmet(distribution: object) -> Iterator[str]:
-    """What it requires, and there is not; nothing where the library that reads requirements isn't there."""
+    """Yield what it requires, and there is not; nothing where the library that reads requirements isn't there."""
     if find_spec("packaging") is None:
         return
     import importlib_metadata
@@ -268,7 +268,7 @@ def _unmet(distribution: object) -> Iterator[str]:
 
 
 def host_program() -> Iterator[Finding]:
-    """What a runner would launch."""
+    """Yield what a runner would launch."""
     title = "procvision-host"
     script = Path(sys.executable).with_name("procvision-host")
     gone = missing_interpreter(script)
@@ -281,7 +281,7 @@ def host_program() -> Iterator[Finding]:
 
 
 def bytecode(names: Sequence[str] = IMPORTED_AT_START, *, kept: bool | None = None) -> Iterator[Finding]:
-    """Whether a start finds its modules compiled: without, each start compiles them anew and takes a second more.
+    """Yield whether a start finds its modules compiled: without, each start compiles them anew and takes a second more.
 
     `kept`: whether Python keeps what it has compiled; by default as this one does.
     """
@@ -305,7 +305,7 @@ def bytecode(names: Sequence[str] = IMPORTED_AT_START, *, kept: bool | None = No
 
 
 def decoders() -> Iterator[Finding]:
-    """What reads encoded pictures."""
+    """Yield what reads encoded pictures."""
     for encoding, module, name in (("JPEG", "simplejpeg", "simplejpeg"), ("PNG", "PIL", "Pillow")):
         if find_spec(module) is None:
             detail = f"{name} is not installed: an encoded picture is an error 1002"
@@ -315,7 +315,7 @@ def decoders() -> Iterator[Finding]:
 
 
 def algorithms() -> Iterator[Finding]:
-    """What is installed, and what of it is broken."""
+    """Yield what is installed, and what of it is broken."""
     title = "installed algorithms"
     try:
         rows = ask(["list"], os.environ, LIST_TIMEOUT_S)
@@ -336,7 +336,7 @@ def algorithms() -> Iterator[Finding]:
 
 
 def isolation() -> Iterator[Finding]:
-    """What this machine can keep a vendor's process from, one finding a rule: each was tried."""
+    """Yield what this machine can keep a vendor's process from, one finding a rule: each was tried."""
     try:
         rows = ask(["isolation"], os.environ, LIST_TIMEOUT_S)
     except HostSilentError as error:
@@ -351,7 +351,7 @@ def isolation() -> Iterator[Finding]:
 
 
 def hook_plugins() -> Iterator[Finding]:
-    """Which a host started here would use, by its configuration, and what they say of it."""
+    """Yield which a host started here would use, by its configuration, and what they say of it."""
     title = "hook plugins"
     try:
         rows = ask(["hooks"], os.environ, LIST_TIMEOUT_S)

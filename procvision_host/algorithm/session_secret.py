@@ -18,7 +18,7 @@ VARIABLE = "PROCVISION_SESSION_KEY"
 
 
 def secret_path(environment: Mapping[str, str]) -> Path:
-    """Where it lies: in the file that the variable names, else below XDG_STATE_HOME (basedir-spec)."""
+    """Return where it lies: in the file that the variable names, else below XDG_STATE_HOME (basedir-spec)."""
     named = environment.get(VARIABLE)
     if named:
         return Path(named)
@@ -27,7 +27,7 @@ def secret_path(environment: Mapping[str, str]) -> Path:
 
 
 def session_secret(environment: Mapping[str, str]) -> bytes:
-    """The secret. Raises ConfigurationError for a file that others can read, or that can't be read or made."""
+    """Return the secret. Raises ConfigurationError for a file that others can read, or that can't be read or made."""
     path = secret_path(environment)
     hint = f"hint: {VARIABLE}=FILE names another"
     try:

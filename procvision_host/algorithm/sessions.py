@@ -1,4 +1,4 @@
-"""The session store that a host was asked for, guarded: what goes wrong in it is the call's error, by its own name."""
+"""Guards the session store that a host was asked for: its failure is the call's error, by a name of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_SESSIONS = "memory"
 WRITE_CHECK_PREFIX = "procvision-write-check-"
 """What the id of the session begins with that proves a write at the start."""
 MAX_REMEMBERED_ENDS = 1024
-"""So many sessions that could not be dropped are dropped again when their id is met; others expire."""
+"""How many sessions that could not be dropped are remembered, to be dropped when their id comes again."""
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -37,7 +37,7 @@ class StoreFailedError(HookPluginError):
 
 
 def chosen_store(option: str | None, config: Mapping[str, Any], environment: Mapping[str, str]) -> str:
-    """The store's text: `--sessions`, else `sessions` in the file, else the variable, else in memory.
+    """Return the store's text: `--sessions`, else `sessions` in the file, else the variable, else in memory.
 
     Raises ConfigurationError for a file that says something else than a text.
     """
@@ -102,19 +102,19 @@ class Sessions(Protocol):
     """What the worker needs of the sessions. `load`, `save` and `delete` raise CallRefusedError and nothing else."""
 
     def expect(self, session_id: str) -> None:
-        """The state will be asked for."""
+        """Prepare for a `load` that follows."""
 
     def load(self, session_id: str) -> bytes | None:
-        """The state last saved."""
+        """Return the state last saved."""
 
     def save(self, session_id: str, state: bytes) -> None:
-        """Keeps the state."""
+        """Keep the state."""
 
     def delete(self, session_id: str) -> None:
-        """Forgets the session, as part of a call."""
+        """Forget the session, as part of a call."""
 
     def end(self, session_id: str) -> None:
-        """Forgets the session, after its last answer went out."""
+        """Forget the session, after its last answer went out."""
 
 
 class GuardedSessions:
@@ -133,7 +133,7 @@ class GuardedSessions:
         """Sessions that are over and that the store still has, since it failed at that moment; the newest of them."""
 
     def expect(self, session_id: str) -> None:
-        """A store in this process is asked when the state is needed."""
+        """Do nothing: a store in this process is asked when the state is needed."""
 
     def load(self, session_id: str) -> bytes | None:
         """As the store. Raises CallRefusedError."""
@@ -147,7 +147,7 @@ class GuardedSessions:
             _refuse("loaded", error)
 
     def save(self, session_id: str, state: bytes) -> None:
-        """As the store. Raises CallRefusedError, also for a state over the bound: what was saved before stays."""
+        """Keep the state. Raises CallRefusedError, also for a state over the bound: what was saved before stays."""
         self._not_in_a_copy()
         if len(state) > self._max_bytes:
             raise CallRefusedError(
@@ -172,7 +172,7 @@ class GuardedSessions:
         self._ended.pop(session_id, None)
 
     def end(self, session_id: str) -> None:
-        """Forgets a session whose last answer is out; never raises.
+        """Forget a session whose last answer is out. Never raises.
 
         Where the store fails, it is tried again before this host would meet the session's state once more.
         """
@@ -185,7 +185,7 @@ class GuardedSessions:
             _log.error("the session %.80r is over, but %s; it will expire", session_id, refusal)
 
     def close(self) -> None:
-        """As the store; at the host's end nothing can be refused any more, so a failure is a line in the log."""
+        """Close the store. A failure is a line in the log: at the host's end there is no call to refuse."""
         if getpid() != self._process_id:
             return
         try:

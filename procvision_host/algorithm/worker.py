@@ -57,7 +57,7 @@ class Worker:
         """Whether the last call that raised asked for a new process."""
 
     def run(self, call: Call) -> Result | Error:
-        """The call's one answer. Never raises."""
+        """Execute a call and return its one answer. Never raises."""
         self._context.call = call
         phase = call.phase
         try:
@@ -80,7 +80,7 @@ class Worker:
             self._context.call = None
 
     def answered(self, call: Call, answer: AnyMessage, _elapsed_ms: float) -> None:
-        """Ends a session whose final call was answered with a result.
+        """End a session whose final call was answered with a result.
 
         Only now: had the host died before the answer was out, the call would be made again, and needs the state.
         """
@@ -197,7 +197,7 @@ class Worker:
 
 
 def _not_read() -> CallRefusedError:
-    """The refusal of an OK for a picture that the algorithm never had."""
+    """Return the refusal of an OK for a picture that the algorithm never had."""
     return CallRefusedError(
         ErrorCode.INVALID_PARAMS,
         "picture_not_read",
@@ -207,5 +207,5 @@ def _not_read() -> CallRefusedError:
 
 
 def cancelled_answer(call: Call) -> Error:
-    """The answer of a call that was cancelled, while it waited or while it ran."""
+    """Return the answer of a call that was cancelled, while it waited or while it ran."""
     return error_message(ErrorCode.CANCELLED, "cancelled", "the call was cancelled", request_id=call.request_id)

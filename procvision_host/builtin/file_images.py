@@ -89,12 +89,12 @@ class FileImagesPlugin:
 
     @hookimpl
     def procvision_options(self) -> Sequence[HookOption]:
-        """Which folders."""
+        """Return which folders."""
         return [HookOption("folders", str, help=f"the folders that pictures may lie below, with {os.pathsep} between")]
 
     @hookimpl
     def procvision_configure(self, values: Mapping[str, Any]) -> None:
-        """Raises ValueError for a path that isn't absolute and plain."""
+        """Raise ValueError for a path that isn't absolute and plain."""
         for text in filter(None, values["folders"].split(os.pathsep)):
             folder = Path(text)
             if not folder.is_absolute() or ".." in folder.parts or folder == Path("/"):
@@ -105,5 +105,5 @@ class FileImagesPlugin:
 
     @hookimpl
     def procvision_image_backends(self) -> Mapping[str, Callable[[], ImageBackend]]:
-        """The scheme `file`."""
+        """Return the scheme `file`."""
         return {SCHEME: lambda: FileImages(self._folders)}

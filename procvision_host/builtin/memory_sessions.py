@@ -54,7 +54,7 @@ class MemorySessionStore:
         }
 
     def load(self, session_id: str) -> bytes | None:
-        """The state last saved, unless its time has passed. Raises SessionStoreError for one that was put out."""
+        """Return the state last saved, unless its time has passed. Raises SessionStoreError if it was put out."""
         found = self._states.get(session_id)
         if found is None:
             self._refuse_if_put_out(session_id)
@@ -66,7 +66,7 @@ class MemorySessionStore:
         return found[1]
 
     def save(self, session_id: str, state: bytes) -> None:
-        """Keeps the state as the most recently used; what has no room beside it is put out."""
+        """Keep the state as the most recently used. What has no room beside it is put out."""
         self._drop(session_id)
         self._put_out.pop(session_id, None)
         self._states[session_id] = (self._clock(), state)
@@ -78,12 +78,12 @@ class MemorySessionStore:
                 self._remember(oldest, saved_at)
 
     def delete(self, session_id: str) -> None:
-        """Forgets the id."""
+        """Forget the id."""
         self._drop(session_id)
         self._put_out.pop(session_id, None)
 
     def close(self) -> None:
-        """Forgets everything."""
+        """Forget everything."""
         self._states.clear()
         self._put_out.clear()
         self._bytes = 0
@@ -121,7 +121,7 @@ class MemorySessions(StorePlugin):
     )
 
     def open(self, text: StoreText) -> SessionStore:
-        """A new one. Raises SessionStoreError."""
+        """Open a new store. Raises SessionStoreError."""
         if text.others or text.place.rstrip(":") != "memory":
             raise SessionStoreError(f"memory has the options {', '.join(text.values)} alone; hint: memory:?ttl_s=60")
         return MemorySessionStore(**text.values)

@@ -61,5 +61,5 @@ def _unreadable(segment: str, why: str) -> CallRefusedError:
 
 @hookimpl
 def procvision_image_backends() -> Mapping[str, Callable[[], ImageBackend]]:
-    """The scheme `shm`."""
+    """Return the scheme `shm`."""
     return {SCHEME: PosixImages}

@@ -46,7 +46,7 @@ class Loop:
 
     @property
     def exit_status(self) -> int:
-        """What the process is to leave with."""
+        """The exit status of the process."""
         return self._conversation.exit_status
 
     @exit_status.setter
@@ -56,7 +56,7 @@ class Loop:
     # --- before the first call ------------------------------------------------------------------------------
 
     def shake_hands(self) -> bool:
-        """Waits for the runner's hello; False if the host has to leave instead."""
+        """Wait for the runner's hello. Return False if the host has to leave instead."""
         conversation = self._conversation
         connection = conversation.connection
         while connection.state is ConnectionState.HANDSHAKING and not conversation.draining:
@@ -76,30 +76,30 @@ class Loop:
         return not conversation.draining
 
     def start_standby(self) -> None:
-        """Starts the second thread; it reads from now on, until `serve`."""
+        """Start the second thread. It reads from now on, until `serve`."""
         self._standby.start()
 
     def record(self, records: Records) -> None:
-        """Has answers put down for observers from now on."""
+        """Record answers for observers from now on."""
         self._conversation.records = records
 
     def tell_of_drain(self, told: Callable[[int], None]) -> None:
-        """Has `told` called once, when the drain begins, with the exit status; it only hands on."""
+        """Call `told` once with the exit status, when the drain begins. It must only pass that on."""
         self._conversation.told_of_drain = told
 
     def loading_failed(
         self, code: str, kind: str, message: str, exit_status: int, detail: Any = None, *, retryable: bool = False
     ) -> None:
-        """The algorithm can't be used: says so and begins to drain. `retryable`: the same launch may succeed later."""
+        """Say that the algorithm can't be used, and begin to drain. `retryable`: the same launch may succeed later."""
         self._conversation.send(error_message(code, kind, message, retryable=retryable, detail=detail))
         self._conversation.drain(exit_status, acknowledged=True)
 
     def made(self, cancellation: Cancellation) -> None:
-        """The algorithm is constructed, with this flag."""
+        """Take the cancellation flag of the algorithm, which is constructed."""
         self._conversation.cancellation = cancellation
 
     def loaded(self, algorithm: AlgorithmName, host_version: str) -> None:
-        """The algorithm is set up; the first pong in state ready tells what it is."""
+        """Note that the algorithm is set up. The first pong in state ready tells what it is."""
         conversation = self._conversation
         conversation.versions = (algorithm, host_version)
         with conversation.lock:
@@ -113,7 +113,7 @@ class Loop:
         answered: Callable[[Call, AnyMessage, float], None],
         wants_replacing: Callable[[], bool],
     ) -> None:
-        """Executes calls until the drain; `answered` is told of each after its answer was written.
+        """Execute calls until the drain. `answered` is told of each after its answer was written.
 
         `wants_replacing` is asked after an `error`: whether a new process has to take this one's place.
         """
@@ -160,7 +160,7 @@ class Loop:
         return call
 
     def _give(self, call: Call, answer: Result | Error) -> tuple[Result | Error, float]:
-        """Writes a call's answer; gives what was answered, and the milliseconds since the call began."""
+        """Write a call's answer. Return what was answered, and the milliseconds since the call began."""
         if self._is_copy:
             _exit(0)
         conversation = self._conversation
@@ -186,7 +186,7 @@ class Loop:
     # --- the end --------------------------------------------------------------------------------------------
 
     def close(self) -> int:
-        """The last frame, after `teardown()`: returns the exit status."""
+        """Write the last frame, after `teardown()`. Return the exit status."""
         conversation = self._conversation
         status = conversation.exit_status
         self._ends.mend()
@@ -200,10 +200,10 @@ class Loop:
     # --- a vendor's fork ------------------------------------------------------------------------------------
 
     def became_copy(self) -> None:
-        """Runs in a child that the algorithm forked: only the original speaks for this host."""
+        """Note, in a child that the algorithm forked, that only the original speaks for this host."""
         self._is_copy = True
 
     def end_copy(self) -> None:
-        """Ends a forked child that came back from the vendor's code, before it answers in the original's name."""
+        """End a forked child that came back from the vendor's code, before it answers in the original's name."""
         if self._is_copy:
             _exit(0)

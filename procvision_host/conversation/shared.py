@@ -54,7 +54,7 @@ _log = logging.getLogger(HOST_LOGGER)
 
 
 class Conversation:
-    """The host's side of it, whoever of the two threads has the word."""
+    """State shared by the host's two threads."""
 
     def __init__(self, ends: HostEnds, connection: Connection) -> None:
         self.lock = threading.Lock()
@@ -87,7 +87,7 @@ class Conversation:
     # --- what comes in --------------------------------------------------------------------------------------
 
     def take(self, data: bytes) -> None:
-        """Takes the lock. Bytes of the runner's; none at its stream's end."""
+        """Handle bytes of the runner; none are the end of its stream. Takes the lock."""
         lock = self.lock
         lock.acquire()
         try:
@@ -105,7 +105,7 @@ class Conversation:
             lock.release()
 
     def _handle(self, event: Any) -> None:
-        """Under the lock: everything but a call."""
+        """Handle an event that is no call. Under the lock."""
         if isinstance(event, Ping):
             self.write(self.connection.send(self._pong(event)))
         elif isinstance(event, Cancel):
@@ -129,7 +129,7 @@ class Conversation:
             _log.debug("the runner speaks protocol %s", event.runner_version)
 
     def _take_requests(self, requests: bytes) -> None:
-        """Takes the lock."""
+        """Take the lock."""
         if DRAIN_REQUEST in requests or not _SIGNALS.isdisjoint(requests):
             _log.info("asked to leave by a signal")
             self.drain(exits.CLEAN, acknowledged=True)
@@ -160,7 +160,7 @@ class Conversation:
     # --- what goes out --------------------------------------------------------------------------------------
 
     def write_answer(self, answer: Result | Error, begun: Call | None = None) -> Result | Error:
-        """Under the lock. An answer that can't be written becomes an error that can: a call is never left open.
+        """Write an answer. One that can't be written becomes an error that can, so no call stays open. Under the lock.
 
         `begun` is the call where it had begun: observers are told of those.
         """
@@ -189,12 +189,12 @@ class Conversation:
             _log.error("the call %s can't be recorded", call.request_id, exc_info=error)
 
     def send(self, message: AnyMessage) -> None:
-        """Takes the lock."""
+        """Take the lock."""
         with self.lock:
             self.write(self.connection.send(message))
 
     def write(self, frame: bytes) -> None:
-        """Under the lock. A runner that is gone can't be told: the end of stdin says the same."""
+        """Write a frame. A runner that is gone is passed over: the end of stdin tells the same. Under the lock."""
         if self._output_lost:
             return
         try:
@@ -205,7 +205,7 @@ class Conversation:
             self._write_rest(memoryview(frame)[written:])
 
     def _write_rest(self, rest: memoryview) -> None:
-        """What one write didn't take: a runner is slow, is gone, or a vendor's thread closed the descriptor."""
+        """Write what one write didn't take: the runner is slow or gone, or a vendor's thread closed the descriptor."""
         while rest:
             try:
                 rest = rest[os_write(self._ends.frames_out, rest) :]
@@ -222,12 +222,12 @@ class Conversation:
     # --- leaving --------------------------------------------------------------------------------------------
 
     def drain(self, exit_status: int, *, acknowledged: bool) -> None:
-        """Takes the lock."""
+        """Take the lock."""
         with self.lock:
             self.begin_drain(exit_status, acknowledged=acknowledged)
 
     def begin_drain(self, exit_status: int, *, acknowledged: bool) -> None:
-        """Under the lock. The first cause decides the exit status, unless it was clean and a worse one follows."""
+        """Begin to drain, under the lock. The first cause decides the exit status, unless a worse one follows."""
         if self.exit_status == exits.CLEAN:
             self.exit_status = exit_status
         self.acknowledged = self.acknowledged and acknowledged

@@ -1,4 +1,4 @@
-"""The second thread: it takes the reading over from the main thread while a call lasts.
+"""The second thread: it reads in place of the main thread while a call lasts.
 
 It looks every few milliseconds whether a call lasts, so a short one meets no hand-over between threads; while it
 reads it answers pings, queues calls, hears cancel and shutdown, and answers for an algorithm whose time is over.
@@ -32,7 +32,7 @@ _log = logging.getLogger(HOST_LOGGER)
 
 
 class Standby:
-    """Stands by on a thread of its own; `reads` while it has the reading."""
+    """The second thread. `reads` tells whether it is the one that reads."""
 
     def __init__(self, conversation: Conversation, ends: HostEnds, *, shutdown_grace_s: float) -> None:
         self._conversation = conversation
@@ -48,21 +48,21 @@ class Standby:
     # --- for the main thread --------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Starts the thread, which reads from now on."""
+        """Start the thread. It reads from now on."""
         self.reads = True
         threading.Thread(target=self._run, name="procvision-standby", daemon=True).start()
 
     def wake(self) -> None:
-        """A call has begun, and it sleeps."""
+        """Wake the thread, since a call has begun."""
         self._wanted.set()
 
     def take_over(self) -> None:
-        """The main thread won't read again."""
+        """Read until the end: the main thread won't read again."""
         self.reads = True
         self._wanted.set()
 
     def give_back(self) -> None:
-        """Has it hand the reading back, and waits for that."""
+        """Make the thread stop reading, and wait until it has."""
         with self._conversation.lock:
             if not self.reads:
                 return
@@ -73,7 +73,7 @@ class Standby:
         self._conversation.reader.listen_for_signals()
 
     def stop(self) -> None:
-        """Nothing is to be read any more."""
+        """Read nothing any more."""
         self._stopped = True
         self._wanted.set()
 
@@ -135,7 +135,7 @@ class Standby:
                     return
 
     def _patience(self) -> float | None:
-        """Seconds until the running call is to be answered for the algorithm, or the descriptors looked after."""
+        """Return the seconds until the running call's time is over, or the descriptors have to be checked."""
         deadline = self._deadline()
         return MEND_S if deadline is None else min(MEND_S, max(0.0, deadline - monotonic()))
 
@@ -152,7 +152,7 @@ class Standby:
         return min(deadlines, default=None)
 
     def _enforce_deadlines(self, now: float) -> None:
-        """Answers for an algorithm that doesn't: what it returns later is dropped."""
+        """Answer in place of an algorithm that doesn't. What it returns later is dropped."""
         conversation = self._conversation
         with conversation.lock:
             deadline, running = self._deadline(), conversation.running

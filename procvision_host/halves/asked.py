@@ -15,12 +15,12 @@ _VALUES = "PROCVISION_HOOK_"
 
 
 def host_half_is_asked_for(arguments: Sequence[str], variables: Iterable[str]) -> bool:
-    """Whether hooks, a store or a configuration are named; otherwise everything there is needs no host half."""
+    """Return whether hooks, a store or a configuration are named; otherwise everything there is needs no host half."""
     if any(argument.startswith(_OPTIONS) for argument in arguments):
         return True
     return any(map(is_the_host_halfs, variables))
 
 
 def is_the_host_halfs(name: str) -> bool:
-    """Whether a variable names hooks or stores, or has a value for them: addresses and passwords among them."""
+    """Return whether a variable names hooks or stores, or has a value for them: addresses and passwords among them."""
     return name in _VARIABLES or name.startswith(_VALUES)

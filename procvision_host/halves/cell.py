@@ -51,7 +51,7 @@ class OtherHalf:
                 self.records = Records(plan, ring, ends, channel)
 
     def image_backends(self) -> dict[str, Callable[[], ImageBackend]]:
-        """The backends' factories by scheme."""
+        """Return the backends' factories by scheme."""
         from procvision_host.builtin.arena_images import ArenaImages
         from procvision_host.builtin.posix_images import PosixImages
         from procvision_sdk.images.layout import ARENA_SCHEME, SCHEME
@@ -65,7 +65,7 @@ class OtherHalf:
         return backends
 
     def sessions(self, max_bytes: int) -> RemoteSessions | GuardedSessions:
-        """Those of the host half, or in this process's own memory."""
+        """Return the sessions of the host half, or those in this process's own memory."""
         if self._channel is not None and self.plan.remote_sessions:
             return RemoteSessions(self._channel)
         from procvision_host.algorithm.sessions import GuardedSessions
@@ -74,20 +74,20 @@ class OtherHalf:
         return GuardedSessions(MemorySessionStore(**self.plan.memory), max_bytes)
 
     def observed(self, sessions: Sessions) -> Sessions:
-        """The same sessions, observed where somebody listens."""
+        """Return the same sessions, observed if a plugin listens."""
         return self.records.sessions(sessions) if self.records is not None else sessions
 
     def tell(self, hook: str, **values: Any) -> None:
-        """Something of the host's life."""
+        """Tell observers of an event in the host's life."""
         if self.records is not None:
             self.records.tell(hook, **values)
 
     def draining(self, exit_status: int) -> None:
-        """The drain began."""
+        """Tell observers that the drain began."""
         self.tell("procvision_host_draining", exit_status=exit_status)
 
     def around(self, run: Callable[[Call], Result | Error]) -> Callable[[Call], Result | Error]:
-        """The execution of calls with the wrappers' first parts before it; as it was where there are none."""
+        """Return the execution of calls with the wrappers' first parts before it; `run` itself if there are none."""
         if self._channel is None or not self.plan.wrapped:
             return run
         channel = self._channel
@@ -99,7 +99,7 @@ class OtherHalf:
         return run_wrapped
 
     def after(self, answered: Answered) -> Answered:
-        """What is done after an answer, with the wrappers' second parts and the session's end in it."""
+        """Return what is done after an answer, with the wrappers' second parts and the session's end in it."""
         channel = self._channel if self.plan.wrapped else None
         records = self.records if self.plan.sessions else None
         if channel is None and records is None:
@@ -123,32 +123,32 @@ class RemoteSessions:
         self._process_id = getpid()
 
     def expect(self, session_id: str) -> None:
-        """The host half looks for the state while the call is checked."""
+        """Let the host half look for the state while the call is checked."""
         if getpid() == self._process_id:
             self._channel.begin("load", session_id)
 
     def load(self, session_id: str) -> bytes | None:
-        """The state last saved. Raises CallRefusedError."""
+        """Return the state last saved. Raises CallRefusedError."""
         self._not_in_a_copy()
         state: bytes | None = self._channel.ask("load", session_id)
         return state
 
     def save(self, session_id: str, state: bytes) -> None:
-        """Returns when the store has the state. Raises CallRefusedError."""
+        """Keep the state. Return when the store has it. Raises CallRefusedError."""
         self._not_in_a_copy()
         self._channel.ask("save", session_id, state)
 
     def delete(self, session_id: str) -> None:
-        """Raises CallRefusedError."""
+        """Raise CallRefusedError."""
         self._not_in_a_copy()
         self._channel.ask("delete", session_id)
 
     def end(self, session_id: str) -> None:
-        """Forgets a session whose last answer is out; never raises."""
+        """Forget a session whose last answer is out. Never raises."""
         self._channel.ask("end", session_id)
 
     def close(self) -> None:
-        """The host half closes its store itself."""
+        """Do nothing: the host half closes its store itself."""
 
     def _not_in_a_copy(self) -> None:
         # Two processes that ask at once would get each other's answers.
@@ -168,11 +168,11 @@ class RemoteImage:
         self._array = array
 
     def array(self) -> RgbArray:
-        """The picture."""
+        """Return the picture."""
         return self._array
 
     def still_valid(self) -> None:
-        """Raises CallRefusedError (1002) if the memory was given to another picture meanwhile."""
+        """Raise CallRefusedError (1002) if the memory was given to another picture meanwhile."""
         self._channel.ask("still_valid")
 
 
@@ -185,7 +185,7 @@ class RemoteImages:
         self._room: mmap.mmap | None = None
 
     def open(self, shared_mem_id: str, meta: ImageMeta) -> RemoteImage:
-        """Raises CallRefusedError (1002)."""
+        """Raise CallRefusedError (1002)."""
         from procvision_sdk.images.view import rgb_view
 
         width, height = self._channel.ask("open_image", shared_mem_id, meta)
@@ -196,7 +196,7 @@ class RemoteImages:
         return RemoteImage(self._channel, rgb_view(memoryview(self._room), width, height, "RGB"))
 
     def close(self) -> None:
-        """The mapping goes with the process."""
+        """Do nothing: the mapping goes with the process."""
 
 
 class Records:
@@ -214,11 +214,11 @@ class Records:
         self._last_is_lost = False
 
     def sessions(self, sessions: Sessions) -> Sessions:
-        """The same sessions, observed where somebody listens."""
+        """Return the same sessions, observed if a plugin listens."""
         return ObservedSessions(sessions, self._events.append) if self._plan.sessions else sessions
 
     def tell(self, hook: str, **values: Any) -> None:
-        """Something of the host's life."""
+        """Tell observers of an event in the host's life."""
         if self._plan.life:
             self._put(EVENTS, events_record([(hook, values)]))
 
@@ -255,7 +255,7 @@ class Records:
             self._ends.notify_guardian(RECORD_NOTICE)
 
     def flush(self) -> None:
-        """Tells what happened to sessions."""
+        """Tell observers what happened to sessions."""
         if self._events:
             self._put(EVENTS, self._taken_events())
 

@@ -66,23 +66,23 @@ class HostHalf:
     # --- for the guardian -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begins to read the configuration; returns at once."""
+        """Begin to read the configuration, and return at once."""
         os.set_blocking(self._log_end, False)
         sys.setswitchinterval(_SWITCH_S)
         self._answering.start()
 
     def wake(self) -> None:
-        """The cell has put a record down."""
+        """Look at the records: the cell has written one."""
         self._woken.set()
 
     def hear(self, line: bytes) -> None:
-        """A line of the cell's log."""
+        """Tell observers of a line of the cell's log."""
         teller = self._log_teller
         if teller is not None:
             teller.tell_line(line)
 
     def end(self, exit_status: int | None) -> None:
-        """The cell is gone: takes what it left, tells that it ended, if it did in order, and closes the store."""
+        """Take what the cell left when it ended, tell of its end if that was in order, and close the store."""
         self._ended.set()
         self._woken.set()
         self._ends.cell_is_gone()
@@ -221,7 +221,7 @@ class HostHalf:
         self._sessions.end(session_id)
 
     def _open_image(self, shared_mem_id: str, meta: dict[str, Any]) -> tuple[int, int]:
-        """Puts the picture into the room; gives its width and height."""
+        """Put the picture into the room. Return its width and height."""
         import msgspec
 
         from procvision_sdk.images.meta import ImageMeta
@@ -291,7 +291,7 @@ class HostHalf:
     _draining = threading.Lock()
 
     def _drain(self, *, ended: bool = False) -> bool:
-        """Hands what was put down to the observers; whether there was something."""
+        """Hand the records to the observers. Return whether there were any."""
         assert self._telling is not None
         found = False
         with self._draining:

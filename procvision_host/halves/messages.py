@@ -83,7 +83,7 @@ class CellChannel:
         """A question whose answer is on its way, and is asked for later."""
 
     def begin(self, *question: Any) -> None:
-        """Asks, and doesn't wait: `ask` with the same question gives the answer."""
+        """Send a question without waiting. `ask` with the same question returns the answer."""
         with self._lock:
             if self._asked is not None:
                 _read_frame(self._ends.read_reply)
@@ -91,7 +91,7 @@ class CellChannel:
             self._ends.write_request(_framed(question))
 
     def ask(self, *question: Any) -> Any:
-        """The answer's value. Raises CallRefusedError for one that is a refusal."""
+        """Ask, and return the answer's value. Raises CallRefusedError for an answer that is a refusal."""
         with self._lock:
             asked, self._asked = self._asked, None
             if asked != question:
@@ -104,7 +104,7 @@ class CellChannel:
         return answer.value
 
     def plan(self) -> Plan:
-        """What the host half says of the configuration; waits until it has read it."""
+        """Wait until the host half has read the configuration, and return what it says of it."""
         return msgspec.convert(self.ask("plan"), Plan)
 
 
@@ -116,7 +116,7 @@ class HostChannel:
         self._replies = replies
 
     def question(self) -> list[Any] | None:
-        """The next one; None when nobody can ask any more. Raises LostChannelError."""
+        """Return the next question; None when the cell can't ask any more. Raises LostChannelError."""
         try:
             frame = _read_frame(lambda most: os.read(self._requests, most))
         except EOFError:
@@ -127,7 +127,7 @@ class HostChannel:
             raise LostChannelError(str(error)) from None
 
     def answer(self, answer: Refused | Done) -> None:
-        """Raises BrokenPipeError where nobody waits for it any more."""
+        """Send an answer. Raises BrokenPipeError if the cell doesn't wait for it any more."""
         data = memoryview(_framed(answer))
         while data:
             data = data[os.write(self._replies, data) :]
@@ -139,7 +139,7 @@ def _framed(message: Any) -> bytes:
 
 
 def _read_frame(read: Callable[[int], bytes]) -> bytes:
-    """One message's bytes. Raises EOFError at the end, LostChannelError for a length that can't be."""
+    """Read one message's bytes. Raises EOFError at the end, LostChannelError for a length that can't be."""
     data = read(_READ_BYTES)
     while len(data) < _LENGTH.size:
         data += _more(read, _READ_BYTES)

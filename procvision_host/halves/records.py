@@ -27,7 +27,7 @@ _FIELDS = ("phase", "step_index", "pid", "request_id", "session_id", "context", 
 
 
 def told_call(call: Call) -> bytes:
-    """A call as observers know it, in the order of its fields."""
+    """Return a call as observers know it, in the order of its fields."""
     session = call.session
     if session is None:
         return _encode_call((call.phase, call.step_index, call.pid, call.request_id, None, {}, False))
@@ -36,17 +36,17 @@ def told_call(call: Call) -> bytes:
 
 
 def named(told: bytes) -> dict[str, Any]:
-    """The same with its fields' names. Raises ValueError for what isn't one."""
+    """Return the same with its fields' names. Raises ValueError for what isn't one."""
     return dict(zip(_FIELDS, msgspec.json.decode(told, type=list[Any]), strict=True))
 
 
 def facts_of_answer(elapsed_ms: float, ended_at_ns: int, *, failed: bool, diagnostics: bool) -> bytes:
-    """What stands before an answer's frame."""
+    """Return what stands before an answer's frame."""
     return _pack_facts(elapsed_ms, ended_at_ns, (_FAILED if failed else 0) | (_DIAGNOSTICS if diagnostics else 0))
 
 
 def events_record(events: list[tuple[str, dict[str, Any]]]) -> bytes:
-    """The record of events: names of hooks, each with its arguments."""
+    """Return the record of events: names of hooks, each with its arguments."""
     return msgspec.msgpack.encode(events)
 
 
@@ -56,7 +56,7 @@ class AnswerRecord:
     __slots__ = ("_call", "_payload", "diagnostics", "elapsed_ms", "ended_at_ns", "failed")
 
     def __init__(self, data: bytes) -> None:
-        """Raises ValueError for what is none."""
+        """Raise ValueError for what is none."""
         if len(data) < _FACTS.size + HEADER_BYTES:
             raise ValueError(f"an answer's record has {_FACTS.size + HEADER_BYTES} bytes at least, not {len(data)}")
         self.elapsed_ms, self.ended_at_ns, flags = _FACTS.unpack_from(data)
@@ -66,13 +66,13 @@ class AnswerRecord:
         self._call: bytes | None = None
 
     def with_call(self, told: bytes | None) -> AnswerRecord:
-        """The same with its call, None where the cell died before it was put down. Raises ValueError."""
+        """Return the same with its call; None if the cell died before that was recorded. Raises ValueError."""
         self._call = told
         self.call()
         return self
 
     def call(self) -> dict[str, Any]:
-        """The call as observers know it."""
+        """Return the call as observers know it."""
         if self._call is not None:
             return named(self._call)
         answer = self.answer()
@@ -80,6 +80,6 @@ class AnswerRecord:
         return dict.fromkeys(_FIELDS) | {"context": {}, "final": False} | known
 
     def answer(self) -> dict[str, Any]:
-        """The answer's message."""
+        """Return the answer's message."""
         answer: dict[str, Any] = msgspec.json.decode(self._payload, type=dict[str, Any])
         return answer

@@ -60,7 +60,7 @@ class Ring:
         return self._memory[_SLEEPS] == 1
 
     def put(self, kind: int, data: bytes, state: int = DONE, head: bytes = b"") -> int | None:
-        """Puts a record down, `head` and `data`; gives its place for `done`.
+        """Write a record, `head` and `data`. Return its place for `done`.
 
         None where there was no room in time: it is lost.
         """
@@ -85,7 +85,7 @@ class Ring:
         return place
 
     def done(self, place: int) -> None:
-        """What the record tells of has happened."""
+        """Note that what the record tells of has happened."""
         self._memory[place + _STATE] = DONE
 
     def _room(self, wanted: int) -> bool:
@@ -100,16 +100,16 @@ class Ring:
     # --- the host half --------------------------------------------------------------------------------------
 
     def sleeps(self, asleep: bool) -> None:
-        """Whether the host half has to be woken from now on."""
+        """Note whether the host half has to be woken from now on."""
         self._memory[_SLEEPS] = asleep
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to take, done or not."""
+        """Tell whether there is something to take, done or not."""
         return self._counts[0] != self._counts[1]
 
     def take(self, *, ended: bool = False) -> Iterator[tuple[int, bytes]]:
-        """Kind and bytes of each record, up to the first that isn't done; at the cell's end also of that.
+        """Return kind and bytes of each record, up to the first that isn't done; at the cell's end also of that.
 
         Raises SpoiltRingError.
         """

@@ -1,4 +1,4 @@
-"""What the hook plugins are told of calls, sessions and log records, as the cell's records say it."""
+"""Tells the hook plugins of calls, sessions and log records, as the cell's records say it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Telling:
         """What it did to its session, which is told after it."""
 
     def take(self, kind: int, data: bytes) -> None:
-        """One record. Raises ValueError and TypeError for what is none."""
+        """Tell of one record. Raises ValueError and TypeError for what is none."""
         if kind == ANSWER and self._answer is None:
             self._answer = AnswerRecord(data)
         elif kind == CALL and self._answer is not None:
@@ -53,7 +53,7 @@ class Telling:
             raise ValueError(f"a record of kind {kind} doesn't come here")
 
     def end(self) -> None:
-        """Nothing comes any more: tells of an answer whose call was never put down."""
+        """Tell of an answer whose call was never recorded, since nothing comes any more."""
         if self._answer is not None:
             self._tell_answer(self._answer, None)
 
@@ -101,13 +101,13 @@ class Wrapping:
         return bool(self._wrappers)
 
     def enter(self, told: bytes) -> None:
-        """The wrappers' first parts."""
+        """Run the wrappers' first parts."""
         for isolation, function in self._wrappers:
             if not isolation.off:
                 self._enter(isolation, function, named(told))
 
     def leave(self, answer: bytes, elapsed_ms: float) -> None:
-        """Their second parts, in the other order."""
+        """Run the wrappers' second parts, in the other order."""
         opened, self._open = self._open, []
         for isolation, generator, began_well in reversed(opened):
 
@@ -144,7 +144,7 @@ class LogTeller(logging.Handler):
         self._busy = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never raises and never blocks."""
+        """Tell of a record. Never raises and never blocks."""
         # The handler's lock keeps other threads out: what comes here twice is what telling itself has logged.
         if self._busy or on_observers_thread():
             return
@@ -158,12 +158,12 @@ class LogTeller(logging.Handler):
             self._busy = False
 
     def install(self) -> None:
-        """Listens to the root logger and to the host's own, which has no parent."""
+        """Listen to the root logger and to the host's own, which has no parent."""
         logging.getLogger().addHandler(self)
         logging.getLogger(HOST_LOGGER).addHandler(self)
 
     def tell_line(self, line: bytes) -> None:
-        """Tells of a line of the cell's log."""
+        """Tell of a line of the cell's log."""
         try:
             fields = msgspec.json.decode(line, type=dict[str, Any])
         except msgspec.DecodeError:

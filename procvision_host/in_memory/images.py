@@ -60,7 +60,7 @@ class MemoryImage:
         self._array = array
 
     def array(self) -> RgbArray:
-        """The picture, read-only."""
+        """Return the picture, read-only."""
         return self._array
 
     def still_valid(self) -> None:

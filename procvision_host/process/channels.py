@@ -1,4 +1,4 @@
-"""Who owns which descriptor, decided before a vendor's code is imported.
+"""Decides who owns which descriptor, before a vendor's code is imported.
 
 `procvision-host` is two processes. The *guardian* is the one that was launched: it keeps the runner's descriptors
 and stderr, and runs nothing of a vendor's. The *host* is its child: it gets private duplicates of stdin and stdout
@@ -162,7 +162,7 @@ class HostEnds:
                 fcntl(descriptor, F_SETSIG, _MARK)
 
     def verify(self) -> bool:
-        """True if the frames' descriptors are what they were at the last look; False if any was opened again."""
+        """Check the frames' descriptors. Return False if any had to be opened again since the last check."""
         try:
             if (
                 fcntl(self.frames_in, F_GETSIG) == _MARK
@@ -176,7 +176,7 @@ class HostEnds:
         return False
 
     def mend(self) -> bool:
-        """Looks at every descriptor; True if any had to be opened again since the last look, by whatever thread."""
+        """Check every descriptor. Return True if any had to be opened again since the last check, by either thread."""
         self._reopen()
         reopened, self._reopened = self._reopened, False
         return reopened
@@ -196,7 +196,7 @@ class HostEnds:
                         continue  # Closed between two lines of ours: once more.
 
     def _lost(self) -> list[int]:
-        """The places of the descriptors that are closed, a vendor's file, or another of ours."""
+        """Return the places of the descriptors that are closed, a vendor's file, or another of ours."""
         lost: list[int] = []
         met: set[int] = set()
         for place in self._places:
@@ -208,7 +208,7 @@ class HostEnds:
         return lost
 
     def _is(self, descriptor: int, place: int) -> bool:
-        """Whether a descriptor leads to where this one of ours does; the mark alone could be another one's."""
+        """Tell whether a descriptor leads to where this one of ours does. The mark alone could be another one's."""
         try:
             if fcntl(descriptor, F_GETSIG) != _MARK:
                 return False
@@ -237,13 +237,13 @@ class HostEnds:
         return self.arena
 
     def notify_guardian(self, notice: bytes) -> None:
-        """Tells the guardian; never a vendor's file that got the descriptor's number."""
+        """Send the guardian a byte. Never write to a vendor's file that got the descriptor's number."""
         if not self._is_ours(self.notices):
             self._reopen()
         write(self.notices, notice)
 
     def wake_reader(self, request: bytes) -> None:
-        """Wakes whoever reads the frames; `request` is DRAIN_REQUEST, or anything else for a mere look."""
+        """Wake the thread that reads the frames. `request` is DRAIN_REQUEST, or anything else to only wake it."""
         if not self._is_ours(self.wake):
             self._reopen()
         try:
@@ -252,13 +252,13 @@ class HostEnds:
             return  # A full pipe wakes its reader anyway.
 
     def write_log(self, data: bytes) -> int:
-        """Gives as much of a line to the guardian as there is room for. Raises OSError if there is none."""
+        """Give as much of a line to the guardian as there is room for. Raises OSError if there is none."""
         if not self._is_ours(self.logs):
             self._reopen()
         return write(self.logs, data)
 
     def write_request(self, data: bytes) -> None:
-        """Writes a question for the host half."""
+        """Write a question for the host half."""
         rest = memoryview(data)
         while rest:
             if not self._is_ours(self.requests):
@@ -266,13 +266,13 @@ class HostEnds:
             rest = rest[write(self.requests, rest) :]
 
     def read_reply(self, most: int) -> bytes:
-        """Reads a part of the host half's answer; waits for it."""
+        """Wait for a part of the host half's answer, and return it."""
         if not self._is_ours(self.replies):
             self._reopen()
         return read(self.replies, most)
 
     def picture_room(self) -> int:
-        """The descriptor of the memory into which the host half puts pictures."""
+        """Return the descriptor of the memory into which the host half puts pictures."""
         if not self._is_ours(self.room):
             self._reopen()
         return self.room
@@ -285,7 +285,7 @@ class HostEnds:
 
 
 def out_of_the_way(descriptor: int) -> int:
-    """A duplicate with a high number, where the process's limit allows it."""
+    """Return a duplicate with a high number, if the process's limit allows it."""
     try:
         return fcntl(descriptor, F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
     except OSError:
@@ -309,7 +309,7 @@ def inherited_arena() -> int:
 
 
 def wait_for_stray_output() -> None:
-    """Waits until the guardian has read what this process wrote to stdout, so that it knows the call it belongs to.
+    """Wait until the guardian has read what this process wrote to stdout, so that it knows the call it belongs to.
 
     Costs one question where nothing was written, which is the rule.
     """
@@ -335,7 +335,7 @@ DRAIN_REQUEST = b"T"
 
 
 def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = False) -> HostEnds:
-    """Forks. Returns in the host; in the guardian, `run_guardian(host's process id, ends)` runs and never returns.
+    """Fork. Returns in the host. In the guardian, `run_guardian(host's process id, ends)` runs and never returns.
 
     `private` says whether the two have a private channel.
     """

@@ -52,7 +52,7 @@ class Guardian:
         self._poller = select.poll()
 
     def run(self) -> NoReturn:
-        """Watches, cleans up, leaves as the host left."""
+        """Watch the host, clean up after it, and leave as it left."""
         take_in_orphans()
         signals = _listen_for_signals()
         for descriptor in (signals, self._ends.notices, *self._relay.descriptors):
@@ -80,7 +80,7 @@ class Guardian:
         self._reap()
 
     def _wait(self) -> dict[int, int]:
-        """The descriptors that are ready; stderr, which is only asked for while something waits, is served already."""
+        """Return the descriptors that are ready. Stderr, watched only while something waits, is served already."""
         out = self._relay.out
         deadlines = [at for at in (self._relay.due, self._watchdog.deadline) if at is not None]
         patience_ms = max(5.0, (min(deadlines) - time.monotonic()) * 1000) if deadlines else None
@@ -132,7 +132,7 @@ class Guardian:
     # --- the end --------------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        """Collects every child that ended; the host's status among them.
+        """Collect every child that ended, also the host.
 
         Where hook plugins run in this process, children of theirs are theirs to collect: orphans wait for a while.
         """
@@ -162,7 +162,7 @@ class Guardian:
         _leave_as(code)
 
     def _told_end(self, code: int) -> int:
-        """Says how the host ended, unless it ended of its own will; returns the exit status that follows from it."""
+        """Log how the host ended, unless it ended of its own will. Return the exit status that follows from it."""
         number, request_id = self._board.call
         during = f" while it executed call {number}" if number else ""
         if code < 0:
@@ -176,7 +176,7 @@ class Guardian:
 
 
 def _listen_for_signals() -> int:
-    """Signals become bytes that can be read from this descriptor, their numbers."""
+    """Return a descriptor from which the numbers of signals can be read as bytes."""
     read, write = os.pipe()
     os.set_blocking(write, False)
     os.set_blocking(read, False)
@@ -194,7 +194,7 @@ def _signal_name(number: int) -> str:
 
 
 def _leave_as(code: int) -> NoReturn:
-    """Ends this process with a status, or by the signal that a negative one stands for."""
+    """End this process with a status, or by the signal that a negative one stands for."""
     if code < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if -code not in (signal.SIGKILL, signal.SIGSTOP):
@@ -204,7 +204,7 @@ def _leave_as(code: int) -> NoReturn:
 
 
 def guard(host: int, ends: GuardianEnds, board: Board, arguments: Sequence[str], ring: Ring | None) -> NoReturn:
-    """Runs the guardian of `host`; never returns, whatever goes wrong in here.
+    """Run the guardian of `host`. Never returns, whatever goes wrong in here.
 
     `arguments` are the command line's, for a host half that does more, which it does if there is a `ring`.
     """

@@ -1,4 +1,4 @@
-"""What a host and its algorithm say beside the frames, on its way to stderr: one JSON object a line, never waited for.
+"""Takes what a host and its algorithm say beside the frames to stderr: one JSON object a line, without waiting.
 
 Lines of the host's log pass through; whatever else arrives on its standard descriptors is gathered into records. A
 reader of stderr that has stopped reading loses lines, counted, and stops nobody.
@@ -35,14 +35,14 @@ _PIPE_BUF = select.PIPE_BUF
 
 
 def record(level: str, message: str, **fields: object) -> bytes:
-    """A log line in the form of all log lines."""
+    """Return a log line in the form of all log lines."""
     values = {"timestamp_ms": time.time_ns() // 1_000_000, "level": level, "message": message}
     values |= {"logger": "procvision.guardian", **{key: value for key, value in fields.items() if value is not None}}
     return json.dumps(values).encode() + b"\n"
 
 
 class Backlog:
-    """Lines on their way to a descriptor, never more than a bound; written only as far as no write can block."""
+    """Lines on their way to a descriptor, up to a bound. They are written only as far as no write can block."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -51,7 +51,7 @@ class Backlog:
         self._broken = False
 
     def add(self, line: bytes) -> None:
-        """One line, its newline included."""
+        """Add a line, with its newline."""
         if self._broken:
             return
         if len(self._waiting) + len(line) > MAX_BACKLOG_BYTES:
@@ -68,7 +68,7 @@ class Backlog:
         return bool(self._waiting)
 
     def write_some(self) -> None:
-        """Writes a piece, whole lines if they fit; to be called when the descriptor was found writable."""
+        """Write a piece, whole lines if they fit. Call it when the descriptor was found writable."""
         piece = self._waiting[:_PIPE_BUF]
         # So that a reader who comes too late finds no half of one, unless it is longer than a pipe takes at once.
         whole = piece.rfind(b"\n") + 1
@@ -82,7 +82,7 @@ class Backlog:
             del self._waiting[:written]
 
     def flush(self, limit_s: float) -> None:
-        """Writes what waits, for as long as a reader takes it."""
+        """Write what waits, for as long as a reader takes it."""
         poller = select.poll()
         poller.register(self.descriptor, select.POLLOUT)
         deadline = time.monotonic() + limit_s
@@ -91,19 +91,19 @@ class Backlog:
 
 
 class Lines:
-    """The host's log, cut into lines. One that was torn, as a rule by the host's end, is told in a record."""
+    """The host's log, cut into lines. A line that was torn, as a rule by the host's end, is told in a record."""
 
     def __init__(self) -> None:
         self._tail = b""
 
     def take(self, data: bytes) -> Iterable[bytes]:
-        """The lines that these bytes complete, each with its newline."""
+        """Return the lines that these bytes complete, each with its newline."""
         lines = (self._tail + data).split(b"\n")
         self._tail = lines.pop()
         return [_whole(line) for line in lines if line]
 
     def end(self) -> Iterable[bytes]:
-        """What is left when nothing more can come."""
+        """Return what is left when nothing more can come."""
         tail, self._tail = self._tail, b""
         return [_whole(tail)] if tail else []
 
@@ -127,7 +127,7 @@ class Stray:
         self._last = 0.0
 
     def add(self, data: bytes, call: tuple[int, str | None], now: float, out: Backlog) -> None:
-        """Takes what was read; `call` was on the board before it was."""
+        """Add what was read. `call` was on the shared page before it was read."""
         if self._count and call != self._call:
             self.report(out)
         self._call = call
@@ -137,17 +137,17 @@ class Stray:
 
     @property
     def due(self) -> float | None:
-        """The instant at which it is to be looked at again."""
+        """The time at which `ripe` has to be asked again."""
         return self._last + STRAY_QUIET_S if self._count else None
 
     def ripe(self, now: float) -> bool:
-        """Whether the pause was long enough, and the call that wrote it is over."""
+        """Tell whether the pause was long enough, and the call that wrote it is over."""
         if not self._count or now < self._last + STRAY_QUIET_S:
             return False
         return self._call[0] == 0 or self._board.call != self._call or now > self._last + STRAY_LIMIT_S
 
     def report(self, out: Backlog, level: str | None = None) -> None:
-        """Puts what was gathered into a record; the last words of a crashed process are an error."""
+        """Make a record of what was gathered. The last words of a crashed process are an error."""
         if not self._count:
             return
         text = self._kept.decode("utf-8", "replace").rstrip("\n")
@@ -184,16 +184,16 @@ class Relay:
         }
 
     def say(self, level: str, message: str, **fields: object) -> None:
-        """A record of the guardian's own."""
+        """Write a record of the guardian's own."""
         self.out.add(record(level, message, **fields))
 
     @property
     def due(self) -> float | None:
-        """The next instant at which `report` has something to do."""
+        """The next time at which `report` has something to do."""
         return min((stray.due for stray in self._strays.values() if stray.due is not None), default=None)
 
     def take(self, descriptor: int, now: float) -> None:
-        """Reads from a pipe that was found readable."""
+        """Read from a pipe that was found readable."""
         # The host holds a call on the board until what it wrote was read: looked up first, it can't be the next one.
         call = self._board.call
         data = os.read(descriptor, _CHUNK)
@@ -209,13 +209,13 @@ class Relay:
                 self._half.hear(line)
 
     def report(self, now: float) -> None:
-        """Puts into records what was gathered and is complete."""
+        """Make records of what was gathered and is complete."""
         for stray in self._strays.values():
             if stray.ripe(now):
                 stray.report(self.out)
 
     def finish(self, level: str | None) -> None:
-        """Takes what was written before the end, when everything that could still write is gone."""
+        """Take what was written before the end, when everything that could still write is gone."""
         now = time.monotonic()
         for descriptor in self.descriptors:
             os.set_blocking(descriptor, False)

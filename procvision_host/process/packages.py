@@ -62,7 +62,7 @@ def _user_site_counts() -> bool:
 
 
 def _named_by_pth(folder: str) -> list[str]:
-    """The folders that `.pth` files name: those of packages that are installed to be edited."""
+    """Return the folders that `.pth` files name: those of packages that are installed to be edited."""
     try:
         files = sorted(file for file in Path(folder).glob("*.pth") if not file.name.startswith("."))
         texts = [file.read_text("utf-8-sig", errors="replace") for file in files]

@@ -1,4 +1,4 @@
-"""The host's own process: its signals, its standard streams, its forks, its memory and its end."""
+"""Sets up the host's own process: its signals, standard streams, forks, memory and end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LARGEST_KEPT_BYTES = 31 << 20
 
 
 def prepare(ends: HostEnds) -> None:
-    """Makes it the process that a vendor's code is loaded into."""
+    """Prepare this process for a vendor's code."""
 
     # The guardian, which is who gets the signals, asks over a pipe; these are for signals sent to the host itself.
     def ask_to_leave(*_: object) -> None:
@@ -52,7 +52,7 @@ def prepare(ends: HostEnds) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Has the C library keep what is freed for what is allocated next; twice the largest block at most.
+    """Make the C library keep what is freed for what is allocated next, twice the largest block at most.
 
     glibc's gives each large array back to the kernel and takes the next one anew, page by page, which costs more than
     most of what is done with it: until it has seen one of about that size freed. This one is never touched, so it takes
@@ -63,13 +63,13 @@ def _keep_freed_memory() -> None:
 
 
 def unbuffered_stream(descriptor: int) -> TextIO:
-    """A stream whose text leaves at once, and of which no character can raise."""
+    """Return a stream whose text leaves at once, and of which no character can raise."""
     raw = io.FileIO(descriptor, "wb", closefd=False)
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
 def watch_forks(became_copy: Callable[[], None]) -> None:
-    """Calls `became_copy` in each child that is forked; a signal that is meant for one doesn't make the host leave."""
+    """Call `became_copy` in each child that is forked. A signal for the child doesn't make the host leave."""
     masks = threading.local()
 
     # From the fork until its handlers are set a child shares the host's wake-up pipe: signals wait for so long.
@@ -91,7 +91,7 @@ def watch_forks(became_copy: Callable[[], None]) -> None:
 
 
 def settle_memory() -> None:
-    """Takes what is loaded by now, libraries and models, out of the collector's sight.
+    """Hide what is loaded by now, libraries and models, from the garbage collector.
 
     It stays for the process's life; walking it again and again would only make single calls late.
     """
@@ -100,7 +100,7 @@ def settle_memory() -> None:
 
 
 def leave(status: int, board: Board) -> NoReturn:
-    """Ends the process without waiting for threads or processes that an algorithm left behind.
+    """End the process without waiting for threads or processes that an algorithm left behind.
 
     What was registered for the exit has its time: `multiprocessing` waits there for children, which may never end.
     """

@@ -84,7 +84,7 @@ def confine(wanted: Confinement) -> list[IsolationMissingError]:
 
 
 def interpreter_paths() -> tuple[Path, ...]:
-    """What this Python reads: itself, its libraries, its environment. Not what is on its path besides."""
+    """Return what this Python reads: itself, its libraries, its environment. Not what is on its path besides."""
     found = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)}
     return tuple(sorted(Path(path) for path in found if path and path != "/"))
 

@@ -57,14 +57,14 @@ class IsolationMissingError(ProcVisionError):
 
 
 def require_machine(mechanism: str) -> int:
-    """The column of this machine in the tables. Raises IsolationMissingError."""
+    """Return the column of this machine in the tables. Raises IsolationMissingError."""
     if MACHINE not in MACHINES:
         raise IsolationMissingError(mechanism, f"the machine is {MACHINE}, known are {' and '.join(MACHINES)}")
     return MACHINES.index(MACHINE)
 
 
 def number_of(name: str) -> int | None:
-    """The number of a system call on this machine, None where it doesn't exist. Raises IsolationMissingError."""
+    """Return the number of a system call on this machine, None where it doesn't exist. Raises IsolationMissingError."""
     return NUMBERS[name][require_machine(f"the system call {name}")]
 
 
@@ -81,7 +81,7 @@ def system_call(name: str, *arguments: int | ctypes.Array[ctypes.c_char] | bytes
 
 
 def prctl(option: int, *arguments: int) -> int:
-    """Raises OSError."""
+    """Raise OSError."""
     given = [ctypes.c_ulong(one) for one in (*arguments, 0, 0, 0, 0)[:4]]
     result: int = _libc.prctl(ctypes.c_int(option), *given)
     if result < 0:
@@ -90,7 +90,7 @@ def prctl(option: int, *arguments: int) -> int:
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    """Raises OSError."""
+    """Raise OSError."""
     encoded = [os.fsencode(text) for text in (source, target, kind)]
     if _libc.mount(*encoded, ctypes.c_ulong(flags), os.fsencode(data)) < 0:
         raise _failed(f"mount of {kind or 'flags'} on {target}")

@@ -39,7 +39,7 @@ _WHY = {
 
 
 def version() -> int:
-    """What the kernel can. Raises IsolationMissingError that says which of three reasons it has."""
+    """Return what the kernel can. Raises IsolationMissingError that says which of three reasons it has."""
     try:
         return system_call("landlock_create_ruleset", None, 0, _ASK_VERSION)
     except OSError as error:

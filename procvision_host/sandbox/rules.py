@@ -236,7 +236,7 @@ def try_rules(level: Level) -> list[Tried]:
 
 
 def try_namespaces(level: Level) -> str | None:
-    """Why a process in namespaces of its own can't be had on this machine, None where it can: it was made."""
+    """Return why a process in namespaces of its own can't be had on this machine, None where it can: it was made."""
     flags = STRICT_NAMESPACES if level is Level.STRICT else BASIC_NAMESPACES
     with tempfile.TemporaryDirectory(prefix="procvision-try-") as own:
         strict = level is Level.STRICT
@@ -262,7 +262,7 @@ _DONE = "it could be done"
 
 
 def _tried_in_child(level: Level, scene: Scene, rules: Sequence[Rule]) -> tuple[list[str], list[str]]:
-    """What was missing when the child was confined, and what became of each rule."""
+    """Return what was missing when the child was confined, and what became of each rule."""
     read, write = os.pipe()
     process_id = os.fork()
     if process_id == 0:
@@ -287,7 +287,7 @@ def _tried_in_child(level: Level, scene: Scene, rules: Sequence[Rule]) -> tuple[
 
 
 def _outcome(rule: Rule, scene: Scene) -> str:
-    """What becomes of one attempt, in a process of its own: none finds what another has left."""
+    """Return what becomes of one attempt, in a process of its own: none finds what another has left."""
     read, write = os.pipe()
     process_id = os.fork()
     if process_id == 0:
@@ -356,7 +356,7 @@ class Row:
 
 
 def table() -> list[Row]:
-    """Every rule as it is on this machine for this user, tried."""
+    """Return every rule as it is on this machine for this user, tried."""
     problem = machine_problem()
     if problem is not None:
         return [Row(rule.name, str(rule.level), rule.by, held=False, detail=problem) for rule in RULES]
@@ -369,13 +369,13 @@ def table() -> list[Row]:
 
 
 def _all() -> list[Tried]:
-    """Those of `basic` as that level alone holds them, the others as `strict` does."""
+    """Return those of `basic` as that level alone holds them, the others as `strict` does."""
     strict = [tried for tried in try_rules(Level.STRICT) if tried.rule.level is Level.STRICT]
     return [*try_rules(Level.BASIC), *strict]
 
 
 def machine_problem() -> str | None:
-    """Why nothing can be enforced here at all: another system or architecture than those that are known."""
+    """Return why nothing can be enforced here at all: another system or architecture than those that are known."""
     if sys.platform != "linux":
         return f"the system is {sys.platform}, isolation needs Linux"
     try:

@@ -43,7 +43,7 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
 
 def refusing(number: int) -> int:
-    """The verdict that makes a call fail with this errno."""
+    """Return the verdict that makes a call fail with this errno."""
     return _ERRNO | number
 
 
@@ -121,7 +121,7 @@ STRICT: tuple[Refusal, ...] = (*BASIC, *NETWORK, SHARED_IPC, FILES)
 
 
 def assembled(refusals: Iterable[Refusal], machine: str) -> bytes:
-    """The program for a machine of `MACHINES`."""
+    """Return the program for a machine of `MACHINES`."""
     column = MACHINES.index(machine)
     code: list[bytes] = [
         _instruction(_LOAD, _ARCHITECTURE_AT),
@@ -140,7 +140,7 @@ def assembled(refusals: Iterable[Refusal], machine: str) -> bytes:
 
 
 def _block(number: int, refusal: Refusal) -> list[bytes]:
-    """One refusal of one call; begins and ends with the call's number loaded."""
+    """Return one refusal of one call; begins and ends with the call's number loaded."""
     body: list[tuple[int, int, Check | None]] = []
     for look in refusal.checks:
         body.append((_LOAD, _ARGUMENTS_AT + 8 * look.argument, None))

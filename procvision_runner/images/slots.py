@@ -135,7 +135,7 @@ class Lease:
         return f"{self._copy.prefix}{self._copy.generation}"
 
     def _describe(self, slot: ArenaSlot | NamedSlot, generation: int) -> None:
-        """Writes the whole header. What is encoded has its own each time, with the CRC-32 of what lies there."""
+        """Write the whole header. What is encoded has its own each time, with the CRC-32 of what lies there."""
         crc = 0
         if self.encoding == "raw":
             slot.described = self._described
@@ -338,7 +338,7 @@ class SlotPool:
         return None
 
     def close(self) -> None:
-        """Removes every slot; to be called when no host reads them any more."""
+        """Remove every slot; to be called when no host reads them any more."""
         with self._lock:
             self._closed = True
             self._free.clear()

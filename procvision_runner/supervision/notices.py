@@ -24,16 +24,16 @@ class Notices:
         """Nothing to do but for who gives it calls."""
 
     def host_missed_pong(self, host: SupervisedHost, misses: int) -> None:
-        """Counts it."""
+        """Count it."""
         self._journal.count("missed_pongs")
         self._journal.emit(events.PongMissed, host=host.number, misses=misses)
 
     def host_answered_unexpectedly(self, host: SupervisedHost, answer: Result | Error | Pong) -> None:
-        """Counts it."""
+        """Count it."""
         self._journal.count("unexpected_answers")
         self._journal.emit(events.UnexpectedAnswer, host=host.number, request_id=answer.request_id, type=answer.TYPE)
 
     def host_violated(self, host: SupervisedHost, kind: str, message: str) -> None:
-        """Counts it."""
+        """Count it."""
         self._journal.count("violations")
         self._journal.emit(events.ProtocolViolated, host=host.number, kind=kind, message=message[:1000])

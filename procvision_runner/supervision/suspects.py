@@ -108,7 +108,7 @@ class Suspects:
             return known[0]
 
     def pardonable(self) -> bool:
-        """Whether the restarts that the last suspect cost need not count."""
+        """Return whether the restarts that the last suspect cost need not count."""
         with self._lock:
             return self._in_a_row <= MAX_IN_A_ROW
 

@@ -16,10 +16,10 @@ class OpenedImage(Protocol):
     """One call's picture, checked: what is wrong with it was raised when it was opened."""
 
     def array(self) -> RgbArray:
-        """The picture, H x W x 3 uint8 RGB, read-only; the same object at each call."""
+        """Return the picture, H x W x 3 uint8 RGB, read-only; the same object at each call."""
 
     def still_valid(self) -> None:
-        """Raises CallRefusedError (1002) if the memory was given to another picture meanwhile."""
+        """Raise CallRefusedError (1002) if the memory was given to another picture meanwhile."""
 
 
 @runtime_checkable
@@ -27,7 +27,7 @@ class ImageBackend(Protocol):
     """Gives the pictures of one scheme. A host calls it from one thread."""
 
     def open(self, shared_mem_id: str, meta: ImageMeta) -> OpenedImage:
-        """The picture that an id names. Raises CallRefusedError (1002) for whatever keeps it from being read."""
+        """Return the picture that an id names. Raises CallRefusedError (1002) for whatever keeps it from being read."""
 
     def close(self) -> None:
-        """Gives back what the backend holds; a second call does nothing."""
+        """Give back what the backend holds; a second call does nothing."""

@@ -93,7 +93,7 @@ def _decode_png(raw: bytes, meta: ImageMeta) -> RgbArray:
 
 
 def _of_grey(grey: np.ndarray) -> RgbArray:
-    """One channel, seen three times."""
+    """Return one channel, seen three times."""
     seen: RgbArray = np.broadcast_to(grey[:, :, np.newaxis], (*grey.shape, 3))
     return seen
 

@@ -65,7 +65,7 @@ class PictureFile:
         return memoryview(data).toreadonly()
 
     def check_unchanged(self) -> None:
-        """Raises CallRefusedError (1002, `stale_image`) where the file was written since it was opened."""
+        """Raise CallRefusedError (1002, `stale_image`) where the file was written since it was opened."""
         status = fstat(self._descriptor)
         if (status.st_size, status.st_mtime_ns, status.st_ctime_ns) != self._stamp:
             raise refused(
@@ -82,7 +82,7 @@ class CopiedImage:
         self._array = array
 
     def array(self) -> RgbArray:
-        """The picture."""
+        """Return the picture."""
         return self._array
 
     def still_valid(self) -> None:
@@ -117,7 +117,7 @@ def opened_below(folder: Path, parts: Sequence[str], name: str) -> Iterator[Pict
 
 
 def to_rgb(data: memoryview, meta: ImageMeta) -> RgbArray:
-    """A whole payload as an array: raw by the rules of `view`, JPEG and PNG by those of `decode`.
+    """Return a whole payload as an array: raw by the rules of `view`, JPEG and PNG by those of `decode`.
 
     Raises CallRefusedError (1002): `image_mismatch` where raw pixels have not the length that `meta` says.
     """
@@ -170,5 +170,5 @@ def check_payload_size(length: int, meta: ImageMeta) -> None:
 
 
 def refused(kind: str, text: str) -> CallRefusedError:
-    """The error of a picture that can't be had."""
+    """Return the error of a picture that can't be had."""
     return CallRefusedError(ErrorCode.IMAGE_LOAD_FAILED, kind, text)

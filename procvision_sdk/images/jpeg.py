@@ -62,7 +62,7 @@ def check_whole(data: bytes) -> JpegHeader:
 
 
 def reaches_end(data: bytes) -> bool:
-    """Whether the end marker has come: of a file that is still being written it hasn't."""
+    """Return whether the end marker has come: of a file that is still being written it hasn't."""
     try:
         for _ in _segments(data):
             pass

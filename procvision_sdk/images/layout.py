@@ -128,7 +128,7 @@ def parse_slot_id(shared_mem_id: str) -> tuple[str, int]:
 
 
 def write_header(buffer: WritableBuffer, header: SlotHeader) -> None:
-    """Puts a header at the start of a segment."""
+    """Put a header at the start of a segment."""
     _HEADER.pack_into(
         buffer,
         0,
@@ -147,24 +147,24 @@ def write_header(buffer: WritableBuffer, header: SlotHeader) -> None:
 
 
 def read_generation(buffer: ReadableBuffer) -> int:
-    """The generation alone."""
+    """Return the generation alone."""
     generation: int = _GENERATION.unpack_from(buffer, GENERATION_OFFSET)[0]
     return generation
 
 
 def write_generation(buffer: WritableBuffer, generation: int) -> None:
-    """Marks a slot as being written (odd) or written (even)."""
+    """Mark a slot as being written (odd) or written (even)."""
     _GENERATION.pack_into(buffer, GENERATION_OFFSET, generation)
 
 
 def split_header(buffer: ReadableBuffer) -> tuple[bytes, int, bytes]:
-    """A header's generation, and what stands before and behind it: the same bytes say the same."""
+    """Return a header's generation, and what stands before and behind it: the same bytes say the same."""
     before, generation, behind = _SPLIT.unpack_from(buffer, 0)
     return before, generation, behind
 
 
 def read_header(buffer: ReadableBuffer, segment_bytes: int) -> SlotHeader:
-    """The header of a segment of `segment_bytes`, with every claim held against that size.
+    """Return the header of a segment of `segment_bytes`, with every claim held against that size.
 
     Raises CallRefusedError (1002, kinds `bad_slot`, `slot_overrun`).
     """
@@ -187,7 +187,7 @@ def read_header(buffer: ReadableBuffer, segment_bytes: int) -> SlotHeader:
 
 
 def check_header(header: SlotHeader, generation: int, meta: ImageMeta) -> None:
-    """Holds a header against the call that names it.
+    """Hold a header against the call that names it.
 
     Raises CallRefusedError (1002) of kind `stale_image`, `image_mismatch` or `slot_overrun`.
     """
@@ -196,13 +196,13 @@ def check_header(header: SlotHeader, generation: int, meta: ImageMeta) -> None:
 
 
 def check_generation(asked: int, found: int) -> None:
-    """Raises CallRefusedError (1002, kind `stale_image`) unless the slot holds the picture that a call names."""
+    """Raise CallRefusedError (1002, kind `stale_image`) unless the slot holds the picture that a call names."""
     if found != asked or asked % 2:
         raise stale(asked, found)
 
 
 def check_description(header: SlotHeader, meta: ImageMeta) -> None:
-    """Holds everything but the generation against the call. Raises as `check_header`."""
+    """Hold everything but the generation against the call. Raises as `check_header`."""
     if (
         header.width != meta.width
         or header.height != meta.height
@@ -228,7 +228,7 @@ def check_description(header: SlotHeader, meta: ImageMeta) -> None:
 
 
 def stale(asked: int, found: int) -> CallRefusedError:
-    """The refusal of a picture that is not, or no longer, the one the call names."""
+    """Return the refusal of a picture that is not, or no longer, the one the call names."""
     return _bad(
         "stale_image",
         f"the call names generation {asked}, the slot holds {found}: the picture was replaced; "

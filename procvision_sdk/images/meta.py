@@ -20,7 +20,7 @@ MAX_BITS = 16
 
 
 def raw_bytes(width: int, height: int, color_space: ColorSpace, bits: int | None = None) -> int:
-    """How many bytes a picture takes when it isn't encoded: a sample of more than 8 bits takes two."""
+    """Return how many bytes a picture takes when it isn't encoded: a sample of more than 8 bits takes two."""
     return width * height * CHANNELS[color_space] * (2 if bits is not None and bits > 8 else 1)
 
 

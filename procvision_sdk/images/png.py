@@ -128,7 +128,7 @@ def check_whole(data: bytes) -> PngPixels:
 
 
 def reaches_end(data: bytes) -> bool:
-    """Whether the last chunk has come: of a file that is still being written it hasn't."""
+    """Return whether the last chunk has come: of a file that is still being written it hasn't."""
     try:
         for _ in _chunks(data):
             pass

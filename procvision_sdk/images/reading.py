@@ -22,7 +22,7 @@ _bound: list[ImageReader] = []
 
 @contextmanager
 def bind_image_reader(reader: ImageReader) -> Iterator[None]:
-    """Makes `reader` the one behind `read_image_from_shared_memory` for as long as the block lasts."""
+    """Make `reader` the one behind `read_image_from_shared_memory` for as long as the block lasts."""
     _bound.append(reader)
     try:
         yield
@@ -31,7 +31,7 @@ def bind_image_reader(reader: ImageReader) -> Iterator[None]:
 
 
 def read_image_from_shared_memory(shared_mem_id: str, image_meta: Mapping[str, Any]) -> RgbArray:
-    """The picture of the call being executed: H x W x 3, uint8, RGB, read-only.
+    """Return the picture of the call being executed: H x W x 3, uint8, RGB, read-only.
 
     It is a view of shared memory where the layout allows it and is valid until the call returns: copy what is to
     be kept. Raises CallRefusedError (1002) if the id isn't the one this call came with, or nothing lies there.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def rgb_view(buffer: memoryview | bytes, width: int, height: int, color_space: ColorSpace, offset: int = 0) -> RgbArray:
-    """A read-only RGB view of raw pixels, without a copy.
+    """Return a read-only RGB view of raw pixels, without a copy.
 
     RGB is a plain view, BGR a view with the channels reversed, MONO one channel seen three times. The result is
     valid as long as the buffer's content is: in a host, until the call returns. Copy what is to be kept.
@@ -38,7 +38,7 @@ def rgb_view(buffer: memoryview | bytes, width: int, height: int, color_space: C
 def deep_rgb(
     buffer: memoryview | bytes, width: int, height: int, color_space: ColorSpace, bits: int, offset: int = 0
 ) -> RgbArray:
-    """The same of pixels with two bytes a sample, little endian, of which `bits` are used: a copy.
+    """Return the same of pixels with two bytes a sample, little endian, of which `bits` are used: a copy.
 
     Raises CallRefusedError (1002, `image_mismatch`) for a sample that has more.
     """
@@ -48,7 +48,7 @@ def deep_rgb(
 
 
 def high_bits(samples: np.ndarray, bits: int) -> np.ndarray:
-    """The 8 highest of the bits that are used, as uint8. Raises CallRefusedError (1002, `image_mismatch`)."""
+    """Return the 8 highest of the bits that are used, as uint8. Raises CallRefusedError (1002, `image_mismatch`)."""
     highest = int(samples.max(initial=0))
     if highest >> bits:
         raise CallRefusedError(

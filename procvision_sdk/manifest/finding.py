@@ -19,7 +19,7 @@ def _found(name: str) -> ModuleSpec | None:
 
 
 def manifest_folder(entry_point: str) -> Path:
-    """The innermost package of an entry point's module that has a manifest. Raises ManifestError.
+    """Return the innermost package of an entry point's module that has a manifest. Raises ManifestError.
 
     ``entry_point`` is `module:Class`. A package at the top is found without importing anything; those below it are
     looked for in its folders, since Python's finders would import what lies above them.

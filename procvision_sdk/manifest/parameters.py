@@ -29,12 +29,12 @@ class Parameter(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, t
     required: Annotated[bool, Meta(description="Whether every call must give it")] = False
 
     def problem(self, value: Any, size: Size) -> str | None:
-        """What is wrong with a value."""
+        """Return what is wrong with a value."""
         raise NotImplementedError  # pragma: no cover - every kind has its own
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a finite one; an integer beyond any float's reach is none."""
+    """Return whether it is a finite one; an integer beyond any float's reach is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return -sys.float_info.max <= value <= sys.float_info.max
@@ -56,7 +56,7 @@ class IntParameter(Parameter, kw_only=True, frozen=True, tag="int"):
     unit: str = ""
 
     def problem(self, value: Any, size: Size) -> str | None:
-        """What is wrong with a value."""
+        """Return what is wrong with a value."""
         if isinstance(value, bool) or not isinstance(value, int):
             return f"is {value!r:.60}, a whole number is asked for"
         return _range_problem(value, self.min, self.max, self.unit)
@@ -71,7 +71,7 @@ class FloatParameter(Parameter, kw_only=True, frozen=True, tag="float"):
     unit: str = ""
 
     def problem(self, value: Any, size: Size) -> str | None:
-        """What is wrong with a value."""
+        """Return what is wrong with a value."""
         if not _is_number(value):
             return f"is {value!r:.60}, a number is asked for"
         return _range_problem(value, self.min, self.max, self.unit)
@@ -83,7 +83,7 @@ class BoolParameter(Parameter, kw_only=True, frozen=True, tag="bool"):
     default: bool | UnsetType = UNSET
 
     def problem(self, value: Any, size: Size) -> str | None:
-        """What is wrong with a value."""
+        """Return what is wrong with a value."""
         return None if isinstance(value, bool) else f"is {value!r:.60}, true or false is asked for"
 
 
@@ -121,7 +121,7 @@ class StringParameter(Parameter, kw_only=True, frozen=True, tag="string"):
     pattern: str | None = None
 
     def problem(self, value: Any, size: Size) -> str | None:
-        """What is wrong with a value."""
+        """Return what is wrong with a value."""
         if not isinstance(value, str):
             return f"is {value!r:.60}, a text is asked for"
         if len(value) < self.min_length or (self.max_length is not None and len(value) > self.max_length):
@@ -144,7 +144,7 @@ class EnumParameter(Parameter, kw_only=True, frozen=True, tag="enum"):
     default: str | UnsetType = UNSET
 
     def problem(self, value: Any, size: Size) -> str | None:
-        """What is wrong with a value."""
+        """Return what is wrong with a value."""
         return None if value in self.choices else f"is {value!r:.60}, allowed are {', '.join(self.choices)}"
 
 
@@ -154,7 +154,7 @@ class RectParameter(Parameter, kw_only=True, frozen=True, tag="rect"):
     default: dict[str, float] | UnsetType = UNSET
 
     def problem(self, value: Any, size: Size) -> str | None:
-        """What is wrong with a value."""
+        """Return what is wrong with a value."""
         keys = ("x", "y", "width", "height")
         if not isinstance(value, Mapping) or set(value) != set(keys):
             return f"is {value!r:.60}, a rect with {', '.join(keys)} is asked for"
@@ -201,7 +201,7 @@ class ListParameter(Parameter, kw_only=True, frozen=True, tag="list"):
         return BoolParameter(key=self.key)
 
     def problem(self, value: Any, size: Size) -> str | None:
-        """What is wrong with a value."""
+        """Return what is wrong with a value."""
         if not isinstance(value, (list, tuple)):
             return f"is {value!r:.60}, a list is asked for"
         if len(value) < self.min_items or (self.max_items is not None and len(value) > self.max_items):
@@ -227,7 +227,7 @@ class ObjectParameter(Parameter, kw_only=True, frozen=True, tag="object"):
     default: dict[str, Any] | UnsetType = UNSET
 
     def problem(self, value: Any, size: Size) -> str | None:
-        """What is wrong with a value."""
+        """Return what is wrong with a value."""
         return None if isinstance(value, Mapping) else f"is {value!r:.60}, an object is asked for"
 
 

@@ -63,7 +63,7 @@ class _AnySteps(msgspec.Struct):
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest in this file. Raises ManifestError."""
+    """Return the manifest in this file. Raises ManifestError."""
     try:
         data = read_regular(path, MAX_MANIFEST_BYTES)
     except OSError as error:
@@ -110,7 +110,7 @@ def _place(data: bytes, offset: int) -> str:
 
 
 def _wrong_types(data: bytes) -> str:
-    """Every parameter of a type that there is not; "" where that is not what is wrong."""
+    """Return every parameter of a type that there is not; "" where that is not what is wrong."""
     try:
         steps = msgspec.json.decode(data, type=_AnySteps).steps
     except (ValueError, RecursionError):
@@ -136,7 +136,7 @@ def _meant(given: str) -> str | None:
 
 
 def _problems(manifest: Manifest) -> list[str]:
-    """What no schema can say."""
+    """Return what no schema can say."""
     problems: list[str] = []
     indexes = [step.index for step in manifest.steps]
     if sorted(indexes) != list(range(1, len(indexes) + 1)):

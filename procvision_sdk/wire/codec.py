@@ -38,7 +38,7 @@ _ALL_BUT_BRACKETS_AND_QUOTES = bytes(set(range(256)) - set(_OPENING + _CLOSING +
 
 
 def nesting_depth(payload: bytes) -> int:
-    """How deep objects and arrays nest in a JSON text; brackets inside strings don't count.
+    """Return how deep objects and arrays nest in a JSON text; brackets inside strings don't count.
 
     By bulk operations alone: a loop over the bytes would take seconds for a frame of the largest size.
     """
@@ -62,7 +62,7 @@ class Codec:
         self._encode = msgspec.json.Encoder().encode
 
     def decode(self, raw: bytes) -> AnyMessage:
-        """One message.
+        """Return one message.
 
         Raises RemoteProtocolError, never fatal, with a `kind` of `empty`, `bad_utf8`, `bad_json`, `too_deep`,
         `not_an_object`, `unknown_type` or `bad_field`.
@@ -84,7 +84,7 @@ class Codec:
         return message.flattened() if type(message) is Call and message.data is not None else message
 
     def encode(self, message: AnyMessage, *, checked: bool = False) -> bytes:
-        """The payload of a message; `checked` says that its values have been through `plain` already.
+        """Return the payload of a message; `checked` says that its values have been through `plain` already.
 
         Raises LocalProtocolError for what JSON can't carry: a float that isn't finite, a cycle, bytes, a key that
         isn't a string, a lone surrogate, what nests too deep.
@@ -98,7 +98,7 @@ class Codec:
 
 
 def _make_plain(message: AnyMessage) -> None:
-    """Puts every free-form value of a message through `plain`."""
+    """Put every free-form value of a message through `plain`."""
     if isinstance(message, Result):
         message.data = plain(message.data, "data")
     elif isinstance(message, Error):
@@ -114,7 +114,7 @@ def _make_plain(message: AnyMessage) -> None:
 
 
 def _diagnosis(raw: bytes, error: Exception) -> RemoteProtocolError:
-    """What is wrong with a payload that the decoder refused, with the frame's request_id where it has one."""
+    """Return what is wrong with a payload that the decoder refused, with the frame's request_id where it has one."""
     if not raw:
         return RemoteProtocolError("empty", "a frame of zero length: a frame holds one JSON object")
     try:
@@ -148,7 +148,7 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _text(raw: msgspec.Raw | None) -> str | None:
-    """A raw value that is a string."""
+    """Return a raw value that is a string."""
     if raw is None:
         return None
     try:
@@ -158,7 +158,7 @@ def _text(raw: msgspec.Raw | None) -> str | None:
 
 
 def _cut(error: Exception) -> str:
-    """The decoder's text; it may quote a whole value, whatever its length."""
+    """Return the decoder's text; it may quote a whole value, whatever its length."""
     return str(error)[:300]
 
 
@@ -171,7 +171,7 @@ def error_message(
     retryable: bool = False,
     detail: Any = None,
 ) -> Error:
-    """An `error` frame with all its fields."""
+    """Return an `error` frame with all its fields."""
     return Error(
         request_id=request_id,
         message=text,
@@ -181,7 +181,7 @@ def error_message(
 
 
 def error_for(violation: RemoteProtocolError) -> Error:
-    """The `error` frame that answers a violation."""
+    """Return the `error` frame that answers a violation."""
     return error_message(
         ErrorCode.PROTOCOL,
         violation.kind,

@@ -51,7 +51,7 @@ _Legal: TypeAlias = Mapping[type[AnyMessage], ConnectionState]
 
 
 def _by_class(acts: Mapping[Act, ConnectionState], direction: Direction) -> _Legal:
-    """One direction of a state's table by message class: what a frame is looked up in."""
+    """Return one direction of a state's table by message class: what a frame is looked up in."""
     return {kind: acts[direction, kind.TYPE] for kind in get_args(AnyMessage) if (direction, kind.TYPE) in acts}
 
 
@@ -64,12 +64,12 @@ _RECEIVABLE: Mapping[Role, Mapping[ConnectionState, _Legal]] = {
 
 
 def major(version: str) -> str:
-    """The part of a protocol version that both sides must share."""
+    """Return the part of a protocol version that both sides must share."""
     return version.split(".", 1)[0]
 
 
 def _is_refusal(answer: Result | Error) -> bool:
-    """Whether this answers a frame that the wire itself refused, and no call that was taken."""
+    """Return whether this answers a frame that the wire itself refused, and no call that was taken."""
     return (
         type(answer) is Error
         and answer.error_code == ErrorCode.PROTOCOL
@@ -120,7 +120,7 @@ class Connection:
     # --- what we send ---------------------------------------------------------------------------------------
 
     def send(self, message: AnyMessage, now: float = 0.0, *, checked: bool = False) -> bytes:
-        """The frame to write, whole. `checked`: its values have been through `plain` already.
+        """Return the frame to write, whole. `checked`: its values have been through `plain` already.
 
         Raises LocalProtocolError, with nothing changed, where the tables, the frame limit or JSON forbid it.
         """
@@ -183,7 +183,7 @@ class Connection:
     # --- what comes in --------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float = 0.0) -> list[Event]:
-        """The events that these bytes complete. Never raises for what the peer sent."""
+        """Return the events that these bytes complete. Never raises for what the peer sent."""
         if self._splitter.is_one_frame(data):
             return [self._event(data[HEADER_BYTES:], now)]
         events: list[Event] = []
@@ -203,7 +203,7 @@ class Connection:
         return events
 
     def receive_end(self) -> list[Event]:
-        """The peer's stream ended."""
+        """Return the peer's stream ended."""
         if self._splitter.inside_frame and ("receive", "garbage") in self._table[self.state]:
             text = quoted_text(self._splitter.kept)
             told = f", of which this came: {text}" if text else ""
@@ -300,7 +300,7 @@ class Connection:
         return self._heartbeat.deadline
 
     def tick(self, now: float) -> list[Event]:
-        """What the passing of time brings: an expired handshake, a missed pong, a ping that is due."""
+        """Return what the passing of time brings: an expired handshake, a missed pong, a ping that is due."""
         if self._handshake_deadline is not None and self.state in _BEFORE_OPEN:
             if now < self._handshake_deadline:
                 return []

@@ -60,13 +60,13 @@ class FrameSplitter:
         return bytes(self._kept[:MAX_QUOTED_BYTES])
 
     def close(self) -> None:
-        """Keeps nothing and gives nothing from here on."""
+        """Keep nothing and return nothing from here on."""
         self._closed = True
         self.empty = False
         self._kept = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The payloads that are whole now, in order. An empty payload is one of zero length."""
+        """Return the payloads that are whole now, in order. An empty payload is one of zero length."""
         if self._closed:
             return []
         if self.is_one_frame(data):
@@ -97,6 +97,6 @@ class FrameSplitter:
         return payloads
 
     def is_one_frame(self, data: bytes) -> bool:
-        """Whether these bytes are one whole frame that has a payload, and nothing was kept from before."""
+        """Return whether these bytes are one whole frame that has a payload, and nothing was kept from before."""
         length = len(data) - HEADER_BYTES
         return self.empty and 0 < length <= self.max_frame_bytes and _length_of(data)[0] == length

@@ -74,7 +74,7 @@ def quoted(text: str) -> str:
 
 
 def hello_frame(algorithm: str, process_id: int, *, arena: bool = False) -> bytes:
-    """The whole frame, header included, for an algorithm named as it was asked for."""
+    """Return the whole frame, header included, for an algorithm named as it was asked for."""
     names = (*HOST_CAPABILITIES, ARENA_CAPABILITY) if arena else HOST_CAPABILITIES
     capabilities = ",".join(quoted(name) for name in names)
     payload = (

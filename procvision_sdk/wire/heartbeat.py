@@ -52,7 +52,7 @@ class Heartbeat:
         self._next_ping = None
 
     def answered(self, request_id: str | None, now: float) -> bool:
-        """A pong came in; False if no ping of that id was waiting for it."""
+        """Return a pong came in; False if no ping of that id was waiting for it."""
         if request_id not in self._outstanding:
             return False
         self._outstanding.clear()
@@ -62,7 +62,7 @@ class Heartbeat:
         return True
 
     def missed(self, now: float) -> bool:
-        """Whether a pong's deadline has passed; counts it. A late pong still ends the row of misses."""
+        """Return whether a pong's deadline has passed; counts it. A late pong still ends the row of misses."""
         if self._pong_deadline is None or now < self._pong_deadline:
             return False
         self.misses += 1
@@ -71,5 +71,5 @@ class Heartbeat:
         return True
 
     def ping_due(self, now: float) -> bool:
-        """Whether it is time to send the next ping."""
+        """Return whether it is time to send the next ping."""
         return self._next_ping is not None and now >= self._next_ping

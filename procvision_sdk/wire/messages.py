@@ -93,7 +93,7 @@ class Call(Message, kw_only=True, tag="call", gc=False):
     data: CallFields | None = None
 
     def flattened(self) -> Call:
-        """This call with what stands in `data` lifted to the top; a field at the top wins."""
+        """Return this call with what stands in `data` lifted to the top; a field at the top wins."""
         inner = self.data
         if inner is not None:
             self.data = None

@@ -19,7 +19,7 @@ from procvision_sdk.wire.tables import Role
 
 
 def fault_of_result(frame: dict[str, Any]) -> str | None:
-    """Why a runner can't take this frame of a host's, if it is a `result`; None if it can, or it is none.
+    """Return why a runner can't take this frame of a host's, if it is a `result`; None if it can, or it is none.
 
     The picture's size isn't known here: whether rects lie within it isn't seen.
     """

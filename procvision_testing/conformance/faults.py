@@ -161,7 +161,7 @@ class _Player:
         )
 
     def _run(self, command: list[str]) -> tuple[str, int | None]:
-        """What it printed, and its exit status, None where it had to be killed."""
+        """Return what it printed, and its exit status, None where it had to be killed."""
         with tempfile.TemporaryFile() as out:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
@@ -206,7 +206,7 @@ class _Heard:
         self.exchanged = recording.exchanged
 
     def problem(self) -> str | None:
-        """Which frame was not legal where it came, or None."""
+        """Return which frame was not legal where it came, or None."""
         by_process: dict[int, list[dict[str, Any]]] = {}
         for note in self._notes:
             by_process.setdefault(note["process_id"], []).append(note)

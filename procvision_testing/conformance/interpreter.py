@@ -54,7 +54,7 @@ class ConformanceError(AssertionError):
 def run_row(
     row: Row, target: Target, *, patience_s: float = DEFAULT_PATIENCE_S, deadline_s: float = DEFAULT_DEADLINE_S
 ) -> None:
-    """Raises ConformanceError naming the row, the step and the paragraph of the reference.
+    """Raise ConformanceError naming the row, the step and the paragraph of the reference.
 
     Raises RowSkippedError for a row that is about a capability that the host doesn't show.
     ``patience_s`` bounds the wait for one frame, ``deadline_s`` that for the row as a whole.
@@ -74,7 +74,7 @@ def run_row(
 
 
 def parts_as_bytes(parts: list[dict[str, Any]]) -> bytes:
-    """What a table spells as text or hex, each part `times` over."""
+    """Return what a table spells as text or hex, each part `times` over."""
     return b"".join(
         (bytes.fromhex(part["hex"]) if "hex" in part else part["text"].encode()) * part.get("times", 1)
         for part in parts
@@ -82,7 +82,7 @@ def parts_as_bytes(parts: list[dict[str, Any]]) -> bytes:
 
 
 def bytes_to_send(what: Any) -> bytes:
-    """A message, or a list of messages, payloads and raw bytes, as they go over the pipe."""
+    """Return a message, or a list of messages, payloads and raw bytes, as they go over the pipe."""
     if isinstance(what, dict):
         return frame(msgspec.json.encode(what))
     out = []
@@ -110,7 +110,7 @@ class _Player:
         return max(0.0, min(self._longest_wait_s, self._deadline - time.monotonic()))
 
     def start(self, state: str, capability: str | None = None) -> None:
-        """Leads the target into the state in which the row begins. Raises RowSkippedError without the capability."""
+        """Lead the target into the state in which the row begins. Raises RowSkippedError without the capability."""
         if state == "starting":
             return
         if self._target.role == "host":
@@ -173,7 +173,7 @@ class _Player:
         return self._target.frame(self._patience_s)
 
     def _check(self, pattern: dict[str, Any], found: dict[str, Any]) -> None:
-        """Raises for what is wrong with a frame; first of all what the row is about."""
+        """Raise for what is wrong with a frame; first of all what the row is about."""
         problem = mismatch(pattern, found)
         # The smallest host of our own wire has no algorithm, and so no verdict.
         if problem is None and not isinstance(self._target, Inspectable):

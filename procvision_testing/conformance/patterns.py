@@ -24,7 +24,7 @@ _TYPES: dict[str, Any] = {
 
 
 def mismatch(pattern: Any, value: Any, where: str = "frame") -> str | None:
-    """Why `value` doesn't match, naming the place; None if it does."""
+    """Return why `value` doesn't match, naming the place; None if it does."""
     if isinstance(pattern, dict):
         special = [key for key in pattern if key.startswith("$")]
         if special:

@@ -91,23 +91,23 @@ class ProcessTarget:
         return self._process.pid
 
     def write(self, data: bytes) -> None:
-        """Gives it bytes to read; doesn't wait until it does."""
+        """Give it bytes to read; don't wait until it does."""
         self._to_write.put(data)
 
     def end(self) -> None:
-        """Closes its stdin, after all that was written."""
+        """Close its stdin, after all that was written."""
         self._to_write.put(None)
 
     def signal(self, name: str) -> None:
-        """Gives the process alone a signal, as a service manager would."""
+        """Return the process alone a signal, as a service manager would."""
         self._process.send_signal(signal.Signals[name])
 
     def wait(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Let time pass."""
         time.sleep(seconds)
 
     def frame(self, patience_s: float) -> dict[str, Any] | None:
-        """Its next frame; None if none comes in time, or none can come any more."""
+        """Return its next frame; None if none comes in time, or none can come any more."""
         try:
             payload = self._frames.get(timeout=patience_s)
         except queue.Empty:
@@ -122,18 +122,18 @@ class ProcessTarget:
         return found if isinstance(found, dict) else {"type": "(not a frame)", "payload": repr(payload[:500])}
 
     def ended(self, patience_s: float) -> bool:
-        """Whether its stdout has ended."""
+        """Return whether its stdout has ended."""
         return self._ended.wait(patience_s)
 
     def exit_status(self, patience_s: float) -> int | None:
-        """Its exit status, negative for a signal; None if it doesn't end in time."""
+        """Return its exit status, negative for a signal; None if it doesn't end in time."""
         try:
             return self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
             return None
 
     def evidence(self) -> str:
-        """How the process is, and the last lines of its stderr."""
+        """Return how the process is, and the last lines of its stderr."""
         # A process that has hung up is about to end, and its last line is often the one that tells why.
         status = self.exit_status(_LAST_WORDS_S) if self._ended.is_set() else self._process.poll()
         if status is not None:
@@ -142,7 +142,7 @@ class ProcessTarget:
         return f"  process: {'running' if status is None else f'exited {status}'}, stderr ends with\n{lines}"
 
     def close(self) -> None:
-        """Kills it, with what it started, and gives everything back. What has ended may have left children."""
+        """Kill it, with what it started, and give everything back. What has ended may have left children."""
         self._kill()
         self.arena.close()
         self._to_write.put(None)

@@ -110,7 +110,7 @@ class RecordedTarget:
         return found
 
     def ended(self, patience_s: float) -> bool:
-        """Whether its own stream has ended."""
+        """Return whether its own stream has ended."""
         return self._target.ended(patience_s)
 
     def exit_status(self, patience_s: float) -> int | None:

@@ -67,12 +67,12 @@ class Row:
     table: str = ""
 
     def steps_for(self, role: str) -> list[dict[str, Any]]:
-        """The steps of one role, in order."""
+        """Return the steps of one role, in order."""
         return [step for step in self.steps if step.get("only", role) == role]
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """A table's JSON. Raises TableError."""
+    """Return a table's JSON. Raises TableError."""
     try:
         table = msgspec.json.decode(path.read_bytes())
     except ValueError as error:
@@ -83,12 +83,12 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def table_files(tables: Path = TABLES) -> list[Path]:
-    """Every table there is, by name."""
+    """Return every table there is, by name."""
     return sorted(tables.glob("*.json"))
 
 
 def load_rows(*, role: str | None = None, kind: str | None = None, tables: Path = TABLES) -> list[Row]:
-    """The rows of all tables, those for `role` and for a target of `kind` alone if they are given."""
+    """Return the rows of all tables, those for `role` and for a target of `kind` alone if they are given."""
     rows = [_row(raw, path.stem) for path in table_files(tables) for raw in read_table(path).get("rows", ())]
     ids = [row.id for row in rows]
     doubled = sorted({name for name in ids if ids.count(name) > 1})

@@ -47,28 +47,28 @@ class Target(Protocol):
         """The arena that it was handed; None where there is none."""
 
     def write(self, data: bytes) -> None:
-        """Gives it bytes to read."""
+        """Give it bytes to read."""
 
     def end(self) -> None:
-        """Ends the stream that it reads."""
+        """End the stream that it reads."""
 
     def signal(self, name: str) -> None:
-        """Gives it a signal that asks it to leave: `SIGTERM` or `SIGINT`."""
+        """Send it a signal that asks it to leave: `SIGTERM` or `SIGINT`."""
 
     def wait(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Let time pass."""
 
     def frame(self, patience_s: float) -> dict[str, Any] | None:
-        """Its next frame; None if none comes."""
+        """Return its next frame; None if none comes."""
 
     def ended(self, patience_s: float) -> bool:
-        """Whether its own stream has ended."""
+        """Return whether its own stream has ended."""
 
     def exit_status(self, patience_s: float) -> int | None:
-        """The status it exits with; None while it runs."""
+        """Return the status it exits with; None while it runs."""
 
     def evidence(self) -> str:
-        """What helps whoever reads of a failure."""
+        """Return what helps whoever reads of a failure."""
 
 
 @runtime_checkable
@@ -82,7 +82,7 @@ class Inspectable(Protocol):
         """The connection's state."""
 
     def ask(self, message: dict[str, Any]) -> bool:
-        """Has it send a message; False if it refuses to."""
+        """Have it send a message; False if it refuses to."""
 
 
 _SENDABLE: dict[str, type[Any]] = {
@@ -97,7 +97,7 @@ _SENDABLE: dict[str, type[Any]] = {
 
 
 def message_of(fields: dict[str, Any], role: Role) -> AnyMessage:
-    """The message object for a table's JSON, as `role` sends it."""
+    """Return the message object for a table's JSON, as `role` sends it."""
     hello = HostHello if role is Role.HOST else RunnerHello
     message: AnyMessage = msgspec.convert(fields, {**_SENDABLE, "hello": hello}[fields["type"]])
     return message
@@ -132,7 +132,7 @@ class ConnectionTarget:
         return str(self._connection.state)
 
     def ask(self, message: dict[str, Any]) -> bool:
-        """Has it send a message; False if the wire refuses to."""
+        """Have it send a message; False if the wire refuses to."""
         try:
             self._send(message_of(message, self.role))
         except LocalProtocolError:
@@ -140,11 +140,11 @@ class ConnectionTarget:
         return True
 
     def write(self, data: bytes) -> None:
-        """Gives it bytes to read."""
+        """Give it bytes to read."""
         self._handle(self._connection.receive(data, self._now))
 
     def end(self) -> None:
-        """Ends the stream that it reads."""
+        """End the stream that it reads."""
         self._handle(self._connection.receive_end())
 
     def signal(self, name: str) -> None:  # noqa: ARG002 - they all say the same
@@ -152,24 +152,24 @@ class ConnectionTarget:
         self._leave(0)
 
     def wait(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Let time pass."""
         self._now += seconds
         self._handle(self._connection.tick(self._now))
 
     def frame(self, patience_s: float) -> dict[str, Any] | None:  # noqa: ARG002 - memory needs no patience
-        """Its next frame; None if there is none."""
+        """Return its next frame; None if there is none."""
         return msgspec.json.decode(self._frames.popleft()) if self._frames else None
 
     def ended(self, patience_s: float) -> bool:  # noqa: ARG002
-        """Whether it has left."""
+        """Return whether it has left."""
         return self._exit_status is not None
 
     def exit_status(self, patience_s: float) -> int | None:  # noqa: ARG002
-        """The status it exits with."""
+        """Return the status it exits with."""
         return self._exit_status
 
     def evidence(self) -> str:
-        """The state and what was not asked for."""
+        """Return the state and what was not asked for."""
         return f"  connection: {self.state}, events not looked at: {self.events[:5]}"
 
     def _send(self, message: AnyMessage) -> None:
@@ -223,7 +223,7 @@ class ConnectionTarget:
 
 
 def event_as_json(event: Event) -> dict[str, Any]:
-    """An event as the tables spell it."""
+    """Return an event as the tables spell it."""
     if isinstance(event, Message):
         return {"event": "message", "message": msgspec.to_builtins(event)}
     name = "".join("_" + char.lower() if char.isupper() else char for char in type(event).__name__)[1:]

@@ -342,7 +342,7 @@ class Peer:
 
 
 def next_waits() -> bool:
-    """Whether the next call is in the pipe already."""
+    """Return whether the next call is in the pipe already."""
     return bool(select.select([IN], [], [], 0)[0])
 
 

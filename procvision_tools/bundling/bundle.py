@@ -183,7 +183,7 @@ def write(
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a file is meant to be a bundle, and no wheel."""
+    """Return whether a file is meant to be a bundle, and no wheel."""
     try:
         with zipfile.ZipFile(path) as archive:
             return INDEX in archive.namelist()

@@ -106,7 +106,7 @@ def _name(requirement: str) -> str:
 
 
 def _resolved(lines: Sequence[str], limits: str, folder: Path, target: Target, sources: Sources) -> list[str]:
-    """Pins of everything that isn't there as a file, by uv's resolver."""
+    """Pin of everything that isn't there as a file, by uv's resolver."""
     if target.uv_platform is None:
         text = f"uv finds no versions for {target.platform}; hint: manylinux_2_17 and later, x86_64 or aarch64"
         raise BundleError(ErrorCode.WHEELS_MISSING, text)

@@ -29,7 +29,7 @@ class NoTargetError(ProcVisionError, ValueError):
 
 
 def _this_platform() -> str:
-    """The most specific tag; `linux_x86_64` comes before it and says nothing of the C library."""
+    """Return the most specific tag; `linux_x86_64` comes before it and says nothing of the C library."""
     tags = list(packaging.tags.platform_tags())
     return next((tag for tag in tags if not tag.startswith("linux_")), tags[0])
 

@@ -124,7 +124,7 @@ def _refused(place: str) -> str | None:
 
 
 def _identity(wheel: Wheel) -> Iterator[str]:
-    """A wheel is one distribution's: its metadata folder is called as its file is."""
+    """Yield a wheel is one distribution's: its metadata folder is called as its file is."""
     if wheel.name == OUR_DISTRIBUTION:
         yield f"{wheel.path.name}: ProcVision is the station's own; hint: package it again with this version"
     with opened_archive(wheel.path) as archive:

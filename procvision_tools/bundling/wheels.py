@@ -63,7 +63,7 @@ class Wheel:
             raise BundleError(ErrorCode.INVALID_PACKAGE, f"{path.name} is no wheel that can be read: {said}") from error
 
     def needs(self, target: Target, extras: Iterable[str] = ()) -> list[Requirement]:
-        """What it needs there, by markers that are evaluated for the target."""
+        """Return what it needs there, by markers that are evaluated for the target."""
         wanted = [*extras, ""]
         return [
             requirement
@@ -73,7 +73,7 @@ class Wheel:
         ]
 
     def misfit(self, target: Target) -> BundleError | None:
-        """Why it can't be installed there."""
+        """Return why it can't be installed there."""
         version = target.environment["python_full_version"]
         if not self.requires_python.contains(version, prereleases=True):
             text = f"{self.path.name} needs Python {self.requires_python}, the target has {target.python}"

@@ -49,13 +49,13 @@ def param_pairs(context: click.Context, _: click.Parameter, incomplete: str) -> 
 
 
 def _algorithm_of(context: click.Context) -> str:
-    """The name on the line: click reads no arguments of a line that ends with an option without its value."""
+    """Return the name on the line: click reads no arguments of a line that ends with an option without its value."""
     given = context.params.get("algorithm") or next(iter(context.args), "")
     return str(given).partition("==")[0].partition("@")[0]
 
 
 def _declared(algorithm: str, context: click.Context) -> Iterable[Parameter]:
-    """The parameters of the algorithm, of the step that is named or of all; none where there is no manifest."""
+    """Return the parameters of the algorithm, of the step that is named or of all; none where there is no manifest."""
     from importlib_metadata import entry_points
 
     from procvision_sdk.manifest.finding import manifest_folder

@@ -281,7 +281,7 @@ class _Call:
         return InspectionOutcome(inspection=inspection, debug=debug)
 
     def _measured(self, executed: Iterable[tuple[Step, CallResult]]) -> tuple[Measurement, ...]:
-        """What the steps published, each under its name where there are several."""
+        """Return what the steps published, each under its name where there are several."""
         several = len(self.steps) > 1
         return tuple(
             measured
@@ -290,7 +290,7 @@ class _Call:
         )
 
     def _told(self, words: Iterable[tuple[Step, str]]) -> str:
-        """What the steps said, each under its name where there are several."""
+        """Return what the steps said, each under its name where there are several."""
         if len(self.steps) == 1:
             return "".join(text for _, text in words)
         return "\n".join(f"{step.name}: {text}" for step, text in words if text)
@@ -325,7 +325,7 @@ class _Call:
         }
 
     def _all_params(self) -> dict[str, Any]:
-        """Those that were given and the defaults, under the step's name where there are several steps."""
+        """Return those that were given and the defaults, under the step's name where there are several steps."""
         found: dict[str, Any] = {}
         for step in self.steps:
             defaults = {

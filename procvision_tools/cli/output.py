@@ -39,7 +39,7 @@ def with_pictures(
 def all_with_pictures(
     inspections: Iterable[tuple[Inspection, Path | Frame]], reference: Path | None, bits: int | None = None
 ) -> Iterator[Inspection]:
-    """The same for several, read one after another; the reference is read once, and so stands on a page once."""
+    """Yield the same for several, read one after another; the reference is read once, and so stands on a page once."""
     learnt = _read(reference, bits)
     for inspection, image in inspections:
         picture = image.seen() if isinstance(image, Frame) else _read(image, bits)

@@ -10,7 +10,7 @@ import click
 
 
 def on_terminal() -> bool:
-    """Whether a bar would be shown."""
+    """Return whether a bar would be shown."""
     return sys.stderr.isatty()
 
 

@@ -44,7 +44,7 @@ class Reader(Protocol):
     LAYOUT: str
 
     def recognise(self, files: FolderFiles, /) -> bool:
-        """Whether a folder's files look like such a data set."""
+        """Return whether a folder's files look like such a data set."""
 
     def read(self, files: FolderFiles, /) -> Dataset:
         """Read it, and account for every file. Raises DatasetError."""

@@ -59,7 +59,7 @@ class _File(Struct):
 
 
 def recognise(files: FolderFiles) -> bool:
-    """Whether a folder, or a file, looks like one."""
+    """Return whether a folder, or a file, looks like one."""
     return bool(_candidates(files))
 
 
@@ -127,7 +127,7 @@ def _candidates(files: FolderFiles) -> list[Path]:
 
 
 def _has_annotations(path: Path) -> bool:
-    """Whether a file is meant to be one, also where it is none: why not, the reader says."""
+    """Return whether a file is meant to be one, also where it is none: why not, the reader says."""
     try:
         data = read_regular(path, MAX_JSON_BYTES)
     except OSError:

@@ -27,7 +27,7 @@ _Key = tuple[Path, str]
 
 
 def recognise(files: FolderFiles) -> bool:
-    """Whether a folder looks like one."""
+    """Return whether a folder looks like one."""
     return any(name["part"].lower() == "test" for path in files.pictures() if (name := _NAME.fullmatch(path.stem)))
 
 

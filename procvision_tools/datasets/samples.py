@@ -85,7 +85,7 @@ def check_truths(files: FolderFiles, folder: str) -> None:
 
 
 def text_of(path: Path) -> str:
-    """A text file's content. Raises DatasetError."""
+    """Return a text file's content. Raises DatasetError."""
     try:
         return read_regular(path, MAX_TEXT_BYTES).decode("utf-8-sig")
     except OSError as error:

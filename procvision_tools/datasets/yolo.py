@@ -36,7 +36,7 @@ class _Classes:
 
 
 def recognise(files: FolderFiles) -> bool:
-    """Whether a folder looks like one."""
+    """Return whether a folder looks like one."""
     roots = [files.folder, *{files.folder / files.below(path)[0] for path in files.files if len(files.below(path)) > 1}]
     return any((root / "labels").is_dir() for root in roots) and any(_at(files, path, "images") is not None
                                                                      for path in files.pictures())  # fmt: skip
@@ -94,7 +94,7 @@ def _pictures(count: int) -> str:
 
 
 def _at(files: FolderFiles, path: Path, folder: str) -> int | None:
-    """Where `images` or `labels` stands in a path: first, or below a split's folder."""
+    """Return where `images` or `labels` stands in a path: first, or below a split's folder."""
     parts = files.below(path)
     return next((at for at in (0, 1) if len(parts) > at + 1 and parts[at] == folder), None)
 

@@ -60,7 +60,7 @@ def total(counts: Iterable[Detection]) -> Detection:
 
 
 def judged(observations: Sequence[Observation]) -> list[Observation]:
-    """Those whose findings can be held against boxes."""
+    """Return those whose findings can be held against boxes."""
     return [o for o in observations if o.sample.truths or o.sample.crowds or not o.sample.defective]
 
 
@@ -119,7 +119,7 @@ def curves(observations: Sequence[Observation], rules: Rules) -> dict[str, Curve
 
 
 def mean_average_precision(by_label: dict[str, Curve]) -> float | None:
-    """The mean over the labels that are there to be found."""
+    """Return the mean over the labels that are there to be found."""
     return sum(map(average_precision, by_label.values())) / len(by_label) if by_label else None
 
 

@@ -131,15 +131,15 @@ class Evaluation:
         return all(outcome.holds for outcome in self.bounds)
 
     def counted(self, observation: Observation) -> Detection:
-        """The counts of one picture."""
+        """Return the counts of one picture."""
         return detect([observation], self.rules)
 
     def is_wrong(self, observation: Observation) -> bool:
-        """Whether a product was not told right."""
+        """Return whether a product was not told right."""
         return observation.verdict_at(self.rules.threshold) != ("NG" if observation.sample.defective else "OK")
 
     def worst(self, count: int) -> list[Observation]:
-        """The pictures with the most mistakes, failures first; none that is right in all."""
+        """Return the pictures with the most mistakes, failures first; none that is right in all."""
 
         def badness(observation: Observation) -> tuple[bool, int, bool, float]:
             score = observation.picture_score

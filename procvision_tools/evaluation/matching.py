@@ -56,7 +56,7 @@ class Pair:
 
 
 def iou(one: Box, other: Box) -> float:
-    """The area that two boxes share over the area that they cover together, 0 to 1."""
+    """Return the area that two boxes share over the area that they cover together, 0 to 1."""
     width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
     height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
     if width <= 0 or height <= 0:

@@ -45,11 +45,11 @@ class Observation:
     """What the algorithm published with its answers, by name."""
 
     def kept(self, threshold: float) -> tuple[Defect, ...]:
-        """The findings that count at a threshold, best first."""
+        """Return the findings that count at a threshold, best first."""
         return tuple(sorted((f for f in self.findings if f.score >= threshold), key=lambda finding: -finding.score))
 
     def verdict_at(self, threshold: float) -> Literal["OK", "NG", "ERROR"]:
-        """The verdict, were findings below a threshold not reported. An NG that names no place stays one."""
+        """Return the verdict, were findings below a threshold not reported. An NG that names no place stays one."""
         if self.verdict == "NG" and self.findings and not self.kept(threshold):
             return "OK"
         return self.verdict

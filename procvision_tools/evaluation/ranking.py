@@ -42,7 +42,7 @@ def average_precision(curve: Curve) -> float:
 
 
 def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
-    """The chance that a positive one scores higher than a negative one, ties counting half.
+    """Return the chance that a positive one scores higher than a negative one, ties counting half.
 
     None where there are only positive or only negative ones. Scores may be infinite.
     """

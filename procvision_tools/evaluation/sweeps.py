@@ -80,7 +80,7 @@ def parse_sweep(text: str) -> Sweep:
 
 
 def best_value(scores: Mapping[str, float | None]) -> str | None:
-    """The middle value of the plateau of F-scores; None where there is no F-score."""
+    """Return the middle value of the plateau of F-scores; None where there is no F-score."""
     known = {value: score for value, score in scores.items() if score is not None}
     if not known:
         return None

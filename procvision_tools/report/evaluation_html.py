@@ -155,7 +155,7 @@ def _tables(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, str]], li
 
 
 def _ranking(evaluation: Evaluation) -> tuple[charts.Chart, list[tuple[str, str, str]]] | None:
-    """The chart of precision over recall, and (name, colour, average precision) of its lines."""
+    """Return the chart of precision over recall, and (name, colour, average precision) of its lines."""
     by_label = curves(evaluation.observations, evaluation.rules)
     if not any(len(curve.recall) for curve in by_label.values()):
         return None
@@ -187,7 +187,7 @@ def _sweep(evaluation: Evaluation) -> tuple[charts.Chart, Figures] | None:
 
 
 def _histogram(evaluation: Evaluation) -> Mapping[str, Any] | None:
-    """How the pictures' scores lie, good beside defective ones; None where there is only one kind."""
+    """Return how the pictures' scores lie, good beside defective ones; None where there is only one kind."""
     if evaluation.figures.get("auroc") is None:
         return None
     scores = [(o.picture_score, o.sample.defective) for o in evaluation.observations]
@@ -208,7 +208,7 @@ def _histogram(evaluation: Evaluation) -> Mapping[str, Any] | None:
 
 
 def _confusion(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list[tuple[int, float, bool]]]]] | None:
-    """Labels, and rows of (count, share of the row, whether it is right)."""
+    """Label, and rows of (count, share of the row, whether it is right)."""
     counts = evaluation.confusion
     if not counts:
         return None

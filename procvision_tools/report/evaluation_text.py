@@ -123,7 +123,7 @@ def _sweep(evaluation: Evaluation) -> list[str]:
 
 
 def _judged(told: Figures) -> Figures:
-    """What a value changes: not how many pictures there are, and no times."""
+    """Return what a value changes: not how many pictures there are, and no times."""
     return {name: value for name, value in told.items() if name != "pictures" and not name.endswith("_ms")}
 
 
@@ -163,7 +163,7 @@ def _changes(evaluation: Evaluation) -> list[str]:
 
 
 def _is_time(change: Change) -> bool:
-    """Times differ from run to run: they are in the reports."""
+    """Time differ from run to run: they are in the reports."""
     return change.figure.endswith(("_ms", "_per_s"))
 
 

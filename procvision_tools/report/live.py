@@ -55,7 +55,7 @@ class LiveView:
         self._thread = threading.Thread(target=self._repeat, name="procvision-live", daemon=True)
 
     def __call__(self, event: events.Event) -> None:
-        """Shows an event; a call that went well shows in the counters alone."""
+        """Show an event; a call that went well shows in the counters alone."""
         if not self._drawn:
             with self._lock:
                 self._json(event)
@@ -63,7 +63,7 @@ class LiveView:
             self.show(event_line(event))
 
     def show(self, text: str) -> None:
-        """Prints text above what is drawn."""
+        """Print text above what is drawn."""
         with self._lock:
             self._erase()
             self._write(text + "\n")
@@ -74,7 +74,7 @@ class LiveView:
         self._thread.start()
 
     def stop(self) -> None:
-        """Shows the numbers a last time."""
+        """Show the numbers a last time."""
         self._stop.set()
         self._thread.join()
         self._refresh()
@@ -124,7 +124,7 @@ class LiveView:
 def watching(
     station: Supervisor | Pool, stream: TextIO | None = None, *, drawn: bool | None = None, interval_s: float = 0.0
 ) -> Iterator[LiveView]:
-    """Shows what happens to `station` for as long as the block lasts.
+    """Show what happens to `station` for as long as the block lasts.
 
     `stream` is stdout by default; `drawn` says whether it takes cursor movements (None: if it is a terminal).
     """
@@ -148,7 +148,7 @@ def _is_quiet(event: events.Event) -> bool:
 
 
 def event_line(event: events.Event) -> str:
-    """An event as one line for a person."""
+    """Return an event as one line for a person."""
     fields = event.as_dict()
     name = str(fields.pop("event")).replace("_", " ")
     instant = time.strftime("%H:%M:%S", time.localtime(fields.pop("timestamp_ms") / 1000))
@@ -162,7 +162,7 @@ def _worded(value: Any) -> str:
 
 
 def status_lines(one: Supervisor | Spare, width: int) -> list[str]:
-    """How a supervisor or a spare is doing, in lines of at most `width` characters."""
+    """Return how a supervisor or a spare is doing, in lines of at most `width` characters."""
     snapshot = one.snapshot()
     state = str(one.state)
     told = []
@@ -206,7 +206,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def snapshot_record(one: Supervisor | Spare) -> dict[str, Any]:
-    """How a supervisor or a spare is doing, ready for JSON."""
+    """Return how a supervisor or a spare is doing, ready for JSON."""
     snapshot = one.snapshot()
     usage = snapshot.usage
     calls = {"in_host": one.admission.in_host, "waiting": one.admission.waiting} if isinstance(one, Supervisor) else {}

@@ -146,7 +146,7 @@ class Camera:
         return self._failed(f"no frame within {timeout_s:g} s\nhint: is it waiting for a trigger?")
 
     def _format(self) -> str:
-        """What the camera is set to deliver."""
+        """Return what the camera is set to deliver."""
         try:
             return str(self._acquirer.remote_device.node_map.PixelFormat.value)
         except Exception:  # noqa: BLE001 - a producer's own classes, for a word in an error
@@ -196,7 +196,7 @@ def _why_not_loaded(producer: Path) -> str:
 
 
 def _of_the_loader(producer: Path) -> str:
-    """The dynamic loader's own words, which the binding keeps to itself; "" where it has none."""
+    """Return the dynamic loader's own words, which the binding keeps to itself; "" where it has none."""
     try:
         ctypes.CDLL(str(producer))
     except OSError as error:

@@ -114,7 +114,7 @@ class Arrivals:
         self._contents[state] = None
 
     def _is_known(self, path: Path, state: _State) -> bool:
-        """Whether a content was there before: also under another name, since what was inspected may be renamed.
+        """Return whether a content was there before: also under another name, since what was inspected may be renamed.
 
         By its name it is known too where the file has another number, as after a share was away.
         """
@@ -173,7 +173,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _state(path: Path) -> _State | None:
-    """How a file looks; None where it has just gone."""
+    """Return how a file looks; None where it has just gone."""
     try:
         told = path.stat()
     except OSError:
@@ -182,7 +182,7 @@ def _state(path: Path) -> _State | None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file ends as a JPEG or a PNG does, whatever follows."""
+    """Return whether a file ends as a JPEG or a PNG does, whatever follows."""
     try:
         data = read_regular(path, MAX_FILE_BYTES)
     except OSError:

@@ -32,7 +32,7 @@ _NAMED = 3
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a name is that of a picture that the host decodes."""
+    """Return whether a name is that of a picture that the host decodes."""
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
@@ -42,7 +42,7 @@ def why_not(path: Path) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name begins with a dot."""
+    """Return whether a name begins with a dot."""
     return name.startswith(".")
 
 

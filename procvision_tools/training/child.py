@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def trained(order: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Carries out an order; the last line. Raises whatever the vendor's code raises."""
+    """Carry out an order; the last line. Raises whatever the vendor's code raises."""
     from importlib_metadata import entry_points
 
     name, distribution = split(order["name"])

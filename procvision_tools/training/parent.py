@@ -32,7 +32,7 @@ class Trained:
 
 
 def trainers() -> list[str]:
-    """The algorithms that can be trained, by name. Nothing of them is imported."""
+    """Return the algorithms that can be trained, by name. Nothing of them is imported."""
     from importlib_metadata import entry_points
 
     return sorted({entry_point.name for entry_point in entry_points(group=TRAINER_GROUP)})
@@ -47,7 +47,7 @@ def train(
     *,
     bits: int | None = None,
 ) -> Trained:
-    """Trains; gives what the trainer tells of the model, which then lies at `out`. Raises TrainingError.
+    """Train; gives what the trainer tells of the model, which then lies at `out`. Raises TrainingError.
 
     `params` are texts, key=value; `bits` is how many of 16 the samples of grey PNGs use. What lay at
     `out` stays as it was unless everything went well.
@@ -88,7 +88,7 @@ def _running(order: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
 
 
 def _followed(process: subprocess.Popen[str], progress: Callable[[float, str], None]) -> dict[str, Any] | None:
-    """Passes progress on; the last line, or None where there was none."""
+    """Pass progress on; the last line, or None where there was none."""
     assert process.stdout is not None
     for text in process.stdout:
         line: dict[str, Any] = json.loads(text)

@@ -60,7 +60,7 @@ def checklist(
 
 
 def manifest_findings(manifest: Manifest) -> Iterator[Finding]:
-    """What a manifest that was read says, for a person to agree with, and what is odd about it."""
+    """Yield what a manifest that was read says, for a person to agree with, and what is odd about it."""
     yield Finding(
         "its manifest is right, and agrees with its distribution", detail=f"{manifest.name} {manifest.version}"
     )
@@ -90,7 +90,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _loaded(name: str, environment: Mapping[str, str], timeout_s: float, python: str) -> list[Finding]:
-    """Assets, and import, construction, setup() and teardown() in a process of its own."""
+    """Asset, and import, construction, setup() and teardown() in a process of its own."""
     title = "imported, set up and torn down in a process of its own"
     try:
         answer: dict[str, Any] = ask(["check", name], environment, timeout_s, python)

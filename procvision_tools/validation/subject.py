@@ -106,7 +106,7 @@ def _project(folder: Path, site: Path) -> Subject:
 
 
 def _is_bundle(path: Path) -> bool:
-    """What says so by its name is one, too, so that a damaged one is called by its name."""
+    """Say yes also for what says so by its name, so that a damaged one is called by its name."""
     if path.suffix == ".whl":
         return False
     need("packaging.tags", "packaging", "a bundle")
@@ -190,7 +190,7 @@ def _write_metadata(site: Path, name: str, version: str, points: Mapping[str, An
 
 
 def _source_root(folder: Path, point: str) -> Path | None:
-    """The folder from which the entry point's package is imported."""
+    """Return the folder from which the entry point's package is imported."""
     top = re.split(r"[.:]", point, maxsplit=1)[0]
     for root in (folder / "src", folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
         if (root / top).is_dir() or (root / f"{top}.py").is_file():

@@ -30,7 +30,7 @@ class Plugged(BaseAlgorithm):
         shared_mem_id: str,
         image_meta: Mapping[str, Any],
     ) -> Any:
-        """Counts the call in its session, and does what `does` says."""
+        """Count the call in its session, and do what `does` says."""
         number = session.get("calls", 0) + 1
         session.set("calls", number)
         time.sleep(user_params["wait_ms"] / 1000)

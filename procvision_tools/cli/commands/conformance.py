@@ -152,7 +152,7 @@ def _rows(pid: str) -> dict[str, Row]:
 
 
 def _with_pid(steps: Any, pid: str) -> Any:
-    """The product id in place of the tables' own, wherever a call has it."""
+    """Return the product id in place of the tables' own, wherever a call has it."""
     if isinstance(steps, dict):
         return {
             key: pid if (key, value) == ("pid", DEFAULT_PID) else _with_pid(value, pid) for key, value in steps.items()

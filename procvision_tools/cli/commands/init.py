@@ -89,7 +89,7 @@ def init(
 
 
 def _entering() -> list[str]:
-    """What makes this environment the shell's own, where it isn't: `pip` would be another's."""
+    """Return what makes this environment the shell's own, where it isn't: `pip` would be another's."""
     activate = Path(sys.executable).with_name("activate")
     return [f". {shlex.quote(str(activate))}"] if program() != NAME and activate.is_file() else []
 
@@ -128,7 +128,7 @@ def _names(text: str) -> Names:
 
 
 def _line(option: str, text: str) -> str:
-    """A text that goes into one line of several files."""
+    """Return a text that goes into one line of several files."""
     from procvision_tools.cli.errors import usage_error
 
     if not text.isprintable():
