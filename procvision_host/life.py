@@ -82,6 +82,7 @@ class Host:
     def _load_and_serve(self, row: AlgorithmRow, half: OtherHalf) -> None:
         from procvision_host.algorithm.discovery import host_version
         from procvision_host.algorithm.images import Images
+        from procvision_sdk.hookspecs import SUPERVISOR_VARIABLE
         from procvision_sdk.images.reading import bind_image_reader
 
         assert row.manifest is not None
@@ -95,7 +96,10 @@ class Host:
         if half.records is not None:
             self._loop.record(half.records)
             self._loop.tell_of_drain(half.draining)
-        half.tell("procvision_host_loaded", algorithm=name, version=version, process_id=os.getpid())
+        supervisor = os.environ.get(SUPERVISOR_VARIABLE, "")
+        half.tell(
+            "procvision_host_loaded", algorithm=name, version=version, process_id=os.getpid(), supervisor=supervisor
+        )
         made = self._set_up(row)
         if made is None:
             return

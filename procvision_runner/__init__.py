@@ -23,6 +23,7 @@ from procvision_runner.options import RunnerOptions
 from procvision_runner.results import CallResult
 from procvision_runner.runner import Runner
 from procvision_runner.supervision.events import Event, JsonLines
+from procvision_runner.supervision.inspections import Inspected
 from procvision_runner.supervision.limits import EnvironmentPolicy, ResourceLimits
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.pool import Pool
@@ -46,6 +47,7 @@ __all__ = [
     "Event",
     "GoldenPicture",
     "HostDiedError",
+    "Inspected",
     "InspectionSession",
     "JsonLines",
     "LaunchError",

@@ -43,21 +43,22 @@ class Delivery(Generic[T]):
         with self._changed:
             self._listeners = (*self._listeners, listener)
 
-    def emit(self, told: T) -> None:
-        """Tell something, without blocking and without raising."""
+    def emit(self, told: T) -> bool:
+        """Tell something, without blocking and without raising. Return whether listeners will hear it."""
         if not self._listeners:
-            return
+            return False
         with self._changed:
             if self._closed:
-                return
+                return False
             if len(self._waiting) >= MAX_BACKLOG:
                 self.dropped += 1
-                return
+                return False
             self._waiting.append(told)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._deliver, name=self._thread_name, daemon=True)
                 self._thread.start()
             self._changed.notify()
+            return True
 
     def _deliver(self) -> None:
         while True:

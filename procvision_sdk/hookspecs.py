@@ -37,6 +37,9 @@ PROJECT = "procvision"
 ENTRY_POINT_GROUP = "procvision.hooks"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
+SUPERVISOR_VARIABLE = "PROCVISION_SUPERVISOR"
+"""By which a supervisor tells its hosts its name."""
+
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Sort: TypeAlias = Literal["configuration", "backend", "observer", "wrapper"]
@@ -140,8 +143,10 @@ def procvision_session_stores() -> Mapping[str, Callable[[str], SessionStore]]: 
 
 
 @hookspec
-def procvision_host_loaded(algorithm: str, version: str, process_id: int) -> None:
+def procvision_host_loaded(algorithm: str, version: str, process_id: int, supervisor: str) -> None:
     """The configuration holds and the algorithm is found; nothing of it is imported yet.
+
+    `supervisor` is the name of the supervisor that launched the host, "" where none did.
 
     When: once, first of the observers. Thread: the plugin's own. May change: nothing.
     Failure: named in the log, counted, changes nothing.

@@ -2,6 +2,7 @@
 
     call_record    every answered call
     debug_record   what an algorithm published in it
+    Products       the verdicts of products from those of calls
     Bounded        the values of a metric's label, so many and no more
 
 A hook plugin that keeps or sends results takes these, so that a consumer reads one form wherever it comes from.
@@ -9,6 +10,7 @@ A hook plugin that keeps or sends results takes these, so that a consumer reads 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +20,8 @@ MAX_LABEL_VALUES = 64
 """Manifests have a handful of steps and the protocol some dozens of kinds; more are a peer's nonsense."""
 OTHER = "other"
 """The value of a label for whatever has no value of its own."""
+MAX_OPEN_PRODUCTS = 4096
+"""As many sessions as a supervisor knows; the oldest counts as unfinished."""
 NO_VERDICT = "NONE"
 """The verdict of a call that has none: `pre`, `info`, `reset`, and whatever was answered with status ERROR."""
 
@@ -91,6 +95,49 @@ def _named(call: Mapping[str, Any], ended_at_ns: int) -> dict[str, Any]:
         "trace_id": trace_id(call),
         "final": bool(call.get("final")),
     }
+
+
+class Products:
+    """Products by their verdicts. Not for several threads at once.
+
+    A product is one session, over with its `final` call, or one `execute` of no session. It is NG if any step is, OK if
+    the last call of every step is, and ERROR otherwise: nothing that is missing becomes OK. A `pre` that succeeded says
+    nothing, and a call that was made again counts once. One that never ends is UNFINISHED when too many are open.
+    """
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[str, dict[tuple[str, object], str]] = OrderedDict()
+
+    def call_ended(
+        self, phase: str, step_index: object, session_id: str | None, outcome: str, *, final: bool
+    ) -> tuple[str, ...]:
+        """Note how a call ended: OK, NG, NONE, or any other word for a failure. Return the verdicts of what is over."""
+        if phase not in ("pre", "execute"):
+            if phase == "reset" and session_id is not None:
+                self._open.pop(session_id, None)
+            return ()
+        if session_id is None:
+            return (_product({"": outcome}),) if phase == "execute" else ()
+        steps = self._open.setdefault(session_id, {})
+        self._open.move_to_end(session_id)
+        if phase == "pre" and outcome == NO_VERDICT:
+            steps.pop((phase, step_index), None)
+        else:
+            steps[phase, step_index] = outcome
+        if final:
+            del self._open[session_id]
+            return (_product(steps),)
+        if len(self._open) > MAX_OPEN_PRODUCTS:
+            self._open.popitem(last=False)
+            return ("UNFINISHED",)
+        return ()
+
+
+def _product(steps: Mapping[Any, str]) -> str:
+    outcomes = set(steps.values())
+    if "NG" in outcomes:
+        return "NG"
+    return "OK" if outcomes == {"OK"} else "ERROR"
 
 
 class Bounded:

@@ -26,6 +26,8 @@ MEANINGS: dict[str, str] = {
     "Manifest.diagnostics": "by the name under which it is published: `description`, `unit`, and the limits `min` "
     "and `max`, which reports show beside the value; a value beyond them changes no verdict",
     "Manifest.default_config": "the vendor's own settings, any JSON; nothing of it is interpreted",
+    "Manifest.pre_per_host": "`false` unless said otherwise: `true` where what `pre` leaves lies in the process, "
+    "beside the session's state. A session whose host is gone is lost then, also with a store that outlives it",
     "Manifest.reads_picture": "`true` unless said otherwise: an `execute` that was handed a picture, never read it and "
     "says OK is an error (1006 `picture_not_read`). `false` for one whose verdict needs no picture",
     "Step.index": "what calls name as `step_index`",

@@ -43,12 +43,12 @@ class JsonLines:
         self._values = values
 
     @hookimpl
-    def procvision_host_loaded(self, algorithm: str, version: str, process_id: int) -> None:
+    def procvision_host_loaded(self, algorithm: str, version: str, process_id: int, supervisor: str) -> None:
         """The first line of a host."""
         from procvision_host.builtin.json_lines_file import JsonLinesFile
 
         values = self._values
-        self._host = {"algorithm": algorithm, "version": version, "process_id": process_id}
+        self._host = {"algorithm": algorithm, "version": version, "process_id": process_id, "supervisor": supervisor}
         path = Path(values["directory"]) / f"{algorithm}.jsonl"
         self._file = JsonLinesFile(path, values["max_bytes"], values["max_files"])
         self._life("loaded")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from procvision_runner.errors import CallError, CallTimeoutError, SessionLostError
 from procvision_runner.supervision.affinity import Binding, SessionBindings
 from procvision_runner.supervision.background_thread import BackgroundThread
+from procvision_runner.supervision.supervised_host import pre_belongs_to_the_host
 from procvision_runner.supervision.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ class Admission:
             host.ready = False
             if self.current is host:
                 self.current = None
-            lost = self.sessions.lose(host, why, keep=self._outlive)
+            lost = self.sessions.lose(host, why, keep=self._outlive and not pre_belongs_to_the_host(host.info))
             self._let_in(time.monotonic())
             self.changed.notify_all()
             return lost

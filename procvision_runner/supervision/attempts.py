@@ -25,11 +25,13 @@ from procvision_runner.supervision.shared_lease import SharedLease
 from procvision_runner.supervision.suspects import key_of
 from procvision_runner.supervision.ticket import Ticket
 from procvision_sdk.errors import ErrorCode
+from procvision_sdk.records import NO_VERDICT
 
 if TYPE_CHECKING:
     from procvision_runner.requests import Request
     from procvision_runner.results import CallResult
     from procvision_runner.supervision.admission import Admission
+    from procvision_runner.supervision.inspections import Inspections
     from procvision_runner.supervision.journal import Journal
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.succession import Succession
@@ -48,6 +50,7 @@ class CallTaker(Protocol):
     admission: Admission
     succession: Succession
     suspects: Suspects
+    inspections: Inspections
 
     @property
     def stopping(self) -> bool:
@@ -255,7 +258,7 @@ class Attempts:
             # The host has nothing of the session any more: where it was, and that it was lost, is forgotten, too.
             self._ticket.final = True
         self._admission.leave(self._ticket, answered=True, done=True)
-        self._ended(result.verdict or result.status)
+        self._ended(result.verdict or (NO_VERDICT if result.status == "OK" else "ERROR"), result=result)
 
     def _attempt_failed(self, error: CallError) -> float | None:
         """Take the call out of its host. Return the seconds until the next attempt; None if `error` is final."""
@@ -337,12 +340,22 @@ class Attempts:
             elapsed_s=round(time.monotonic() - self._began, 3),
             process_id=self._host.process_id if self._host is not None else None,
         )
-        self._ended(error.cause)
+        self._ended(error.cause, error=error)
 
-    def _ended(self, outcome: str) -> None:
+    def _ended(self, outcome: str, result: CallResult | None = None, error: CallError | None = None) -> None:
         supervisor = self._supervisor
         elapsed_ms = round((time.monotonic() - self._began) * 1000, 3)
         supervisor.journal.metrics.call_ended(self._request.call.phase, outcome, elapsed_ms)
+        call, session_id = self._request.call, self._ticket.session_id
+        inspections = supervisor.inspections
+        for verdict in inspections.product_of(call, session_id, outcome, final=self._ticket.final):
+            supervisor.journal.metrics.count("products")
+            supervisor.journal.metrics.count(f"products_{verdict}")
+        if inspections.heard:
+            inspections.tell(
+                supervisor.journal.name, call, session_id, result, error, self._attempts, elapsed_ms,
+                self._request.lease, self._shared_lease,
+            )  # fmt: skip
         if supervisor.journal.heard:
             supervisor.journal.emit(
                 CallEnded,

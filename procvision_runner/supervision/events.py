@@ -78,7 +78,7 @@ class Executing(HostEvent):
 
 @attrs.frozen(kw_only=True)
 class CallEnded(Event):
-    """A call has ended: `outcome` is OK, NG, ERROR, or the cause of a failure."""
+    """A call has ended: `outcome` is OK, NG, ERROR, the cause of a failure, or NONE for a phase without a verdict."""
 
     phase: str
     session_id: str | None

@@ -62,7 +62,9 @@ class Launcher:
                 raise LaunchError("the supervisor was stopped")
             self._numbers += 1
             try:
-                host = SupervisedHost(self._numbers, command, self._options, observer, self._on_log, self._slots)
+                host = SupervisedHost(
+                    self._numbers, command, self._options, observer, self._on_log, self._slots, self._journal.name
+                )
             except OSError as error:
                 raise LaunchError(f"no host can be started: {error}; hint: see the limits of this process") from error
             self._hosts.append(host)

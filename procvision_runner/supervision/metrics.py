@@ -17,7 +17,9 @@ from procvision_runner.process.host_process import tree
 
 COUNTERS = {
     "calls": "calls that have ended, however",
-    "calls_OUTCOME": "by outcome: OK, NG, ERROR, or a cause",
+    "calls_OUTCOME": "by outcome: OK, NG, ERROR, a cause, or NONE for `pre` and `reset`, which have no verdict",
+    "products": "products that are over: a session, or an `execute` of none, however many calls and steps it took",
+    "products_VERDICT": "NG if any step is, OK if all are, else ERROR; UNFINISHED where no `final` call came",
     "retries": "attempts that failed and were followed by another",
     "restarts": "hosts that took the place of one that was lost",
     "takeovers": "restarts in which the spare host took the place",

@@ -36,7 +36,8 @@ class SupervisorOptions:
     session_ttl_s: float = attrs.field(default=3600.0, validator=positive)
     """A session without a call for so long has ended, whether it said so or not: the default store forgets it too."""
     sessions_outlive_host: bool = False
-    """True with a session store outside the host: then any host can go on with any session."""
+    """True with a session store outside the host: then any host can go on with any session. Where the manifest says
+    `pre_per_host` it can't: such a session is lost with its host, as if this were False."""
     spare: bool = False
     """True keeps one host more, launched and set up, that takes the place of one that is lost at once. A pool's hosts
     share it. It takes the memory of a host."""

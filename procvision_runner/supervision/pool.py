@@ -26,9 +26,11 @@ from procvision_runner.supervision.affinity import SessionBindings
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.events import EventBus, Listener
 from procvision_runner.supervision.in_parallel import in_parallel
+from procvision_runner.supervision.inspections import InspectionListener, Inspections
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.state import SupervisorState
+from procvision_runner.supervision.supervised_host import pre_belongs_to_the_host
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.suspects import Suspects
 from procvision_runner.supervision.swap import GoldenPicture, SwapReport
@@ -55,6 +57,7 @@ class Pool(CallMethods):
         options: SupervisorOptions | None = None,
         listeners: Iterable[Listener] = (),
         on_log: Callable[[Mapping[str, Any]], None] | None = None,
+        inspection_listeners: Iterable[InspectionListener] = (),
     ) -> None:
         if hosts < 1:
             raise ValueError(f"a Pool has at least one host, asked for are {hosts}")
@@ -70,6 +73,7 @@ class Pool(CallMethods):
             words = host_command(algorithm, command, self.options.runner)
             self.spare = Spare(f"{self.name}/spare", words, self.options, self.bus, on_log, self._all_slots)
         suspects = Suspects()
+        self.inspections = Inspections(tuple(inspection_listeners), self.options.runner.max_slots * hosts)
         self.supervisors = tuple(
             Supervisor(
                 algorithm,
@@ -81,6 +85,7 @@ class Pool(CallMethods):
                 bus=self.bus,
                 spare=self.spare,
                 suspects=suspects,
+                inspections=self.inspections,
             )
             for number in range(1, hosts + 1)
         )
@@ -116,6 +121,7 @@ class Pool(CallMethods):
         self._slots = None
         spares = [self.spare.stop] if self.spare is not None else []
         in_parallel([*(supervisor.stop for supervisor in self.supervisors), *spares])
+        self.inspections.close()
         self._all_slots.close()
         self.bus.close()
 
@@ -159,7 +165,7 @@ class Pool(CallMethods):
     def _attempts(self, request: Request) -> Attempts:
         if request.session_id is None:
             return Attempts(self._least_busy(), request, self._elsewhere)
-        if self.options.sessions_outlive_host:
+        if self.options.sessions_outlive_host and not pre_belongs_to_the_host(self.info()):
             return Attempts(self._least_busy(), request, self._elsewhere)
         call = request.call
         if call.phase == "reset":

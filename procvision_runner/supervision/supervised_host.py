@@ -15,6 +15,7 @@ from procvision_runner.connection.launch import get_ready
 from procvision_runner.connection.observer import Observer
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess, tree
+from procvision_sdk.hookspecs import SUPERVISOR_VARIABLE
 
 if TYPE_CHECKING:
     from procvision_runner.connection.pending_call import PendingCall
@@ -65,6 +66,7 @@ class SupervisedHost(Observer):
         observer: HostObserver,
         on_log: Callable[[Mapping[str, Any]], None] | None,
         slots: SlotPool,
+        supervisor: str,
     ) -> None:
         self.number = number
         self.command = command
@@ -93,6 +95,7 @@ class SupervisedHost(Observer):
             environment = options.environment.environment(os.environ)
             held_back = options.environment.held_back(os.environ)
         self._slots = slots
+        environment = {**environment, SUPERVISOR_VARIABLE: supervisor}
         self.process = HostProcess(command, environment, slots.arena())
         with self.process.ended_on_error():
             options.limits.apply(self.process.process_id)
@@ -204,6 +207,12 @@ class SupervisedHost(Observer):
     def died(self, end: HostEnd) -> None:
         """Pass it on to the observer."""
         self.observer.host_died(self, end)
+
+
+def pre_belongs_to_the_host(info: Mapping[str, Any]) -> bool:
+    """Return whether the algorithm says that what its `pre` leaves lies in its process, besides its session's state."""
+    manifest = info.get("manifest")
+    return isinstance(manifest, Mapping) and manifest.get("pre_per_host") is True
 
 
 def _after(records: list[Mapping[str, Any]], before: int, last: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:

@@ -26,6 +26,7 @@ from procvision_runner.supervision import events
 from procvision_runner.supervision.admission import Admission
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.in_parallel import in_parallel
+from procvision_runner.supervision.inspections import InspectionListener, Inspections
 from procvision_runner.supervision.journal import Journal
 from procvision_runner.supervision.metrics import Snapshot
 from procvision_runner.supervision.options import SupervisorOptions
@@ -47,8 +48,9 @@ class Supervisor(CallMethods):
     A call that failed for a retryable reason is made again. One that ends without a result raises a CallError with
     its `facts`. A verdict, whatever it is, is never asked for twice. `submit` waits for no host: the call is sent when
     a host has room.
-    `listeners` are called with every event, `on_log` with every log record of the hosts. `slots`, `bus`, `spare`
-    and `suspects` are what the supervisors of a pool share. Any thread may call.
+    `listeners` are called with every event, `on_log` with every log record of the hosts, `inspection_listeners` with
+    every inspection, its result and its picture. `slots`, `bus`, `spare`, `suspects` and `inspections` are what the
+    supervisors of a pool share. Any thread may call.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class Supervisor(CallMethods):
         bus: events.EventBus | None = None,
         spare: Spare | None = None,
         suspects: Suspects | None = None,
+        inspection_listeners: Iterable[InspectionListener] = (),
+        inspections: Inspections | None = None,
     ) -> None:
         self.options = options = options if options is not None else SupervisorOptions()
         self._call_options = options.runner
@@ -85,6 +89,10 @@ class Supervisor(CallMethods):
         self.succession = Succession(
             words, options, self.journal, self.admission, self._lifecycle, on_log, spare, slots, self.suspects
         )
+        self._owns_inspections = inspections is None
+        if inspections is None:
+            inspections = Inspections(tuple(inspection_listeners), options.runner.max_slots)
+        self.inspections = inspections
         self._owns_bus = bus is None
         self._slots = None
         self._stop_lock = threading.Lock()
@@ -132,6 +140,8 @@ class Supervisor(CallMethods):
                 in_parallel([self.succession.stop_all, *spares])
             finally:
                 self.succession.keeper.stop()
+                if self._owns_inspections:
+                    self.inspections.close()  # its pictures lie in the slots
                 if self._owns_slots:
                     self._slots.close()
                 self._slots = None

@@ -65,6 +65,10 @@ class Manifest(Struct, kw_only=True, frozen=True):
         Meta(description="What the diagnostics that it publishes mean, and their limits, by name"),
     ] = {}
     default_config: Annotated[dict[str, Any], Meta(description="The vendor's own settings")] = {}
+    pre_per_host: Annotated[
+        bool,
+        Meta(description="True where what `pre` leaves lies in the process: no other host can go on with the session"),
+    ] = False
     reads_picture: Annotated[
         bool, Meta(description="False for an algorithm that may say OK without having read the picture it was handed")
     ] = True

@@ -28,7 +28,9 @@ def counted() -> set[str]:
                 if isinstance(name, ast.Constant) and isinstance(name.value, str) and name.value.isidentifier():
                     found.add(name.value)
                 elif isinstance(name, ast.JoinedStr) and isinstance(name.values[0], ast.Constant):
-                    found.add(f"{name.values[0].value}CAUSE")
+                    varying = name.values[1].value if isinstance(name.values[1], ast.FormattedValue) else None
+                    word = "VERDICT" if isinstance(varying, ast.Name) and varying.id == "verdict" else "CAUSE"
+                    found.add(f"{name.values[0].value}{word}")
     return found
 
 

@@ -33,6 +33,7 @@ HOW_TOS = (
     "evaluate",
     "hot-swap",
     "images-from-elsewhere",
+    "keep-ng-pictures",
     "keep-sessions",
     "log",
     "log-results",

@@ -14,7 +14,7 @@ ProcVisionError ProgramError RecoverableError Rect Session StructuredLogger hook
 """
 RUNNER = """
 AlgorithmRunner BrokenError CallError CallFacts CallFailedError CallResult CallTimeoutError EnvironmentPolicy Event
-GoldenPicture HostDiedError InspectionSession JsonLines LaunchError Lease Picture Pool ProtocolViolationError
+GoldenPicture HostDiedError Inspected InspectionSession JsonLines LaunchError Lease Picture Pool ProtocolViolationError
 ResourceLimits RestartPolicy RetryPolicy Runner RunnerError RunnerOptions RunnerStoppedError SessionLostError
 SlotsExhaustedError SuspectPictureError Supervisor SupervisorOptions SupervisorState SwapError SwapReport
 """

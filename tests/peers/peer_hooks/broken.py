@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 
+from procvision_host.algorithm.sessions import WRITE_CHECK_PREFIX
 from procvision_sdk.hookspecs import HookOption, hookimpl
 
 
@@ -218,24 +219,31 @@ class BadStores:
 
 
 class FailingStore:
+    """Fails once the host is ready: what proves a write at its start goes well."""
+
     def __init__(self, at):
         self._at = at
+        self._proof = {}
 
     def load(self, session_id):
-        self._fail("load")
+        return self._does("load", session_id, lambda: self._proof.get(session_id))
 
     def save(self, session_id, state):
-        self._fail("save")
+        self._does("save", session_id, lambda: self._proof.update({session_id: state}))
 
     def delete(self, session_id):
-        self._fail("delete")
+        self._does("delete", session_id, lambda: self._proof.pop(session_id, None))
 
     def close(self):
-        self._fail("close")
+        if self._at == "close":
+            raise TimeoutError("close took too long")
 
-    def _fail(self, what):
+    def _does(self, what, session_id, work):
+        if session_id.startswith(WRITE_CHECK_PREFIX):
+            return work()
         if self._at == what:
             raise TimeoutError(f"{what} took too long")
+        return None
 
 
 class FailingBackend:

@@ -58,7 +58,7 @@ class Mqtt:
             )
 
     @hookimpl
-    def procvision_host_loaded(self, algorithm: str, version: str, process_id: int) -> None:
+    def procvision_host_loaded(self, algorithm: str, version: str, process_id: int, supervisor: str) -> None:
         """Opens the spool and begins to connect."""
         from procvision_mqtt.sender import Sender
         from procvision_mqtt.spool import open_spool
@@ -75,6 +75,7 @@ class Mqtt:
             "version": version,
             "host": number,
             "process_id": process_id,
+            "supervisor": supervisor,
         }
         client_id = f"procvision-{settings.station}-{name}-{number}-{self._run}"
         self._sender = Sender(settings, self._spool, client_id, f"{self._topic}/health")

@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from procvision_sdk.records import NO_VERDICT, Bounded, bounded_phase, error_kind, verdict
+from procvision_sdk.records import NO_VERDICT, Bounded, Products, bounded_phase, error_kind, verdict
 
 MAX_SESSIONS = 1024
 """As many sessions as the host itself remembers as open; the oldest counts as ended."""
@@ -22,7 +22,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 class HostMetrics:
     """What is counted; used by one thread, read by the page's."""
 
-    def __init__(self, algorithm: str, version: str, process_id: int) -> None:
+    def __init__(self, algorithm: str, version: str, process_id: int, supervisor: str = "") -> None:
         self.registry = registry = CollectorRegistry()
         self._algorithm = algorithm
         self._steps, self._codes, self._kinds = Bounded(), Bounded(), Bounded()
@@ -33,6 +33,15 @@ class HostMetrics:
         )
         self._verdicts = Counter(
             "procvision_verdicts", "Verdicts, OK or NG.", ("algorithm", "step", "verdict"), registry=registry
+        )
+        self._products, self._ended = (
+            Products(),
+            Counter(
+                "procvision_products",
+                "Products that are over, by verdict.",
+                ("algorithm", "verdict"),
+                registry=registry,
+            ),
         )
         self._errors = Counter(
             "procvision_errors", "Calls answered with status ERROR.", (*call, "code", "kind"), registry=registry
@@ -50,9 +59,9 @@ class HostMetrics:
         self._ready = Gauge("procvision_host_ready", "1 while the host takes calls.", one, registry=registry).labels(
             algorithm
         )
-        Gauge("procvision_host_info", "The host.", ("algorithm", "version", "process_id"), registry=registry).labels(
-            algorithm, version, process_id
-        ).set(1)
+        Gauge(
+            "procvision_host_info", "The host.", ("algorithm", "version", "process_id", "supervisor"), registry=registry
+        ).labels(algorithm, version, process_id, supervisor).set(1)
         # The algorithm is in another process than this: that is the one whose memory counts.
         ProcessCollector(pid=lambda: process_id, registry=registry)
 
@@ -70,6 +79,11 @@ class HostMetrics:
         found = verdict(answer)
         if found != NO_VERDICT:
             self._verdicts.labels(self._algorithm, step, found).inc()
+        failed = found if found != NO_VERDICT or status == "OK" else status
+        for product in self._products.call_ended(
+            str(call.get("phase")), call["step_index"], call.get("session_id"), failed, final=bool(call.get("final"))
+        ):
+            self._ended.labels(self._algorithm, product).inc()
         kind = error_kind(answer)
         if kind is not None:
             code = self._codes.bounded(answer.get("error_code"))

@@ -47,12 +47,12 @@ class Prometheus:
         self._values = values
 
     @hookimpl
-    def procvision_host_loaded(self, algorithm: str, version: str, process_id: int) -> None:
+    def procvision_host_loaded(self, algorithm: str, version: str, process_id: int, supervisor: str) -> None:
         """Opens the page. Without a free port there is none, and the log says so."""
         from procvision_prometheus.metrics import HostMetrics
         from procvision_prometheus.page import open_page
 
-        self._metrics = metrics = HostMetrics(algorithm, version, process_id)
+        self._metrics = metrics = HostMetrics(algorithm, version, process_id, supervisor)
         values = self._values
         try:
             self._page = page = open_page(
@@ -63,8 +63,9 @@ class Prometheus:
             return
         _log.info("metrics are on %s", page.url)
         if values["discovery"]:
+            labels = {"algorithm": algorithm, **({"supervisor": supervisor} if supervisor else {})}
             try:
-                page.announce(Path(values["discovery"]), {"algorithm": algorithm})
+                page.announce(Path(values["discovery"]), labels)
             except OSError as error:
                 _log.error("the page %s can't be announced in %s: %s", page.url, values["discovery"], error)
 
