@@ -15,6 +15,7 @@ from generating import (
     manifest,
     protocol,
     runner,
+    station,
     supervision,
     trust,
     tutorial,
@@ -32,6 +33,7 @@ PAGES: dict[str, Regions] = {
     "reference/procvision.md": commands.REGIONS,
     "reference/protocol.md": protocol.REGIONS,
     "reference/runner.md": runner.REGIONS,
+    "reference/station.md": station.REGIONS,
     "reference/supervision.md": supervision.REGIONS,
     "tutorial/first-algorithm.md": tutorial.REGIONS,
 }

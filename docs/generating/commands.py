@@ -20,25 +20,25 @@ def sections() -> str:
             command = cli.get_command(group, name)
             assert command is not None
             with click.Context(command, info_name=name, parent=group) as context:
-                parts += [f"## {context.command_path}", f"    {usage(context)}", *_told(command)]
+                parts += [f"## {context.command_path}", f"    {usage(context)}", *told(command)]
                 parts += filter(None, [options_table(context)])
                 if isinstance(command, click.Group):
-                    parts += _subcommands(command, context)
+                    parts += subcommands(command, context)
     return "\n\n".join(parts)
 
 
-def _subcommands(group: click.Group, parent: click.Context) -> list[str]:
+def subcommands(group: click.Group, parent: click.Context) -> list[str]:
     """A part for each command of a group."""
     parts = []
     for name in sorted(group.commands):
         command = group.commands[name]
         with click.Context(command, info_name=name, parent=parent) as context:
-            parts += [f"### {context.command_path}", f"    {usage(context)}", *_told(command)]
+            parts += [f"### {context.command_path}", f"    {usage(context)}", *told(command)]
             parts += filter(None, [options_table(context)])
     return parts
 
 
-def _told(command: click.Command) -> list[str]:
+def told(command: click.Command) -> list[str]:
     """The docstring: paragraphs as they are, what stands behind \\b as code."""
     paragraphs = []
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):

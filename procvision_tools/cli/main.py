@@ -1,4 +1,9 @@
-"""The group of commands. A command's file is imported when the command is used, and what it needs when it runs."""
+"""The group of commands. A command's file is imported when the command is used, and what it needs when it runs.
+
+Other distributions add commands by entry points of the group `procvision.commands`: a click command, under its name.
+It returns its exit status, and raises a ProcVisionError, whose text may end with a line `hint:`, where it can't go on.
+One that can't be imported is shown with its reason, and leaves the others usable.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +25,9 @@ from procvision_tools.cli import exits
 from procvision_tools.cli.errors import CommandError, show_error
 from procvision_tools.extras import MissingExtraError
 from procvision_tools.hints import split_hint
+
+if TYPE_CHECKING:
+    from importlib_metadata import EntryPoint
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -38,6 +47,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 )
 """Command -> module:attribute."""
 
+COMMAND_GROUP = "procvision.commands"
+"""The group of entry points by which other distributions add commands. They can't take the place of ours."""
+
 COMPLETE_VARIABLE = "_PROCVISION_COMPLETE"
 """By which a shell's script asks for completions: click's name for a program that is called procvision."""
 
@@ -47,13 +59,14 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Give the names of all commands."""
-        return sorted(COMMANDS)
+        return sorted({*COMMANDS, *_added()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command; None where there is none of that name."""
         home = COMMANDS.get(cmd_name)
         if home is None:
-            return None
+            points = _added().get(cmd_name)
+            return _load_added(cmd_name, points) if points else None
         module, _, attribute = home.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
@@ -72,9 +85,41 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
-            for close in difflib.get_close_matches(args[0], COMMANDS, n=1):
+            for close in difflib.get_close_matches(args[0], self.list_commands(ctx), n=1):
                 raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close!r}?", ctx) from None
             raise
+
+
+def _added() -> dict[str, list[EntryPoint]]:
+    """What other distributions add: nothing of them is imported."""
+    from importlib_metadata import entry_points
+
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=COMMAND_GROUP):
+        if point.name not in COMMANDS:
+            found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _load_added(name: str, points: list[EntryPoint]) -> click.Command:
+    """Import a command of another distribution. Of one that can't be, give a command that says why."""
+    owners = [point.dist.metadata["Name"] if point.dist is not None else "?" for point in points]
+    if len(points) > 1:
+        return _unusable(name, f"it is in the distributions {' and '.join(owners)}", "uninstall all but one")
+    try:
+        command = points[0].load()
+    except Exception as error:  # noqa: BLE001 - foreign code: whatever it raises, the other commands stay usable
+        return _unusable(name, f"{points[0].value} can't be imported: {type(error).__name__}: {error}", "")
+    if not isinstance(command, click.Command):
+        return _unusable(name, f"{points[0].value} is {type(command).__name__}, no click command", "")
+    return command
+
+
+def _unusable(name: str, reason: str, hint: str) -> click.Command:
+    def fail() -> None:
+        raise CommandError(f"the command {name} can't be used: {reason}", hint or "reinstall its distribution")
+
+    return click.Command(name, callback=fail, short_help="(can't be used: run it for the reason)")
 
 
 def _version() -> str:

@@ -38,6 +38,7 @@ HOW_TOS = (
     "log",
     "log-results",
     "metrics",
+    "run-a-line",
     "run-pictures",
     "session-state",
     "supervise",

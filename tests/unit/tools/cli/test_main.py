@@ -70,7 +70,7 @@ def test_each_commands_line_in_the_help_is_whole(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     main.status_of(["--help"])
     commands = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in commands] == sorted(main.COMMANDS)
+    assert [line.split()[0] for line in commands] == main.cli.list_commands(click.Context(main.cli))
     assert not any(line.endswith("...") for line in commands)
 
 
@@ -114,3 +114,50 @@ def test_suggested_commands_name_the_program_as_it_is_found(monkeypatch, tmp_pat
     assert program.program() == str(started).lstrip("/")
     monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest"])
     assert program.program() == "procvision"
+
+
+def distribution(folder, name, **commands):
+    """A distribution that adds commands, on a search path of its own."""
+    metadata = folder / name / f"{name}-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = "".join(f"{command} = {home}\n" for command, home in commands.items())
+    (metadata / "entry_points.txt").write_text(f"[procvision.commands]\n{lines}")
+    (folder / name / f"{name}_module.py").write_text(
+        "import click\n@click.command()\ndef greet():\n    click.echo('hello')\n    return 7\nnumber = 5\n"
+    )
+    return folder / name
+
+
+def test_another_distribution_adds_a_command_and_takes_none_of_ours(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(distribution(tmp_path, "one", greet="one_module:greet", run="one_module:greet"))
+    assert main.status_of(["greet"]) == 7
+    assert capsys.readouterr().out == "hello\n"
+    assert main.status_of(["run", "--help"]) == 0
+    assert "Inspect" in capsys.readouterr().out
+    assert main.status_of(["greeet"]) == exits.USAGE
+    assert "Did you mean 'greet'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("home", "reason"),
+    [
+        ("one_module:number", "is int, no click command"),
+        ("one_module:gone", "AttributeError"),
+        ("gone_module:greet", "ModuleNotFoundError"),
+    ],
+)
+def test_a_command_that_cant_be_used_says_why_and_leaves_the_others(home, reason, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(distribution(tmp_path, "one", broken=home, greet="one_module:greet"))
+    assert main.status_of(["--help"]) == 0
+    assert "can't be used" in capsys.readouterr().out
+    assert main.status_of(["broken"]) == exits.ERROR
+    assert reason in capsys.readouterr().err
+    assert main.status_of(["greet"]) == 7
+
+
+def test_a_command_of_two_distributions_is_nobodys(tmp_path, monkeypatch, capsys):
+    for name in ("one", "two"):
+        monkeypatch.syspath_prepend(distribution(tmp_path, name, greet=f"{name}_module:greet"))
+    assert main.status_of(["greet"]) == exits.ERROR
+    assert "it is in the distributions two and one" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+"""The keys of `station.toml` and of a recipe. Their descriptions are the reference page's, and errors' hints."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+MAX_DEADLINE_MS = 3_600_000
+"""An hour: what takes longer is no line."""
+
+Name = Annotated[str, Meta(pattern=_NAME)]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class StationSection(_Table, frozen=True, kw_only=True):
+    """`[station]`: the station as a whole."""
+
+    name: Annotated[str, Meta(pattern=_NAME, description="The station's name: letters, digits, and . _ - between them")]
+    time_zone: Annotated[
+        str, Meta(description="The plant's time zone, such as Europe/Berlin; the ledger's times are UTC")
+    ] = "UTC"
+
+
+class PicturesSection(_Table, frozen=True, kw_only=True):
+    """`[pictures]`: which pictures are kept. Nothing is kept by default: disks fill, so it must be said."""
+
+    keep_ok: Annotated[float, Meta(ge=0, le=1, description="Of the OK products, the share whose pictures are kept")]
+    keep_ng: Annotated[float, Meta(ge=0, le=1, description="Of the NG products, the share whose pictures are kept")]
+    keep_error: Annotated[float, Meta(ge=0, le=1, description="Of the ERROR products, the share that is kept")]
+    queue: Annotated[
+        int,
+        Meta(ge=1, le=10_000, description="Pictures that wait to be written; one more is left out, and recorded so"),
+    ] = 32
+
+
+class Kinded(msgspec.Struct, frozen=True, kw_only=True):
+    """A trigger, a camera or an output: its `kind`, and the options of that kind."""
+
+    kind: str
+    options: Any
+
+
+class LineSection(_Table, frozen=True, kw_only=True):
+    """`[lines.NAME]`: one row of inspections, with hosts and a journal of its own."""
+
+    recipe: Annotated[str, Meta(pattern=_NAME, description="The recipe's name: recipes/NAME.toml")]
+    deadline_ms: Annotated[
+        int, Meta(ge=1, le=MAX_DEADLINE_MS, description="From trigger to verdict; what is late is ERROR. Milliseconds")
+    ]
+    trigger: Annotated[dict[str, Any], Meta(description="What says that a product has come: a table with its kind")]
+    cameras: Annotated[
+        dict[Name, dict[str, Any]],
+        Meta(min_length=1, description="Where pictures come from: a table with its kind each"),
+    ]
+    outputs: Annotated[
+        list[dict[str, Any]], Meta(description="Who is told the verdict: a table with its kind each")
+    ] = []
+    grab_within_ms: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="A camera that is still busy after so many milliseconds is not asked any more: the product is "
+            "ERROR, since another one may stand before it. Left out, it is the deadline"
+        ),
+    ] = None
+    max_products: Annotated[
+        int, Meta(ge=1, le=1000, description="Products without a verdict at a time; one more is ERROR at once")
+    ] = 4
+
+
+class StationFile(_Table, frozen=True, kw_only=True):
+    """`station.toml`."""
+
+    station: Annotated[StationSection, Meta(description="The station as a whole")]
+    pictures: Annotated[PicturesSection, Meta(description="Which pictures are kept")]
+    lines: Annotated[dict[Name, LineSection], Meta(min_length=1, description="The lines, by name")]
+
+
+class RecipeStep(_Table, frozen=True, kw_only=True):
+    """`[[steps]]`: one picture and who judges it."""
+
+    camera: Annotated[str, Meta(pattern=_NAME, description="A camera of the line")]
+    algorithm: Annotated[str, Meta(min_length=1, description="An installed algorithm: NAME or NAME==VERSION")]
+    step: Annotated[int, Meta(ge=1, description="The step of the algorithm's manifest, from 1 on")] = 1
+    reference: Annotated[
+        str | None, Meta(description="The picture that pre learns from: a file beside station.toml, or below it")
+    ] = None
+    parameters: Annotated[dict[str, Any], Meta(description="The step's parameters, as the manifest declares them")] = {}
+
+
+class RecipeFile(_Table, frozen=True, kw_only=True):
+    """`recipes/NAME.toml`."""
+
+    product: Annotated[str, Meta(min_length=1, max_length=256, description="The product's id, as algorithms know it")]
+    steps: Annotated[list[RecipeStep], Meta(min_length=1, description="The steps, in their order")]

@@ -1,0 +1,388 @@
+"""Reads a station's folder. What is wrong anywhere is told at once, with file, line, column and a hint."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from attrs import evolve, field, frozen
+
+from procvision_sdk.errors import ManifestError, ProcVisionError
+from procvision_sdk.manifest.model import Manifest
+from procvision_station.configuration.checking import Located, Problem, check, dotted
+from procvision_station.configuration.model import Kinded, LineSection, RecipeFile, StationFile
+from procvision_station.configuration.places import Path as KeyPath
+from procvision_station.configuration.places import Place, places_of
+from procvision_station.kinds import Kinds
+
+STATION_FILE = "station.toml"
+RECIPES = "recipes"
+DATA = "data"
+MAX_FILE_BYTES = 256 * 1024
+"""A file that a person writes has a thousandth of it."""
+_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_AT_END = " (at end of document)"
+
+
+class ConfigurationError(ProcVisionError):
+    """A station's folder can't be run. `problems` is what is wrong, in the order of files and lines."""
+
+    def __init__(self, problems: list[Located]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+@frozen
+class Recipe:
+    """A recipe, and which version of its file it is."""
+
+    name: str
+    product: str
+    steps: tuple[RecipeStepOf, ...]
+    version: str
+    """The first digits of the SHA-256 of its file."""
+
+
+@frozen
+class RecipeStepOf:
+    """A step of a recipe, with what its algorithm declares."""
+
+    camera: str
+    algorithm: str
+    version: str
+    """The algorithm's, as it is installed."""
+    step: int
+    parameters: Mapping[str, Any]
+    """Complete: those of the recipe, and the manifest's defaults."""
+    reference: Path | None
+    given: Mapping[str, Any] = field(factory=dict)
+    """Those of the recipe alone, as they are sent."""
+
+
+@frozen
+class LineConfiguration:
+    """One line, ready to run."""
+
+    name: str
+    recipe: Recipe
+    deadline_s: float
+    grab_within_s: float
+    max_products: int
+    trigger: Kinded
+    cameras: Mapping[str, Kinded]
+    outputs: tuple[Kinded, ...]
+
+
+@frozen
+class StationConfiguration:
+    """A station's folder."""
+
+    folder: Path
+    file: StationFile
+    lines: Mapping[str, LineConfiguration]
+
+    def journal_folder(self, line: str) -> Path:
+        """Return where a line's journal lies."""
+        return self.folder / DATA / "journal" / line
+
+    @property
+    def pictures_folder(self) -> Path:
+        """Where the pictures lie."""
+        return self.folder / DATA / "pictures"
+
+
+class _File:
+    """A TOML file, and its problems with their places."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        self.problems: list[Located] = []
+        self.places: Mapping[KeyPath, Place] = {}
+        self.version = ""
+        self.data: dict[str, Any] | None = self._read()
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            with self.path.open("rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            hint = "procvision station new FOLDER makes one" if self.name == STATION_FILE else ""
+            self._add(None, f"it can't be read: {error.strerror or error}", hint)
+            return None
+        if len(content) > MAX_FILE_BYTES:
+            self._add(None, f"it has more than {MAX_FILE_BYTES} bytes")
+            return None
+        self.version = hashlib.sha256(content).hexdigest()[:12]
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            before = content[: error.start]
+            place = Place(before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
+            self._add(place, "it is no UTF-8 from here on", "save it as UTF-8")
+            return None
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            self._add(*_told_by_toml(str(error), text))
+            return None
+        except (RecursionError, ValueError) as error:
+            self._add(None, f"it can't be read: {error}")
+            return None
+        self.places = places_of(text)
+        return data
+
+    def add(self, problem: Problem) -> None:
+        """Add a problem at its key, or at the nearest one above it that is written down."""
+        path = problem.path
+        while path not in self.places and path:
+            path = path[:-1]
+        self._add(self.places.get(path), problem.message, problem.hint)
+
+    def _add(self, place: Place | None, message: str, hint: str = "") -> None:
+        self.problems.append(Located(self.name, place, message, hint))
+
+    def sorted_problems(self) -> list[Located]:
+        """The problems in the order of the lines."""
+        return sorted(self.problems, key=lambda each: each.place or Place(0, 0))
+
+
+def _told_by_toml(message: str, text: str) -> tuple[Place, str, str]:
+    match = _AT.search(message)
+    if match is not None:
+        place = Place(int(match[1]), int(match[2]))
+        message = message[: match.start()]
+    else:
+        place = Place(text.count("\n") + 1, len(text) - text.rfind("\n"))
+        message = message.removesuffix(_AT_END)
+    return place, f"it is no TOML here: {message[:1].lower()}{message[1:]}", "toml.io has the rules"
+
+
+def read_station(folder: Path, kinds: Kinds | None = None) -> StationConfiguration:
+    """Read and check a station's folder. Raises ConfigurationError with everything that is wrong."""
+    kinds = kinds if kinds is not None else Kinds.installed()
+    file = _File(folder / STATION_FILE, STATION_FILE)
+    found: list[Problem] = []
+    station: StationFile | None = check(file.data, StationFile, (), found) if file.data is not None else None
+    lines: dict[str, LineConfiguration] = {}
+    recipes: dict[str, _File] = {}
+    if station is not None:
+        try:
+            ZoneInfo(station.station.time_zone)
+        except (OSError, ValueError, KeyError):  # of another form, of a file that is none, or not there
+            found.append(_no_zone(station.station.time_zone))
+    # A mistake elsewhere in the file hides none of a line that can be read.
+    written = file.data.get("lines") if file.data is not None else None
+    for name, table in written.items() if isinstance(written, dict) else ():
+        section: LineSection | None = check(table, LineSection, ("lines", name), [])
+        if section is not None:
+            line = _line(name, section, kinds, found)
+            recipe = _recipe(folder, section, recipes, found, ("lines", name, "recipe"))
+            if line is not None and recipe is not None:
+                lines[name] = evolve(line, recipe=recipe)
+    for problem in found:
+        file.add(problem)
+    problems = file.sorted_problems()
+    for each in recipes.values():
+        problems += each.sorted_problems()
+    if problems or station is None:
+        raise ConfigurationError(problems)
+    return StationConfiguration(folder, station, lines)
+
+
+def _no_zone(name: str) -> Problem:
+    return Problem(
+        ("station", "time_zone"), f"station.time_zone: {name!r:.60} is no time zone", "such as Europe/Berlin"
+    )
+
+
+def _line(name: str, section: LineSection, kinds: Kinds, found: list[Problem]) -> LineConfiguration | None:
+    at = ("lines", name)
+    before = len(found)
+    trigger = _kinded("trigger", section.trigger, (*at, "trigger"), kinds, found)
+    cameras = {
+        camera: _kinded("camera", table, (*at, "cameras", camera), kinds, found)
+        for camera, table in section.cameras.items()
+    }
+    outputs = [
+        _kinded("output", table, (*at, "outputs", place), kinds, found) for place, table in enumerate(section.outputs)
+    ]
+    if len(found) > before:
+        return None
+    assert trigger is not None
+    return LineConfiguration(
+        name=name,
+        recipe=Recipe(section.recipe, "", (), ""),
+        deadline_s=section.deadline_ms / 1000,
+        grab_within_s=(section.grab_within_ms or section.deadline_ms) / 1000,
+        max_products=section.max_products,
+        trigger=trigger,
+        cameras={camera: each for camera, each in cameras.items() if each is not None},
+        outputs=tuple(each for each in outputs if each is not None),
+    )
+
+
+def _kinded(sort: str, table: Mapping[str, Any], at: KeyPath, kinds: Kinds, found: list[Problem]) -> Kinded | None:
+    """Check a table by the options of its kind."""
+    known = kinds.of(sort)
+    kind = table.get("kind")
+    if not isinstance(kind, str) or kind not in known:
+        close = difflib.get_close_matches(str(kind), known, n=1)
+        said = f"there is no {sort} of the kind {kind!r:.60}" if "kind" in table else "kind is missing"
+        hint = (f"did you mean {close[0]}? " if close else "") + f"there are {', '.join(sorted(known))}"
+        found.append(Problem((*at, "kind"), f"{dotted(at)}: {said}", hint))
+        return None
+    loaded = kinds.load(sort, kind)
+    if isinstance(loaded, str):
+        found.append(Problem((*at, "kind"), f"{dotted(at)}: the {sort} {kind} is installed but broken: {loaded}"))
+        return None
+    before = len(found)
+    options = check({key: value for key, value in table.items() if key != "kind"}, loaded.options, at, found)
+    return Kinded(kind=kind, options=options) if len(found) == before else None
+
+
+def _recipe(
+    folder: Path, section: LineSection, recipes: dict[str, _File], found: list[Problem], at: KeyPath
+) -> Recipe | None:
+    name = section.recipe
+    shown = f"{RECIPES}/{name}.toml"
+    if not (folder / shown).is_file():
+        there = sorted(path.stem for path in (folder / RECIPES).glob("*.toml"))
+        close = difflib.get_close_matches(name, there, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(there) or 'none'}"
+        found.append(Problem(at, f"{dotted(at)}: there is no {shown}", hint))
+        return None
+    file = recipes.get(name)
+    fresh = file is None
+    if file is None:
+        file = recipes[name] = _File(folder / shown, shown)
+    if file.data is None:
+        return None
+    wrong: list[Problem] = []
+    recipe: RecipeFile | None = check(file.data, RecipeFile, (), wrong)
+    steps: list[RecipeStepOf] = []
+    if recipe is not None:
+        for place, each in enumerate(recipe.steps):
+            at_step: KeyPath = ("steps", place)
+            if each.camera not in section.cameras:
+                message = f"steps[{place}].camera: the line {at[1]} has no camera {each.camera}"
+                wrong.append(Problem((*at_step, "camera"), message, f"it has {', '.join(section.cameras)}"))
+            manifest = _manifest(each.algorithm, (*at_step, "algorithm"), wrong)
+            reference = _reference(folder, each.reference, (*at_step, "reference"), wrong)
+            if manifest is None:
+                continue
+            parameters = _parameters(manifest, recipe.product, each.step, each.parameters, at_step, wrong)
+            steps.append(
+                RecipeStepOf(
+                    camera=each.camera,
+                    algorithm=each.algorithm,
+                    version=manifest.version,
+                    step=each.step,
+                    parameters=parameters,
+                    reference=reference,
+                    given=each.parameters,
+                )
+            )
+    for problem in wrong:
+        located = len(file.problems)
+        file.add(problem)
+        if not fresh and file.problems[located] in file.problems[:located]:
+            del file.problems[located]  # two lines have one recipe, and one mistake
+    if wrong or recipe is None:
+        return None
+    return Recipe(name, recipe.product, tuple(steps), file.version)
+
+
+def _manifest(requirement: str, at: KeyPath, wrong: list[Problem]) -> Manifest | None:
+    """Return the manifest of an installed algorithm. Nothing of the algorithm is imported."""
+    from importlib_metadata import entry_points
+
+    from procvision_sdk.distributions import split
+    from procvision_sdk.manifest.finding import manifest_folder
+    from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE
+    from procvision_sdk.manifest.reading import read_manifest
+
+    text, _, version = requirement.partition("==")
+    try:
+        name, distribution = split(text)
+    except ValueError as error:
+        wrong.append(Problem(at, f"{dotted(at)}: {error}"))
+        return None
+    points = [point for point in entry_points(group=ALGORITHM_GROUP) if point.name == name]
+    if distribution is not None:
+        points = [point for point in points if point.dist is not None and point.dist.name == distribution]
+    if not points:
+        known = entry_points(group=ALGORITHM_GROUP).names
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"installed are {', '.join(sorted(known)) or 'none'}"
+        wrong.append(Problem(at, f"{dotted(at)}: no algorithm {text!r:.60} is installed", hint))
+        return None
+    try:
+        manifest = read_manifest(manifest_folder(points[0].value) / MANIFEST_FILE)
+    except ManifestError as error:
+        wrong.append(Problem(at, f"{dotted(at)}: {name} is installed but broken: {error}"))
+        return None
+    if version and manifest.version != version:
+        message = f"{dotted(at)}: {name} is installed in version {manifest.version}, asked for is {version}"
+        wrong.append(Problem(at, message, f"{name}=={manifest.version}"))
+        return None
+    return manifest
+
+
+def _reference(folder: Path, given: str | None, at: KeyPath, wrong: list[Problem]) -> Path | None:
+    from procvision_tools.sources.picture_files import PictureFileError, look
+
+    if given is None:
+        return None
+    path = folder / given
+    if not path.resolve().is_relative_to(folder.resolve()):
+        wrong.append(
+            Problem(at, f"{dotted(at)}: {given} is outside of the station's folder", "copy it into the folder")
+        )
+        return None
+    try:
+        look(path)
+    except PictureFileError as error:
+        message, _, hint = str(error).partition("\nhint: ")
+        wrong.append(Problem(at, f"{dotted(at)}: {message}", hint))
+        return None
+    return path
+
+
+def _parameters(
+    manifest: Manifest, product: str, index: int, given: Mapping[str, Any], at: KeyPath, wrong: list[Problem]
+) -> Mapping[str, Any]:
+    from procvision_sdk.errors import CallRefusedError
+    from procvision_sdk.manifest.parameters import ParameterSchema
+
+    if not manifest.supports(product):
+        message = f"product: {manifest.name} does not inspect {product!r:.60}"
+        wrong.append(Problem(("product",), message, f"it takes {', '.join(manifest.supported_pids)}"))
+    step = manifest.step(index)
+    if step is None:
+        known = ", ".join(str(each.index) for each in manifest.steps)
+        message = f"{dotted((*at, 'step'))}: {manifest.name} has no step {index}"
+        wrong.append(Problem((*at, "step"), message, f"it has {known}"))
+        return {}
+    complete: dict[str, Any] = {}
+    for key in given:
+        try:
+            ParameterSchema(index, [each for each in step.params if each.key == key]).completed({key: given[key]}, None)
+        except CallRefusedError as error:
+            known = ", ".join(each.key for each in step.params) or "none"
+            wrong.append(
+                Problem((*at, "parameters", key), f"{dotted((*at, 'parameters', key))}: {error}", f"known: {known}")
+            )
+    try:
+        complete = ParameterSchema(index, step.params).completed(given, None)
+    except CallRefusedError as error:
+        if not any(problem.path[: len(at) + 1] == (*at, "parameters") for problem in wrong):
+            wrong.append(Problem((*at, "parameters"), f"{dotted(at)}.parameters: {error}"))
+    plain: dict[str, Any] = msgspec.to_builtins(complete)
+    return plain

@@ -1,0 +1,191 @@
+"""The outputs in the box. Each tells a verdict as one JSON object."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import select
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO, Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from procvision_sdk.private_files import PRIVATE_FILE
+from procvision_station.kinds import KindError, Told
+
+MAX_REPLY_BYTES = 4096
+"""A driver answers `ok`, or says in a line why not."""
+
+
+def as_json(told: Told) -> bytes:
+    """Return a verdict as every output tells it."""
+    return msgspec.json.encode(
+        {
+            "line": told.line,
+            "key": told.key,
+            "product": told.product,
+            "verdict": told.verdict,
+            "reason": told.reason,
+            "triggered_at": told.triggered_at,
+        }
+    )
+
+
+class JsonLinesOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the output `json-lines`."""
+
+    path: Annotated[str, Meta(min_length=1, description="The file; - is stdout. Relative to station.toml")] = "-"
+
+
+class JsonLinesOutput:
+    """A line of JSON a product, at the end of a file or on stdout."""
+
+    options: ClassVar[type[msgspec.Struct]] = JsonLinesOptions
+
+    def __init__(self, options: JsonLinesOptions, folder: Path) -> None:
+        self._name = "stdout" if options.path == "-" else str(folder / options.path)
+        try:
+            if options.path == "-":
+                self._descriptor = os.dup(1)
+            else:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._descriptor = os.open(folder / options.path, flags, PRIVATE_FILE)
+        except OSError as error:
+            raise KindError(f"{self._name} can't be written: {error.strerror or error}") from error
+
+    def tell(self, told: Told) -> None:
+        """Write a line."""
+        left = memoryview(as_json(told) + b"\n")
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        except OSError as error:
+            raise KindError(f"{self._name} can't be written: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class ProgramOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the output `program`."""
+
+    command: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(min_length=1, description="The driver program and its arguments; it runs in the station's folder"),
+    ]
+    timeout_s: Annotated[float, Meta(gt=0, le=60, description="For its answer; after that it is ended")] = 1.0
+
+
+class ProgramOutput:
+    """A driver program: it reads a line of JSON on stdin, and answers a line `ok` on stdout when it has told it.
+
+    One that ends, answers anything else or nothing in time has not told it, and is started anew for the next verdict.
+    """
+
+    options: ClassVar[type[msgspec.Struct]] = ProgramOptions
+
+    def __init__(self, options: ProgramOptions, folder: Path) -> None:
+        self._options, self._folder = options, folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start()
+
+    def tell(self, told: Told) -> None:
+        """Write the line and wait for its answer."""
+        process = self._process if self._process is not None else self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(as_json(told) + b"\n")
+            process.stdin.flush()
+            answer = self._answer(process.stdout)
+        except OSError as error:
+            self.close()
+            raise KindError(f"{self._options.command[0]} took no verdict: {error.strerror or error}") from error
+        if answer != b"ok":
+            self.close()
+            said = f"said {answer.decode('utf-8', 'replace')[:200]!r}" if answer else "said nothing in time, or ended"
+            raise KindError(f"{self._options.command[0]} {said}\nhint: it answers each line with a line ok")
+
+    def _answer(self, stdout: IO[bytes]) -> bytes:
+        """Read one line; an empty one where none came in time."""
+        deadline, read = time.monotonic() + self._options.timeout_s, b""
+        while b"\n" not in read and len(read) < MAX_REPLY_BYTES:
+            ready, _, _ = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))
+            part = os.read(stdout.fileno(), MAX_REPLY_BYTES) if ready else b""
+            if not part:
+                return b""
+            read += part
+        line, _, rest = read.partition(b"\n")
+        # What it says unasked would be taken for the answer of the next product.
+        return line.strip() if not rest else read
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        try:
+            self._process = subprocess.Popen(
+                self._options.command, cwd=self._folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
+        except OSError as error:
+            raise KindError(f"{self._options.command[0]} can't be started: {error.strerror or error}") from error
+        return self._process
+
+    def close(self) -> None:
+        """End the program."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the output `webhook`."""
+
+    url: Annotated[str, Meta(pattern=r"^https?://", description="Each verdict is posted here as JSON")]
+    timeout_s: Annotated[float, Meta(gt=0, le=60, description="For the connection and the answer")] = 2.0
+
+
+class WebhookOutput:
+    """A POST a product. Any answer but a 2xx is a failure; redirections are not followed."""
+
+    options: ClassVar[type[msgspec.Struct]] = WebhookOptions
+
+    def __init__(self, options: WebhookOptions, folder: Path) -> None:  # noqa: ARG002 - the protocol's signature
+        self._options = options
+        # No proxy of the environment's: a verdict goes where the file says.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+
+    def tell(self, told: Told) -> None:
+        """Post it."""
+        request = urllib.request.Request(
+            self._options.url, as_json(told), {"Content-Type": "application/json"}, method="POST"
+        )
+        try:
+            with self._opener.open(request, timeout=self._options.timeout_s) as answer:
+                answer.read(1)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            said = f"answers {error.code}" if isinstance(error, urllib.error.HTTPError) else f"can't be told: {error}"
+            raise KindError(f"{self._options.url} {said}") from error
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """Follow none: a POST that becomes a GET elsewhere tells nobody."""

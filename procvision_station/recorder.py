@@ -1,0 +1,116 @@
+"""The thread that writes a line's journal: what waits is written together, and answered for when it is on the disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from queue import Empty, SimpleQueue
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from procvision_station.journal.layout import MAX_BODY_BYTES, SALT_BYTES, Kind
+from procvision_station.journal.writer import Journal
+from procvision_station.line.messages import LineEvent, Recorded, RecordFailed, RecordKind
+
+MAX_BATCH = 64
+"""So many records wait for one sync at most: 0.5 ms for all of them."""
+MAX_OWED_EVENTS = 10_000
+"""Events that could not be written are kept, the latest so many."""
+EVENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "started": "the line runs: its recipe with all parameters, versions of algorithms and hosts, what recovery "
+        "put aside, and what each step said of its reference. Of the last records before it nobody knows whether they "
+        "were told",
+        "stopped": "the line ended whole, with its counts of verdicts",
+        "picture": "a kept picture is on the disk, as `file` below the folder of pictures",
+        "picture_lost": "a picture that was to be kept could not be written, and why",
+        "not_told": "an output did not take a verdict, and why",
+        "trigger_failed": "the trigger failed, and why; it is asked again",
+        "erased": "the body of the record `sequence` was erased",
+    }
+)
+"""What `event` can be in a record of the kind event."""
+_KINDS = {RecordKind.PRODUCT: Kind.PRODUCT, RecordKind.TOLD: Kind.TOLD}
+
+
+@frozen
+class _Item:
+    kind: Kind
+    content: Mapping[str, Any]
+    key: str | None = None
+
+
+class Recorder:
+    """Writes to a journal on a thread of its own. Any thread may call; `answer` is called on the recorder's thread."""
+
+    def __init__(self, journal: Journal, answer: Callable[[LineEvent], None]) -> None:
+        self._journal, self._answer = journal, answer
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._owed: list[_Item] = []
+        self.events_lost = 0
+        """Events that could not be written and were too many to keep."""
+        self._thread = threading.Thread(target=self._run, name="procvision-recorder", daemon=True)
+        self._thread.start()
+
+    def record(self, key: str, kind: RecordKind, content: Mapping[str, Any]) -> None:
+        """Write a product's record; `Recorded` or `RecordFailed` answers."""
+        self._queue.put(_Item(_KINDS[kind], _writable(content), key))
+
+    def event(self, content: Mapping[str, Any]) -> None:
+        """Write an event. One that can't be written is tried again with what comes next."""
+        self._queue.put(_Item(Kind.EVENT, _writable(content)))
+
+    def stop(self) -> int:
+        """Write what waits, and end. Return how many events are not on the disk."""
+        self._queue.put(None)
+        self._thread.join()
+        return len(self._owed) + self.events_lost
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            batch = [self._queue.get()]
+            while len(batch) < MAX_BATCH:
+                try:
+                    batch.append(self._queue.get_nowait())
+                except Empty:
+                    break
+            going = None not in batch
+            self._write([item for item in batch if item is not None])
+
+    def _write(self, batch: list[_Item]) -> None:
+        items = [*self._owed, *batch]
+        try:
+            for item in items:
+                self._journal.append(item.kind, item.content)
+            self._journal.sync()
+        except OSError as error:
+            self._owed = [item for item in items if item.key is None]
+            self.events_lost += max(0, len(self._owed) - MAX_OWED_EVENTS)
+            self._owed = self._owed[-MAX_OWED_EVENTS:]
+            reason = f"the journal can't be written: {error.strerror or error}"
+            answers: list[LineEvent] = [RecordFailed(item.key, reason) for item in batch if item.key is not None]
+        else:
+            self._owed = []
+            answers = [Recorded(item.key) for item in batch if item.key is not None]
+        for answer in answers:
+            self._answer(answer)
+
+
+def _writable(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a journal takes: where a vendor's words can't be written, the rest of the record is."""
+    try:
+        length = len(msgspec.json.encode(content))
+        problem = "" if length <= MAX_BODY_BYTES - SALT_BYTES else f"{length} bytes are too many for a record"
+    except (TypeError, ValueError) as error:
+        problem = str(error)
+    if not problem:
+        return content
+    kept = {key: value for key, value in content.items() if isinstance(value, (str, int, float, type(None)))}
+    return {
+        key: value.encode("utf-8", "backslashreplace").decode("utf-8")[:4096] if isinstance(value, str) else value
+        for key, value in {**kept, "left_out": problem}.items()
+    }

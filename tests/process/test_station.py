@@ -1,0 +1,277 @@
+"""A station with real hosts: what was told is in the ledger, whatever hangs, fails or is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from procvision_runner import Picture
+from procvision_station.configuration.reading import read_station
+from procvision_station.exporting import records
+from procvision_station.journal.audit import audit
+from procvision_station.journal.disk import FolderDisk
+from procvision_station.kinds import BUILT_IN, Fired, KindError, Kinds
+from procvision_station.running import run_station
+from procvision_station.scaffold import make_station
+from procvision_tools.sources.picture_files import load
+
+CAMERA, EVERY = 'kind = "simulated"\nseed = 7\ndefect_every = 5', "every_s = 0.15"
+TO_FILE = ('path = "-"            # stdout', 'path = "told.jsonl"')
+COMMAND = [sys.executable, "-m", "procvision_tools", "station"]
+
+
+class NoOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the peers below."""
+
+
+class Peer:
+    """A camera and an output that misbehave as their class says."""
+
+    options = NoOptions
+
+    def __init__(self, options, folder: Path) -> None:
+        self.count = 0
+        self.board = load(folder / "golden" / "board.png").picture()
+
+    def close(self) -> None:
+        pass
+
+
+class HangingCamera(Peer):
+    """Has no picture for its second product until long after its deadline."""
+
+    def grab(self, fired: Fired) -> Picture:
+        self.count += 1
+        if self.count == 2:
+            time.sleep(1.4)
+        return self.board
+
+
+class FailingCamera(Peer):
+    """Each second picture is missing, or is none, or is an exception nobody thought of."""
+
+    def grab(self, fired: Fired) -> Picture:
+        self.count += 1
+        if self.count % 4 == 2:
+            raise KindError("the cable is out")
+        if self.count % 4 == 0:
+            raise ZeroDivisionError("a driver's own mistake")
+        return self.board if self.count % 4 == 1 else "no picture"  # type: ignore[return-value]
+
+
+class FailingOutput(Peer):
+    """Takes nothing."""
+
+    def tell(self, told) -> None:
+        raise RuntimeError("nobody listens")
+
+
+class HangingOutput(Peer):
+    """Never comes back."""
+
+    def tell(self, told) -> None:
+        time.sleep(60)
+
+
+def changed(folder: Path, *pairs: tuple[str, str], count: int = 6) -> Path:
+    """A station that ends after so many products, with texts of its file replaced."""
+    list(make_station(folder, count))
+    path = folder / "station.toml"
+    text = path.read_text()
+    for old, new in (("every_s = 0.5", "every_s = 0.15"), *pairs):
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return folder
+
+
+def kinds_with(**peers: type) -> Kinds:
+    """The kinds in the box, and these."""
+    homes = {sort: dict(kinds) for sort, kinds in BUILT_IN.items()}
+    for name, peer in peers.items():
+        homes["output" if hasattr(peer, "tell") else "camera"][name] = f"{__name__}:{peer.__name__}"
+    return Kinds(homes)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peers are found as a distribution's are: by the name of their module."""
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[HangingCamera.__module__])
+
+
+def run(folder: Path, kinds: Kinds | None = None) -> tuple[dict, list[str]]:
+    kinds = kinds or Kinds.installed()
+    notices: list[str] = []
+    (runner,) = run_station(read_station(folder, kinds), notices.append, kinds).values()
+    assert runner.unrecorded == 0
+    return {str(verdict): count for verdict, count in runner.verdicts.items()}, notices
+
+
+def ledger(folder: Path) -> list[dict]:
+    journal = folder / "data" / "journal" / "main"
+    assert audit(FolderDisk(journal)).first_break is None
+    return list(records("main", journal))
+
+
+def told(folder: Path) -> dict[str, str]:
+    """What the journal says was told at last, by product; each has one record."""
+    found = ledger(folder)
+    keys = [each["key"] for each in found if each["kind"] == "product"]
+    assert len(set(keys)) == len(keys)
+    return {each["key"]: each["told"] for each in found if each["kind"] in ("product", "told")}
+
+
+def test_a_new_station_runs_from_the_command_line_and_its_ledger_has_what_it_told(tmp_path: Path) -> None:
+    folder = tmp_path / "line-3"
+    for arguments in (["new", folder, "--count", "7"], ["check", folder]):
+        subprocess.run([*COMMAND, *arguments], check=True, capture_output=True, timeout=60)
+    done = subprocess.run([*COMMAND, "run", folder], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == 7
+    assert {line["key"]: line["verdict"] for line in lines} == told(folder)
+    assert [line["verdict"] for line in lines].count("NG") == 1
+    (picture,) = {each["file"] for each in ledger(folder) if each.get("event") == "picture" and "000005" in each["key"]}
+    assert (folder / "data" / "pictures" / picture).is_file()
+    started = next(each for each in ledger(folder) if "event" in each)
+    assert started["event"] == "started"
+    assert [each["verdict"] for each in started["references"]] == ["OK"]
+    shown = subprocess.run([*COMMAND, "audit", folder], capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0
+    head = shown.stdout.split("head ")[1].strip()
+    again = [*COMMAND, "audit", folder, "--expect", head]
+    assert subprocess.run(again, capture_output=True, timeout=60).returncode == 0
+    exported = subprocess.run([*COMMAND, "export", folder], capture_output=True, text=True, timeout=60).stdout
+    assert len(exported.splitlines()) == 8
+    # A changed byte is found from the command line, and the journal is not written any more.
+    segment = next((folder / "data" / "journal" / "main").glob("*.seg"))
+    data = bytearray(segment.read_bytes())
+    data[data.index(b"000003")] ^= 1
+    segment.write_bytes(data)
+    broken = subprocess.run([*COMMAND, "audit", folder], capture_output=True, text=True, timeout=60)
+    assert broken.returncode == 1
+    assert "BROKEN: 0000000000000001.seg: byte" in broken.stdout
+    refused = subprocess.run([*COMMAND, "run", folder], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert "the journal is damaged" in refused.stderr
+
+
+def test_a_camera_that_hangs_costs_its_product_and_no_other(tmp_path: Path) -> None:
+    folder = changed(
+        tmp_path, (CAMERA, 'kind = "hanging"'), ("_ms = 2000", "_ms = 1000"), (EVERY, "every_s = 1.6"), count=3
+    )
+    verdicts, _ = run(folder, kinds_with(hanging=HangingCamera))
+    assert verdicts == {"OK": 2, "ERROR": 1}
+    assert sorted(told(folder).values()) == ["ERROR", "OK", "OK"]
+    (error,) = [each for each in ledger(folder) if each.get("told") == "ERROR"]
+    assert error["reason"] == "no picture of step 1 at the deadline"
+
+
+def test_a_camera_that_fails_in_any_way_is_an_error_with_a_record(tmp_path: Path) -> None:
+    folder = changed(tmp_path, (CAMERA, 'kind = "failing"'), (EVERY, "every_s = 0.5"), count=8)
+    verdicts, _ = run(folder, kinds_with(failing=FailingCamera))
+    assert verdicts == {"OK": 2, "ERROR": 6}
+    reasons = {each["reason"] for each in ledger(folder) if each.get("told") == "ERROR"}
+    assert reasons == {
+        "camera top: the cable is out",
+        "camera top: ZeroDivisionError: a driver's own mistake",
+        "camera top: the camera gave str, which is no Picture",
+    }
+
+
+def test_an_output_that_fails_or_hangs_keeps_nobody_else_from_being_told(tmp_path: Path) -> None:
+    three = '[[lines.main.outputs]]\nkind = "failing"\n\n[[lines.main.outputs]]\nkind = "hanging"\n\n'
+    folder = changed(tmp_path, TO_FILE, ("[[lines", f"{three}[[lines"), count=4)
+    verdicts, notices = run(folder, kinds_with(failing=FailingOutput, hanging=HangingOutput))
+    assert sum(verdicts.values()) == 4
+    lines = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
+    assert {line["key"]: line["verdict"] for line in lines} == told(folder)
+    failed = [each for each in ledger(folder) if each.get("event") == "not_told"]
+    assert len(failed) == 4
+    assert "nobody listens" in failed[0]["reason"]
+    assert len(notices) == 4
+
+
+def test_a_disk_that_is_full_for_a_while_makes_errors_that_are_recorded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = changed(
+        tmp_path, ("deadline_ms = 2000", "deadline_ms = 1000"), ("every_s = 0.15", "every_s = 0.4"), count=8
+    )
+    write, full = FolderDisk.write, threading.Event()
+
+    def limited(self, name, offset, data):
+        if full.is_set():
+            raise OSError(28, "No space left on device")
+        write(self, name, offset, data)
+
+    monkeypatch.setattr(FolderDisk, "write", limited)
+
+    def fill():
+        journal = folder / "data" / "journal" / "main"
+        while sum(path.stat().st_size for path in journal.glob("*.seg")) < 3000:  # some products are recorded
+            time.sleep(0.01)
+        full.set()
+        time.sleep(2.5)
+        full.clear()
+
+    filling = threading.Thread(target=fill)
+    filling.start()
+    verdicts, _ = run(folder)
+    filling.join()
+    assert sum(verdicts.values()) == 8
+    assert verdicts["ERROR"] >= 1
+    found = ledger(folder)
+    assert sorted(told(folder).values()).count("ERROR") == verdicts["ERROR"]
+    late = [each for each in found if each["kind"] == "product" and each["told"] == "ERROR"]
+    assert any(each["found"] in ("OK", "NG") for each in late)
+    assert all("not on the disk at the deadline" in each["reason"] for each in late if each["found"] != "ERROR")
+
+
+def test_a_station_that_is_killed_has_a_record_of_every_ok_and_ng_that_it_told(tmp_path: Path) -> None:
+    folder = changed(
+        tmp_path,
+        TO_FILE,
+        ("every_s = 0.15", "every_s = 0.02"),
+        count=100_000,
+    )
+    rng = random.Random(3)
+    path = folder / "told.jsonl"
+    for _ in range(3):
+        before = path.stat().st_size if path.exists() else 0
+        with subprocess.Popen([*COMMAND, "run", folder], stderr=subprocess.DEVNULL, start_new_session=True) as station:
+            deadline = time.monotonic() + 60
+            while (path.stat().st_size if path.exists() else 0) <= before + 2000 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(rng.random() * 0.3)
+            os.killpg(station.pid, signal.SIGKILL)
+    lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    assert len(lines) > 30
+    recorded = told(folder)
+    for line in lines:
+        if line["verdict"] != "ERROR":
+            assert recorded[line["key"]] == line["verdict"]
+
+
+def test_sigterm_ends_a_station_whole(tmp_path: Path) -> None:
+    folder = changed(tmp_path, TO_FILE, count=100_000)
+    with subprocess.Popen([*COMMAND, "run", folder], stderr=subprocess.DEVNULL) as station:
+        deadline = time.monotonic() + 60
+        while not ((folder / "told.jsonl").exists() and (folder / "told.jsonl").stat().st_size > 500):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        station.terminate()
+        assert station.wait(30) == 143
+    lines = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
+    assert {line["key"]: line["verdict"] for line in lines} == told(folder)
+    assert ledger(folder)[-1]["event"] == "stopped"
