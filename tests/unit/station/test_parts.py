@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import hashlib
 import json
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Annotated, ClassVar
 
@@ -27,7 +29,7 @@ from procvision_station.kinds import Fired, KindError, Kinds, Told
 from procvision_station.line.messages import Recorded, RecordFailed, RecordKind, Verdict
 from procvision_station.outputs import JsonLinesOutput, ProgramOutput, WebhookOptions, WebhookOutput
 from procvision_station.pictures import PictureStore, encoded, is_kept
-from procvision_station.recorder import Recorder
+from procvision_station.recorder import EVENTS, Recorder
 from procvision_station.testing import check_camera, check_output, check_trigger
 from procvision_station.triggers import FolderTrigger, IntervalOptions, IntervalTrigger
 from procvision_tools.report.pictures import write_png
@@ -335,3 +337,15 @@ def test_a_kind_that_cant_be_imported_is_a_reason():
     )
     assert "ModuleNotFoundError" in kinds.load("camera", "broken")
     assert kinds.load("camera", "twice") == "two distributions have it"
+
+
+def test_every_event_that_is_written_is_described_and_no_other():
+    """By its literal in the package."""
+    written = set()
+    for path in (Path(__file__).parents[3] / "procvision_station").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Dict):
+                for key, value in zip(node.keys, node.values, strict=True):
+                    if isinstance(key, ast.Constant) and key.value == "event" and isinstance(value, ast.Constant):
+                        written.add(value.value)
+    assert written == set(EVENTS)
