@@ -55,14 +55,22 @@ def _read(path: Path | None, bits: int | None) -> Picture | None:
         return None
 
 
-def write_overlay(path: Path, picture: Picture, defects: Sequence[Defect]) -> None:
-    """Write a picture with its boxes as PNG. Raises CommandError where it can't be written."""
+def write_overlay(path: Path, picture: Picture, defects: Sequence[Defect]) -> list[str]:
+    """Write a picture with its boxes as PNG; give a note for each label that no font here can draw.
+
+    Raises CommandError where it can't be written.
+    """
     from procvision_tools.report import overlay
 
     try:
         overlay.write(path, picture, defects)
     except OSError as error:
         raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
+    return [
+        f"no font of this machine has the letters of {label}, which is drawn as its number; "
+        "a package such as fonts-noto-cjk has Chinese, Japanese and Korean ones"
+        for label in overlay.undrawable(defects)
+    ]
 
 
 def write_page(

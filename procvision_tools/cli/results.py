@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_KEPT = 100
 """Of inspections without an end so many are kept for the page, those that are not OK before the others."""
+MAX_PINNED = 5
+"""So many verdicts stay on a terminal while other things scroll by."""
 _SEVERITY: Mapping[str, int] = {verdict: at for at, verdict in enumerate(VERDICTS)}
 
 
@@ -63,6 +66,7 @@ class Results:
         self._kept: list[_Kept] = []
         self._overlays: set[Path] = set()
         self._notes: list[str] = []
+        self._worst: list[Inspection] = []
         self.counts: Counter[str] = Counter()
 
     def note(self, text: str) -> None:
@@ -78,6 +82,7 @@ class Results:
         if not self._wanted.endless or self._wanted.page is not None:
             self._kept.append(_Kept(image, outcome))
         self.counts[inspection.verdict] += 1
+        self._worst = sorted([*self._worst, inspection], key=lambda one: -_SEVERITY[one.verdict])[:MAX_PINNED]
         if self._wanted.endless and len(self._kept) > MAX_KEPT:
             self._kept.remove(min(self._kept, key=lambda kept: _SEVERITY[kept.outcome.inspection.verdict]))
         if self._wanted.overlay is not None:
@@ -109,6 +114,13 @@ class Results:
             self._write_page(self._wanted.page, told)
         return self.status
 
+    def verdicts(self) -> str:
+        """Give what came of the last pictures in a few lines, the worst first, and when."""
+        shown = [terminal.line(inspection) for inspection in self._worst]
+        if self.counts.total() > 1:
+            shown.append(terminal.summary(self.counts))
+        return "\n".join([f"at {time.strftime('%H:%M:%S')}:", *shown])
+
     @property
     def status(self) -> int:
         """The exit status of the worst verdict so far; without any there is none."""
@@ -122,7 +134,9 @@ class Results:
         stem = image.stem if isinstance(image, Path) else image.name
         path = next(path for path in _numbered(folder, stem) if path not in self._overlays)
         self._overlays.add(path)
-        output.write_overlay(path, whole.picture, whole.defects)
+        for note in output.write_overlay(path, whole.picture, whole.defects):
+            if note not in self._notes:
+                self.note(note)
 
     def _write_page(self, page: Path, told: Sequence[Inspection]) -> None:
         worst_first = sorted(range(len(told)), key=lambda at: -_SEVERITY[told[at].verdict])

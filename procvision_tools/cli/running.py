@@ -92,9 +92,13 @@ def watch(
                 while look_at(code) == before:
                     look = look_at(watched)
                     results = Results(wanted, view=ready.view)
+                    if ready.view is not None:
+                        ready.view.pin("inspecting")
                     for image, outcome in _inspected(ready, request, images, one_product=one_product):
                         results.take(image, outcome)
                     results.finish(ready.logs)
+                    if ready.view is not None:
+                        ready.view.pin(results.verdicts())
                     _say(f"watching {len(images)} picture{'' if len(images) == 1 else 's'} and {_places(code)}", ready)
                     _until_changed(watched, look)
         except RunnerError as error:

@@ -28,7 +28,7 @@ from procvision_runner.supervision.pool import Pool
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_sdk.jsontext import json_text
-from procvision_tools.report.text import printable
+from procvision_tools.report.text import columns, printable
 
 DRAW_INTERVAL_S = 0.5
 """Slow enough to be read, fast enough to be called live."""
@@ -51,6 +51,7 @@ class LiveView:
         self._json = events.JsonLines(stream)
         self._lock = threading.Lock()
         self._lines_drawn = 0
+        self._pinned: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="procvision-live", daemon=True)
 
@@ -68,6 +69,14 @@ class LiveView:
             self._erase()
             self._write(text + "\n")
             self._draw()
+
+    def pin(self, text: str) -> None:
+        """Keep text above the numbers, whatever scrolls by, until another takes its place."""
+        with self._lock:
+            self._pinned = text.splitlines()
+            if self._drawn:
+                self._erase()
+                self._draw()
 
     def start(self) -> None:
         """From now on the numbers are shown, too."""
@@ -105,7 +114,8 @@ class LiveView:
     def _draw(self) -> None:
         if self._drawn:
             width = shutil.get_terminal_size().columns - 1
-            lines = ["", *(line for one in self._shown for line in status_lines(one, width))]
+            pinned = ["", *(_fitted(line, width) for line in self._pinned)] if self._pinned else []
+            lines = [*pinned, "", *(line for one in self._shown for line in status_lines(one, width))]
             self._write("".join(f"{line}\n" for line in lines))
             self._lines_drawn = len(lines)
         self._flush()
@@ -199,6 +209,16 @@ def status_lines(one: Supervisor | Spare, width: int) -> list[str]:
 def _ordered(counters: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
     """Calls first, then the rest by name."""
     return sorted(counters, key=lambda item: (not item[0].startswith("calls"), item[0]))
+
+
+def _fitted(line: str, width: int) -> str:
+    """Give a styled line that takes one line of the terminal: without its styles where it has to be cut."""
+    plain = click.unstyle(line)
+    if columns(plain) <= width:
+        return line
+    while plain and columns(plain) > width - 1:
+        plain = plain[:-1]
+    return f"{plain}…"
 
 
 def _cut(text: str, width: int) -> str:

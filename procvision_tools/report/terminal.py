@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from procvision_tools.report.inspection import Inspection, LogLine
-from procvision_tools.report.text import printable
+from procvision_tools.report.text import columns, padded, printable
 
 BADGES = {"OK": ("green", "white"), "NG": ("red", "white"), "ERROR": ("yellow", "black")}
 """Verdict -> background, text."""
@@ -96,10 +96,10 @@ def echo(styled: str, stream: TextIO | None = None) -> None:
 
 
 def _table(inspection: Inspection) -> list[str]:
-    wide = max(5, *(len(printable(defect.label)) for defect in inspection.defects))
+    wide = max(5, *(columns(printable(defect.label)) for defect in inspection.defects))
     head = f"  {'#':>3}  {'label':<{wide}}  {'score':>5}  {'x':>6}  {'y':>6}  {'width':>6}  {'height':>6}"
     rows = [
-        f"  {number:>3}  {printable(defect.label):<{wide}}  {defect.score:>5.2f}"
+        f"  {number:>3}  {padded(printable(defect.label), wide)}  {defect.score:>5.2f}"
         f"  {defect.x:>6g}  {defect.y:>6g}  {defect.width:>6g}  {defect.height:>6g}"
         for number, defect in enumerate(inspection.defects, 1)
     ]
@@ -109,10 +109,10 @@ def _table(inspection: Inspection) -> list[str]:
 def _measured(inspection: Inspection) -> list[str]:
     names = [printable(one.name) for one in inspection.measurements]
     texts = [printable(one.text) for one in inspection.measurements]
-    wide, far = max(map(len, names)), max(map(len, texts))
+    wide, far = max(map(columns, names)), max(map(columns, texts))
     rows = []
     for name, text, one in zip(names, texts, inspection.measurements, strict=True):
-        row = f"  {name:<{wide}}  {text:<{far}}  {f'({one.limits})' if one.limits else ''}".rstrip()
+        row = f"  {padded(name, wide)}  {padded(text, far)}  {f'({one.limits})' if one.limits else ''}".rstrip()
         rows.append(click.style(row, fg="yellow", bold=True) if one.outside else row)
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from cli_program import PROCVISION, descendants, procvision, shared_memory_of, wait_until_gone
 from peer_plugins import environment, install_algorithm
+from terminal_screen import on_screen
 
 from procvision_tools.cli.main import status_of
 
@@ -260,6 +262,20 @@ def test_many_pictures_for_an_algorithm_that_is_not_there_are_an_error(pictures,
     assert "hint: pip install" in done.stderr
 
 
+def test_a_label_without_a_font_is_said_once(tmp_path):
+    """Where no font lies, whatever this machine has."""
+    code = ALGORITHM.replace('"spot"', '"划痕"')
+    folder = install_algorithm(tmp_path / "installed", "scratches", code, steps=STEPS[:1])
+    env = environment(folder) | {"XDG_DATA_DIRS": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    files = [grey(tmp_path / f"{name}.png", 201) for name in "ab"]
+    done = procvision("run", "scratches", *files, "--overlay", tmp_path / "boxes", env=env)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count("no font of this machine has the letters of 划痕") == 1
+    one = procvision("run", "scratches", files[0], "--overlay", tmp_path / "one.png", "--json", env=env)
+    assert json.loads(one.stdout)["defect_rects"][0]["label"] == "划痕"
+    assert "note: no font of this machine has the letters of 划痕" in one.stderr
+
+
 @pytest.mark.parametrize("wanted", ["simulated", "any", "4711"])
 def test_without_the_library_a_camera_is_refused_before_a_host_starts(wanted, two_sides, tmp_path):
     """The algorithm isn't there either: the first word is of what the camera needs."""
@@ -402,6 +418,39 @@ def test_watching_inspects_again_when_the_picture_or_the_code_changes(tmp_path):
         assert run.wait(60) == 130
     wait_until_gone(children)
     assert not shared_memory_of(run.pid)
+
+
+def test_on_a_terminal_the_verdict_of_a_watched_picture_stays_below_the_hosts_events(tmp_path):
+    folder = install_algorithm(tmp_path / "installed", "watched", ALGORITHM, steps=STEPS[:1])
+    picture = grey(tmp_path / "p.png", 201)
+    leader, follower = pty.openpty()
+    env = environment(folder) | {"COLUMNS": "150", "NO_COLOR": "1"}
+    command = [*PROCVISION, "run", "watched", picture, "--watch"]
+    written = ""
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=follower, stderr=follower) as run:
+        os.close(follower)
+        guard = threading.Timer(100, run.kill)
+        guard.start()
+        try:
+            while "watching 1 picture" not in written:
+                written += os.read(leader, 65536).decode()
+            for process_id in descendants(run.pid):
+                os.kill(process_id, signal.SIGKILL)
+            while "host restarted" not in written:
+                written += os.read(leader, 65536).decode()
+            run.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):  # a terminal's end
+                while more := os.read(leader, 65536):
+                    written += more.decode()
+            assert run.wait(60) == 130
+        finally:
+            guard.cancel()
+            run.kill()
+    os.close(leader)
+    screen = on_screen(written.replace("\r\n", "\n"))
+    restarted = max(at for at, line in enumerate(screen) if "host restarted" in line)
+    verdict = max(at for at, line in enumerate(screen) if "NG" in line and "bright, first 201" in line)
+    assert verdict > restarted
 
 
 def test_a_terminal_shows_the_host_live_and_the_inspections_above_it(two_sides, pictures, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 from supervising import QUICK, marked, nothing_left, peer, wait_until
+from terminal_screen import on_screen
 
 from procvision_runner import Supervisor
 from procvision_tools.report.live import watching
@@ -22,22 +23,6 @@ def station(mark: str, *arguments: str, spare: bool = False) -> Supervisor:
 def plain(stream: io.StringIO) -> str:
     """What was written, without its colours."""
     return re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
-
-
-def on_screen(written: str) -> list[str]:
-    """What a terminal shows in the end: it knows the two movements that the view makes."""
-    lines = [""]
-    for part in re.split(r"(\x1b\[\d+F\x1b\[J|\n)", re.sub(r"\x1b\[[\d;]*m", "", written)):
-        if part == "\n":
-            lines.append("")
-        elif part.startswith("\x1b"):
-            up = int(part[2 : part.index("F")])
-            del lines[len(lines) - 1 - up :]
-            lines.append("")
-        else:
-            assert "\x1b" not in part
-            lines[-1] += part
-    return lines
 
 
 def test_terminal_shows_events_above_numbers_that_are_redrawn(tmp_path: Path) -> None:
@@ -108,3 +93,24 @@ def test_snapshot_of_a_spare_is_a_line_of_json() -> None:
     told = [record for record in records if record["event"] == "snapshot" and record["source"] == "line 3/spare"]
     assert "in_host" not in told[-1]
     assert told[-1]["counters"] == {"hosts_stopped": 1}
+
+
+def test_what_is_pinned_stays_above_the_numbers_while_events_scroll_by(tmp_path: Path) -> None:
+    """However many hosts end and begin, a verdict is where it was looked for, and is there once."""
+    stream = io.StringIO()
+    with nothing_left() as mark:
+        supervisor = station(mark, "crash", "--after", "1", "--once", str(tmp_path / "once"))
+        with watching(supervisor, stream, drawn=True, interval_s=0.05) as view, supervisor:
+            view.pin("inspecting")
+            view.pin("at 10:00:00:\n  NG  " + "划" * 500)
+            supervisor.execute(pid="A")
+            assert supervisor.submit("execute", pid="A").exception(10) is not None
+            assert wait_until(lambda: "host restarted" in plain(stream))
+    screen = on_screen(stream.getvalue())
+    assert "inspecting" not in screen
+    [pinned] = [at for at, line in enumerate(screen) if line.startswith("  NG  ")]
+    assert screen[pinned - 1] == "at 10:00:00:"
+    assert screen[pinned].endswith("划…")
+    assert screen[pinned + 2].startswith("line 3  stopped")
+    assert [at for at, line in enumerate(screen) if "host restarted" in line][-1] < pinned
+    assert not [line for line in screen[pinned + 1 :] if re.match(r"\d\d:\d\d:\d\d  ", line)]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from procvision_tools.cli import exits
-from procvision_tools.cli.output import json_of
 
 if TYPE_CHECKING:
     from procvision_tools.bundling.trust_store import TrustedKey
@@ -49,6 +48,8 @@ def new(name: str, out: Path, as_json: bool) -> int:
         raise usage_error(f"{name!r} is no name of a key", "--out FOLDER says where it is written")
     secret, public, identity = new_key(name, out)
     if as_json:
+        from procvision_tools.cli.output import json_of
+
         click.echo(json_of({"id": identity, "secret": str(secret), "public": str(public)}))
     else:
         click.echo(f"{secret}  signs: keep it, and a copy in a safe place\n{public}  is for those who trust it")
@@ -124,6 +125,8 @@ def _tell(shown: list[TrustedKey], as_json: bool) -> None:
     from procvision_tools.report.text import printable
 
     if as_json:
+        from procvision_tools.cli.output import json_of
+
         click.echo(json_of({"keys": msgspec.to_builtins(shown)}))
         return
     for key in shown:

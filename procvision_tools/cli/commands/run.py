@@ -169,6 +169,7 @@ def _one(request: InspectionRequest, image: Path, as_json: bool, overlay: Path |
     from procvision_tools.cli import output
     from procvision_tools.cli.inspecting import inspect_alone
     from procvision_tools.report import terminal
+    from procvision_tools.report.text import printable
 
     inspection = inspect_alone(request)
     if as_json:
@@ -179,7 +180,8 @@ def _one(request: InspectionRequest, image: Path, as_json: bool, overlay: Path |
     if overlay is not None and whole.picture is None:
         click.echo(f"{overlay} was not written: the inspected picture can't be read", err=True)
     elif overlay is not None and whole.picture is not None:
-        output.write_overlay(overlay, whole.picture, whole.defects)
+        for note in output.write_overlay(overlay, whole.picture, whole.defects):
+            click.echo(f"note: {printable(note)}", err=True)
         click.echo(f"wrote {overlay}", err=True)
     if page is not None:
         output.write_page(page, [whole], f"{whole.algorithm}: {whole.title}")

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from procvision_tools.cli import exits
-from procvision_tools.cli.output import json_of
 
 
 @click.command(epilog=exits.EPILOG, short_help="Check a bundle's signature and files; run nothing of it.")
@@ -33,5 +32,7 @@ def verify(bundle: Path, store: Path | None, as_json: bool) -> int:
     with scratch_folder() as folder:
         report = tell(str(bundle), examined(bundle, folder, keys).findings, as_json)
     if as_json:
+        from procvision_tools.cli.output import json_of
+
         click.echo(json_of(report))
     return exits.OK if report["ok"] else exits.NG

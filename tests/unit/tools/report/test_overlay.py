@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 import sys
 
+import attrs
 import numpy as np
 import pytest
 
 from procvision_sdk.results import Defect
 from procvision_tools.extras import MissingExtraError
-from procvision_tools.report import overlay
+from procvision_tools.report import fonts, overlay
 from procvision_tools.report.palette import COLOURS, colour_of, contrast, text_on
 from procvision_tools.report.pictures import read_picture, show, thumbnail, write_png
 from procvision_tools.report.tags import Frame, place_tags
@@ -146,3 +148,48 @@ def test_tags_stay_inside_a_picture_that_is_full():
     [tag] = place_tags([Frame(0, 0, 50, 50)], [(30.0, 10.0)], 50, 50)
     assert 0 <= tag.x <= 20
     assert 0 <= tag.y <= 40
+
+
+def drawn_in(folder, monkeypatch):
+    """Let fonts lie in that folder alone."""
+    monkeypatch.setattr(fonts, "folders", lambda: [folder])
+
+
+@pytest.mark.parametrize("label", ["дефект", "ελιά", "größer", "划痕", "欠陥", "결함"])
+def test_a_label_is_drawn_by_a_font_that_has_its_letters(label):
+    font = fonts.font_for(label, 20)
+    if font is None:
+        pytest.skip(f"no font of this machine has {label}: apt-get install fonts-dejavu fonts-noto-cjk")
+    assert len({bytes(font.getmask(letter)) for letter in label}) == len(set(label))
+    assert overlay.undrawable([Defect(1, 1, 2, 2, label, 0.5)]) == ()
+
+
+def test_without_such_a_font_a_label_is_a_number_with_a_word(tmp_path, monkeypatch):
+    """Not the boxes that a font draws for what it lacks, all alike."""
+    drawn_in(tmp_path, monkeypatch)
+    (tmp_path / "damaged.ttf").write_bytes(b"no font")
+    labels = ("划痕", "open", "欠陥", "划痕")
+    defects = [Defect(20 + 60 * at, 80, 20, 10, label, 0.9) for at, label in enumerate(labels)]
+    assert overlay.undrawable(defects) == ("划痕", "欠陥")
+    plain = [
+        attrs.evolve(defect, label=text)
+        for defect, text in zip(
+            defects, ("label 1 (no font)", "open", "label 2 (no font)", "label 1 (no font)"), strict=True
+        )
+    ]
+    monkeypatch.setattr(overlay, "colour_of", lambda _: "#d55e00")
+    picture = np.zeros((200, 300), np.uint8)
+    assert np.array_equal(overlay.draw(picture, defects), overlay.draw(picture, plain))
+
+
+def test_of_the_fonts_in_a_folder_the_one_with_the_letters_is_taken(tmp_path, monkeypatch):
+    dejavu = fonts.font_for("дефект", 20)
+    if dejavu is None:
+        pytest.skip("no font of this machine has Cyrillic letters: apt-get install fonts-dejavu")
+    drawn_in(tmp_path, monkeypatch)
+    assert fonts.font_for("дефект", 20) is None
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    shutil.copy(dejavu.path, tmp_path / "deep" / "er" / "some.ttf")
+    drawn_in(tmp_path / "deep", monkeypatch)
+    assert fonts.font_for("дефект", 20).getname() == dejavu.getname()
+    assert fonts.font_for("open", 20).getname() != dejavu.getname()
