@@ -17,7 +17,7 @@ MEANINGS = {
     CLEAN: "left cleanly",
     USAGE: "the command line is wrong",
     FRAMING_LOST: "the incoming frames could not be followed any more",
-    NO_HANDSHAKE: "no handshake: the runner's hello was missing, late or of another major version",
+    NO_HANDSHAKE: "no handshake: the runner's hello was missing, late or of another version; or stdout is gone",
     ALGORITHM_FAILED: "the algorithm failed to load, asked to be replaced, ended the process or did not end in time",
     AWAY: "what the host needs is away for now, such as its session store: the same launch may succeed later",
     CONFIGURATION: "unknown algorithm, bad manifest, failed hook plugin or session store, or a wrong configuration",

@@ -20,11 +20,26 @@ from procvision_sdk.session import Session
 Returned: TypeAlias = ReturnValue | dict[str, Any]
 
 
+class _SessionOfTheCall:
+    """`self.session`. No data descriptor: an algorithm that has an attribute of this name keeps its own."""
+
+    def __get__(self, algorithm: BaseAlgorithm | None, owner: type[BaseAlgorithm] | None = None) -> Session | None:
+        session: Session | None = vars(algorithm).get(SESSION_OF_THE_CALL) if algorithm is not None else None
+        return session
+
+
+SESSION_OF_THE_CALL = "_procvision_session"
+"""Under which a host puts the session of the call that runs into an algorithm's attributes."""
+
+
 class BaseAlgorithm(ABC):
     """Derive from it, implement `execute` and whatever else is needed, declare it in a manifest.
 
     A constructor of your own takes no arguments and calls `super().__init__()`.
     """
+
+    session = _SessionOfTheCall()
+    """The session of the call that runs, None between calls; an attribute of your own of this name stays yours."""
 
     def __init__(self) -> None:
         self.logger = StructuredLogger(f"procvision.algorithm.{type(self).__name__}")

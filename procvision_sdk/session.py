@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import msgspec
@@ -170,6 +170,11 @@ class Session:
             refuse_surrogates(value, f"session[{key!r}]")
         self._state()[key] = value if type(value) in _ATOMS else plain(value, f"session[{key!r}]", surrogates=False)
 
+    @property
+    def state_store(self) -> MutableMapping[str, Any]:
+        """The state as a mapping, under the same rules as `get` and `set`."""
+        return _StateStore(self)
+
     def delete(self, key: str) -> bool:
         """Forget `key`; False if it wasn't there."""
         state = self._state()
@@ -205,3 +210,33 @@ class Session:
             return None
         self._saved = state
         return state
+
+
+class _StateStore(MutableMapping[str, Any]):
+    """A session's state; every change is `Session.set`'s or `Session.delete`'s."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __getitem__(self, key: str) -> Any:
+        if not self._session.exists(key):
+            raise KeyError(key)
+        return self._session.get(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._session.set(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if not self._session.delete(key):
+            raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._session._state()))
+
+    def __len__(self) -> int:
+        return len(self._session._state())
+
+    def __repr__(self) -> str:
+        return repr(dict(self))

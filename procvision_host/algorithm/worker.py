@@ -17,7 +17,7 @@ from procvision_host.algorithm.exceptions import error_of
 from procvision_host.algorithm.images import Images
 from procvision_host.algorithm.sessions import Sessions
 from procvision_host.logs import HOST_LOGGER, LogContext
-from procvision_sdk.algorithm import BaseAlgorithm, Returned
+from procvision_sdk.algorithm import SESSION_OF_THE_CALL, BaseAlgorithm, Returned
 from procvision_sdk.answers import check_returned
 from procvision_sdk.errors import CallRefusedError, ErrorCode, FatalError
 from procvision_sdk.manifest.model import Manifest
@@ -78,6 +78,7 @@ class Worker:
             self._images.release()
             self._diagnostics.take()
             self._context.call = None
+            vars(self._algorithm).pop(SESSION_OF_THE_CALL, None)
 
     def answered(self, call: Call, answer: AnyMessage, _elapsed_ms: float) -> None:
         """End a session whose final call was answered with a result.
@@ -102,6 +103,7 @@ class Worker:
             image = self._images.open(image_id, image_meta, checked.meta)
         reference = checked.session
         session = Session(reference.id, reference.context, self._sessions.load(reference.id))
+        vars(self._algorithm)[SESSION_OF_THE_CALL] = session
         algorithm, step_index = self._algorithm, checked.step_index
         began = perf_counter()
         algorithm.on_step_start(step_index, session, session.context)
@@ -170,6 +172,7 @@ class Worker:
             _log.warning("the session to reset is taken for empty: %s", refusal)
             state = None
         session = Session(reference.id, reference.context, state)
+        vars(self._algorithm)[SESSION_OF_THE_CALL] = session
         self._algorithm.reset(session)
         self._sessions.delete(reference.id)
         return {}

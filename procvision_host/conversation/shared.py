@@ -213,6 +213,10 @@ class Conversation:
                 select((), (self._ends.frames_out,), ())
             except BrokenPipeError:
                 self._output_lost = True
+                if not self.draining:
+                    # Nobody hears an answer any more: what waits is not executed.
+                    self.waiting.clear()
+                    self.begin_drain(exits.NO_HANDSHAKE, acknowledged=False)
                 return
             except OSError:
                 if not self._ends.mend():

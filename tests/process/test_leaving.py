@@ -111,7 +111,6 @@ ENDLESS = [
     ("misbehaving", "hang-with-lock", "SIGTERM"),  # a host that is stuck so can't read a shutdown
     ("misbehaving", "hang-with-lock", "stdin"),
     ("misbehaving", "hang-uninterruptibly", "SIGTERM"),
-    ("misbehaving", "register-hanging-exit", "shutdown"),
 ]
 
 
@@ -151,9 +150,7 @@ def endless(launch: Launch, name: str, deed: str | None) -> WireClient:
         host.log("in setup")
         return host
     host.until_state("ready")
-    if deed == "register-hanging-exit":
-        host.call(deed)
-    elif deed is not None:
+    if deed is not None:
         host.send_call(deed)
         if deed == "hang-with-lock":
             time.sleep(0.3)  # nothing can tell that it has begun: no thread of the host's runs any more
@@ -241,3 +238,64 @@ def test_what_python_waits_for_at_its_end_holds_no_host(tmp_path: Path, left: st
         host.send({"type": "shutdown"})
         assert host.receive()["status"] == "OK"
         assert host.wait() == 0
+
+
+def test_a_host_whose_stdout_is_gone_executes_nothing_further(tmp_path: Path) -> None:
+    """Though its stdin is open and calls wait in it: it tears down and exits 69."""
+    source = (
+        "from pathlib import Path\nfrom procvision_sdk import BaseAlgorithm, Ok\n\n"
+        "class Vendor(BaseAlgorithm):\n"
+        "    def execute(self, *_, **__):\n"
+        f"        with open({str(tmp_path / 'calls')!r}, 'a') as calls:\n            calls.write('x')\n"
+        "        return Ok()\n"
+        "    def teardown(self):\n"
+        f"        Path({str(tmp_path / 'torn_down')!r}).touch()\n"
+    )
+    folder = install_algorithm(tmp_path, "counter", source)
+    with subprocess.Popen(
+        host_command("counter"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=environment(folder), bufsize=0,
+    ) as host:  # fmt: skip
+        assert host.stdin is not None
+        assert host.stdout is not None
+        host.stdin.write(HELLO + INFO)
+        seen = b""
+        while b'"result"' not in seen:
+            seen += host.stdout.read(65536)
+        host.stdout.close()
+        one = {
+            "type": "call",
+            "phase": "execute",
+            "step_index": 1,
+            "pid": "A",
+            "session": {"id": "s"},
+            "user_params": {},
+        }
+        host.stdin.write(b"".join(frame({**one, "request_id": str(number)}) for number in range(3)))
+        assert host.wait(30) == 69
+        host.stdin.close()
+    assert (tmp_path / "calls").read_text() == "x"
+    assert (tmp_path / "torn_down").exists()
+
+
+def test_an_algorithm_sees_its_calls_session_and_keeps_its_own_attribute(tmp_path: Path) -> None:
+    """`self.session`, None between calls; many call their model's session so."""
+    source = (
+        "from procvision_sdk import BaseAlgorithm, Ok\n\n"
+        "class Vendor(BaseAlgorithm):\n"
+        "    def setup(self):\n        self.before = self.session\n"
+        "    def execute(self, step_index, pid, session, *_, **__):\n"
+        "        seen = self.session is session and self.before is None\n"
+        "        self.session.state_store['seen'] = seen\n"
+        "        return Ok(debug={'seen': session.get('seen')})\n"
+    )
+    own = (
+        source.replace("self.before = self.session", "self.before, self.session = None, 'a model'")
+        .replace("self.session is session", "self.session == 'a model'")
+        .replace("self.session.state_store", "session.state_store")
+    )
+    for name, text in (("seer", source), ("owner", own)):
+        folder = install_algorithm(tmp_path / name, name, text)
+        with WireClient(host_command(name), environment(folder)) as host:
+            for _ in range(2):
+                assert host.call(user_params={})["data"]["debug"]["seen"] is True

@@ -182,3 +182,27 @@ def test_a_lone_surrogate_that_was_put_into_a_list_is_refused_when_it_is_saved()
     session.get("found").append("\udfff")
     with pytest.raises(ValueError, match=r"session.*found.*lone surrogate"):
         session.changed_state()
+
+
+def test_the_state_is_a_mapping_under_the_same_rules() -> None:
+    """What `set` refuses is refused here, and both see the same."""
+    session = Session("s", {}, b'{"a":1}')
+    state = session.state_store
+    state["b"] = [1]
+    state["b"].append(2)
+    assert dict(state) == {"a": 1, "b": [1, 2]}
+    assert state.pop("a") == 1
+    assert (session.get("b"), session.exists("a"), len(state), list(state)) == ([1, 2], False, 1, ["b"])
+    state.update(c=None)
+    assert state.setdefault("c", 7) is None
+    for key, value in (("d", b"bytes"), ("d", float("nan")), (7, 1), ("d", {"deep": {1: 2}}), ("d", "\ud800")):
+        with pytest.raises(ValueError):
+            state[key] = value  # type: ignore[index]
+    for missing in ("a", "d"):
+        with pytest.raises(KeyError):
+            state[missing]
+        with pytest.raises(KeyError):
+            del state[missing]
+    assert session.changed_state() == b'{"b":[1,2],"c":null}'
+    state.clear()
+    assert session.changed_state() == b"{}"
