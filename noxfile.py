@@ -110,6 +110,17 @@ def kill(session: nox.Session) -> None:
 
 
 @nox.session
+def versions(session: nox.Session) -> None:
+    """Commands of deployments killed at each change, a bundle flipped at each byte, 1,000 calls over swaps."""
+    install_all(session)
+    tests = ["tests/process/test_versions.py", "tests/process/test_signatures.py"]
+    session.run(
+        "pytest", "--timeout=7200", *(session.posargs or tests),
+        env={"PROCVISION_KILLS": "all", "PROCVISION_FLIPS": "all", "PROCVISION_CALLS": "1000"},
+    )  # fmt: skip
+
+
+@nox.session
 def chaos(session: nox.Session) -> None:
     """Three minutes of everything going wrong at once."""
     install_all(session)

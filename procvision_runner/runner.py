@@ -34,6 +34,8 @@ class Runner(CallMethods):
 
     `algorithm` is the name of an installed one, NAME or NAME==VERSION. `command` launches another host that speaks
     the protocol instead.
+    With `deployments`, a folder that `procvision install` made, it is the version that is active there for the product
+    `pid`, or for all products.
     `on_log` is called with each log record of the host, on a thread of the runner's.
     """
 
@@ -43,10 +45,12 @@ class Runner(CallMethods):
         *,
         command: Sequence[str] | None = None,
         options: RunnerOptions | None = None,
+        deployments: str | os.PathLike[str] | None = None,
+        pid: str | None = None,
         on_log: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         self.options = self._call_options = options if options is not None else RunnerOptions()
-        self.command = host_command(algorithm, command, self.options)
+        self.command = host_command(algorithm, command, self.options, deployments, pid)
         self._on_log = on_log
         self._client: Client | None = None
         self._slots = None

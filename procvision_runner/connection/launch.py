@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from procvision_runner.connection.client import Client
+from procvision_runner.deployments import active_deployment
 from procvision_runner.errors import CallError, LaunchError
 from procvision_runner.options import RunnerOptions
 from procvision_runner.process.host_process import missing_interpreter
@@ -20,16 +21,28 @@ _PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:t|d|-dbg)?(?:\.exe)?$")
 """How interpreters are called: anything else may be a program that has one built in, and would start itself again."""
 
 
-def host_command(algorithm: str | None, command: Sequence[str] | None, options: RunnerOptions) -> tuple[str, ...]:
+def host_command(
+    algorithm: str | None,
+    command: Sequence[str] | None,
+    options: RunnerOptions,
+    deployments: str | os.PathLike[str] | None = None,
+    pid: str | None = None,
+) -> tuple[str, ...]:
     """Return a host's command line: `command` as it is, or that of our host for `algorithm` (NAME or NAME==VERSION).
 
-    Raises ValueError unless exactly one of them is given, and LaunchError where this program can't launch ours.
+    With `deployments` it is the version that is active there for the product. Raises ValueError unless exactly one of
+    algorithm and command is given, and LaunchError where this program can't launch ours or nothing is active.
     """
+    if deployments is None and pid is not None:
+        raise ValueError("pid says which product's active version is launched: give deployments=ROOT, too")
     if (algorithm is None) == (command is None):
         raise ValueError("a host is launched either by the name of an algorithm or by its command")
     if command is not None:
         return tuple(command)
     assert algorithm is not None
+    if deployments is not None:
+        words = active_deployment(Path(deployments), algorithm, pid).command(algorithm)
+        return (*words, *options.host_arguments)
     return (*own_host(), "--algo", algorithm, *options.host_arguments)
 
 

@@ -22,6 +22,7 @@ from procvision_runner.connection.launch import host_command
 from procvision_runner.errors import SwapError
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.requests import Request
+from procvision_runner.supervision.activations import ActivationFollower
 from procvision_runner.supervision.affinity import SessionBindings
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.events import EventBus, Listener
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 class Pool(CallMethods):
     """`hosts` supervisors of one algorithm. A context manager; any thread may call.
 
-    A call that belongs to no session and whose host is lost goes to another host. Everything else is as with a
-    `Supervisor`.
+    With `deployments` and `pid` it follows what is active, as a `Supervisor` does. A call that belongs to no session
+    and whose host is lost goes to another host. Everything else is as with a `Supervisor`.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Pool(CallMethods):
         hosts: int,
         command: Sequence[str] | None = None,
         options: SupervisorOptions | None = None,
+        deployments: str | os.PathLike[str] | None = None,
+        pid: str | None = None,
         listeners: Iterable[Listener] = (),
         on_log: Callable[[Mapping[str, Any]], None] | None = None,
         inspection_listeners: Iterable[InspectionListener] = (),
@@ -64,20 +67,20 @@ class Pool(CallMethods):
         self.options = options if options is not None else SupervisorOptions()
         self._call_options = self.options.runner
         self.bus = EventBus(tuple(listeners))
-        self.name = algorithm or host_command(algorithm, command, self.options.runner)[0]
+        words = host_command(algorithm, command, self.options.runner, deployments, pid)
+        self.name = algorithm or words[0]
         self._slots = None
         self._owner = os.getpid()
         self._all_slots = SlotPool(self.options.runner.max_slots * hosts, self.options.runner.arena_bytes)
         self.spare: Spare | None = None
         if self.options.spare:
-            words = host_command(algorithm, command, self.options.runner)
             self.spare = Spare(f"{self.name}/spare", words, self.options, self.bus, on_log, self._all_slots)
         suspects = Suspects()
         self.inspections = Inspections(tuple(inspection_listeners), self.options.runner.max_slots * hosts)
         self.supervisors = tuple(
             Supervisor(
-                algorithm,
-                command=command,
+                # All are of the version that was found here, whatever is activated meanwhile.
+                command=words,
                 options=self.options,
                 on_log=on_log,
                 name=f"{self.name}/{number}",
@@ -92,6 +95,9 @@ class Pool(CallMethods):
         self._lock = threading.Lock()
         self._sessions: SessionBindings[Supervisor] = SessionBindings(self.options.session_ttl_s)
         self._turn = itertools.count()
+        self._follower = None
+        if deployments is not None and algorithm is not None:
+            self._follower = ActivationFollower(deployments, algorithm, pid, words, self.options.runner, self)
 
     # --- life -----------------------------------------------------------------------------------------------
 
@@ -112,12 +118,16 @@ class Pool(CallMethods):
             raise failures[0]
         if self.spare is not None:
             self.spare.start()
+        if self._follower is not None:
+            self._follower.start()
         return self
 
     def stop(self) -> None:
         """Stop all hosts side by side. In a fork of this process it does nothing: the hosts are not the fork's."""
         if os.getpid() != self._owner:
             return
+        if self._follower is not None:
+            self._follower.stop()
         self._slots = None
         spares = [self.spare.stop] if self.spare is not None else []
         in_parallel([*(supervisor.stop for supervisor in self.supervisors), *spares])

@@ -23,6 +23,7 @@ from procvision_runner.errors import LaunchError, RunnerStoppedError
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.requests import Request
 from procvision_runner.supervision import events
+from procvision_runner.supervision.activations import ActivationFollower
 from procvision_runner.supervision.admission import Admission
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.in_parallel import in_parallel
@@ -45,6 +46,9 @@ class Supervisor(CallMethods):
 
     `algorithm` is the name of an installed one, NAME or NAME==VERSION; `command` launches another host that speaks
     the protocol instead.
+    With `deployments`, a folder that `procvision install` made, it is the version that is active there for the product
+    `pid`, or for all products.
+    Another activation, or a rollback, is swapped to while calls go on.
     A call that failed for a retryable reason is made again. One that ends without a result raises a CallError with
     its `facts`. A verdict, whatever it is, is never asked for twice. `submit` waits for no host: the call is sent when
     a host has room.
@@ -59,6 +63,8 @@ class Supervisor(CallMethods):
         *,
         command: Sequence[str] | None = None,
         options: SupervisorOptions | None = None,
+        deployments: str | os.PathLike[str] | None = None,
+        pid: str | None = None,
         listeners: Iterable[events.Listener] = (),
         on_log: Callable[[Mapping[str, Any]], None] | None = None,
         name: str | None = None,
@@ -71,7 +77,7 @@ class Supervisor(CallMethods):
     ) -> None:
         self.options = options = options if options is not None else SupervisorOptions()
         self._call_options = options.runner
-        words = host_command(algorithm, command, options.runner)
+        words = host_command(algorithm, command, options.runner, deployments, pid)
         self.name = name or algorithm or words[0]
         self.bus = bus if bus is not None else events.EventBus(tuple(listeners))
         self.journal = Journal(self.name, self.bus)
@@ -94,6 +100,9 @@ class Supervisor(CallMethods):
             inspections = Inspections(tuple(inspection_listeners), options.runner.max_slots)
         self.inspections = inspections
         self._owns_bus = bus is None
+        self._follower = None
+        if deployments is not None and algorithm is not None:
+            self._follower = ActivationFollower(deployments, algorithm, pid, words, options.runner, self)
         self._slots = None
         self._stop_lock = threading.Lock()
         self._exit_status: int | None = None
@@ -115,6 +124,8 @@ class Supervisor(CallMethods):
             raise LaunchError("the supervisor was stopped while it started")
         if self.spare is not None and self._owns_spare:
             self.spare.start()
+        if self._follower is not None:
+            self._follower.start()
         return self
 
     def stop(self) -> int | None:
@@ -130,6 +141,8 @@ class Supervisor(CallMethods):
     def _end(self, state: SupervisorState, reason: str | None = None) -> int | None:
         # Before the lock: a thread that waits for a host, or sleeps before a restart, hears it at once.
         self._lifecycle.stop_asked.set()
+        if self._follower is not None:
+            self._follower.stop()
         with self._stop_lock:
             if self._slots is None:
                 return self._exit_status

@@ -20,10 +20,11 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(_STEERING)}
 
 
-def install(bundle: Bundle, into: Path) -> Path:
+def install(bundle: Bundle, into: Path, *, compiled: bool = False) -> Path:
     """Make an environment in a new folder and give its Python. Raises BundleError 2005.
 
-    It gets the ProcVision that runs here. Files are copies: what is written in one environment stays in it.
+    It gets the ProcVision that runs here. Files are copies: what is written in one environment stays in it. With
+    ``compiled`` its bytecode is there before anything runs.
     """
     uv, python = need_uv(), into / "bin" / "python"
     own = supplied(bundle.wheels, bundle.own, bundle.target, bundle.own.path.parent)
@@ -32,7 +33,8 @@ def install(bundle: Bundle, into: Path) -> Path:
     make = [uv, "venv", "--quiet", "--no-config", "--no-python-downloads", "--python", sys.executable, str(into)]
     fill = [
         uv, "pip", "install", "--quiet", "--no-config", "--no-cache", "--offline", "--link-mode", "copy",
-        "--only-binary", ":all:", "--python", str(python), *links, *wanted,
+        *(["--compile-bytecode"] if compiled else []), "--only-binary", ":all:", "--python", str(python),
+        *links, *wanted,
     ]  # fmt: skip
     for command in (make, fill):
         what = "it can't be installed from its own wheels"

@@ -31,18 +31,24 @@ if TYPE_CHECKING:
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "activate": "procvision_tools.cli.commands.activate:activate",
         "completion": "procvision_tools.cli.commands.completion:completion",
         "conformance": "procvision_tools.cli.commands.conformance:conformance",
         "demo": "procvision_tools.cli.commands.demo:demo",
         "doctor": "procvision_tools.cli.commands.doctor:doctor",
         "evaluate": "procvision_tools.cli.commands.evaluate:evaluate",
+        "history": "procvision_tools.cli.commands.history:history",
         "init": "procvision_tools.cli.commands.init:init",
+        "install": "procvision_tools.cli.commands.install:install",
         "keys": "procvision_tools.cli.commands.keys:keys",
         "package": "procvision_tools.cli.commands.package:package",
+        "rollback": "procvision_tools.cli.commands.rollback:rollback",
         "run": "procvision_tools.cli.commands.run:run",
         "train": "procvision_tools.cli.commands.train:train",
-        "verify": "procvision_tools.cli.commands.verify:verify",
+        "uninstall": "procvision_tools.cli.commands.uninstall:uninstall",
         "validate": "procvision_tools.cli.commands.validate:validate",
+        "verify": "procvision_tools.cli.commands.verify:verify",
+        "versions": "procvision_tools.cli.commands.versions:versions",
     }
 )
 """Command -> module:attribute."""

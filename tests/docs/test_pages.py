@@ -65,6 +65,12 @@ def test_the_how_to_of_packages_works(tmp_path: Path) -> None:
     assert follow("how-to/ship-a-package.md", tmp_path, own_environment(BIN)) == 5
 
 
+@pytest.mark.timeout(400)
+def test_the_how_to_of_versions_works(tmp_path: Path) -> None:
+    """Two versions from the vendor's project to the station that goes from one to the other and back."""
+    assert follow("how-to/run-versions.md", tmp_path, own_environment(BIN)) == 7
+
+
 @pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto isn't installed: apt-get install mosquitto")
 def test_the_how_to_of_mqtt_works(tmp_path: Path) -> None:
     """With a broker on a port that nobody else has."""

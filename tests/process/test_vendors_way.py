@@ -91,7 +91,7 @@ def edited(path, *changes):
     path.write_text(text)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_from_an_idea_to_a_station_without_a_network(tmp_path):
     """init, test, edit, run, evaluate, package, validate, install elsewhere with no index, run there."""
     vendor = Workplace(tmp_path, "vendor")

@@ -1,0 +1,196 @@
+"""Which installed version of an algorithm is active, and the command that launches it: what a runner reads of them.
+
+    ROOT/NAME/VERSION/            an environment, with `deployment.json` and `files.json`
+    ROOT/NAME/active/PID          a link to `../VERSION`; `%2A` stands for every product that has none of its own
+
+`procvision install` and `activate` write them. A link is changed by a rename, so a reader sees the old or the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import msgspec
+from attrs import frozen
+
+from procvision_runner.errors import LaunchError
+from procvision_sdk.errors import ErrorCode
+from procvision_sdk.regular_files import read_regular
+
+ANY_PID = "*"
+ACTIVE = "active"
+FACTS_FILE = "deployment.json"
+FILES_FILE = "files.json"
+MAX_FACTS_BYTES = 4 << 20
+MAX_FILES_BYTES = 64 << 20
+
+
+class FileFacts(msgspec.Struct, frozen=True, array_like=True):
+    """One file of a deployment: a link has its goal in place of a hash."""
+
+    path: str
+    mode: int
+    bytes: int
+    mtime_ns: int
+    content: str
+    """The SHA-256 in hex, or where a link leads."""
+
+
+@frozen
+class Deployment:
+    """An installed version that is active."""
+
+    folder: Path
+    facts: dict[str, Any]
+    """What `deployment.json` says."""
+
+    @property
+    def name(self) -> str:
+        """The distribution's name."""
+        return str(self.facts["name"])
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        return str(self.facts["version"])
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of its environment."""
+        return self.folder / "bin" / "python"
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The names of its algorithms."""
+        return tuple(str(name) for name in self.facts["algorithms"])
+
+    def command(self, algorithm: str) -> tuple[str, ...]:
+        """Return the words that launch a host.
+
+        `-I` keeps out what the runner's environment variables name, `-B` writes nothing into the deployment.
+        """
+        return (str(self.python), "-I", "-B", "-m", "procvision_host", "--algo", algorithm)
+
+
+def link_name(pid: str) -> str:
+    """Return the name of a product's link: `*` stands for all that have none."""
+    quoted = quote(pid, safe="")
+    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
+
+
+def pid_of(link: str) -> str:
+    """Return the product of a link's name."""
+    return unquote(link)
+
+
+def active_version(folder: Path, pid: str | None) -> tuple[str, str] | None:
+    """Return whose link counts for a product, and to which version it leads; None where nothing is active.
+
+    `folder` is that of a name.
+    """
+    for candidate in dict.fromkeys((pid or ANY_PID, ANY_PID)):
+        try:
+            goal = (folder / ACTIVE / link_name(candidate)).readlink()
+        except OSError:
+            continue
+        return candidate, goal.name
+    return None
+
+
+def active_deployment(root: Path, algorithm: str, pid: str | None = None) -> Deployment:
+    """Return the deployment that is active for an algorithm and a product. Raises LaunchError.
+
+    Its files are looked at as far as `lstat` tells: none is missing, more, of another size or date than when it was
+    installed.
+    """
+    found = []
+    root = root.absolute()
+    # The name of a distribution is most often that of its algorithm.
+    for folder in sorted(_folders(root), key=lambda folder: folder.name != algorithm):
+        active = active_version(folder, pid)
+        if active is not None:
+            deployment = read_deployment(folder / active[1])
+            if algorithm in deployment.algorithms:
+                found.append(deployment)
+    if not found:
+        what = f"no version of {algorithm} is active{f' for product {pid}' if pid else ''} in {root}"
+        raise _error(f"{what}; hint: procvision activate NAME==VERSION --root {root}", ErrorCode.ACTIVATION_CONFLICT)
+    if len(found) > 1:
+        names = " and ".join(deployment.name for deployment in found)
+        text = f"{algorithm} is an algorithm of {names}, both active in {root}"
+        raise _error(f"{text}; hint: another root for one of them", ErrorCode.ACTIVATION_CONFLICT)
+    check_unchanged(found[0].folder)
+    return found[0]
+
+
+def read_deployment(folder: Path) -> Deployment:
+    """Read what is said of an installed version. Raises LaunchError."""
+    try:
+        facts = msgspec.json.decode(read_regular(folder / FACTS_FILE, MAX_FACTS_BYTES), type=dict[str, Any])
+        deployment = Deployment(folder, facts)
+        if (deployment.name, deployment.version) != (folder.parent.name, folder.name) or not deployment.algorithms:
+            raise ValueError("it is another one's, or has no algorithm")  # noqa: TRY301
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _error(
+            f"{folder} is no deployment: {error}; hint: procvision install", ErrorCode.INSTALL_FAILED
+        ) from error
+    return deployment
+
+
+def check_unchanged(folder: Path) -> None:
+    """Hold a deployment's files against what was kept of them, by `lstat` alone. Raises LaunchError."""
+    kept = {file.path: file for file in read_files(folder)}
+    for path, status in walk(folder):
+        file = kept.pop(path, None)
+        if file is None:
+            raise _changed(folder, f"{path} was added")
+        now = (stat.S_IFMT(status.st_mode) | stat.S_IMODE(status.st_mode), status.st_size, status.st_mtime_ns)
+        if now != (file.mode, file.bytes, file.mtime_ns):
+            raise _changed(folder, f"{path} was changed")
+    if kept:
+        raise _changed(folder, f"{min(kept)} is gone")
+
+
+def read_files(folder: Path) -> list[FileFacts]:
+    """Read what was kept of a deployment's files. Raises LaunchError."""
+    try:
+        return msgspec.json.decode(read_regular(folder / FILES_FILE, MAX_FILES_BYTES), type=list[FileFacts])
+    except (OSError, ValueError) as error:
+        raise _changed(folder, f"{FILES_FILE} can't be read: {error}") from error
+
+
+def walk(folder: Path) -> list[tuple[str, os.stat_result]]:
+    """Return all files and links below a folder with their status, but for the list of them itself."""
+    found = []
+    places = [""]
+    while places:
+        place = places.pop()
+        with os.scandir(folder / place) as entries:
+            for entry in entries:
+                path = f"{place}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    places.append(f"{path}/")
+                elif path != FILES_FILE:
+                    found.append((path, entry.stat(follow_symlinks=False)))
+    return found
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError as error:
+        text = f"{root} is no folder of deployments: {error.strerror}; hint: procvision install BUNDLE --root {root}"
+        raise _error(text, ErrorCode.INSTALL_FAILED) from error
+
+
+def _changed(folder: Path, what: str) -> LaunchError:
+    text = f"{folder} is not as it was installed: {what}; hint: uninstall it, and install its bundle again"
+    return _error(text, ErrorCode.INVALID_PACKAGE)
+
+
+def _error(text: str, code: ErrorCode) -> LaunchError:
+    return LaunchError(text, error_code=code)

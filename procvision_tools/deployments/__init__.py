@@ -1,0 +1,1 @@
+"""Versions of algorithms on a station: installed side by side, activated, taken back."""

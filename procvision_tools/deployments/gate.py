@@ -1,0 +1,214 @@
+"""What a version has to pass before it is activated: signature, files, `validate`, golden pictures, the report.
+
+Golden pictures are a folder with `golden.json`: a list of objects with `file`, `expected` (OK or NG), `pid`, and where
+wanted `reference`, `step_index`, `user_params` and `boxes`, each with `label`, `x`, `y`, `width`, `height`: each has to
+be met by a defect of that label. Without it the folder has pictures in `OK/` and `NG/`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from procvision_runner import CallError, CallResult, LaunchError, Runner, RunnerOptions
+from procvision_runner.deployments import Deployment, read_deployment
+from procvision_sdk.errors import ProcVisionError
+from procvision_sdk.regular_files import read_regular
+from procvision_testing import Finding
+from procvision_tools.bundling.bundle import INDEX, MAX_INDEX_BYTES, MAX_SIGNATURE_BYTES, SIGNATURE
+from procvision_tools.bundling.errors import BundleError
+from procvision_tools.bundling.installing import clean_environment
+from procvision_tools.bundling.signing import verified
+from procvision_tools.bundling.trust_store import TrustStore
+from procvision_tools.deployments.store import check_whole, digest
+from procvision_tools.hints import split_hint
+
+GOLDEN_FILE = "golden.json"
+MAX_GOLDEN_BYTES = 16 << 20
+MIN_OVERLAP = 0.5
+"""Intersection over union, the bound of PASCAL VOC, which most measures of detection begin with."""
+
+
+class Box(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a defect is expected."""
+
+    label: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A picture whose verdict is known."""
+
+    file: str
+    expected: Literal["OK", "NG"]
+    pid: str = "*"
+    reference: str | None = None
+    step_index: int = 1
+    user_params: dict[str, Any] = {}
+    boxes: list[Box] = []
+
+
+class GoldenError(ProcVisionError):
+    """The golden pictures can't be used. The text ends with a hint."""
+
+
+def gate(
+    folder: Path,
+    store: TrustStore,
+    when: datetime.datetime,
+    *,
+    golden: Path | None = None,
+    report: Path | None = None,
+    timeout_s: float = 120.0,
+) -> Iterator[Finding]:
+    """Give the findings, one after the other. The first that failed is the last."""
+    try:
+        deployment = read_deployment(folder)
+    except LaunchError as error:
+        yield Finding("it is installed", "failed", *split_hint(str(error)))
+        return
+    yield from _until_failed(_signature(deployment, store, when), _files(deployment), _validated(deployment, timeout_s),
+                             _golden(deployment, golden, timeout_s), _report(report))  # fmt: skip
+
+
+def _until_failed(*parts: Iterator[Finding]) -> Iterator[Finding]:
+    for part in parts:
+        failed = False
+        for finding in part:
+            yield finding
+            failed = failed or finding.level == "failed"
+        if failed:
+            return
+
+
+def _signature(deployment: Deployment, store: TrustStore, when: datetime.datetime) -> Iterator[Finding]:
+    title = "a key that is trusted here has signed it"
+    if deployment.facts.get("signed_by") is None:
+        yield Finding(title, "warning", "it was installed unsigned, which was allowed")
+        return
+    try:
+        data = read_regular(deployment.folder / INDEX, MAX_INDEX_BYTES)
+        signature = read_regular(deployment.folder / SIGNATURE, MAX_SIGNATURE_BYTES)
+        key = verified(data, signature, deployment.name, store, when)
+    except BundleError as error:
+        message, hint = split_hint(str(error))
+        yield Finding(title, "failed", f"[{error.error_code}] {message}", hint)
+    except OSError as error:
+        yield Finding(title, "failed", f"[2001] {error.filename}: {error.strerror}")
+    else:
+        yield Finding(title, detail=f"{key.name}, {key.id[:16]}")
+
+
+def _files(deployment: Deployment) -> Iterator[Finding]:
+    title = "every file is as it was installed"
+    try:
+        yield Finding(title, detail=f"{check_whole(deployment.folder)} files, and the interpreter")
+    except BundleError as error:
+        message, hint = split_hint(str(error))
+        yield Finding(title, "failed", f"[{error.error_code}] {message}", hint)
+
+
+def _environment() -> dict[str, str]:
+    """Nothing is compiled into an environment that is as it was installed."""
+    return {**clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _validated(deployment: Deployment, timeout_s: float) -> Iterator[Finding]:
+    from procvision_tools.validation.checklist import checklist
+
+    for name in deployment.algorithms:
+        yield from checklist(name, _environment(), None, timeout_s, str(deployment.python))
+
+
+def _golden(deployment: Deployment, folder: Path | None, timeout_s: float) -> Iterator[Finding]:
+    if folder is None:
+        return
+    pictures = golden_pictures(folder)
+    options = RunnerOptions(environment=_environment(), ready_timeout_s=timeout_s, execute_timeout_s=timeout_s,
+                            pre_timeout_s=timeout_s)  # fmt: skip
+    for name in deployment.algorithms:
+        title = f"{len(pictures)} golden pictures have the verdicts that they should"
+        wrong = []
+        try:
+            with Runner(command=deployment.command(name), options=options) as runner:
+                for picture in pictures:
+                    why = _judged(runner, folder, picture)
+                    if why is not None:
+                        wrong.append(f"{picture.file}: {why}")
+        except LaunchError as error:
+            wrong.append(str(error))
+        yield Finding(title, "failed" if wrong else "ok", "\n".join(wrong))
+
+
+def golden_pictures(folder: Path) -> list[Golden]:
+    """Read what is expected of a folder's pictures. Raises GoldenError."""
+    file = folder / GOLDEN_FILE
+    try:
+        if file.exists():
+            found = msgspec.json.decode(read_regular(file, MAX_GOLDEN_BYTES), type=list[Golden])
+        else:
+            verdicts: tuple[Literal["OK", "NG"], ...] = ("OK", "NG")
+            found = [
+                Golden(path.relative_to(folder).as_posix(), verdict)
+                for verdict in verdicts
+                for path in sorted((folder / verdict).glob("*"))
+                if path.is_file() and not path.name.startswith(".")
+            ]
+    except (OSError, ValueError) as error:
+        raise GoldenError(f"{file} can't be read: {error}; hint: a list of objects with file and expected") from error
+    if not found:
+        raise GoldenError(f"{folder} has no golden pictures; hint: {GOLDEN_FILE}, or pictures in OK/ and NG/")
+    return found
+
+
+def _judged(runner: Runner, folder: Path, golden: Golden) -> str | None:
+    """Say in what a verdict differs from the one that is expected."""
+    from procvision_tools.report.pictures import read_picture
+
+    given: Mapping[str, Any] = {
+        "pid": golden.pid, "step_index": golden.step_index, "user_params": golden.user_params,
+        "session": runner.session(),
+    }  # fmt: skip
+    try:
+        if golden.reference is not None:
+            prepared = runner.pre_execute(read_picture(folder / golden.reference), **given)
+            if prepared.status != "OK":
+                return f"its reference can't be learnt: {prepared.message}"
+        result = runner.execute(read_picture(folder / golden.file), final=True, **given)
+    except OSError as error:
+        return f"it can't be read: {error}"
+    except CallError as error:
+        return f"it has no result: {error}"
+    if result.verdict != golden.expected:
+        return (
+            f"it should be {golden.expected}, and is {result.verdict or 'ERROR'}: {result.message or result.ng_reason}"
+        )
+    missed = [box for box in golden.boxes if not _met(box, result)]
+    return f"no defect lies where {missed[0].label} is expected" if missed else None
+
+
+def _met(box: Box, result: CallResult) -> bool:
+    for defect in result.defects:
+        wide = min(box.x + box.width, defect.x + defect.width) - max(box.x, defect.x)
+        high = min(box.y + box.height, defect.y + defect.height) - max(box.y, defect.y)
+        shared = max(0.0, wide) * max(0.0, high)
+        union = box.width * box.height + defect.width * defect.height - shared
+        if defect.label == box.label and union > 0 and shared / union >= MIN_OVERLAP:
+            return True
+    return False
+
+
+def _report(path: Path | None) -> Iterator[Finding]:
+    if path is not None:
+        try:
+            yield Finding("the report is kept by its hash", detail=f"{os.fspath(path)}, SHA-256 {digest(path)}")
+        except OSError as error:
+            yield Finding("the report is kept by its hash", "failed", f"{path} can't be read: {error.strerror}")

@@ -1,0 +1,132 @@
+"""Who installed, activated, took back and removed which version, when, and what the gate said: appended, never edited.
+
+One JSON object a line, in UTF-8. Each has the hash of the one before it (`previous`) and its own (`hash`: the SHA-256
+of its other fields as JSON with sorted keys and no blanks), so a line that was changed or taken out is seen; one that
+was cut off at the end is not. Order is by number, never by clock.
+"""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from procvision_sdk.errors import ErrorCode
+from procvision_sdk.private_files import touch_private
+from procvision_sdk.regular_files import read_regular
+from procvision_tools.bundling.errors import BundleError
+from procvision_tools.deployments.plan import Product, Version
+
+FILE = "history.jsonl"
+MAX_HISTORY_BYTES = 256 << 20
+START = "0" * 64
+"""What stands before the first."""
+
+
+class History:
+    """The events of a root."""
+
+    def __init__(self, root: Path) -> None:
+        """Read them. Raises BundleError 2006 where the chain is broken."""
+        self._path = root / FILE
+        self.events: list[dict[str, Any]] = []
+        self._torn = 0
+        try:
+            data = read_regular(self._path, MAX_HISTORY_BYTES)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _broken(f"{self._path} can't be read: {error.strerror}") from error
+        whole, _, torn = data.rpartition(b"\n")
+        self._torn = len(torn)  # of a command that was killed while it wrote: it never happened
+        previous = START
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                event: dict[str, Any] = json.loads(line)
+                right = (event["previous"], event["number"], event["hash"]) == (previous, number, _hash(event))
+            except (ValueError, KeyError, TypeError):
+                right = False
+            if not right:
+                raise _broken(f"{self._path}: line {number} is not the one that was written")
+            previous = event["hash"]
+            self.events.append(event)
+
+    def append(self, kind: str, **facts: Any) -> None:
+        """Add an event, and return when it is on the disk. Raises OSError."""
+        event = {
+            "number": len(self.events) + 1,
+            "previous": self.events[-1]["hash"] if self.events else START,
+            "at": now().isoformat(timespec="milliseconds"),
+            "by": _user(),
+            "event": kind,
+            **facts,
+        }
+        event["hash"] = _hash(event)
+        touch_private(self._path)
+        with self._path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END) - self._torn
+            try:
+                file.truncate(size)
+                file.seek(size)
+                file.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+        self._torn = 0
+        self.events.append(event)
+
+    @property
+    def latest(self) -> datetime.datetime:
+        """The latest time that is on record, or now: a clock that was set back makes no ended key count again."""
+        times = [datetime.datetime.fromisoformat(event["at"]) for event in self.events]
+        return max([*times, now()])
+
+    @property
+    def recorded(self) -> dict[str, Version]:
+        """The ids of all installations."""
+        return {e["id"]: (e["name"], e["version"]) for e in self.events if e["event"] == "installed"}
+
+    @property
+    def removed(self) -> frozenset[str]:
+        """The ids of those that were uninstalled."""
+        return frozenset(event["id"] for event in self.events if event["event"] == "uninstalled")
+
+    @property
+    def wanted(self) -> dict[Product, tuple[str, ...]]:
+        """Product -> the versions that were active one after the other, without those that were rolled back."""
+        found: dict[Product, tuple[str, ...]] = {}
+        for event in self.events:
+            if event["event"] in ("activated", "rolled back"):
+                product = event["name"], event["pid"]
+                before = found.get(product, ())
+                found[product] = before[:-1] if event["event"] == "rolled back" else (*before, event["version"])
+        return found
+
+
+def now() -> datetime.datetime:
+    """Give the time, UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _hash(event: dict[str, Any]) -> str:
+    held = {key: value for key, value in event.items() if key != "hash"}
+    text = json.dumps(held, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _user() -> str:
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _broken(text: str) -> BundleError:
+    hint = "hint: what runs goes on; compare it with a copy, or begin another root"
+    return BundleError(ErrorCode.ACTIVATION_CONFLICT, f"{text}; {hint}")

@@ -1,0 +1,312 @@
+"""The folder of a station's deployments: reads its state, and does the steps of a plan, one command after the other.
+
+Every step may be the last that a killed command did, and may be done again. A version is built under a name that no
+reader looks at and gets its own by one rename; an activation is a link that one rename changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from procvision_runner.deployments import (
+    ACTIVE,
+    FACTS_FILE,
+    FILES_FILE,
+    MAX_FACTS_BYTES,
+    FileFacts,
+    check_unchanged,
+    link_name,
+    pid_of,
+    read_files,
+    walk,
+)
+from procvision_runner.errors import LaunchError
+from procvision_sdk.errors import ErrorCode
+from procvision_sdk.private_files import make_private_folder, touch_private
+from procvision_sdk.regular_files import read_regular
+from procvision_tools.bundling.bundle import INDEX, SIGNATURE, Bundle
+from procvision_tools.bundling.errors import BundleError
+from procvision_tools.bundling.installing import install
+from procvision_tools.deployments.history import History, now
+from procvision_tools.deployments.plan import Product, State, Step, Version, Wish, hidden, part, plan
+
+ROOT_VARIABLE = "PROCVISION_DEPLOYMENTS"
+_BLOCK_BYTES = 1 << 20
+_WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+
+def default_root() -> Path:
+    """Give the folder where nobody names one: $PROCVISION_DEPLOYMENTS, or the one of this user's data."""
+    named = os.environ.get(ROOT_VARIABLE)
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "procvision" / "deployments"
+
+
+@contextmanager
+def changing(root: Path) -> Iterator[Store]:
+    """Give the store to the one command that may change it. Raises BundleError 2005, and 2006 if another one does."""
+    try:
+        make_private_folder(root)
+        touch_private(root / ".lock")
+        with (root / ".lock").open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                text = f"another command changes {root}; hint: again when it has ended"
+                raise BundleError(ErrorCode.ACTIVATION_CONFLICT, text) from error
+            yield Store(root)
+    except OSError as error:
+        text = f"{error.filename or root} can't be written: {error.strerror or error}"
+        raise BundleError(ErrorCode.INSTALL_FAILED, f"{text}; hint: what was active is active still") from error
+
+
+class Store:
+    """A folder of deployments. Only within `changing` may `fulfil` be called."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.history = History(self.root)
+
+    # --- what there is --------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """Read what lies there, and what the history says. Raises OSError."""
+        installed: dict[Version, str] = {}
+        active: dict[Product, str] = {}
+        left: set[str] = set()
+        for folder in _below(self.root):
+            if folder.name.startswith(".") or not folder.is_dir():
+                continue
+            for place in _below(folder):
+                name = place.relative_to(self.root).as_posix()
+                if place.name.startswith("."):
+                    left.add(name)
+                elif place.name == ACTIVE:
+                    for link in _below(place):
+                        if link.name.startswith("."):
+                            left.add(link.relative_to(self.root).as_posix())
+                        elif link.is_symlink():
+                            active[folder.name, pid_of(link.name)] = link.readlink().name
+                elif (place / FACTS_FILE).is_file():
+                    installed[folder.name, place.name] = str(self.facts(folder.name, place.name).get("id"))
+        history = self.history
+        return State(installed, active, frozenset(left), history.recorded, history.removed, history.wanted)
+
+    def facts(self, name: str, version: str) -> dict[str, Any]:
+        """Give what `deployment.json` says, nothing where it can't be read."""
+        try:
+            data = read_regular(self.root / name / version / FACTS_FILE, MAX_FACTS_BYTES)
+            return msgspec.json.decode(data, type=dict[str, Any])
+        except (OSError, ValueError):
+            return {}
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Give a row for each installed version, with the products for which it is active. Raises OSError."""
+        state = self.state()
+        rows = []
+        for name, version in sorted(state.installed):
+            facts = self.facts(name, version)
+            pids = sorted(p for (n, p), v in state.active.items() if (n, v) == (name, version))
+            kept = {key: facts.get(key) for key in ("algorithms", "bundle", "signed_by", "installed", "by", "python")}
+            rows.append({"name": name, "version": version, "active": pids, **kept, "fault": self._fault(name, version)})
+        return rows
+
+    def _fault(self, name: str, version: str) -> str | None:
+        try:
+            check_unchanged(self.root / name / version)
+        except LaunchError as error:
+            return str(error)
+        return None
+
+    # --- doing ----------------------------------------------------------------------------------------------
+
+    def fulfil(
+        self,
+        wish: Wish,
+        bundle: Bundle | None = None,
+        facts: Mapping[str, Any] | None = None,
+        on_step: Callable[[Step], None] = lambda _: None,
+    ) -> list[Step]:
+        """Do what a wish takes. ``facts`` go into its records. Raises BundleError, and OSError."""
+        steps = plan(self.state(), wish)
+        for step in steps:
+            on_step(step)
+            getattr(self, f"_{step.kind}")(step, bundle, facts or {})
+        on_step(Step("clear"))
+        return steps
+
+    def _clear(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
+        remove(self.root / step.name)
+
+    def _build(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:
+        assert bundle is not None
+        folder = self.root / part(step.name, step.version)
+        make_private_folder(folder.parent)
+        try:
+            python = install(bundle, folder, compiled=True)
+            (folder / INDEX).write_bytes(bundle.index_bytes)
+            if bundle.signature is not None:
+                (folder / SIGNATURE).write_bytes(bundle.signature)
+            said = {
+                "format": 1, "id": uuid.uuid4().hex, "name": step.name, "version": step.version,
+                "algorithms": [algorithm.name for algorithm in bundle.index.algorithms], "bundle": bundle.digest,
+                "installed": now().isoformat(timespec="seconds"), "python": interpreter(python), **facts,
+            }  # fmt: skip
+            (folder / FACTS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n")
+            _protect(folder)
+            files = [_kept(folder, path, status) for path, status in sorted(walk(folder), key=lambda pair: pair[0])]
+            folder.chmod(0o700)
+            (folder / FILES_FILE).write_bytes(msgspec.json.encode(files))
+            (folder / FILES_FILE).chmod(0o400)
+            folder.chmod(0o500)
+            _to_disk(folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                remove(folder)
+            raise
+
+    def _publish(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
+        _renamed(self.root / part(step.name, step.version), self.root / step.name / step.version)
+
+    def _record_installed(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
+        said = self.facts(step.name, step.version)
+        kept = {key: said.get(key) for key in ("id", "bundle", "signed_by", "python")}
+        self.history.append("installed", name=step.name, version=step.version, **kept)
+
+    def _record_active(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
+        said = self.facts(step.name, step.version)
+        kept = {"id": said.get("id"), "bundle": said.get("bundle"), "signed_by": said.get("signed_by")}
+        self.history.append(step.event, name=step.name, version=step.version, pid=step.pid, **kept, **facts)
+
+    def _link(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
+        folder = self.root / step.name / ACTIVE
+        make_private_folder(folder)
+        link = folder / f".{link_name(step.pid)}.new"
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path("..") / step.version)
+        _renamed(link, folder / link_name(step.pid))
+
+    def _record_removed(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
+        identity = self.facts(step.name, step.version).get("id")
+        self.history.append("uninstalled", name=step.name, version=step.version, id=identity, **facts)
+
+    def _hide(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
+        place = self.root / step.name / step.version
+        place.chmod(0o700)
+        _renamed(place, self.root / hidden(step.name, step.version))
+
+
+def check_whole(folder: Path) -> int:
+    """Hash every file of a deployment and its interpreter; give how many there are. Raises BundleError 2001 or 2003."""
+    try:
+        check_unchanged(folder)
+        files = read_files(folder)
+        for file in files:
+            if not stat.S_ISLNK(file.mode) and digest(folder / file.path) != file.content:
+                raise BundleError(ErrorCode.INVALID_PACKAGE, f"{folder / file.path} is not as it was installed")
+            if stat.S_ISLNK(file.mode) and str((folder / file.path).readlink()) != file.content:
+                raise BundleError(ErrorCode.INVALID_PACKAGE, f"{folder / file.path} leads elsewhere than it did")
+        kept = msgspec.json.decode((folder / FACTS_FILE).read_bytes(), type=dict[str, Any])["python"]
+        if interpreter(folder / "bin" / "python") != kept:
+            text = f"the interpreter {kept['path']} is not the one of its installation; hint: install it again"
+            raise BundleError(ErrorCode.INCOMPATIBLE_PYTHON, text)
+    except LaunchError as error:
+        raise BundleError(ErrorCode.INVALID_PACKAGE, str(error)) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(ErrorCode.INVALID_PACKAGE, f"{folder} can't be read: {error}") from error
+    return len(files)
+
+
+def interpreter(python: Path) -> dict[str, str]:
+    """Give the identity of the interpreter behind an environment's link. Raises OSError."""
+    real = Path(os.path.realpath(python))
+    return {"path": str(real), "version": sys.version.split()[0], "sha256": digest(real)}
+
+
+def digest(path: Path) -> str:
+    """Give a file's SHA-256 in hex. Raises OSError."""
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(partial(file.read, _BLOCK_BYTES), b""):
+            hashed.update(block)
+    return hashed.hexdigest()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder that is read-only, as far as it is there. Raises OSError."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        path.chmod(0o700)
+        for place, folders, _ in os.walk(path):
+            for folder in folders:
+                below = Path(place, folder)
+                if not below.is_symlink():
+                    below.chmod(0o700)
+        shutil.rmtree(path)
+
+
+def _protect(folder: Path) -> None:
+    """Take the rights to write: it stops accidents, not root. Links lead out of it, and are left alone."""
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in [*files, *folders]:
+            path = Path(place, name)
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & ~_WRITE_BITS & 0o700)
+    folder.chmod(0o500)
+
+
+def _kept(folder: Path, path: str, status: os.stat_result) -> FileFacts:
+    link = stat.S_ISLNK(status.st_mode)
+    mode = stat.S_IFMT(status.st_mode) | stat.S_IMODE(status.st_mode)
+    content = str((folder / path).readlink()) if link else digest(folder / path)
+    return FileFacts(path, mode, status.st_size, status.st_mtime_ns, content)
+
+
+def _renamed(old: Path, new: Path) -> None:
+    old.rename(new)
+    _fsync(new.parent)
+
+
+def _fsync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _to_disk(folder: Path) -> None:
+    """Have every file and folder written before anything says that they are there."""
+    for place, _, files in os.walk(folder):
+        for name in files:
+            path = Path(place, name)
+            if not path.is_symlink():
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        _fsync(Path(place))
+
+
+def _below(folder: Path) -> Sequence[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return ()

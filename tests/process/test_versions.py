@@ -1,0 +1,476 @@
+"""Versions on a station: installed side by side, activated through the gate, rolled back, never half of anything."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("packaging.metadata", reason="packaging reads wheels")
+pytest.importorskip("cryptography", reason="the extra sign")
+from made_wheels import ENTRY_POINTS, MANIFEST, make_wheel
+
+from procvision_runner import LaunchError, Pool, Runner, Supervisor, SupervisorOptions
+from procvision_runner.deployments import active_deployment
+from procvision_tools.bundling.errors import BundleError
+from procvision_tools.cli.main import status_of
+from procvision_tools.deployments.history import History
+from procvision_tools.deployments.store import Store, changing, remove
+
+ALGORITHM = '''
+import lamp
+from procvision_sdk import BaseAlgorithm, Defect, Ng, Ok, Prepared, read_image_from_shared_memory
+
+
+class Check(BaseAlgorithm):
+    """A bright spot is a defect; version 3 is blind."""
+
+    def pre_execute(self, *args):
+        return Prepared()
+
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        picture = read_image_from_shared_memory(shared_mem_id, image_meta)
+        self.diagnostics.publish("lamp", lamp.BRIGHTNESS)
+        if picture.max() > 200 and lamp.BRIGHTNESS < 3:
+            return Ng("spot", [Defect(1, 1, 2, 2, label="spot", score=0.9)])
+        return Ok()
+'''
+GOOD = np.full((8, 8, 3), 100, np.uint8)
+BAD = np.full((8, 8, 3), 100, np.uint8)
+BAD[1:3, 1:3] = 250
+
+
+def procvision(*arguments, folder):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = status_of([str(argument) for argument in arguments])
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+
+def done(*arguments, folder):
+    result = procvision(*arguments, folder=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def bundle(folder, version):
+    """Each version needs another lamp: the two can't be in one environment."""
+    make_wheel(folder / "links", "lamp", f"{version}.0", files={"lamp/__init__.py": f"BRIGHTNESS = {version}\n"})
+    manifest = json.dumps(MANIFEST | {"version": f"{version}.0"})
+    files = {"seam_check/__init__.py": ALGORITHM, "seam_check/manifest.json": manifest}
+    wheel = make_wheel(folder, "seam-check", f"{version}.0", requires=[f"lamp=={version}.0"], files=files,
+                       entry_points=ENTRY_POINTS)  # fmt: skip
+    done("package", wheel, "--no-index", "--find-links", "links", "--sign", "acme.key", "--out", f"{version}.zip",
+         folder=folder)  # fmt: skip
+    return folder / f"{version}.zip"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A vendor's key, three versions, and a station that has installed them."""
+    folder = tmp_path_factory.mktemp("station")
+    done("keys", "new", "acme", folder=folder)
+    done("keys", "trust", "acme.pub", "--keys", "keys.json", folder=folder)
+    for version in (1, 2, 3):
+        path = bundle(folder, version)
+        done("install", path, "--root", "installed", "--keys", "keys.json", folder=folder)
+    for verdict, picture in (("OK", GOOD), ("NG", BAD)):
+        (folder / "golden" / verdict).mkdir(parents=True)
+        Image.fromarray(picture).save(folder / "golden" / verdict / "a.png")
+    yield folder
+    remove(folder / "installed")
+
+
+@pytest.fixture
+def root(place, tmp_path):
+    """A root of its own."""
+    yield copied(place / "installed", tmp_path / "root")
+    remove(tmp_path / "root")
+
+
+def copied(root, copy):
+    """What is installed is linked, since nobody writes into it; what is appended to is copied."""
+    subprocess.run(["cp", "-al", root, copy], check=True)
+    (copy / "history.jsonl").unlink()
+    shutil.copy2(root / "history.jsonl", copy)
+    return copy
+
+
+def at(root, place):
+    return ("--root", root, "--keys", place / "keys.json")
+
+
+def activate(version, root, place, *more):
+    return procvision("activate", f"seam-check=={version}.0", *more, *at(root, place), folder=place)
+
+
+def rows(root):
+    return {row["version"]: row for row in Store(root).versions()}
+
+
+def lamp_of(result):
+    return result.debug["lamp"]
+
+
+def test_versions_that_exclude_each_other_run_side_by_side(root, place):
+    assert activate(1, root, place, "--pid", "A").returncode == 0
+    assert activate(2, root, place, "--golden", "golden").returncode == 0
+    with Runner("seam-check", deployments=root, pid="A") as old, Runner("seam-check", deployments=root) as new:
+        assert (lamp_of(old.execute(BAD, pid="A")), lamp_of(new.execute(BAD, pid="A"))) == (1, 2)
+        assert old.execute(BAD, pid="A").verdict == new.execute(BAD, pid="A").verdict == "NG"
+        assert "/seam-check/1.0/" in old.command[0]
+    told = json.loads(done("versions", "--root", root, "--json", folder=place))["versions"]
+    assert [(row["version"], row["active"], row["fault"]) for row in told] == [
+        ("1.0", ["A"], None), ("2.0", ["*"], None), ("3.0", [], None),
+    ]  # fmt: skip
+    assert told[0]["signed_by"]["name"] == "acme"
+    assert Path(told[0]["python"]["path"]).is_file()
+    # What it ran wrote nothing into it.
+    active_deployment(root, "seam-check", "A")
+
+
+def test_the_gate_keeps_out_what_judges_golden_pictures_otherwise(root, place):
+    assert activate(1, root, place).returncode == 0
+    result = activate(3, root, place, "--golden", "golden", "--grant", "network")
+    assert result.returncode == 1
+    assert "NG/a.png: it should be NG, and is OK" in result.stdout
+    assert rows(root)["1.0"]["active"] == ["*"]
+    event = History(root).events[-1]
+    assert (event["event"], event["version"], event["grants"]) == ("refused", "3.0", ["network"])
+    assert event["gate"][-1]["level"] == "failed"
+    (place / "boxes").mkdir(exist_ok=True)
+    Image.fromarray(BAD).save(place / "boxes" / "b.png")
+    for x, status in ((1, 0), (5, 1)):
+        box = {"label": "spot", "x": x, "y": 1, "width": 2, "height": 2}
+        expected = [{"file": "b.png", "expected": "NG", "pid": "A", "boxes": [box]}]
+        (place / "boxes" / "golden.json").write_text(json.dumps(expected))
+        assert activate(2, root, place, "--golden", "boxes").returncode == status
+
+
+def test_a_rollback_gives_the_version_before_and_the_history_says_why(root, place):
+    for version in (1, 2):
+        assert activate(version, root, place, "--report", place / "keys.json").returncode == 0
+    done("rollback", "seam-check", "--why", "escapes", "--root", root, folder=place)
+    assert rows(root)["1.0"]["active"] == ["*"]
+    result = procvision("rollback", "seam-check", "--root", root, folder=place)
+    assert result.returncode == 2
+    assert "[2006] nothing of seam-check was active for * before 1.0" in result.stderr
+    result = procvision("uninstall", "seam-check==1.0", "--root", root, folder=place)
+    assert result.returncode == 2
+    assert "[2007] seam-check==1.0 is active for *" in result.stderr
+    done("uninstall", "seam-check==2.0", "--root", root, folder=place)
+    assert set(rows(root)) == {"1.0", "3.0"}
+    shown = done("history", "seam-check", "--root", root, folder=place)
+    assert "rolled back seam-check==1.0 for *: escapes" in shown
+    assert [event["event"] for event in History(root).events][3:] == [
+        "activated", "activated", "rolled back", "uninstalled",
+    ]  # fmt: skip
+
+
+def test_a_history_that_was_changed_is_noticed_and_a_torn_line_never_happened(root, place):
+    path = root / "history.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"number":4,"eve')
+    assert len(History(root).events) == 3
+    assert activate(1, root, place).returncode == 0
+    assert [event["number"] for event in History(root).events] == [1, 2, 3, 4]
+    lines = whole.splitlines(keepends=True)
+    for bad in (
+        whole.replace(b'"1.0"', b'"9.0"', 1),
+        b"".join(lines[1:]),
+        b"".join([lines[0], lines[2]]),
+        b"{}\n" + whole,
+    ):
+        path.write_bytes(bad)
+        result = procvision("history", "--root", root, folder=place)
+        assert result.returncode == 2
+        assert "is not the one that was written" in result.stderr
+        assert activate(2, root, place).returncode == 2
+
+
+@pytest.mark.parametrize("harm", ["changed", "added", "gone", "same size and date", "linked elsewhere"])
+def test_files_that_are_not_as_they_were_installed_are_never_run(harm, root, place):
+    assert activate(1, root, place).returncode == 0
+    folder = root / "seam-check" / "1.0"
+    file = next(folder.glob("lib/python3*/site-packages/seam_check/__init__.py"))
+    before = file.stat()
+    data = file.read_bytes()
+    for path in (file.parent, file.parent.parent, folder / "bin"):
+        path.chmod(0o700)
+    if harm == "changed":
+        file.unlink()
+        file.write_text("x = 1\n")
+    elif harm == "added":
+        (file.parent.parent / "sitecustomize.py").write_text("")
+    elif harm == "gone":
+        file.unlink()
+    elif harm == "linked elsewhere":
+        (folder / "bin" / "python3").unlink()
+        (folder / "bin" / "python3").symlink_to("/bin/true")
+    else:
+        file.unlink()
+        file.write_bytes(bytes(reversed(data)))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        file.chmod(before.st_mode)
+    if harm != "same size and date":  # only hashes see that: at the next activation
+        with pytest.raises(LaunchError, match="is not as it was installed") as caught:
+            Runner("seam-check", deployments=root)
+        assert caught.value.error_code == "2001"
+        assert rows(root)["1.0"]["fault"] is not None
+    result = activate(1, root, place, "--pid", "B")
+    assert result.returncode == 1
+    assert "FAILED  every file is as it was installed: [2001]" in result.stdout
+
+
+def test_a_key_that_was_revoked_or_a_clock_set_back_opens_no_gate(root, place, tmp_path):
+    shutil.copy2(place / "keys.json", tmp_path / "keys.json")
+    done("keys", "revoke", "acme", "--keys", "keys.json", folder=tmp_path)
+    result = procvision("activate", "seam-check==1.0", "--root", root, "--keys", "keys.json", folder=tmp_path)
+    assert result.returncode == 1
+    assert "acme that signed it was revoked" in result.stdout
+    held = json.loads((place / "keys.json").read_text())
+    held["keys"][0]["until"] = "2030-01-01"
+    (tmp_path / "ended.json").write_text(json.dumps(held))
+    (tmp_path / "ended.json").chmod(0o600)
+    History(root).append("noted", name="seam-check", version="", at="2031-01-01T00:00:00.000+00:00")
+    result = procvision("activate", "seam-check==1.0", "--root", root, "--keys", "ended.json", folder=tmp_path)
+    assert result.returncode == 1
+    assert "acme that signed it ended on 2030-01-01" in result.stdout
+
+
+def test_unsigned_bundles_are_installed_only_by_an_explicit_word_that_is_kept(place, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROCVISION_KEYS", str(tmp_path / "nobody.json"))
+        result = procvision("install", place / "1.zip", "--root", "r", folder=tmp_path)
+        assert result.returncode == 2
+        assert "[2001] the key" in result.stderr
+        assert "is not trusted here" in result.stderr
+        assert (
+            procvision("install", place / "1.zip", "--root", "r", "--allow-unsigned", folder=tmp_path).returncode == 2
+        )
+    assert Store(tmp_path / "r").versions() == []
+
+
+def test_a_running_supervisor_changes_over_and_back_and_loses_no_call(root, place):
+    """The short form; `nox -s versions` runs the long one."""
+    assert activate(1, root, place).returncode == 0
+    calls, every = int(os.environ.get("PROCVISION_CALLS", "60")), 0.05
+    lamps, failed, stop = [], [], threading.Event()
+    with Supervisor("seam-check", deployments=root, options=SupervisorOptions(spare=True)) as station:
+
+        def work():
+            while not stop.is_set() or len(lamps) < calls:
+                try:
+                    lamps.append(lamp_of(station.execute(BAD, pid="A")))
+                except Exception as error:
+                    failed.append(error)
+                time.sleep(every)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        assert activate(2, root, place).returncode == 0
+        wait_for(lambda: lamps[-1] == 2)
+        done("rollback", "seam-check", "--root", root, folder=place)
+        wait_for(lambda: lamps[-1] == 1)
+        # A version that can't be launched leaves the old one serving.
+        stop.set()
+        worker.join()
+    assert failed == []
+    assert set(lamps) == {1, 2}
+    assert len(lamps) >= calls
+
+
+def wait_for(what, timeout_s=60):
+    until = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.02)
+
+
+def test_a_pool_follows_too(root, place):
+    assert activate(1, root, place, "--pid", "A").returncode == 0
+    with Pool("seam-check", hosts=2, deployments=root, pid="A") as pool:
+        assert lamp_of(pool.execute(BAD, pid="A")) == 1
+        assert activate(2, root, place, "--pid", "A").returncode == 0
+        wait_for(lambda: lamp_of(pool.execute(BAD, pid="A")) == 2)
+
+
+def test_what_is_not_there_is_said_with_its_code(root, place, tmp_path):
+    for where, pid, words in (
+        (root, None, "no version of seam-check is active in"),
+        (root, "A", "no version of seam-check is active for product A"),
+        (tmp_path / "nowhere", None, "is no folder of deployments"),
+    ):
+        with pytest.raises(LaunchError, match=words) as caught:
+            Runner("seam-check", deployments=where, pid=pid)
+        assert caught.value.error_code in ("2005", "2006")
+        assert "hint: " in str(caught.value)
+    with pytest.raises(ValueError, match="give deployments=ROOT"):
+        Runner("seam-check", pid="A")
+
+
+def test_a_product_may_be_called_anything(root, place):
+    for pid in ("../x", ".", "..", "a/b", "*", "%2A", "Ü 1", ".new"):
+        assert activate(1, root, place, "--pid", pid).returncode == 0
+    assert rows(root)["1.0"]["active"] == sorted(["../x", ".", "..", "a/b", "*", "%2A", "Ü 1", ".new"])
+    assert active_deployment(root, "seam-check", "..").version == "1.0"
+    assert sorted(path.name for path in root.iterdir()) == [".lock", "history.jsonl", "seam-check"]
+
+
+def test_two_commands_at_once_are_one_after_the_other(root, place):
+    with changing(root):
+        result = activate(1, root, place)
+    assert result.returncode == 2
+    assert "[2006] another command changes" in result.stderr
+    assert activate(1, root, place).returncode == 0
+
+
+# --- killed, full, read-only ----------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from procvision_tools.deployments import store
+from procvision_tools.cli.main import main
+at, seen = int(sys.argv[1]), 0
+
+def fault(event, arguments):
+    global seen
+    if event in {"os.rename", "os.symlink", "os.mkdir", "os.rmdir", "os.remove", "os.chmod", "os.truncate"} or (
+        event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    ):
+        if ROOT in str(arguments[0]) or isinstance(arguments[0], int):
+            seen += 1
+            if seen == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+ROOT = sys.argv[2]
+sys.addaudithook(fault)
+main(sys.argv[3:])
+"""
+"""The process ends before its Nth change of the folder: wherever that is between two of its system calls."""
+
+
+def killed_at(number, root, *arguments, folder):
+    words = [sys.executable, "-c", KILLED, str(number), str(root), *map(str, arguments)]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True).returncode
+
+
+def whole(root):
+    """Nothing that a killed command left, and what history and links say is the same."""
+    store = Store(root)
+    state = store.state()
+    assert state.left == frozenset()
+    assert {product: versions[-1] for product, versions in state.wanted.items()} == dict(state.active)
+    for row in store.versions():
+        assert row["fault"] is None
+    return state
+
+
+@pytest.mark.parametrize("what", ["activate", "rollback", "uninstall"])
+def test_killed_at_any_change_leaves_the_old_or_the_new_and_the_next_command_completes(what, root, place, tmp_path):
+    """Short: some of the changes. `PROCVISION_KILLS=all` kills at each of them."""
+    for version in (1, 2):
+        assert activate(version, root, place).returncode == 0
+    if what == "uninstall":
+        done("rollback", "seam-check", "--root", root, folder=place)
+    command = {
+        "activate": ("activate", "seam-check==3.0", *at(root, place)),
+        "rollback": ("rollback", "seam-check", "--root", root),
+        "uninstall": ("uninstall", "seam-check==2.0", "--root", root),
+    }[what]
+    old, new = {"activate": ("2.0", "3.0"), "rollback": ("2.0", "1.0"), "uninstall": ("1.0", "1.0")}[what]
+    spare = "1.0" if what == "activate" else "3.0"
+    every = os.environ.get("PROCVISION_KILLS") == "all"
+    numbers = range(1, 100_000) if every else [1, 2, 4, 6, 200]
+    kills = 0
+    for number in numbers:
+        trial = copied(root, tmp_path / "trial")
+        words = [trial if word == root else word for word in command]
+        status = killed_at(number, trial, *words, folder=place)
+        seen = {version for version, row in rows(trial).items() if row["active"]}
+        assert seen in ({old}, {new}), (number, seen)
+        with Runner("seam-check", deployments=trial) as runner:
+            assert runner.execute(BAD, pid="A").status == "OK"
+        done("uninstall", f"seam-check=={spare}", "--root", trial, folder=place)
+        state = whole(trial)
+        assert state.active["seam-check", "*"] in (old, new)
+        remove(trial)
+        if status != -signal.SIGKILL:
+            assert status == 0
+            break
+        kills += 1
+    assert kills >= 3
+
+
+def test_killed_while_it_installs_leaves_nothing_that_is_seen(place, tmp_path):
+    """Short: at the first changes, in the middle, and at the last."""
+    root = tmp_path / "root"
+    arguments = ("install", place / "1.zip", *at(root, place))
+    for number in (1, 4, 6, 30):
+        assert killed_at(number, root, *arguments, folder=place) == -signal.SIGKILL
+        assert json.loads(done("versions", "--root", root, "--json", folder=place))["versions"] == []
+    done(*arguments, folder=place)
+    assert set(whole(root).installed) == {("seam-check", "1.0")}
+    assert [event["event"] for event in History(root).events] == ["installed"]
+    remove(root)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="takes a mount of its own")
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_disk_that_is_full_or_read_only_leaves_the_old_version(how, root, place):
+    assert activate(1, root, place).returncode == 0
+    over = root.parent / "over"
+    over.mkdir()
+    mount = (
+        f"mount -t tmpfs -o size=64k tmpfs {over} && cp -a {root}/history.jsonl {over}/"
+        if how == "full"
+        else f"mount --bind {root} {over} && mount -o remount,bind,ro {over}"
+    )
+    wish = f"install {place}/2.zip" if how == "full" else "activate seam-check==2.0"
+    command = f"{mount} && exec {sys.executable} -m procvision_tools {wish} --root {over} --keys {place}/keys.json"
+    words = ["unshare", "--mount", "bash", "-c", command]
+    result = subprocess.run(words, cwd=place, capture_output=True, text=True)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "[2005]" in result.stderr
+    assert "hint: " in result.stderr or how == "full"
+    assert rows(root)["1.0"]["active"] == ["*"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="takes a network namespace of its own")
+def test_nothing_is_fetched(place, tmp_path):
+    """Installed where there is no network interface at all."""
+    words = [
+        "unshare",
+        "--net",
+        sys.executable,
+        "-m",
+        "procvision_tools",
+        "install",
+        place / "2.zip",
+        *at(tmp_path / "r", place),
+    ]
+    result = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert set(rows(tmp_path / "r")) == {"2.0"}
+    links = [path.stat().st_nlink for path in (tmp_path / "r").rglob("*.py")]
+    assert set(links) == {1}, "a write in one version would change the other"
+    remove(tmp_path / "r")
+
+
+def test_a_bundle_error_is_what_changing_raises(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match="can't be written") as caught, changing(tmp_path / "file" / "root"):
+        pass
+    assert caught.value.error_code == "2005"
