@@ -11,6 +11,7 @@ import re
 import stat
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -49,7 +50,7 @@ def opened_archive(path: Path, max_files: int = MAX_FILES) -> Iterator[zipfile.Z
         with zipfile.ZipFile(path) as archive:
             _check_entries(path, archive, max_files)
             yield archive
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
         # zipfile: RuntimeError for what is encrypted, NotImplementedError for a compression it doesn't know
         said = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise refused(f"{path.name} can't be read: {said}") from error
