@@ -21,6 +21,7 @@ DEFAULT_MAX_SESSION_BYTES = 4 * 1024 * 1024
 DEFAULT_SHUTDOWN_GRACE_S = 3.0
 """The protocol's default: how long a running call may still take once the host was asked to leave."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
+ISOLATION_LEVELS = ("off", "basic", "strict")
 MEGA = 1_000_000
 
 
@@ -42,6 +43,10 @@ class HostOptions:
     hook_option: tuple[str, ...] = ()
     config: Path | None = None
     log_level: str = "info"
+    isolation: str = "off"
+    isolation_missing: str = "error"
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
 
     @property
     def max_pixels(self) -> int:
@@ -141,6 +146,32 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         default=DEFAULT_MAX_SESSION_BYTES,
         show_default=True,
         help="The largest state that a session may have.",
+    ),
+    click.option(
+        "--isolation",
+        type=click.Choice(ISOLATION_LEVELS),
+        default="off",
+        show_default=True,
+        help="How far the algorithm is shut in: basic from other processes, strict from network and files, too.",
+    ),
+    click.option(
+        "--isolation-missing",
+        type=click.Choice(("error", "warn")),
+        default="error",
+        show_default=True,
+        help="What becomes of a host where this machine can't enforce all of it.",
+    ),
+    click.option(
+        "--readable",
+        type=click.Path(path_type=Path, exists=True),
+        multiple=True,
+        help="With --isolation strict: a file or folder that the algorithm may read, such as a model. Repeatable.",
+    ),
+    click.option(
+        "--writable",
+        type=click.Path(path_type=Path, exists=True),
+        multiple=True,
+        help="With --isolation strict: a file or folder that it may write, too. Repeatable.",
     ),
     click.option(
         "--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True, help="What is logged."

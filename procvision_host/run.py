@@ -56,6 +56,16 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: Board, ring: Rin
         _log.error("wrong command line: %s", usage)
         loop.loading_failed(ErrorCode.CONFIGURATION_INVALID, "usage", usage, exits.USAGE)
         leave(loop.close(), board)
+    if options.isolation != "off":
+        from procvision_host.sandbox.cell import shut_in
+
+        missing = shut_in(options, ends)
+        for lacking in missing:
+            _log.warning("isolation %s: %s", options.isolation, lacking)
+        if missing and options.isolation_missing == "error":
+            text = f"{missing[0]}; hint: procvision-host isolation, or --isolation-missing warn"
+            loop.loading_failed(ErrorCode.CONFIGURATION_INVALID, "configuration", text, exits.CONFIGURATION)
+            leave(loop.close(), board)
     watch_forks(loop.became_copy)
     try:
         Host(options, loop, context, ends, ring).live()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import attrs
 
@@ -60,6 +61,12 @@ class RunnerOptions:
     """How long a caller waits for a slot when all are leased."""
     log_records: int = attrs.field(default=200, validator=attrs.validators.ge(1))
     """How many of the host's last log records are kept."""
+    isolation: Literal["off", "basic", "strict"] | None = attrs.field(
+        default=None, validator=attrs.validators.in_((None, "off", "basic", "strict"))
+    )
+    """How far our host shuts the algorithm's process in: `basic` from other processes, `strict` also from the network
+    and from files; None takes the host's default. What the machine can't enforce is a LaunchError. A `command` is
+    launched as it is."""
     host_arguments: tuple[str, ...] = ()
     """Further arguments for `procvision-host`."""
     environment: Mapping[str, str] | None = None

@@ -11,7 +11,7 @@ Warning: all of this happens before the hello, so what is imported here is impor
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock
+from _thread import allocate_lock, get_native_id, start_new_thread
 from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETSIG, F_SETSIG, fcntl, ioctl
 from os import close, fstat, read, stat, write
 from os import open as os_open
@@ -112,6 +112,7 @@ class HostEnds:
         "_places",
         "_reopened",
         "_sources",
+        "_table",
         "arena",
         "control",
         "frames_in",
@@ -151,6 +152,7 @@ class HostEnds:
 
     def __init__(self, guardian: int, descriptors: tuple[int, ...], sources: tuple[int, ...]) -> None:
         self.guardian = guardian
+        self._table = f"/proc/{guardian}/fd"
         self._sources = sources
         self._reopened = False
         self._mending = allocate_lock()
@@ -160,6 +162,36 @@ class HostEnds:
             if descriptor >= 0:  # the runner may have handed no arena on
                 self._places.append(place)
                 fcntl(descriptor, F_SETSIG, _MARK)
+
+    def keep_here(self, unshare_files: Callable[[], object]) -> None:
+        """Mend from this process alone, which may not look into the guardian any more.
+
+        A thread that only waits keeps a table of descriptors of its own, made by `unshare_files`: what an algorithm
+        closes is closed in the other table. Raises what `unshare_files` raises.
+        """
+        ready, for_ever = allocate_lock(), allocate_lock()
+        ready.acquire()
+        for_ever.acquire()
+        outcome: list[object] = []
+
+        def keep() -> None:
+            try:
+                unshare_files()
+                outcome.append(get_native_id())
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                outcome.append(error)
+                ready.release()
+                return
+            ready.release()
+            for_ever.acquire()
+
+        start_new_thread(keep, ())
+        ready.acquire()
+        (told,) = outcome
+        if isinstance(told, BaseException):
+            raise told
+        self._table = f"/proc/self/task/{told}/fd"
+        self._sources = tuple(getattr(self, name, -1) for name in self._NAMES)
 
     def verify(self) -> bool:
         """Check the frames' descriptors. Return False if any had to be opened again since the last check."""
@@ -228,7 +260,7 @@ class HostEnds:
         return descriptor
 
     def _path(self, place: int) -> str:
-        return f"/proc/{self.guardian}/fd/{self._sources[place]}"
+        return f"{self._table}/{self._sources[place]}"
 
     def arena_descriptor(self) -> int:
         """Give the arena's descriptor, opened again where the algorithm closed it; never a file of the algorithm's."""

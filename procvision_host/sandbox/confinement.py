@@ -58,10 +58,11 @@ class Confinement:
     """The most memory of its own that it may allocate (RLIMIT_DATA); None leaves the limit as it is."""
 
 
-def confine(wanted: Confinement) -> list[IsolationMissingError]:
+def confine(wanted: Confinement, before_filter: Callable[[], None] | None = None) -> list[IsolationMissingError]:
     """Give up, for good, what the level takes from this process. Return what this machine can't enforce of it.
 
-    To be called by the one thread of a process: Landlock and capabilities are a thread's.
+    To be called by the one thread of a process: Landlock and capabilities are a thread's. A thread that `before_filter`
+    starts has given up the same, and may still do what the filter of system calls takes away in the end.
     """
     if wanted.data_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (wanted.data_bytes, wanted.data_bytes))
@@ -79,6 +80,8 @@ def confine(wanted: Confinement) -> list[IsolationMissingError]:
     allowed = _strict_paths(wanted) if strict else None if wanted.own_processes else _all_but_processes()
     enforce(lambda: landlock.restrict(allowed, network=strict, scopes=True))
     enforce(_without_capabilities)
+    if before_filter is not None:
+        before_filter()
     enforce(lambda: seccomp.refuse(seccomp.STRICT if strict else seccomp.BASIC))
     return missing
 

@@ -40,10 +40,11 @@ def host_command(
     if command is not None:
         return tuple(command)
     assert algorithm is not None
+    isolation = () if options.isolation is None else ("--isolation", options.isolation)
     if deployments is not None:
         words = active_deployment(Path(deployments), algorithm, pid).command(algorithm)
-        return (*words, *options.host_arguments)
-    return (*own_host(), "--algo", algorithm, *options.host_arguments)
+        return (*words, *isolation, *options.host_arguments)
+    return (*own_host(), "--algo", algorithm, *isolation, *options.host_arguments)
 
 
 def own_host() -> tuple[str, ...]:

@@ -48,6 +48,8 @@ class Hosting:
     """Hook plugins that the host must use."""
     timeout_s: float | None = None
     """For each call; None takes the runner's defaults."""
+    isolation: str | None = None
+    """How far the algorithm's process is shut in; None takes the host's default."""
     spare: bool = False
     """Whether a second host stands by."""
 
@@ -59,6 +61,8 @@ class Hosting:
             given += ["--config", str(self.config)]
         if self.sessions is not None:
             given += ["--sessions", self.sessions]
+        if self.isolation is not None:
+            given += ["--isolation", self.isolation]
         for name in self.hooks:
             given += ["--hook", name]
         return tuple(given)

@@ -41,6 +41,9 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 @click.option("--config", type=_FILE, metavar="FILE", help="The host's configuration: its hooks and its session store.")
 @click.option("--sessions", metavar="SCHEME[:REST]", help="Where the host keeps sessions, such as sqlite:PATH.")
 @click.option("--hook", "hooks", multiple=True, metavar="NAME", help="A hook plugin that the host uses; repeatable.")
+@click.option("--isolation", type=click.Choice(("off", "basic", "strict")),
+              help="How far the algorithm's process is shut in: basic from other processes, strict from network and"
+              " files, too.")  # fmt: skip
 @click.option("--timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
               help="How long a call may take; by default 10 s for `pre`, 30 s for `execute`.")  # fmt: skip
 @click.option("--one-product", is_flag=True, help="The pictures are one product's: one for each step, in their order.")
@@ -72,6 +75,7 @@ def run(
     config: Path | None,
     sessions: str | None,
     hooks: tuple[str, ...],
+    isolation: str | None,
     timeout_s: float | None,
     one_product: bool,
     reference: Path | None,
@@ -114,7 +118,13 @@ def run(
     output.check_extras(overlay=overlay is not None, page=page is not None)
     _check_outputs([overlay, page], [*files, *([reference] if reference else [])])
     hosting = Hosting(
-        algorithm=algorithm, config=config, sessions=sessions, hooks=hooks, timeout_s=timeout_s, spare=spare
+        algorithm=algorithm,
+        config=config,
+        sessions=sessions,
+        hooks=hooks,
+        isolation=isolation,
+        timeout_s=timeout_s,
+        spare=spare,
     )
     request = InspectionRequest(
         hosting=hosting,

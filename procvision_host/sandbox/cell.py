@@ -1,0 +1,59 @@
+"""The cell shuts itself in: after its hello, before a line of the vendor's runs.
+
+What it keeps under `strict`: this Python and the packages on its path to read, the files that the command line names,
+and a folder of its own, which is its home and its place for temporary files.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from procvision_host.sandbox.confinement import Confinement, Level, confine
+from procvision_host.sandbox.kernel import IsolationMissingError, system_call
+
+if TYPE_CHECKING:
+    from procvision_host.options import HostOptions
+    from procvision_host.process.channels import HostEnds
+
+_CLONE_FILES = 0x400
+_HOMES = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+"""Where libraries write without being asked: their folders are the cell's own."""
+_PREFIX = "procvision-"
+"""As of all temporary folders of ours: `procvision doctor --clean` removes those that nobody uses."""
+
+
+def shut_in(options: HostOptions, ends: HostEnds) -> list[IsolationMissingError]:
+    """Give up what the level takes, for good. Return what this machine can't enforce of it.
+
+    To be called while this process has one thread.
+    """
+    level = Level(options.isolation)
+    own: tuple[Path, ...] = ()
+    if level is Level.STRICT:
+        own = (Path(tempfile.mkdtemp(prefix=_PREFIX)),)
+        os.environ |= dict.fromkeys(_HOMES, str(own[0]))
+        tempfile.tempdir = None
+    wanted = Confinement(
+        level=level,
+        readable=(*_imported_from(), *_named(options.algo), *map(Path.resolve, options.readable)),
+        writable=(*own, *map(Path.resolve, options.writable)),
+    )
+    return confine(wanted, lambda: ends.keep_here(_table_of_its_own))
+
+
+def _table_of_its_own() -> None:
+    system_call("unshare", _CLONE_FILES)
+
+
+def _imported_from() -> tuple[Path, ...]:
+    return tuple(path.resolve() for path in map(Path, sys.path) if str(path) != "." and path.exists())
+
+
+def _named(algorithm: str) -> tuple[Path, ...]:
+    """Return the folder of an algorithm that is named by a scheme and a path."""
+    _, colon, rest = algorithm.partition(":")
+    return (Path(rest).resolve(),) if colon and rest and Path(rest).exists() else ()

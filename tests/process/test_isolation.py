@@ -1,0 +1,228 @@
+"""What an algorithm's process can't do under isolation, and that all else goes on as without."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from peer_plugins import environment, install_algorithm
+
+from procvision_runner import HostDiedError, LaunchError, Pool, Runner, RunnerOptions, Supervisor, SupervisorOptions
+
+LEVELS = ("off", "basic", "strict")
+ALGORITHM = """
+import ctypes, os, signal, socket, subprocess, sys, tempfile
+from procvision_sdk import BaseAlgorithm, Ok, read_image_from_shared_memory
+
+class Vendor(BaseAlgorithm):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        read_image_from_shared_memory(shared_mem_id, image_meta)
+        names = dict(globals(), self=self)
+        try:
+            exec(session.context["code"], names)
+        except OSError as error:
+            return Ok(message=f"refused: {error.strerror}")
+        return Ok(message=f"done: {names.get('out', '')}")
+"""
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+# PTRACE_SEIZE, which does not stop the process that is traced: it is this one.
+TRACE = """
+if ctypes.CDLL(None, use_errno=True).ptrace(0x4206, {process}, 0, 0) < 0:
+    raise OSError(ctypes.get_errno(), "no")
+"""
+CHILD = """
+if subprocess.call([sys.executable, "-c", "open('/proc/{process}/environ')"], stderr=-3):
+    raise OSError(13, "no")
+"""
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation is Linux's")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of the algorithm that does what it is told."""
+    return environment(install_algorithm(tmp_path_factory.mktemp("installed"), "told", ALGORITHM))
+
+
+@pytest.fixture(scope="module", params=LEVELS)
+def told(request: pytest.FixtureRequest, installed: dict[str, str]) -> Iterator[Any]:
+    """A host at each level, as a function from code to what came of it; its `level` is the level."""
+    options = RunnerOptions(environment=installed, isolation=request.param, ready_timeout_s=60.0)
+    with Runner("told", options=options) as runner:
+
+        class Told:
+            level: str = request.param
+
+            def __call__(self, code: str) -> str:
+                session = runner.session({"code": code})
+                return runner.execute(PICTURE, pid="A", session=session, timeout_s=60.0).message
+
+        yield Told()
+
+
+@pytest.fixture(scope="module")
+def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another's file, of the same user."""
+    path = tmp_path_factory.mktemp("anothers") / "secret"
+    path.write_text("secret")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ("another's environment", "out = open('/proc/{process}/environ').read()"),
+        ("another's memory", "out = open('/proc/{process}/mem', 'r+b')"),
+        ("another's descriptors", "out = os.listdir('/proc/{process}/fd')"),
+        ("a signal", "os.kill({process}, 0)"),
+        ("a trace", TRACE),
+        ("a priority", "os.setpriority(os.PRIO_PROCESS, {process}, 19)"),
+        ("a child's look at another", CHILD),
+    ],
+)
+def test_other_processes_are_out_of_reach(what: str, code: str, told: Any) -> None:
+    """Of the runner's own user, from `basic` on; also for what the algorithm starts."""
+    answer = told(code.format(process=os.getpid()))
+    assert answer.startswith("done" if told.level == "off" else "refused"), what
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ("another's file to read", "out = open({secret!r}).read()"),
+        ("another's file to write", "open({secret!r}, 'a').write('x')"),
+        ("another's file to cut", "os.truncate({secret!r}, 1)"),
+        ("the home to read", "out = os.listdir({home!r})"),
+        ("a file in /dev/shm", "open('/dev/shm/procvision-test-isolation', 'w')"),
+        ("TCP", "socket.create_connection(('127.0.0.1', {port}), 5)"),
+        ("UDP", "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))"),
+        ("a unix socket", "socket.socket(socket.AF_UNIX).connect({unix!r})"),
+    ],
+)
+def test_files_and_the_network_are_out_of_reach_under_strict(
+    what: str, code: str, told: Any, secret: Path, tmp_path: Path
+) -> None:
+    """What the algorithm was not given. Without isolation it all works, so that the attempt is one."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "u"))
+        unix.listen()
+        facts = {"secret": str(secret), "home": str(Path.home()), "unix": str(tmp_path / "u")}
+        answer = told(code.format(port=server.getsockname()[1], **facts))
+    Path("/dev/shm/procvision-test-isolation").unlink(missing_ok=True)
+    assert answer.startswith("refused" if told.level == "strict" else "done"), (what, answer)
+    secret.write_text("secret")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import numpy; out = numpy.ones(3).sum()",
+        "import cv2; out = cv2.blur(__import__('numpy').zeros((9, 9), 'uint8'), (3, 3)).sum()",
+        "out = subprocess.run([sys.executable, '-c', 'import numpy'], check=True).returncode",
+        "with tempfile.TemporaryFile() as file: out = file.write(b'x')",
+        "out = os.path.exists(os.path.expanduser('~')); open(os.path.expanduser('~/cache'), 'w').write('x')",
+        "import threading; thread = threading.Thread(target=print); thread.start(); thread.join()",
+        "child = os.fork()\nif child == 0: os._exit(7)\nout = os.waitpid(child, 0)[1]",
+        "left, right = socket.socketpair(); left.send(b'x'); out = right.recv(1)",
+    ],
+)
+def test_what_algorithms_do_goes_on(code: str, told: Any) -> None:
+    """Libraries, threads, children, files of their own."""
+    assert told(code).startswith("done"), code
+
+
+def test_closed_descriptors_are_mended_at_every_level(told: Any) -> None:
+    """The frames go on, although the process may not look into its guardian any more."""
+    code = "for number in range(3, 256):\n    try: os.close(number)\n    except OSError: pass"
+    for number in range(3):
+        assert told(code).startswith("done")
+        assert told(f"out = {number}") == f"done: {number}"
+
+
+def test_a_file_that_is_granted_is_read_or_written(installed: dict[str, str], secret: Path, tmp_path: Path) -> None:
+    """And nothing beside it."""
+    (tmp_path / "out").mkdir()
+    options = RunnerOptions(
+        environment=installed, isolation="strict", ready_timeout_s=60.0,
+        host_arguments=("--readable", str(secret), "--writable", str(tmp_path / "out")),
+    )  # fmt: skip
+    beside = secret.with_name("beside")
+    beside.write_text("x")
+    with Runner("told", options=options) as runner:
+
+        def told(code: str) -> str:
+            return runner.execute(PICTURE, pid="A", session=runner.session({"code": code}), timeout_s=60.0).message
+
+        assert told(f"out = open({str(secret)!r}).read()") == "done: secret"
+        assert told(f"open({str(secret)!r}, 'w')").startswith("refused")
+        assert told(f"open({str(beside)!r})").startswith("refused")
+        assert told(f"open({str(tmp_path / 'out' / 'a')!r}, 'w').write('x')").startswith("done")
+        assert told(f"open({str(tmp_path / 'b')!r}, 'w')").startswith("refused")
+
+
+@pytest.mark.parametrize("kind", [Supervisor, Pool])
+def test_a_kept_host_is_shut_in_too(kind: Any, installed: dict[str, str], secret: Path) -> None:
+    """Also the one that follows a crash."""
+    runner = RunnerOptions(environment=installed, isolation="strict", ready_timeout_s=60.0)
+    more = {"hosts": 1} if kind is Pool else {}
+    with kind("told", options=SupervisorOptions(runner=runner), **more) as kept:
+
+        def told(code: str) -> str:
+            message: str = kept.execute(PICTURE, pid="A", session=kept.session({"code": code}), timeout_s=60.0).message
+            return message
+
+        assert told(f"open({str(secret)!r})").startswith("refused")
+        with pytest.raises(HostDiedError):
+            kept.execute(PICTURE + 1, pid="A", session=kept.session({"code": "os._exit(3)"}), timeout_s=60.0)
+        assert told(f"open({str(secret)!r})").startswith("refused")
+
+
+@pytest.mark.parametrize("name", ["pcb-compare", "code-reader", "surface-anomaly"])
+def test_algorithms_of_ours_start_under_strict(name: str) -> None:
+    """With what they import."""
+    if shutil.which("procvision-host") is None and not Path(sys.executable).with_name("procvision-host").exists():
+        pytest.skip("procvision-host is not installed")
+    try:
+        with Runner(name, options=RunnerOptions(isolation="strict", ready_timeout_s=100.0)) as runner:
+            assert runner.info()["manifest"]["name"] == name
+    except LaunchError as error:
+        if "no algorithm" in str(error):
+            pytest.skip(f"{name} is not installed")
+        raise
+
+
+def test_a_machine_without_a_mechanism_is_named_and_off_works(installed: dict[str, str]) -> None:
+    """A filter that denies Landlock's calls stands for an old kernel."""
+    program = (
+        "import os, sys, errno\n"
+        "from procvision_host.sandbox.seccomp import Refusal, refuse, refusing\n"
+        "calls = ('landlock_create_ruleset', 'landlock_add_rule', 'landlock_restrict_self')\n"
+        "refuse((Refusal(calls, refusing(errno.ENOSYS)),))\n"
+        "from procvision_runner import LaunchError, Runner, RunnerOptions\n"
+        "for level, more in (('off', ()), ('strict', ()), ('strict', ('--isolation-missing', 'warn'))):\n"
+        "    options = RunnerOptions(isolation=level, host_arguments=more, ready_timeout_s=60.0)\n"
+        "    try:\n"
+        "        with Runner('told', options=options) as runner: print(level, more, runner.alive)\n"
+        "    except LaunchError as error: print(level, error.error_code, 'Landlock' in str(error))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=installed, timeout=110)
+    assert done.stdout.splitlines() == [
+        "off () True",
+        "strict 1010 True",
+        "strict ('--isolation-missing', 'warn') True",
+    ], done.stderr
+
+
+def test_a_level_that_there_is_not_is_refused() -> None:
+    """When the options are made."""
+    with pytest.raises(ValueError, match="isolation"):
+        RunnerOptions(isolation="total")  # type: ignore[arg-type]
+    assert attrs.evolve(RunnerOptions(), isolation="basic").isolation == "basic"
