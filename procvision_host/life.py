@@ -55,7 +55,7 @@ class Host:
             self._tear_down()
 
     def _host_half(self) -> OtherHalf | None:
-        """What the host half gives, once it has read its configuration; None if that is wrong."""
+        """Return what the host half gives, once it has read its configuration; None if that is wrong."""
         from procvision_host.halves.cell import OtherHalf
 
         half = OtherHalf(self._ends, self._ring)
@@ -67,7 +67,7 @@ class Host:
         return None
 
     def _found(self) -> AlgorithmRow | None:
-        """The algorithm's row; None if there is none that can be used."""
+        """Return the algorithm's row; None if there is none that can be used."""
         from procvision_host.algorithm.discovery import find
         from procvision_sdk.errors import ManifestError
 

@@ -169,7 +169,7 @@ def export(folder: Path, form: str, only: str | None) -> int:
 
 
 def _journals(folder: Path) -> dict[str, Path]:
-    """The lines that have a journal, whatever station.toml says of them today."""
+    """Return the lines that have a journal, whatever station.toml says of them today."""
     below = folder / "data" / "journal"
     return {path.name: path for path in sorted(below.iterdir()) if path.is_dir()} if below.is_dir() else {}
 

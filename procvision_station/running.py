@@ -436,7 +436,7 @@ def _reset(host: Supervisor, session: InspectionSession) -> None:
 
 
 def _left(deadline: float) -> float:
-    """The time that is left; an answer after it would be late anyway."""
+    """Return the time that is left; an answer after it would be late anyway."""
     return max(0.001, deadline - time.monotonic())
 
 

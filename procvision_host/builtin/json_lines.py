@@ -30,7 +30,7 @@ class JsonLines:
 
     @hookimpl
     def procvision_options(self) -> Sequence[HookOption]:
-        """Where, and how much is kept."""
+        """Return where, and how much is kept."""
         return [
             HookOption("directory", str, help="the folder of the files; it is made if it isn't there"),
             HookOption("max_bytes", int, DEFAULT_MAX_BYTES, "a file that would be larger is put aside", minimum=4096),

@@ -74,15 +74,15 @@ class Manifest(Struct, kw_only=True, frozen=True):
     ] = True
 
     def step(self, index: int) -> Step | None:
-        """The step of this number."""
+        """Return the step of this number."""
         return next((step for step in self.steps if step.index == index), None)
 
     def supports(self, pid: str) -> bool:
-        """Whether a product id is declared."""
+        """Return whether a product id is declared."""
         return pid in self.supported_pids or ANY_PID in self.supported_pids
 
 
 def manifest_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of `manifest.json`."""
+    """Return the JSON Schema (2020-12) of `manifest.json`."""
     schema = msgspec.json.schema(Manifest)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ProcVision manifest", **schema}

@@ -73,7 +73,7 @@ class _Outline:
                 self._pair(table)
 
     def _resolved(self, key: tuple[str, ...]) -> Path:
-        """The path of a table: what is in an array of tables is in its last item so far."""
+        """Return the path of a table: what is in an array of tables is in its last item so far."""
         path: Path = ()
         for place, part in enumerate(key):
             path = (*path, part)

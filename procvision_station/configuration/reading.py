@@ -149,7 +149,7 @@ class _File:
         self.problems.append(Located(self.name, place, message, hint))
 
     def sorted_problems(self) -> list[Located]:
-        """The problems in the order of the lines."""
+        """Return the problems in the order of the lines."""
         return sorted(self.problems, key=lambda each: each.place or Place(0, 0))
 
 

@@ -85,7 +85,7 @@ def audit(disk: Disk, expected: tuple[int, str] | None = None) -> Audit:
 
 
 def _wrong_content(found: ReadRecord, last: ReadRecord | None) -> Break | None:
-    """What is wrong with a record whose bytes are whole; None mostly."""
+    """Return what is wrong with a record whose bytes are whole; None mostly."""
     if found.header.kind not in set(Kind):
         return _at(found, f"its kind is {found.header.kind}, which there is not")
     if found.body is None:
@@ -108,7 +108,7 @@ def _is_gone(found: ReadRecord | None) -> bool:
 
 
 def _undeclared(erased: Mapping[int, ReadRecord], declared: set[int]) -> Break | None:
-    """The first record without its body of which no event says that it was erased."""
+    """Return the first record without its body of which no event says that it was erased."""
     for sequence in sorted(erased.keys() - declared):
         found = erased[sequence]
         return found.damage or _at(found, "its body was erased, and no event says so")

@@ -134,7 +134,7 @@ def read_header(data: bytes) -> Header | None:
 
 
 def chain_holds(before: bytes, data: bytes) -> bool:
-    """Whether a header's bytes follow the record whose chain is `before`."""
+    """Return whether a header's bytes follow the record whose chain is `before`."""
     return chained(before, data[: _RECORD.size]) == data[_RECORD.size : _RECORD.size + 32]
 
 
@@ -144,12 +144,12 @@ def chained(before: bytes, told: bytes) -> bytes:
 
 
 def body_holds(header: Header, body: bytes) -> bool:
-    """Whether it is the body that was written."""
+    """Return whether it is the body that was written."""
     return hashlib.sha256(body).digest() == header.body_hash
 
 
 def is_erased(body: bytes) -> bool:
-    """Whether there are zeros in the body's place."""
+    """Return whether there are zeros in the body's place."""
     return not any(body)
 
 

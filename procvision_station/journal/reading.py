@@ -142,7 +142,7 @@ def _read_one(name: str, data: bytes, offset: int, sequence: int, chain: bytes, 
 
 
 def _was_acknowledged(data: bytes, offset: int, sequence: int) -> bool:
-    """Whether a later record shows that this one was on the disk before: then it is damaged, not torn."""
+    """Return whether a later record shows that this one was on the disk before: then it is damaged, not torn."""
     place = data.find(RECORD_MAGIC, offset + 1)
     while place >= 0:
         header = read_header(data[place : place + HEADER_BYTES])

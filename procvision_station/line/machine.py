@@ -163,7 +163,7 @@ class Line:
         yield from self._step(product, act)
 
     def _act(self, event: LineEvent, product: _Product) -> Act | None:
-        """What an event is to a product; None for one of another step."""
+        """Return what an event is to a product; None for one of another step."""
         if isinstance(event, (PictureTaken, PictureFailed, Answered)) and event.step != product.step:
             return None
         if isinstance(event, PictureTaken):

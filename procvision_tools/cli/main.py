@@ -97,7 +97,7 @@ class LazyGroup(click.Group):
 
 
 def _added() -> dict[str, list[EntryPoint]]:
-    """What other distributions add: nothing of them is imported."""
+    """Return what other distributions add: nothing of them is imported."""
     from importlib_metadata import entry_points
 
     found: dict[str, list[EntryPoint]] = {}

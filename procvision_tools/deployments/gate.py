@@ -117,7 +117,7 @@ def _files(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing is compiled into an environment that is as it was installed."""
+    """Return nothing is compiled into an environment that is as it was installed."""
     return {**clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
