@@ -117,7 +117,7 @@ def _files(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _environment() -> dict[str, str]:
-    """Return nothing is compiled into an environment that is as it was installed."""
+    """Return this environment with the words that keep an installed one as it was: nothing is compiled into it."""
     return {**clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
