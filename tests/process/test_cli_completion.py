@@ -37,7 +37,7 @@ def offered(words, place=None, *, environment=None, shell="zsh"):
 
 
 def test_commands_and_options_are_offered():
-    assert set(offered("procvision ", 1)) == set(COMMANDS)
+    assert set(offered("procvision ", 1)) == {*COMMANDS, "station"}
     assert "--without-options" in offered("procvision conformance --w")
 
 

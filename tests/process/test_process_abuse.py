@@ -221,16 +221,6 @@ def test_frames_before_the_end_of_stdin_are_answered(launch: Launch) -> None:
     assert host.wait() == 0
 
 
-def test_stdout_closed_by_the_runner_ends_nothing_but_the_answers(host: WireClient) -> None:
-    """The end of stdin is what tells a host that its runner is gone."""
-    host.call()
-    host.process.stdout.close()  # type: ignore[union-attr]
-    host.send_call()
-    host.send({"type": "ping"})
-    host.close_stdin()
-    assert host.wait() == 0
-
-
 def test_descriptors_of_a_quiet_host_stay_as_they_are(host: WireClient) -> None:
     """Mending never takes more than was lost."""
     host.call("close-all")

@@ -69,8 +69,11 @@ def test_retry_keeps_its_place_in_the_line() -> None:
     first = Ticket(None, final=False, job=lambda: None)
     line.enter(first)
     second, _ = queued(line)
+    host.ready = False
     line.leave(first, answered=False, done=False)
     assert not line.enter_or_queue(first)
+    host.ready = True
+    line.look_again()
     assert (first.host, second.host) == (host, None)
     closed(line)
 
