@@ -18,11 +18,13 @@ from os import open as os_open
 from termios import FIONREAD
 from time import monotonic, sleep
 
+from procvision_host.exits import ALGORITHM_FAILED
 from procvision_sdk.wire.greeting import handed_arena
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 STRAY_PATIENCE_S = 0.05
 """A guardian that doesn't get to read for so long must not hold up the answer."""
@@ -92,6 +94,12 @@ class PrivateEnds:
         for descriptor in self.held:
             os.close(descriptor)
         self.held = (-1, -1)
+
+
+def _leave_without_the_host_half() -> NoReturn:
+    # The kernel ends this process too, but not at once. An answer until then would tell the algorithm's fault of a call
+    # that the runner may make again in another host.
+    os._exit(ALGORITHM_FAILED)
 
 
 class HostEnds:
@@ -295,13 +303,19 @@ class HostEnds:
         while rest:
             if not self._is_ours(self.requests):
                 self._reopen()
-            rest = rest[write(self.requests, rest) :]
+            try:
+                rest = rest[write(self.requests, rest) :]
+            except BrokenPipeError:
+                _leave_without_the_host_half()
 
     def read_reply(self, most: int) -> bytes:
         """Wait for a part of the host half's answer, and return it."""
         if not self._is_ours(self.replies):
             self._reopen()
-        return read(self.replies, most)
+        data = read(self.replies, most)
+        if not data:
+            _leave_without_the_host_half()
+        return data
 
     def picture_room(self) -> int:
         """Return the descriptor of the memory into which the host half puts pictures."""
@@ -405,7 +419,7 @@ def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = 
             host_process_id,
             GuardianEnds((stdin, stdout, stderr), (logs_read, out_read, err_read), notices_read, control_write, ours),
         )
-        os._exit(70)  # pragma: no cover - the guardian leaves by itself
+        os._exit(ALGORITHM_FAILED)  # pragma: no cover - the guardian leaves by itself
     for descriptor in (stderr, logs_read, out_read, err_read, notices_read):
         os.close(descriptor)
     null = os.open(os.devnull, os.O_RDONLY)
