@@ -86,9 +86,11 @@ def test_nothing_is_lost_when_hosts_are_killed_under_a_stream_of_calls(spare: bo
                     assert station.process_id == standing_by
             stream.go_on()
         assert stream.wrong == []
+        # A spare takes over before the host in whose place it comes is buried and counted.
+        assert wait_until(lambda: station.snapshot().counters.get("hosts_crashed") == 3)
         counters = station.snapshot().counters
         assert counters["calls"] == counters["calls_OK"] == stream.done
-        assert counters["restarts"] == counters["hosts_crashed"] == 3
+        assert counters["restarts"] == 3
         assert counters.get("takeovers", 0) == (3 if spare else 0)
     took_over = [event for event in heard if isinstance(event, kinds.SpareTookOver)]
     assert len(took_over) == (3 if spare else 0)
