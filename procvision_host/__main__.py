@@ -40,10 +40,10 @@ def main() -> None:
 
     from procvision_host.halves.asked import host_half_is_asked_for
     from procvision_host.process.channels import HELLO_NOTICE, GuardianEnds, split
-    from procvision_host.process.shared_page import Board
+    from procvision_host.process.shared_page import SharedPage
     from procvision_sdk.wire.greeting import hello_frame
 
-    board = Board()
+    board = SharedPage()
     ring = None
     if host_half_is_asked_for(arguments, os.environ):
         from procvision_host.halves.ring import Ring

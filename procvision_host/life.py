@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(HOST_LOGGER)
 
 
-class Host:
+class AlgorithmLife:
     """Loads the algorithm, serves its calls, tears it down; the loop carries the conversation."""
 
     def __init__(

@@ -207,7 +207,7 @@ def install(ends: LogPipe, algorithm: str, context: LogContext, level: str) -> l
 @contextmanager
 def warnings_heard(hear: Callable[[str], None]) -> Iterator[None]:
     """Give what is logged in the block, warnings and worse, to `hear` as well."""
-    handler = _Hearing(logging.WARNING)
+    handler = _WarningHandler(logging.WARNING)
     handler.hear = hear
     root = logging.getLogger()
     root.addHandler(handler)
@@ -217,7 +217,7 @@ def warnings_heard(hear: Callable[[str], None]) -> Iterator[None]:
         root.removeHandler(handler)
 
 
-class _Hearing(logging.Handler):
+class _WarningHandler(logging.Handler):
     hear: Callable[[str], None]
 
     def emit(self, record: logging.LogRecord) -> None:

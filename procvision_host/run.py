@@ -11,7 +11,7 @@ import click
 
 from procvision_host import exits
 from procvision_host.conversation.main_loop import Loop
-from procvision_host.life import Host
+from procvision_host.life import AlgorithmLife
 from procvision_host.logs import HOST_LOGGER, LogContext, install
 from procvision_host.options import HostOptions, parse
 from procvision_host.process.linux import die_with_parent
@@ -24,12 +24,12 @@ from procvision_sdk.wire.tables import Role
 if TYPE_CHECKING:
     from procvision_host.halves.ring import Ring
     from procvision_host.process.channels import HostEnds
-    from procvision_host.process.shared_page import Board
+    from procvision_host.process.shared_page import SharedPage
 
 _log = logging.getLogger(HOST_LOGGER)
 
 
-def run(arguments: list[str], name: str, ends: HostEnds, board: Board, ring: Ring | None) -> NoReturn:
+def run(arguments: list[str], name: str, ends: HostEnds, board: SharedPage, ring: Ring | None) -> NoReturn:
     """The whole life of a cell; `ring` is what it shares with a host half that does more than guard."""
     die_with_parent(ends.guardian)
     prepare(ends)
@@ -68,7 +68,7 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: Board, ring: Rin
             leave(loop.close(), board)
     watch_forks(loop.became_copy)
     try:
-        Host(options, loop, context, ends, ring).live()
+        AlgorithmLife(options, loop, context, ends, ring).live()
         status = loop.close()
     except BaseException as error:  # noqa: BLE001 - a fault of ours; threads of the vendor's must not keep us here
         _log.critical("the host failed", exc_info=error)

@@ -18,7 +18,7 @@ from procvision_host.conversation.shared import Conversation
 from procvision_host.conversation.standby import Standby
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.process.channels import HostEnds, wait_for_stray_output
-from procvision_host.process.shared_page import Board
+from procvision_host.process.shared_page import SharedPage
 from procvision_sdk.cancellation import Cancellation
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import error_message
@@ -36,7 +36,7 @@ _log = logging.getLogger(HOST_LOGGER)
 class Loop:
     """The host's conversation with its runner, from the handshake to the last frame."""
 
-    def __init__(self, ends: HostEnds, connection: Connection, board: Board, *, shutdown_grace_s: float) -> None:
+    def __init__(self, ends: HostEnds, connection: Connection, board: SharedPage, *, shutdown_grace_s: float) -> None:
         self._ends = ends
         self._board = board
         self._conversation = Conversation(ends, connection)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from procvision_host.algorithm.images import Images
     from procvision_host.algorithm.sessions import GuardedSessions
     from procvision_host.hooks.manager import Hooks
-    from procvision_host.hooks.observers import LogTeller, Telling, Wrapping
+    from procvision_host.hooks.observers import LogDispatcher, RecordDispatcher, Wrappers
     from procvision_host.options import HostOptions
     from procvision_sdk.images.backend import OpenedImage
 
@@ -50,9 +50,9 @@ class HostHalf:
         self.log, self._log_end = os.pipe()
         """Where this process's own log can be read."""
         self._hooks: Hooks | None = None
-        self._telling: Telling | None = None
-        self._wrapping: Wrapping | None = None
-        self._log_teller: LogTeller | None = None
+        self._dispatcher: RecordDispatcher | None = None
+        self._wrappers: Wrappers | None = None
+        self._log_dispatcher: LogDispatcher | None = None
         self._sessions: GuardedSessions | None = None
         self._images: Images | None = None
         self._image: OpenedImage | None = None
@@ -77,9 +77,9 @@ class HostHalf:
 
     def hear(self, line: bytes) -> None:
         """Tell observers of a line of the cell's log."""
-        teller = self._log_teller
-        if teller is not None:
-            teller.tell_line(line)
+        log_dispatcher = self._log_dispatcher
+        if log_dispatcher is not None:
+            log_dispatcher.tell_line(line)
 
     def end(self, exit_status: int | None) -> None:
         """Take what the cell left when it ended, tell of its end if that was in order, and close the store."""
@@ -132,9 +132,9 @@ class HostHalf:
             LIFE_HOOKS,
             LOG_HOOK,
             SESSION_HOOKS,
-            LogTeller,
-            Telling,
-            Wrapping,
+            LogDispatcher,
+            RecordDispatcher,
+            Wrappers,
         )
         from procvision_host.logs import LogContext
         from procvision_sdk.images.layout import ARENA_SCHEME, SCHEME
@@ -143,20 +143,20 @@ class HostHalf:
         chosen = chosen_store(options.sessions, config, os.environ)
         self._hooks = hooks = Hooks(options.hook_choice(config, os.environ))
         if hooks.listening(LOG_HOOK):
-            self._log_teller = LogTeller(hooks, options.algo, LogContext())
-            self._log_teller.install()
+            self._log_dispatcher = LogDispatcher(hooks, options.algo, LogContext())
+            self._log_dispatcher.install()
         backends = dict(hooks.image_backends({ARENA_SCHEME: _the_cells}))
         for own in (SCHEME, ARENA_SCHEME):
             backends.pop(own, None)
         self._images = Images(backends)
-        self._telling, self._wrapping = Telling(hooks), Wrapping(hooks)
+        self._dispatcher, self._wrappers = RecordDispatcher(hooks), Wrappers(hooks)
         store = open_store(chosen, hooks.session_stores())
         plan = Plan(
             schemes=sorted(backends),
             calls=hooks.listening(*CALL_HOOKS),
             sessions=hooks.listening(*SESSION_HOOKS),
             life=hooks.listening(*LIFE_HOOKS),
-            wrapped=bool(self._wrapping),
+            wrapped=bool(self._wrappers),
         )
         if isinstance(store, MemorySessionStore):
             plan.memory = store.values  # it stays in the cell
@@ -254,16 +254,16 @@ class HostHalf:
         """A record that is too large for the ring, which has what was before it."""
         self._drain()
         with self._draining:
-            assert self._telling is not None
-            self._telling.take(kind, data)
+            assert self._dispatcher is not None
+            self._dispatcher.take(kind, data)
 
     def _enter(self, call: bytes) -> None:
-        assert self._wrapping is not None
-        self._wrapping.enter(call)
+        assert self._wrappers is not None
+        self._wrappers.enter(call)
 
     def _leave(self, answer: bytes, elapsed_ms: float) -> None:
-        assert self._wrapping is not None
-        self._wrapping.leave(answer, elapsed_ms)
+        assert self._wrappers is not None
+        self._wrappers.leave(answer, elapsed_ms)
 
     def _close(self) -> None:
         if self._sessions is not None:
@@ -285,20 +285,20 @@ class HostHalf:
                 self._woken.wait(None if not ring.waiting else GATHER_S)
             ring.sleeps(asleep=False)
         self._drain(ended=True)
-        assert self._telling is not None
-        self._telling.end()
+        assert self._dispatcher is not None
+        self._dispatcher.end()
 
     _draining = threading.Lock()
 
     def _drain(self, *, ended: bool = False) -> bool:
         """Hand the records to the observers. Return whether there were any."""
-        assert self._telling is not None
+        assert self._dispatcher is not None
         found = False
         with self._draining:
             try:
                 for kind, data in self._ring.take(ended=ended):
                     found = True
-                    self._telling.take(kind, data)
+                    self._dispatcher.take(kind, data)
             except (SpoiltRingError, ValueError, TypeError) as error:  # msgspec's errors are ValueErrors
                 raise SpoiltRingError(f"the algorithm wrote into the records: {error}") from error
         return found

@@ -27,7 +27,7 @@ LOG_HOOK = "procvision_log_record"
 _TOLD_BY_EVENTS = frozenset((*SESSION_HOOKS, *LIFE_HOOKS))
 
 
-class Telling:
+class RecordDispatcher:
     """Tells the observers what a record of the cell says."""
 
     def __init__(self, hooks: Hooks) -> None:
@@ -90,7 +90,7 @@ class Telling:
         self._tell_events(held)
 
 
-class Wrapping:
+class Wrappers:
     """Runs the wrappers around the call that the cell is about to begin, and has answered."""
 
     def __init__(self, hooks: Hooks) -> None:
@@ -133,7 +133,7 @@ class Wrapping:
             self._open.append((isolation, generator, isolation.failures == failures))
 
 
-class LogTeller(logging.Handler):
+class LogDispatcher(logging.Handler):
     """Tells observers of the host half's own log records, but not of what they log themselves."""
 
     def __init__(self, hooks: Hooks, algorithm: str, context: LogContext) -> None:

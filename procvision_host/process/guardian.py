@@ -23,7 +23,7 @@ from procvision_host.process.channels import DRAIN_NOTICE, DRAIN_REQUEST, Guardi
 from procvision_host.process.linux import Orphans, ended_children, kill_descendants, take_in_orphans
 from procvision_host.process.output_relay import Relay, record
 from procvision_host.process.packages import add_folders
-from procvision_host.process.shared_page import Board
+from procvision_host.process.shared_page import SharedPage
 from procvision_host.process.watchdog import DRAIN_LIMIT_S, Bite, Watchdog
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Guardian:
     """The loop that watches one host until it is gone."""
 
-    def __init__(self, host: int, ends: GuardianEnds, board: Board, half: HostHalf | None = None) -> None:
+    def __init__(self, host: int, ends: GuardianEnds, board: SharedPage, half: HostHalf | None = None) -> None:
         self._host = host
         self._half = half
         self._orphans = Orphans(ORPHANS_WAIT_S)
@@ -203,7 +203,7 @@ def _leave_as(code: int) -> NoReturn:
     os._exit(code)
 
 
-def guard(host: int, ends: GuardianEnds, board: Board, arguments: Sequence[str], ring: Ring | None) -> NoReturn:
+def guard(host: int, ends: GuardianEnds, board: SharedPage, arguments: Sequence[str], ring: Ring | None) -> NoReturn:
     """Run the guardian of `host`. Never returns, whatever goes wrong in here.
 
     `arguments` are the command line's, for a host half that does more, which it does if there is a `ring`.

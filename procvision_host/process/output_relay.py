@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from procvision_host.process.channels import GuardianEnds
-from procvision_host.process.shared_page import Board
+from procvision_host.process.shared_page import SharedPage
 
 if TYPE_CHECKING:
     from procvision_host.halves.host_half import HostHalf
@@ -117,7 +117,7 @@ def _whole(line: bytes) -> bytes:
 class Stray:
     """What arrived on one of the host's standard descriptors, gathered into one record a call."""
 
-    def __init__(self, name: str, level: str, board: Board) -> None:
+    def __init__(self, name: str, level: str, board: SharedPage) -> None:
         self._name = name
         self._level = level
         self._board = board
@@ -167,7 +167,7 @@ class Stray:
 class Relay:
     """The host's three pipes, and stderr."""
 
-    def __init__(self, ends: GuardianEnds, board: Board, half: HostHalf | None = None) -> None:
+    def __init__(self, ends: GuardianEnds, board: SharedPage, half: HostHalf | None = None) -> None:
         self.out = Backlog(ends.stderr)
         self.descriptors: tuple[int, ...] = (ends.logs, ends.stray_stdout, ends.stray_stderr)
         self._board = board

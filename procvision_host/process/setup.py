@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from procvision_host.process.channels import HostEnds
-    from procvision_host.process.shared_page import Board
+    from procvision_host.process.shared_page import SharedPage
 
 _LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_FUNCTIONS_S = 2.0
@@ -99,7 +99,7 @@ def settle_memory() -> None:
     gc.freeze()
 
 
-def leave(status: int, board: Board) -> NoReturn:
+def leave(status: int, board: SharedPage) -> NoReturn:
     """End the process without waiting for threads or processes that an algorithm left behind.
 
     What was registered for the exit has its time: `multiprocessing` waits there for children, which may never end.

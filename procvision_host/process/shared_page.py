@@ -20,7 +20,7 @@ _NAME = struct.Struct(f"<{1 + _ID_BYTES}p")
 """A length byte, then the text; what is too long is cut."""
 
 
-class Board:
+class SharedPage:
     """The page. It is made before the fork; the host writes, the guardian reads."""
 
     __slots__ = ("_memory", "_numbers", "_pack_name")

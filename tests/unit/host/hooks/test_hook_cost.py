@@ -9,7 +9,7 @@ from procvision_host.builtin.memory_sessions import MemorySessionStore
 from procvision_host.halves.asked import host_half_is_asked_for
 from procvision_host.halves.cell import OtherHalf
 from procvision_host.hooks.manager import Hooks
-from procvision_host.hooks.observers import CALL_HOOKS, LIFE_HOOKS, LOG_HOOK, SESSION_HOOKS, Wrapping
+from procvision_host.hooks.observers import CALL_HOOKS, LIFE_HOOKS, LOG_HOOK, SESSION_HOOKS, Wrappers
 from procvision_host.hooks.selection import HookChoice
 from procvision_sdk import hookspecs
 from procvision_sdk.wire.messages import AnyMessage, Call, Result
@@ -41,7 +41,7 @@ def test_without_a_host_half_the_worker_is_called_itself() -> None:
 def test_what_is_in_the_box_listens_to_nothing(hooks: Hooks) -> None:
     """So that a store alone costs its own questions and no records."""
     assert not hooks.listening(*CALL_HOOKS, *SESSION_HOOKS, *LIFE_HOOKS, LOG_HOOK)
-    assert not Wrapping(hooks)
+    assert not Wrappers(hooks)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from procvision_host.process.channels import HostEnds, out_of_the_way
-from procvision_host.process.shared_page import Board
+from procvision_host.process.shared_page import SharedPage
 
 NAMES = ("frames_in", "frames_out", "logs", "notices", "control", "wake", "arena")
 
@@ -108,7 +108,7 @@ def test_who_watches_learns_of_what_a_log_line_mended(ends: Ends) -> None:
 
 def test_board_tells_the_call_and_how_it_ended() -> None:
     """What a guardian reads after a crash."""
-    board = Board()
+    board = SharedPage()
     assert board.call == (0, None)
     board.call_begins(7, "ä" * 100)
     number, request_id = board.call

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from procvision_host.process.output_relay import MAX_BACKLOG_BYTES, STRAY_RECORD_BYTES, Backlog, Lines, Stray, record
-from procvision_host.process.shared_page import Board
+from procvision_host.process.shared_page import SharedPage
 
 NO_CALL = (0, None)
 CALL = (1, "c1")
@@ -44,7 +44,7 @@ def sink() -> Iterator[Sink]:
 
 def test_output_of_one_call_is_one_record(sink: Sink) -> None:
     """However many pieces it comes in; the count is of bytes, not of letters."""
-    board = Board()
+    board = SharedPage()
     stray = Stray("stdout", "warning", board)
     board.call_begins(*CALL)
     for piece in ("grö".encode(), "ßer\n".encode()):
@@ -61,7 +61,7 @@ def test_output_of_one_call_is_one_record(sink: Sink) -> None:
 
 def test_long_pause_in_a_call_ends_a_record(sink: Sink) -> None:
     """A hung call's last words are told while it hangs."""
-    board = Board()
+    board = SharedPage()
     stray = Stray("stderr", "info", board)
     board.call_begins(*CALL)
     stray.add(b"stacks", CALL, 1.0, sink.backlog)
@@ -71,7 +71,7 @@ def test_long_pause_in_a_call_ends_a_record(sink: Sink) -> None:
 
 def test_next_calls_output_ends_the_record_before(sink: Sink) -> None:
     """Each record belongs to one call."""
-    stray = Stray("stdout", "warning", Board())
+    stray = Stray("stdout", "warning", SharedPage())
     stray.add(b"first", CALL, 1.0, sink.backlog)
     stray.add(b"second", (2, "c2"), 1.0, sink.backlog)
     stray.report(sink.backlog)
@@ -80,7 +80,7 @@ def test_next_calls_output_ends_the_record_before(sink: Sink) -> None:
 
 def test_flood_is_cut_and_counted(sink: Sink) -> None:
     """A bounded piece of it is shown."""
-    stray = Stray("stdout", "warning", Board())
+    stray = Stray("stdout", "warning", SharedPage())
     for _ in range(100):
         stray.add(b"x" * 1000, NO_CALL, 1.0, sink.backlog)
     stray.report(sink.backlog)
@@ -91,7 +91,7 @@ def test_flood_is_cut_and_counted(sink: Sink) -> None:
 
 def test_bytes_that_are_no_text_are_told_all_the_same(sink: Sink) -> None:
     """A line of the log is JSON, whatever was written."""
-    stray = Stray("stdout", "warning", Board())
+    stray = Stray("stdout", "warning", SharedPage())
     stray.add(b"\xff\x00\x1b[31m\xc3", NO_CALL, 1.0, sink.backlog)
     stray.report(sink.backlog)
     assert sink.records()[0]["bytes"] == 8

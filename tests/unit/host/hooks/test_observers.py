@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from procvision_host.halves.records import ANSWER, CALL, EVENTS, events_record, facts_of_answer, told_call
-from procvision_host.hooks.observers import Telling
+from procvision_host.hooks.observers import RecordDispatcher
 from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.messages import Call, Result, SessionRef
 
@@ -48,15 +48,15 @@ def told() -> Told:
 
 
 @pytest.fixture
-def telling(told: Told) -> Telling:
-    return Telling(told)  # type: ignore[arg-type]
+def telling(told: Told) -> RecordDispatcher:
+    return RecordDispatcher(told)  # type: ignore[arg-type]
 
 
 def answer(*, failed: bool = False, diagnostics: bool = False) -> bytes:
     return facts_of_answer(1.5, 7, failed=failed, diagnostics=diagnostics) + ANSWERED
 
 
-def test_a_call_is_told_whole_and_before_what_it_did_to_its_session(telling: Telling, told: Told) -> None:
+def test_a_call_is_told_whole_and_before_what_it_did_to_its_session(telling: RecordDispatcher, told: Told) -> None:
     """Its session's records lie between the answer's and the call's."""
     for kind, data in ((ANSWER, answer(failed=True, diagnostics=True)), (EVENTS, SAVED), (CALL, told_call(CALLED))):
         telling.take(kind, data)
@@ -75,7 +75,9 @@ def test_a_call_is_told_whole_and_before_what_it_did_to_its_session(telling: Tel
     assert told.all[2][1]["diagnostics"] == {"a": 1, "b": 2}
 
 
-def test_an_answer_whose_call_was_never_put_down_is_told_as_far_as_it_says(telling: Telling, told: Told) -> None:
+def test_an_answer_whose_call_was_never_put_down_is_told_as_far_as_it_says(
+    telling: RecordDispatcher, told: Told
+) -> None:
     """The cell was killed in the moment after it had written the answer."""
     telling.take(ANSWER, answer())
     telling.take(EVENTS, SAVED)
@@ -100,7 +102,7 @@ def test_an_answer_whose_call_was_never_put_down_is_told_as_far_as_it_says(telli
         (9, b""),
     ],
 )
-def test_what_no_cell_of_ours_says_is_an_error(telling: Telling, told: Told, kind: int, data: bytes) -> None:
+def test_what_no_cell_of_ours_says_is_an_error(telling: RecordDispatcher, told: Told, kind: int, data: bytes) -> None:
     """And nobody is told of it."""
     with pytest.raises((ValueError, TypeError)):
         telling.take(kind, data)
