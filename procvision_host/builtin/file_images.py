@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from procvision_sdk.hookspecs import HookOption, hookimpl
 from procvision_sdk.images.files import (
     CopiedImage,
-    PictureFile,
+    OpenedPicture,
     check_payload_size,
     opened_below,
     read_slot,
@@ -74,7 +74,7 @@ def parse_file_id(shared_mem_id: str) -> tuple[str, int | None]:
     return path, None
 
 
-def _plain(file: PictureFile, meta: ImageMeta) -> RgbArray:
+def _plain(file: OpenedPicture, meta: ImageMeta) -> RgbArray:
     check_payload_size(file.size, meta)
     data = file.read(0, file.size)
     file.check_unchanged()

@@ -34,7 +34,7 @@ MAX_ENCODED_BYTES_A_PIXEL = 8
 """16 bits of red, green, blue and alpha, not compressed at all."""
 
 
-class PictureFile:
+class OpenedPicture:
     """An open regular file, with the size that it had when it was opened; or a part of one, `length` bytes of it."""
 
     def __init__(self, descriptor: int, name: str, start: int = 0, length: int | None = None) -> None:
@@ -90,7 +90,7 @@ class CopiedImage:
 
 
 @contextmanager
-def opened_below(folder: Path, parts: Sequence[str], name: str) -> Iterator[PictureFile]:
+def opened_below(folder: Path, parts: Sequence[str], name: str) -> Iterator[OpenedPicture]:
     """A file below a folder. Nothing below the folder may be a link, and no part leads upwards.
 
     Raises CallRefusedError (1002, `no_such_image`) for whatever can't be opened.
@@ -110,7 +110,7 @@ def opened_below(folder: Path, parts: Sequence[str], name: str) -> Iterator[Pict
             descriptor = below
         except OSError as error:
             raise refused("no_such_image", f"{name} can't be opened: {error.strerror}; links are refused") from None
-        yield PictureFile(descriptor, name)
+        yield OpenedPicture(descriptor, name)
     finally:
         if descriptor >= 0:
             close(descriptor)
@@ -137,7 +137,7 @@ def to_rgb(data: memoryview, meta: ImageMeta) -> RgbArray:
     return rgb_view(data, meta.width, meta.height, meta.color_space)
 
 
-def read_slot(file: PictureFile, meta: ImageMeta, generation: int) -> RgbArray:
+def read_slot(file: OpenedPicture, meta: ImageMeta, generation: int) -> RgbArray:
     """Return the picture of a file that is laid out as a slot: H x W x 3, uint8, RGB, read-only, a copy.
 
     Raises CallRefusedError (1002) where the slot holds another generation, before or after the pixels were read, or

@@ -115,14 +115,14 @@ def play_faults(
     Whatever happens, nothing of it is left running. Raises OSError where the command can't be started.
     """
     with tempfile.TemporaryDirectory(prefix="pv-conformance-") as folder, ThreadPoolExecutor(jobs) as executor:
-        player = _Player(command, Path(folder), deadline_s)
+        player = _FaultPlayer(command, Path(folder), deadline_s)
         try:
             yield from executor.map(player.play, faults)
         finally:
             player.stop()
 
 
-class _Player:
+class _FaultPlayer:
     def __init__(self, command: Sequence[str], folder: Path, deadline_s: float) -> None:
         self._command, self._folder, self._deadline_s = command, folder, deadline_s
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -142,7 +142,7 @@ class _Player:
         trace = self._folder / f"{fault.id}.trace"
         started = time.monotonic()
         said, status = self._run([*self._command, *host_command(fault, trace)])
-        heard = _Heard(trace)
+        heard = _HostNotes(trace)
         left = _end_leftovers(trace)
         problem = (
             _verdict_problem(fault, said, status, self._deadline_s)
@@ -191,7 +191,7 @@ def _verdict_problem(fault: Fault, said: str, status: int | None, deadline_s: fl
     return None
 
 
-class _Heard:
+class _HostNotes:
     """What the hosts of one fault wrote down; a runner may have started several, one after the other."""
 
     def __init__(self, trace: Path) -> None:

@@ -51,7 +51,7 @@ class Tile:
 
 
 @frozen
-class Mark:
+class JudgedBox:
     """A box in a picture: a right finding, a false one, or a truth that was missed."""
 
     kind: Literal["right", "false", "missed"]
@@ -63,7 +63,7 @@ class Mark:
 
 
 @frozen
-class Panel:
+class WorstPicture:
     """One of the worst pictures as the template takes it."""
 
     number: int
@@ -80,7 +80,7 @@ class Panel:
     picture: Shown | None
     reference: Shown | None
     reference_size: tuple[int, int]
-    marks: tuple[Mark, ...]
+    marks: tuple[JudgedBox, ...]
     score: str
     measured: tuple[Measurement, ...]
 
@@ -246,7 +246,7 @@ def _changes(evaluation: Evaluation) -> list[tuple[str, str, str, str, str]]:
     return rows
 
 
-def _panel(number: int, seen: Observation, evaluation: Evaluation) -> Panel:
+def _panel(number: int, seen: Observation, evaluation: Evaluation) -> WorstPicture:
     sample = seen.sample
     picture, reference = (_read(path, evaluation.bits) for path in (sample.image, sample.reference))
     height, width = picture.shape[:2] if picture is not None else (0, 0)
@@ -258,7 +258,7 @@ def _panel(number: int, seen: Observation, evaluation: Evaluation) -> Panel:
         for count, what in ((counts.findings - counts.right, "false"), (counts.truths - counts.right, "missed"))
         if count
     ]
-    return Panel(
+    return WorstPicture(
         number=number,
         name=sample.name,
         group=sample.group,
@@ -286,7 +286,7 @@ def _read(path: Path | None, bits: int | None) -> Any:
         return None
 
 
-def _marks(seen: Observation, evaluation: Evaluation, width: int, height: int, font_px: float) -> tuple[Mark, ...]:
+def _marks(seen: Observation, evaluation: Evaluation, width: int, height: int, font_px: float) -> tuple[JudgedBox, ...]:
     rules, truths = evaluation.rules, seen.sample.truths
     kept = seen.kept(rules.threshold)
     pairs = match(kept, truths, rules.min_iou, any_label=rules.any_label, crowds=seen.sample.crowds)
@@ -304,6 +304,6 @@ def _marks(seen: Observation, evaluation: Evaluation, width: int, height: int, f
     sizes = [(columns(text) * GLYPH_WIDTH * font_px + font_px * 0.7, font_px * 1.3) for _, text, _ in found]
     tags = place_tags(boxes, sizes, width, height)
     return tuple(
-        Mark(kind, text, box, tag, tag_origin(tag, box), detail_of(box, width, height))
+        JudgedBox(kind, text, box, tag, tag_origin(tag, box), detail_of(box, width, height))
         for (kind, text, _), box, tag in zip(found, boxes, tags, strict=True)
     )

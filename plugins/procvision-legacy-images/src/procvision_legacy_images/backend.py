@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.lib import format as npy
 
-from procvision_sdk.images.files import CopiedImage, PictureFile, check_payload_size, opened_below, refused, to_rgb
+from procvision_sdk.images.files import CopiedImage, OpenedPicture, check_payload_size, opened_below, refused, to_rgb
 from procvision_sdk.images.view import high_bits
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def file_stem(shared_mem_id: str) -> str:
     return _UNSAFE.sub("_", shared_mem_id)
 
 
-def _from_npy(file: PictureFile, meta: ImageMeta) -> RgbArray:
+def _from_npy(file: OpenedPicture, meta: ImageMeta) -> RgbArray:
     if meta.encoding != "raw":
         raise refused("image_mismatch", f"the file is an array, image_meta says {meta.encoding}")
     head = file.read(0, min(file.size, MAX_NPY_HEADER_BYTES))
@@ -115,7 +115,7 @@ def _check_array(shape: tuple[int, ...], kind: np.dtype[Any], meta: ImageMeta) -
         raise refused("image_mismatch", "the array has three channels, image_meta says MONO")
 
 
-def _from_bin(file: PictureFile, meta: ImageMeta) -> RgbArray:
+def _from_bin(file: OpenedPicture, meta: ImageMeta) -> RgbArray:
     """A JPEG or a PNG, whatever `encoding` says, since nobody says it in the field; or raw pixels of the exact size."""
     signature = bytes(file.read(0, min(file.size, 8)))
     encoding = next((name for magic, name in _SIGNATURES if signature.startswith(magic)), "raw")

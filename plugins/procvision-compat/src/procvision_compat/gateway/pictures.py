@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procvision_sdk.errors import CallRefusedError, ErrorCode
-from procvision_sdk.images.files import PictureFile, opened_below, read_slot, refused
+from procvision_sdk.images.files import OpenedPicture, opened_below, read_slot, refused
 from procvision_sdk.images.layout import ARENA_ALIGNMENT, ARENA_SCHEME, parse_arena_id, parse_slot_id
 from procvision_sdk.images.meta import check_meta
 
@@ -133,7 +133,7 @@ class FieldFolder:
         offset, length, generation = parse_arena_id(shared_mem_id)
         if offset % ARENA_ALIGNMENT:
             raise refused("no_such_image", f"no slot begins at {offset}: they do at multiples of {ARENA_ALIGNMENT}")
-        return read_slot(PictureFile(self._arena, "the arena", offset, length), meta, generation)
+        return read_slot(OpenedPicture(self._arena, "the arena", offset, length), meta, generation)
 
     def close(self) -> None:
         """Remove the folder, if it is the gateway's own."""
