@@ -121,6 +121,16 @@ def versions(session: nox.Session) -> None:
 
 
 @nox.session
+def requalification(session: nox.Session) -> None:
+    """A million results compared, in bounded time and memory."""
+    install_all(session)
+    session.run(
+        "pytest", "--timeout=7200", *(session.posargs or ["tests/unit/tools/requalification"]),
+        env={"PROCVISION_SYNTHETIC_RESULTS": "1000000"},
+    )  # fmt: skip
+
+
+@nox.session
 def chaos(session: nox.Session) -> None:
     """Three minutes of everything going wrong at once."""
     install_all(session)
