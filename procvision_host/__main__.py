@@ -25,6 +25,30 @@ def asked_for(arguments: list[str]) -> str | None:
     return None
 
 
+def drain_timeout_s(arguments: list[str]) -> float:
+    """Return what a command line gives as `--drain-timeout-s`; the default where it gives nothing that will do.
+
+    The guardian and the hello need it before the options are parsed, which also says what is wrong with them.
+    """
+    from procvision_sdk.wire.greeting import MAX_DRAIN_TIMEOUT_S, MIN_DRAIN_TIMEOUT_S
+
+    found = MAX_DRAIN_TIMEOUT_S
+    for place, argument in enumerate(arguments):
+        if argument.startswith("--drain-timeout-s="):
+            text = argument[len("--drain-timeout-s=") :]
+        elif argument == "--drain-timeout-s" and place + 1 < len(arguments):
+            text = arguments[place + 1]
+        else:
+            continue
+        try:
+            given = float(text)
+        except ValueError:
+            continue
+        if MIN_DRAIN_TIMEOUT_S <= given <= MAX_DRAIN_TIMEOUT_S:
+            found = given
+    return found
+
+
 def main() -> None:
     """Run the console script."""
     arguments = sys.argv[1:]
@@ -44,6 +68,7 @@ def main() -> None:
     from procvision_sdk.wire.greeting import hello_frame
 
     board = SharedPage()
+    drain_s = drain_timeout_s(arguments)
     ring = None
     if host_half_is_asked_for(arguments, os.environ):
         from procvision_host.halves.ring import Ring
@@ -53,11 +78,12 @@ def main() -> None:
     def run_guardian(host: int, ends: GuardianEnds) -> None:
         from procvision_host.process.guardian import guard
 
-        guard(host, ends, board, arguments, ring)
+        guard(host, ends, board, arguments, ring, drain_s)
 
     ends = split(run_guardian, private=ring is not None)
     try:
-        os.write(ends.frames_out, hello_frame(name, os.getpid(), arena=ends.arena >= 0))
+        drain_ms = int(drain_s * 1000)
+        os.write(ends.frames_out, hello_frame(name, os.getpid(), arena=ends.arena >= 0, drain_timeout_ms=drain_ms))
     except BrokenPipeError:
         board.leaves()
         os._exit(69)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from procvision_sdk.images.meta import MAX_PIXELS
 from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, DEFAULT_MAX_PENDING
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
+from procvision_sdk.wire.greeting import MAX_DRAIN_TIMEOUT_S, MIN_DRAIN_TIMEOUT_S
 
 if TYPE_CHECKING:
     from procvision_host.hooks.selection import HookChoice
@@ -32,6 +34,7 @@ class HostOptions:
     algo: str
     handshake_timeout_s: float = DEFAULT_HANDSHAKE_TIMEOUT_S
     shutdown_grace_s: float = DEFAULT_SHUTDOWN_GRACE_S
+    drain_timeout_s: float = MAX_DRAIN_TIMEOUT_S
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     max_pending: int = DEFAULT_MAX_PENDING
     max_megapixels: float = MAX_PIXELS / MEGA
@@ -73,6 +76,17 @@ class HostOptions:
         )
 
 
+class Finite(click.FloatRange):
+    """A number in its range. NaN, which is in no range, and infinity, which no clock has, are refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click's own."""
+        number = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
+
+
 _CONFIG_KEYS = ("hooks", "sessions")
 
 
@@ -102,17 +116,24 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--algo", metavar="NAME[@DISTRIBUTION][==VERSION]", help="The installed algorithm to run."),
     click.option(
         "--handshake-timeout-s",
-        type=click.FloatRange(min=0),
+        type=Finite(min=0),
         default=DEFAULT_HANDSHAKE_TIMEOUT_S,
         show_default=True,
         help="How long to wait for the runner's hello; 0 waits for ever.",
     ),
     click.option(
         "--shutdown-grace-s",
-        type=click.FloatRange(min=0, max=9),
+        type=Finite(min=0, max=9),
         default=DEFAULT_SHUTDOWN_GRACE_S,
         show_default=True,
         help="How long a running call may still take when the host is asked to leave.",
+    ),
+    click.option(
+        "--drain-timeout-s",
+        type=Finite(min=MIN_DRAIN_TIMEOUT_S, max=MAX_DRAIN_TIMEOUT_S),
+        default=MAX_DRAIN_TIMEOUT_S,
+        show_default=True,
+        help="How long the host may take to leave in all, whatever still runs: then it is ended.",
     ),
     click.option(
         "--max-frame-bytes",
@@ -130,7 +151,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     ),
     click.option(
         "--max-megapixels",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Finite(min=0, min_open=True),
         default=MAX_PIXELS / MEGA,
         show_default=True,
         help="The largest picture that is opened or decoded.",

@@ -51,7 +51,13 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: SharedPage, ring
         handshake_timeout_s=options.handshake_timeout_s,
     )
     connection.hello_was_written()
-    loop = Loop(ends, connection, board, shutdown_grace_s=options.shutdown_grace_s)
+    loop = Loop(
+        ends,
+        connection,
+        board,
+        shutdown_grace_s=options.shutdown_grace_s,
+        drain_timeout_s=options.drain_timeout_s,
+    )
     if usage is not None:
         _log.error("wrong command line: %s", usage)
         loop.loading_failed(ErrorCode.CONFIGURATION_INVALID, "usage", usage, exits.USAGE)

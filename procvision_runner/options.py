@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Literal
 
 import attrs
@@ -17,6 +18,12 @@ def positive(instance: object, attribute: attrs.Attribute[float], value: float) 
     """Check that a duration is above 0, as an attrs validator. Raises ValueError."""
     if not value > 0:
         raise ValueError(f"{type(instance).__name__}.{attribute.name} is {value}: it is above 0")
+
+
+def check_stop_timeout(timeout_s: float | None) -> None:
+    """Check the time that a stop is given. Raises ValueError."""
+    if timeout_s is not None and not 0 < timeout_s < inf:
+        raise ValueError(f"timeout_s is {timeout_s}: it is above 0 and finite, or None")
 
 
 def none_or_room(instance: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:

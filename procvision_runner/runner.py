@@ -20,7 +20,7 @@ from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.client import Client
 from procvision_runner.connection.launch import get_ready, host_command
 from procvision_runner.images.slots import SlotPool
-from procvision_runner.options import RunnerOptions
+from procvision_runner.options import RunnerOptions, check_stop_timeout
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess
 from procvision_runner.requests import Request, held_to_the_protocol
@@ -81,18 +81,21 @@ class Runner(CallMethods):
             raise
         return self
 
-    def stop(self) -> int | None:
+    def stop(self, timeout_s: float | None = None) -> int | None:
         """Stop the host: shutdown, then SIGTERM, then SIGKILL for the whole tree. Return the exit status.
 
-        A second call does nothing.
+        `timeout_s` is how long it has until SIGKILL, and what it is told; None is `shutdown_timeout_s` and
+        `terminate_timeout_s` of the options together. A second call does nothing. Raises ValueError if the time isn't
+        above 0.
         """
         client, slots = self._client, self._slots
         if client is None or slots is None or os.getpid() != self._owner:
             # A fork of this process has copies of all this, and the host is not the fork's to end.
             return None
+        check_stop_timeout(timeout_s)
         self._slots = None
         try:
-            return client.stop()
+            return client.stop(timeout_s=timeout_s)
         finally:
             slots.close()
 

@@ -23,6 +23,7 @@ from procvision_sdk.wire import messages as m
 from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, DEFAULT_MAX_PENDING
 from procvision_sdk.wire.errors import REFUSALS
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
+from procvision_sdk.wire.greeting import MAX_DRAIN_TIMEOUT_S
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 from procvision_sdk.wire.tables import STATUS_TRANSITIONS, TRANSITIONS, ConnectionState, Role
 
@@ -129,6 +130,11 @@ def limits_region() -> str:
             "`--handshake-timeout-s`, 0 waits for ever",
         ),
         ("running call once the host drains", f"{DEFAULT_SHUTDOWN_GRACE_S:g} s", "`--shutdown-grace-s`"),
+        (
+            "the host is gone after it began to drain",
+            f"{MAX_DRAIN_TIMEOUT_S:g} s",
+            "only shorter: `--drain-timeout-s`, `timeout_ms` of a shutdown",
+        ),
         ("a runner pings every", f"{beat.interval_s:g} s", "yes"),
         ("and waits for a pong", f"{beat.grace_s:g} s, {beat.misses_allowed} times in a row", "yes"),
         ("pixels of a picture", f"{MAX_PIXELS // 1_000_000} million", "`--max-megapixels`"),

@@ -15,6 +15,8 @@ FIELDS: dict[str, str] = {
     "HostHello.capabilities": "what the host understands beyond the outline protocol, see below",
     "HostHello.algorithm": "the algorithm as it was asked for; its version follows with the first pong in state ready",
     "HostHello.process_id": "the host's process id at the operating system",
+    "HostHello.drain_timeout_ms": "so long after it began to drain the host is gone, whatever still runs; 10000 at the "
+    "most. A host that tells it understands `timeout_ms` of `shutdown`",
     "RunnerHello.runner_version": "the protocol that the runner speaks, `major.minor`",
     "RunnerHello.capabilities": "what the runner understands beyond the outline protocol; none is defined yet",
     "RunnerHello.heartbeat_interval_ms": "how often the runner is going to ping; for the host's information",
@@ -50,6 +52,8 @@ FIELDS: dict[str, str] = {
     "InFlight.elapsed_ms": "how long it has been executing, in milliseconds",
     "Shutdown.status": "left out by the runner; in the host's last frame `OK`, or `ERROR` if it exits with another "
     "status than 0",
+    "Shutdown.timeout_ms": "from the runner: at least 1; so long after this frame came the host is gone, if it had "
+    "more time until then. Only for a host whose hello has `drain_timeout_ms`",
     "Result.phase": "the call's",
     "Result.step_index": "the call's, if it had one",
     "Result.status": "whether the call came to its end as meant; never left out, and nothing missing becomes OK",

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from procvision_host import exits
+from procvision_host.conversation.drain import Drain
 from procvision_host.conversation.shared import Conversation
 from procvision_host.conversation.standby import Standby
 from procvision_host.logs import HOST_LOGGER
@@ -36,11 +37,19 @@ _log = logging.getLogger(HOST_LOGGER)
 class Loop:
     """The host's conversation with its runner, from the handshake to the last frame."""
 
-    def __init__(self, ends: HostEnds, connection: Connection, board: SharedPage, *, shutdown_grace_s: float) -> None:
+    def __init__(
+        self,
+        ends: HostEnds,
+        connection: Connection,
+        board: SharedPage,
+        *,
+        shutdown_grace_s: float,
+        drain_timeout_s: float,
+    ) -> None:
         self._ends = ends
         self._board = board
-        self._conversation = Conversation(ends, connection)
-        self._standby = Standby(self._conversation, ends, shutdown_grace_s=shutdown_grace_s)
+        self._conversation = Conversation(ends, connection, board, Drain(shutdown_grace_s, drain_timeout_s))
+        self._standby = Standby(self._conversation, ends)
         self._calls = 0
         self._is_copy = False
 

@@ -45,10 +45,15 @@ from procvision_sdk.wire.messages import (
 from procvision_sdk.wire.tables import HostStatus
 
 if TYPE_CHECKING:
+    from procvision_host.conversation.drain import Drain
     from procvision_host.halves.cell import Records
+    from procvision_host.process.shared_page import SharedPage
 
 _SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT))
 """As the interpreter's wake-up descriptor tells them, one byte each."""
+
+_LONGEST_DRAIN_MS = 60_000
+"""Above what any host may take; JSON's integers have no bound, the clock's numbers do."""
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -56,7 +61,7 @@ _log = logging.getLogger(HOST_LOGGER)
 class Conversation:
     """State shared by the host's two threads."""
 
-    def __init__(self, ends: HostEnds, connection: Connection) -> None:
+    def __init__(self, ends: HostEnds, connection: Connection, board: SharedPage, drain: Drain) -> None:
         self.lock = threading.Lock()
         self.connection = connection
         self.status = StatusMachine()
@@ -78,10 +83,11 @@ class Conversation:
         """Whether the running call was answered in the algorithm's place, with `answer_instead`."""
         self.answer_instead: Result | Error = Error()
         self.draining = False
-        self.drain_began = 0.0
+        self.drain_time = drain
         self.acknowledged = True
         """Whether the end is to be told with a last frame."""
         self._ends = ends
+        self._board = board
         self._output_lost = False
 
     # --- what comes in --------------------------------------------------------------------------------------
@@ -111,7 +117,7 @@ class Conversation:
         elif isinstance(event, Cancel):
             self._cancel(event)
         elif isinstance(event, Shutdown):
-            self.begin_drain(exits.CLEAN, acknowledged=True)
+            self._leave_within(event.timeout_ms)
         elif isinstance(event, Violation):
             _log.warning("the runner broke the protocol (%s): %s", event.kind, event.message)
             if event.reply is not None:
@@ -230,7 +236,20 @@ class Conversation:
         with self.lock:
             self.begin_drain(exit_status, acknowledged=acknowledged)
 
-    def begin_drain(self, exit_status: int, *, acknowledged: bool) -> None:
+    def _leave_within(self, timeout_ms: int | None) -> None:
+        """Drain, in less time than the host may take where the runner asks for that. Under the lock."""
+        timeout_s = None if timeout_ms is None else min(timeout_ms, _LONGEST_DRAIN_MS) / 1000
+        if self.draining and (timeout_s is None or not self.drain_time.shorten(monotonic(), timeout_s)):
+            return
+        if timeout_s is not None:
+            self._board.leave_within(max(1, int(timeout_s * 1000)))
+        if self.draining:
+            self._ends.notify_guardian(DRAIN_NOTICE)
+            self._ends.wake_reader(b"\n")
+        else:
+            self.begin_drain(exits.CLEAN, acknowledged=True, timeout_s=timeout_s)
+
+    def begin_drain(self, exit_status: int, *, acknowledged: bool, timeout_s: float | None = None) -> None:
         """Begin to drain, under the lock. The first cause decides the exit status, unless a worse one follows."""
         if self.exit_status == exits.CLEAN:
             self.exit_status = exit_status
@@ -238,7 +257,7 @@ class Conversation:
         if self.draining:
             return
         self.draining = True
-        self.drain_began = monotonic()
+        self.drain_time.begin(monotonic(), timeout_s)
         self.connection.drain()
         self.status.on("drain")
         self._ends.notify_guardian(DRAIN_NOTICE)

@@ -34,10 +34,9 @@ _log = logging.getLogger(HOST_LOGGER)
 class Standby:
     """The second thread. `reads` tells whether it is the one that reads."""
 
-    def __init__(self, conversation: Conversation, ends: HostEnds, *, shutdown_grace_s: float) -> None:
+    def __init__(self, conversation: Conversation, ends: HostEnds) -> None:
         self._conversation = conversation
         self._ends = ends
-        self._shutdown_grace_s = shutdown_grace_s
         self.reads = False
         self.sleeps = False
         self._hand_back = False
@@ -148,7 +147,7 @@ class Standby:
         if running.timeout_ms is not None and running.timeout_ms > 0:
             deadlines.append(conversation.running_since + min(running.timeout_ms, _LONGEST_TIMEOUT_MS) / 1000)
         if conversation.draining:
-            deadlines.append(conversation.drain_began + self._shutdown_grace_s)
+            deadlines.append(conversation.drain_time.call_until)
         return min(deadlines, default=None)
 
     def _enforce_deadlines(self, now: float) -> None:
@@ -160,11 +159,11 @@ class Standby:
                 return
             conversation.abandoned = True
             conversation.cancellation.requested = True
-            if conversation.draining and now >= conversation.drain_began + self._shutdown_grace_s:
+            if conversation.draining and now >= conversation.drain_time.call_until:
                 answer = error_message(
                     ErrorCode.CANCELLED,
                     "draining",
-                    f"the host is leaving and the call did not end within {self._shutdown_grace_s:g} s",
+                    f"the host is leaving and the call did not end within {conversation.drain_time.call_time_s:.3g} s",
                     request_id=running.request_id,
                     retryable=True,
                 )

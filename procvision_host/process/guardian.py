@@ -24,7 +24,7 @@ from procvision_host.process.linux import Orphans, ended_children, kill_descenda
 from procvision_host.process.output_relay import Relay, record
 from procvision_host.process.packages import add_folders
 from procvision_host.process.shared_page import SharedPage
-from procvision_host.process.watchdog import DRAIN_LIMIT_S, Bite, Watchdog
+from procvision_host.process.watchdog import Bite, Watchdog
 
 if TYPE_CHECKING:
     from procvision_host.halves.host_half import HostHalf
@@ -40,14 +40,16 @@ _LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Guardian:
     """The loop that watches one host until it is gone."""
 
-    def __init__(self, host: int, ends: GuardianEnds, board: SharedPage, half: HostHalf | None = None) -> None:
+    def __init__(
+        self, host: int, ends: GuardianEnds, board: SharedPage, half: HostHalf | None, drain_timeout_s: float
+    ) -> None:
         self._host = host
         self._half = half
         self._orphans = Orphans(ORPHANS_WAIT_S)
         self._ends = ends
         self._board = board
         self._relay = Relay(ends, board, half)
-        self._watchdog = Watchdog()
+        self._watchdog = Watchdog(drain_timeout_s)
         self._status: int | None = None
         self._poller = select.poll()
 
@@ -116,10 +118,13 @@ class Guardian:
                 self._half.wake()
             if DRAIN_NOTICE in notices:
                 self._watchdog.drain_began(now)
+                if self._board.leave_within_ms:
+                    self._watchdog.leave_within(self._board.leave_within_ms / 1000, now)
 
     def _obey(self, bite: Bite | None) -> None:
         if bite is Bite.DUMP:
-            text = f"the host still ran {DRAIN_LIMIT_S:g} s after it began to drain: its stacks, then the end"
+            limit_s = f"{self._watchdog.limit_s:.3g}"
+            text = f"the host still runs and may take {limit_s} s from when it began to drain: its stacks, then the end"
             self._relay.say("error", text, request_id=self._board.call[1])
             self._signal_host(signal.SIGQUIT)
         elif bite is Bite.KILL:
@@ -203,7 +208,14 @@ def _leave_as(code: int) -> NoReturn:
     os._exit(code)
 
 
-def guard(host: int, ends: GuardianEnds, board: SharedPage, arguments: Sequence[str], ring: Ring | None) -> NoReturn:
+def guard(
+    host: int,
+    ends: GuardianEnds,
+    board: SharedPage,
+    arguments: Sequence[str],
+    ring: Ring | None,
+    drain_timeout_s: float,
+) -> NoReturn:
     """Run the guardian of `host`. Never returns, whatever goes wrong in here.
 
     `arguments` are the command line's, for a host half that does more, which it does if there is a `ring`.
@@ -215,7 +227,7 @@ def guard(host: int, ends: GuardianEnds, board: SharedPage, arguments: Sequence[
             from procvision_host.halves.host_half import HostHalf
 
             half = HostHalf(arguments, host, ends.private, ring)
-        Guardian(host, ends, board, half).run()
+        Guardian(host, ends, board, half, drain_timeout_s).run()
     except BaseException as error:  # noqa: BLE001 - a guardian that fails takes its host along
         with contextlib.suppress(OSError):
             os.write(ends.stderr, record("error", f"the guardian failed: {error!r}"))

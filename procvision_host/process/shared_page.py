@@ -5,6 +5,7 @@ offset  bytes
 8       1   1 once the host ends of its own will
 15      1   length of the request id
 16      64  request id of the call, UTF-8, cut
+80      8   how long the runner lets the drain take from its notice on, in milliseconds; 0: as long as the host may
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ _NUMBER = struct.Struct("<Q")
 _LEAVING = 8
 _ID = 15
 _ID_BYTES = 64
+_TIME = 10
+"""The number at offset 80."""
 _NAME = struct.Struct(f"<{1 + _ID_BYTES}p")
 """A length byte, then the text; what is too long is cut."""
 
@@ -38,6 +41,16 @@ class SharedPage:
     def call_ends(self) -> None:
         """Note that the call is answered."""
         self._numbers[0] = 0
+
+    def leave_within(self, duration_ms: int) -> None:
+        """Note how long the runner lets the drain take, before the drain's notice."""
+        self._numbers[_TIME] = duration_ms
+
+    @property
+    def leave_within_ms(self) -> int:
+        """How long the runner lets the drain take; 0 where it doesn't say."""
+        duration_ms: int = _NUMBER.unpack_from(self._memory, _TIME * _NUMBER.size)[0]
+        return duration_ms
 
     def leaves(self) -> None:
         """Note that the host ends of its own will. An exit without this is the algorithm's doing."""

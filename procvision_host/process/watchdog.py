@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 
-DRAIN_LIMIT_S = 10.0
-"""The protocol's bound: so long after it began to drain a host is gone, whatever still runs."""
+from procvision_sdk.wire.greeting import MAX_DRAIN_TIMEOUT_S
+
 DUMP_TIME_S = 0.3
 """How long a hung host gets to write its stacks before it is killed."""
+END_TIME_S = 0.2
+"""What is kept for the end itself: the kernel frees the memory, the last lines of the log go out."""
 
 
 class Bite(Enum):
@@ -18,19 +20,41 @@ class Bite(Enum):
 
 
 class Watchdog:
-    """Sleeps until the drain begins; asks for each of its bites once."""
+    """Sleeps until the drain begins; asks for each of its bites once, so early that the host is gone in time."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit_s: float = MAX_DRAIN_TIMEOUT_S) -> None:
+        self.limit_s = limit_s
+        """How long a drain may take in all."""
         self.deadline: float | None = None
         """The next instant at which `bite` has something to ask for."""
+        self._began: float | None = None
+        self._gone_at = 0.0
+        self._kill_at = 0.0
         self._dumped = False
         self.killed = False
         """Whether it came to the last of them."""
 
     def drain_began(self, now: float) -> None:
         """Note that the drain began. The time runs from the first call of this."""
-        if self.deadline is None and not self.killed:
-            self.deadline = now + DRAIN_LIMIT_S
+        if self._began is None:
+            self._began = now
+            self._be_gone(now, now + self.limit_s)
+
+    def leave_within(self, limit_s: float, now: float) -> None:
+        """Leave less time from now on than there was. More than there was changes nothing."""
+        self.drain_began(now)
+        if now + limit_s < self._gone_at:
+            assert self._began is not None
+            self.limit_s = now + limit_s - self._began
+            self._be_gone(now, now + limit_s)
+
+    def _be_gone(self, now: float, at: float) -> None:
+        if self.killed:
+            return
+        self._gone_at = at
+        # Of a very short time the last half is for the end.
+        self._kill_at = at - min(END_TIME_S, (at - now) / 4)
+        self.deadline = self._kill_at if self._dumped else self._kill_at - min(DUMP_TIME_S, (at - now) / 4)
 
     def bite(self, now: float) -> Bite | None:
         """Return what has to be done now."""
@@ -38,7 +62,7 @@ class Watchdog:
             return None
         if not self._dumped:
             self._dumped = True
-            self.deadline = now + DUMP_TIME_S
+            self.deadline = self._kill_at
             return Bite.DUMP
         self.deadline = None
         self.killed = True

@@ -46,6 +46,8 @@ from procvision_sdk.wire.tables import Role
 
 _EXIT_PATIENCE_S = 2.0
 """How long the end of stdout may precede the end of the process."""
+_END_HEAD_START_S = 0.25
+"""How much earlier than the runner would kill it a host has to be gone by itself."""
 
 
 class Client:
@@ -342,22 +344,26 @@ class Client:
             end = attrs.evolve(end, text=f"{end.text}: {self.host_error.message}")
         return end
 
-    def stop(self, *, politely: bool = True) -> int | None:
+    def stop(self, *, politely: bool = True, timeout_s: float | None = None) -> int | None:
         """End the host step by step: shutdown, SIGTERM, SIGKILL for the whole tree. Return the exit status.
 
         Not `politely`, it begins with SIGTERM, for a host that has shown that it doesn't answer.
+        `timeout_s` is the time until SIGKILL; None is that of the options.
         """
-        options, table = self._options, self._table
+        table = self._table
+        shutdown_s, terminate_s = self._steps_s(timeout_s)
         table.stopping = self._writer.given_up = True
         with table.lock:
             table.room.notify_all()
         self._free_the_reader()
         self._reader_thread.wake()
-        if politely and table.end is None and not self._send(Shutdown(), time.monotonic() + 1.0):
-            self._writer.close(self.process.close_stdin)
-        if self.process.wait(options.shutdown_timeout_s if politely else 0.0) is None:
+        if politely and table.end is None:
+            shutdown = Shutdown(timeout_ms=self._drain_ms(shutdown_s + terminate_s))
+            if not self._send(shutdown, time.monotonic() + min(1.0, shutdown_s)):
+                self._writer.close(self.process.close_stdin)
+        if self.process.wait(shutdown_s if politely else 0.0) is None:
             self.process.terminate()
-            if self.process.wait(options.terminate_timeout_s) is None:
+            if self.process.wait(terminate_s) is None:
                 self.process.kill_tree()
         # A host of another make may leave processes behind that still hold its pipes.
         self.process.kill_tree()
@@ -367,6 +373,22 @@ class Client:
         self._writer.close(self.process.release)
         self.log.close()
         return self.process.exit_status
+
+    def _steps_s(self, timeout_s: float | None) -> tuple[float, float]:
+        """Return how long the host has after shutdown, and then after SIGTERM."""
+        shutdown_s, terminate_s = self._options.shutdown_timeout_s, self._options.terminate_timeout_s
+        if timeout_s is None:
+            return shutdown_s, terminate_s
+        return timeout_s * shutdown_s / (shutdown_s + terminate_s), timeout_s * terminate_s / (shutdown_s + terminate_s)
+
+    def _drain_ms(self, timeout_s: float) -> int | None:
+        """Return what to ask of a host that is killed after `timeout_s`; None where it leaves in time by itself.
+
+        A host that ends itself leaves its stacks in the log and tears down what it started.
+        """
+        own_ms = self.hello.drain_timeout_ms if self.hello is not None else None
+        asked_ms = max(1, int((timeout_s - min(_END_HEAD_START_S, timeout_s / 4)) * 1000))
+        return asked_ms if own_ms is not None and asked_ms < own_ms else None
 
     def _join(self) -> None:
         """Wait until the last frames are read and the reader thread has left."""

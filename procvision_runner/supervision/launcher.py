@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from procvision_runner.errors import LaunchError
@@ -129,9 +130,9 @@ class Launcher:
             if host in self._hosts:
                 self._hosts.remove(host)
 
-    def stop_all(self) -> None:
-        """Stop all hosts side by side."""
-        in_parallel([host.stop for host in self.hosts()])
+    def stop_all(self, timeout_s: float | None = None) -> None:
+        """Stop all hosts side by side, each within `timeout_s` where that is given."""
+        in_parallel([partial(host.stop, timeout_s=timeout_s) for host in self.hosts()])
 
     def report(self, host: SupervisedHost, end: HostEnd, what: str) -> None:
         """Write a crash report, if they are kept. A host that ends at a stop is no incident."""

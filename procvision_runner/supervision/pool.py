@@ -21,6 +21,7 @@ from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.launch import host_command
 from procvision_runner.errors import SwapError
 from procvision_runner.images.slots import SlotPool
+from procvision_runner.options import check_stop_timeout
 from procvision_runner.requests import Request
 from procvision_runner.supervision.activations import ActivationFollower
 from procvision_runner.supervision.affinity import SessionBindings
@@ -122,15 +123,22 @@ class Pool(CallMethods):
             self._follower.start()
         return self
 
-    def stop(self) -> None:
-        """Stop all hosts side by side. In a fork of this process it does nothing: the hosts are not the fork's."""
+    def stop(self, timeout_s: float | None = None) -> None:
+        """Stop all hosts side by side. In a fork of this process it does nothing: the hosts are not the fork's.
+
+        `timeout_s` is how long a host has until SIGKILL; None is what the options say. Raises ValueError if it isn't
+        above 0.
+        """
         if os.getpid() != self._owner:
             return
+        check_stop_timeout(timeout_s)
         if self._follower is not None:
             self._follower.stop()
         self._slots = None
-        spares = [self.spare.stop] if self.spare is not None else []
-        in_parallel([*(supervisor.stop for supervisor in self.supervisors), *spares])
+        stops: list[Callable[[float | None], object]] = [supervisor.stop for supervisor in self.supervisors]
+        if self.spare is not None:
+            stops.append(self.spare.stop)
+        in_parallel([functools.partial(stop, timeout_s) for stop in stops])
         self.inspections.close()
         self._all_slots.close()
         self.bus.close()

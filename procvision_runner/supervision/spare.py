@@ -87,12 +87,12 @@ class Spare(Notices):
         """Begin to launch the first host, and return at once."""
         self._keeper.look()
 
-    def stop(self) -> None:
-        """Stop the spare host. In a fork of this process it does nothing."""
+    def stop(self, timeout_s: float | None = None) -> None:
+        """Stop the spare host, within `timeout_s` where that is given. In a fork of this process it does nothing."""
         if os.getpid() != self._owner:
             return
         self._stop_asked.set()
-        self._launcher.stop_all()
+        self._launcher.stop_all(timeout_s)
         self._keeper.stop()
 
     # --- what there is to know ------------------------------------------------------------------------------

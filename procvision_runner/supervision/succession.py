@@ -147,9 +147,9 @@ class Succession(Notices):
             host.closing = True
         self.keeper.do(functools.partial(self._replace, host, reason, leaving=leaving))
 
-    def stop_all(self) -> None:
-        """Stop all hosts side by side."""
-        self._launcher.stop_all()
+    def stop_all(self, timeout_s: float | None = None) -> None:
+        """Stop all hosts side by side, each within `timeout_s` where that is given."""
+        self._launcher.stop_all(timeout_s)
 
     # --- what hosts tell ------------------------------------------------------------------------------------
 

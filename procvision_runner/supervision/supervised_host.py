@@ -169,12 +169,12 @@ class SupervisedHost(Observer):
             time.sleep(0.005)
         return self.client.end is not None
 
-    def stop(self, *, politely: bool = True) -> int | None:
+    def stop(self, *, politely: bool = True, timeout_s: float | None = None) -> int | None:
         """Stop the host, once. A second caller waits for the first."""
         with self._stopping:
             if not self.stopped:
                 self.stopped = True
-                self.client.stop(politely=politely)
+                self.client.stop(politely=politely, timeout_s=timeout_s)
             return self.process.exit_status
 
     # --- what the client tells ------------------------------------------------------------------------------

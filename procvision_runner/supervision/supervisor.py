@@ -10,6 +10,7 @@ host after the other), `recovery` (restarts, and giving up), `background_thread`
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.launch import host_command
 from procvision_runner.errors import LaunchError, RunnerStoppedError
 from procvision_runner.images.slots import SlotPool
+from procvision_runner.options import check_stop_timeout
 from procvision_runner.requests import Request
 from procvision_runner.supervision import events
 from procvision_runner.supervision.activations import ActivationFollower
@@ -128,17 +130,20 @@ class Supervisor(CallMethods):
             self._follower.start()
         return self
 
-    def stop(self) -> int | None:
+    def stop(self, timeout_s: float | None = None) -> int | None:
         """End everything, also the calls on their way. Return the last host's exit status.
 
+        `timeout_s` is how long a host has until SIGKILL; None is what the options say. Raises ValueError if it isn't
+        above 0.
         Any thread may, also several at once: each returns when all is over. In a fork of this process it does
         nothing, since the hosts are not the fork's to end.
         """
         if os.getpid() != self._owner:
             return None
-        return self._end(SupervisorState.STOPPED)
+        check_stop_timeout(timeout_s)
+        return self._end(SupervisorState.STOPPED, timeout_s=timeout_s)
 
-    def _end(self, state: SupervisorState, reason: str | None = None) -> int | None:
+    def _end(self, state: SupervisorState, reason: str | None = None, *, timeout_s: float | None = None) -> int | None:
         # Before the lock: a thread that waits for a host, or sleeps before a restart, hears it at once.
         self._lifecycle.stop_asked.set()
         if self._follower is not None:
@@ -149,8 +154,10 @@ class Supervisor(CallMethods):
             current = self.admission.current
             self.admission.close(_stopped_error)
             try:
-                spares = [self.spare.stop] if self.spare is not None and self._owns_spare else []
-                in_parallel([self.succession.stop_all, *spares])
+                stops: list[Callable[[float | None], object]] = [self.succession.stop_all]
+                if self.spare is not None and self._owns_spare:
+                    stops.append(self.spare.stop)
+                in_parallel([functools.partial(stop, timeout_s) for stop in stops])
             finally:
                 self.succession.keeper.stop()
                 if self._owns_inspections:

@@ -20,6 +20,9 @@ ARENA_CAPABILITY = "arena"
 ARENA_VARIABLE = "PROCVISION_ARENA"
 """The environment variable that tells a host its arena, as DESCRIPTOR:INODE."""
 
+MIN_DRAIN_TIMEOUT_S, MAX_DRAIN_TIMEOUT_S = 0.1, 10.0
+"""The protocol's bounds of the time after which a draining host is gone; the longest is the default."""
+
 HEADER_BYTES = 4
 _FIRST_FREE = 3
 """The first number behind those of the standard streams."""
@@ -73,12 +76,13 @@ def quoted(text: str) -> str:
     return "".join(out)
 
 
-def hello_frame(algorithm: str, process_id: int, *, arena: bool = False) -> bytes:
+def hello_frame(algorithm: str, process_id: int, *, arena: bool = False, drain_timeout_ms: int | None = None) -> bytes:
     """Return the whole frame, header included, for an algorithm named as it was asked for."""
     names = (*HOST_CAPABILITIES, ARENA_CAPABILITY) if arena else HOST_CAPABILITIES
     capabilities = ",".join(quoted(name) for name in names)
+    drain = "" if drain_timeout_ms is None else f',"drain_timeout_ms":{drain_timeout_ms:d}'
     payload = (
         f'{{"type":"hello","sdk_version":"{PROTOCOL_VERSION}","capabilities":[{capabilities}],'
-        f'"algorithm":{{"name":{quoted(algorithm)}}},"process_id":{process_id:d}}}'
+        f'"algorithm":{{"name":{quoted(algorithm)}}},"process_id":{process_id:d}{drain}}}'
     ).encode("ascii")
     return len(payload).to_bytes(HEADER_BYTES, "big") + payload

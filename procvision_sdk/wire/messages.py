@@ -43,6 +43,7 @@ class HostHello(Message, kw_only=True, tag="hello"):
     capabilities: list[str] = []
     algorithm: AlgorithmName | None = None
     process_id: int | None = None
+    drain_timeout_ms: int | None = None
 
 
 class RunnerHello(Message, kw_only=True, tag="hello"):
@@ -136,11 +137,12 @@ class Pong(Message, kw_only=True, tag="pong"):
 
 
 class Shutdown(Message, kw_only=True, tag="shutdown"):
-    """From the runner the request to leave; from the host, with `status`, its last frame."""
+    """From the runner the request to leave, within `timeout_ms`; from the host, with `status`, its last frame."""
 
     TYPE: ClassVar[str] = "shutdown"
 
     status: str | None = None
+    timeout_ms: Annotated[int, Meta(ge=1)] | None = None
 
 
 class Result(Message, kw_only=True, tag="result", gc=False):

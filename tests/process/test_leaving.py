@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,13 +70,17 @@ STATES: dict[str, tuple[str, list[bytes]]] = {
 }
 
 
+SHORT = ("--drain-timeout-s", "3")
+"""Less than the ten seconds that it is otherwise, which a unit test has."""
+
+
 class KilledRunner:
     """A runner with one host, in a process of its own."""
 
     def __init__(self, mark: Path, environment: Mapping[str, str], name: str, frames: list[bytes]) -> None:
         self._mark = mark
         self.process = subprocess.Popen(
-            [sys.executable, "-S", "-c", RUNNER, str(mark), *host_command(name, "--handshake-timeout-s", "0")],
+            [sys.executable, "-S", "-c", RUNNER, str(mark), *host_command(name, "--handshake-timeout-s", "0", *SHORT)],
             env={**environment, "FRAMES": " ".join(data.hex() for data in frames)},
         )
 
@@ -115,7 +120,7 @@ ENDLESS = [
 
 
 class Leaving(NamedTuple):
-    """What the watchdog has to end; begun all at once, since each takes its ten seconds."""
+    """What the watchdog has to end; begun all at once, since each takes its whole time."""
 
     killed: dict[str, list[int]]
     """The host's processes by the state in which its runner was killed."""
@@ -145,7 +150,7 @@ def leaving(peer_environment: dict[str, str], tmp_path_factory: pytest.TempPathF
 
 def endless(launch: Launch, name: str, deed: str | None) -> WireClient:
     """A host that is where it doesn't end."""
-    host = launch(name)
+    host = launch(name, *SHORT)
     if name == "hang-in-setup":
         host.log("in setup")
         return host
@@ -167,14 +172,51 @@ def test_killed_runner_leaves_no_host(leaving: Leaving, state: str) -> None:
 
 @pytest.mark.parametrize("case", ENDLESS, ids=str)
 def test_watchdog_ends_what_does_not_end(leaving: Leaving, case: tuple[str, str | None, str]) -> None:
-    """Ten seconds after the drain began, whatever asked for it: stacks in the log, status 70."""
+    """In the time that the hello tells, whatever asked for the drain: stacks in the log, status 70."""
     host = leaving.asked[case]
     assert host.wait() == 70
     gone(host.host)
     log = [record["message"] for record in host.whole_log()]
-    assert any("still ran 10 s after it began to drain" in message for message in log)
+    assert host.hello["drain_timeout_ms"] == 3000
+    assert any("may take 3 s from when it began to drain" in message for message in log)
     if case[1] != "hang-uninterruptibly":  # which ignores the signal that asks for them
         assert any("most recent call first" in message for message in log)
+
+
+def time_of_drain(host: WireClient) -> float:
+    """How long the watchdog says that the drain could take, in seconds."""
+    log = [record["message"] for record in host.whole_log()]
+    (found,) = (match for message in log if (match := re.search(r"may take (\S+) s from when", message)))
+    return float(found[1])
+
+
+def test_a_runner_can_ask_for_less_time(launch: Launch) -> None:
+    """In its shutdown, and in a second one: the host is ended in that time, and the running call is answered before."""
+    in_teardown, in_call = launch("hang-in-teardown"), endless(launch, "misbehaving", "hang")
+    in_teardown.until_state("ready")
+    assert in_teardown.hello["drain_timeout_ms"] == 10_000
+    in_teardown.send({"type": "shutdown", "timeout_ms": 600})
+    in_call.process.terminate()
+    in_call.until_state("draining")
+    in_call.send({"type": "shutdown"})  # asks for nothing
+    in_call.send({"type": "shutdown", "timeout_ms": 500})
+    in_call.send({"type": "shutdown", "timeout_ms": 60_000})
+    assert in_call.receive()["data"]["kind"] == "draining"
+    assert (in_teardown.wait(), in_call.wait()) == (70, 70)
+    assert time_of_drain(in_teardown) == 0.6
+    assert 0.5 <= time_of_drain(in_call) < 3.0  # SHORT's, from when the signal came
+
+
+@pytest.mark.parametrize("timeout_ms", [0, -1, 1.5, "100", True])
+def test_a_shutdown_with_a_bad_timeout_is_refused(launch: Launch, timeout_ms: object) -> None:
+    """As any bad field: the host goes on, and a right one ends it."""
+    host = launch()
+    host.send({"type": "shutdown", "timeout_ms": timeout_ms, "request_id": "bad"})
+    refusal = host.receive()
+    assert (refusal["request_id"], refusal["data"]["kind"]) == ("bad", "bad_field")
+    host.send({"type": "shutdown", "timeout_ms": 10**30})
+    assert host.receive() == {"type": "shutdown", "status": "OK"}
+    assert host.wait() == 0
 
 
 def test_runner_killed_at_the_very_start_leaves_no_host(peer_environment: dict[str, str], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from supervising import HOST_PROGRAM, MARK, QUICK_RUNNER, nothing_left, peer, processes_with
+from supervising import HOST_PROGRAM, MARK, QUICK_RUNNER, marked, nothing_left, peer, processes_with
 from wire_client import eventually, lives
 
 from procvision_runner import Pool, Runner, Supervisor, SupervisorOptions
@@ -471,3 +471,32 @@ def test_runner_that_is_dropped_warns_and_leaves_nothing(peer_environment: dict[
         runner.start()
         with pytest.warns(ResourceWarning, match="was dropped while it ran"):
             del runner
+
+
+def test_stop_in_a_time_of_its_own(peer_environment: dict[str, str]) -> None:
+    """The host is told it, ends what doesn't end, and leaves its stacks in the log before the runner would kill it."""
+    options = attrs.evolve(OPTIONS, environment=peer_environment, shutdown_timeout_s=60.0, terminate_timeout_s=60.0)
+    runner = Runner("hang-in-teardown", options=options).start()
+    with pytest.raises(ValueError, match="timeout_s is 0"):
+        runner.stop(0)
+    assert runner.alive
+    assert runner.stop(1.2) == 70
+    assert any("may take 0.95 s from when it began" in record["message"] for record in runner.logs)
+    assert any("most recent call first" in record["message"] for record in runner.logs)
+
+
+@pytest.mark.parametrize("kind", [Supervisor, partial(Pool, hosts=1)], ids=["Supervisor", "Pool"])
+def test_stop_of_what_supervises_takes_a_time_too(
+    peer_environment: dict[str, str], kind: Callable[..., Supervisor | Pool]
+) -> None:
+    """It is each host's; the default would be two minutes."""
+    options = attrs.evolve(OPTIONS, shutdown_timeout_s=60.0, terminate_timeout_s=60.0)
+    with nothing_left() as mark:
+        logs: list[Mapping[str, Any]] = []
+        supervised = kind(
+            "hang-in-teardown",
+            options=marked(SupervisorOptions(runner=options), mark, peer_environment),
+            on_log=logs.append,
+        ).start()
+        supervised.stop(timeout_s=0.8)
+        eventually(lambda: any("may take 0.6 s" in record["message"] for record in logs), "the watchdog's word")

@@ -250,17 +250,18 @@ def test_what_a_host_encodes_a_runner_decodes(message: AnyMessage) -> None:
     assert json.loads(payload)["type"] == message.TYPE
 
 
-@given(st.text(max_size=20), st.integers(0, 2**31))
+@given(st.text(max_size=20), st.integers(0, 2**31), st.none() | st.integers(1, 10_000))
 @settings(max_examples=150)
-def test_hello_frame_is_the_message_class(name: str, process_id: int) -> None:
+def test_hello_frame_is_the_message_class(name: str, process_id: int, drain_ms: int | None) -> None:
     """The frame that is put together by hand says what the class would."""
     expected = HostHello(
         sdk_version=PROTOCOL_VERSION,
         capabilities=list(HOST_CAPABILITIES),
         algorithm=AlgorithmName(name=name.encode("utf-8", "replace").decode()),
         process_id=process_id,
+        drain_timeout_ms=drain_ms,
     )
-    hello = Codec(Role.RUNNER).decode(hello_frame(name, process_id)[4:])
+    hello = Codec(Role.RUNNER).decode(hello_frame(name, process_id, drain_timeout_ms=drain_ms)[4:])
     if any(0xD800 <= ord(char) <= 0xDFFF for char in name):
         assert isinstance(hello, HostHello)
         assert hello.algorithm is not None
@@ -277,8 +278,9 @@ def test_hello_frame_of_a_plain_name_is_the_encoder_s_to_the_byte() -> None:
         capabilities=list(HOST_CAPABILITIES),
         algorithm=AlgorithmName(name="pcb-compare"),
         process_id=4711,
+        drain_timeout_ms=10_000,
     )
-    assert hello_frame("pcb-compare", 4711) == frame(Codec(Role.HOST).encode(message))
+    assert hello_frame("pcb-compare", 4711, drain_timeout_ms=10_000) == frame(Codec(Role.HOST).encode(message))
 
 
 def test_header_of_4_gib_allocates_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from procvision_host.__main__ import asked_for
+from procvision_host.__main__ import asked_for, drain_timeout_s
 from procvision_host.conversation.status import StatusMachine
 from procvision_host.options import HostOptions, parse
 from procvision_sdk.wire.tables import HostStatus
@@ -27,7 +27,14 @@ def test_defaults_are_the_protocols() -> None:
         ["--max-frame-bytes", "10"],
         ["--max-frame-bytes", str(2**32)],
         ["--handshake-timeout-s", "-1"],
+        ["--handshake-timeout-s", "nan"],
+        ["--handshake-timeout-s", "inf"],
         ["--shutdown-grace-s", "10"],
+        ["--shutdown-grace-s", "NaN"],
+        ["--drain-timeout-s", "0"],
+        ["--drain-timeout-s", "11"],
+        ["--drain-timeout-s", "nan"],
+        ["--max-megapixels", "inf"],
         ["--max-megapixels", "0"],
         ["--log-level", "loud"],
         ["--unheard-of"],
@@ -77,3 +84,26 @@ def test_status_follows_its_table() -> None:
         assert status.now is now
     with pytest.raises(KeyError):
         StatusMachine().on("call")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected_s"),
+    [
+        ([], 10.0),
+        (["--drain-timeout-s", "4"], 4.0),
+        (["--drain-timeout-s=0.5", "--algo", "weld"], 0.5),
+        (["--drain-timeout-s", "4", "--drain-timeout-s", "2"], 2.0),
+    ],
+    ids=str,
+)
+def test_the_hello_and_the_options_tell_the_same_time(arguments: list[str], expected_s: float) -> None:
+    """One is read before the other, and by other means."""
+    assert drain_timeout_s(arguments) == expected_s
+    assert parse(arguments).drain_timeout_s == expected_s
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "11", "nan", "inf", "soon", ""])
+def test_what_will_be_refused_is_not_told_in_the_hello(text: str) -> None:
+    """The default holds until the host has said what is wrong."""
+    assert drain_timeout_s(["--drain-timeout-s", text]) == 10.0
+    assert drain_timeout_s(["--drain-timeout-s"]) == 10.0
