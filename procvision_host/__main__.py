@@ -64,9 +64,11 @@ def main() -> None:
 
     from procvision_host.halves.asked import host_half_is_asked_for
     from procvision_host.process.channels import HELLO_NOTICE, GuardianEnds, split
+    from procvision_host.process.known_state import take_known_state
     from procvision_host.process.shared_page import SharedPage
     from procvision_sdk.wire.greeting import hello_frame
 
+    take_known_state()
     board = SharedPage()
     drain_s = drain_timeout_s(arguments)
     ring = None

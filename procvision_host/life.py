@@ -12,6 +12,7 @@ from procvision_host import exits
 from procvision_host.conversation.main_loop import Loop
 from procvision_host.logs import HOST_LOGGER, LogContext
 from procvision_host.options import HostOptions
+from procvision_host.process.known_state import stand_in
 from procvision_host.process.setup import settle_memory
 from procvision_sdk.errors import AlgorithmError, ErrorCode, ProcVisionError
 from procvision_sdk.wire.messages import AlgorithmName
@@ -51,6 +52,7 @@ class AlgorithmLife:
             half = self._host_half()
             row = self._found() if half is not None else None
             if half is not None and row is not None:
+                stand_in(self._options.working_folder)
                 self._load_and_serve(row, half)
             self._tear_down()
 

@@ -50,6 +50,7 @@ class HostOptions:
     isolation_missing: str = "error"
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
+    working_folder: str = "/"
 
     @property
     def max_pixels(self) -> int:
@@ -193,6 +194,13 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         type=click.Path(path_type=Path, exists=True),
         multiple=True,
         help="With --isolation strict: a file or folder that it may write, too. Repeatable.",
+    ),
+    click.option(
+        "--working-folder",
+        metavar="PATH",
+        default="/",
+        show_default=True,
+        help="Where the algorithm works: what its parameters' relative paths are relative to.",
     ),
     click.option(
         "--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True, help="What is logged."

@@ -10,6 +10,9 @@ from typing import Any
 
 import attrs
 
+UNKNOWN_STATUS = 256
+"""Larger than any exit status: the process has ended, and somebody else has collected how."""
+
 
 class EndKind(StrEnum):
     """A word for each way in which a host can end."""
@@ -34,7 +37,8 @@ class EndKind(StrEnum):
 
 @attrs.frozen
 class HostEnd:
-    """How a host ended. `text` continues "the host …"; `exit_status` is negative for a signal, None if unknown."""
+    """How a host ended. `text` continues "the host …"; `exit_status` is negative for a signal, `UNKNOWN_STATUS` if
+    somebody else has collected it, None if it still ran."""
 
     kind: EndKind
     text: str
@@ -58,6 +62,8 @@ def described(exit_status: int | None) -> str:
     """Return how a process ended, in words that continue "the host …"."""
     if exit_status is None:
         return "still runs"
+    if exit_status == UNKNOWN_STATUS:
+        return "ended, and how is lost: this program ignores SIGCHLD, or collects children that aren't its own"
     if exit_status >= 0:
         return f"exited with status {exit_status}"
     return f"was ended by {signal_name(exit_status)}"

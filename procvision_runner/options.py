@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from math import inf
 from typing import Literal
@@ -74,6 +75,8 @@ class RunnerOptions:
     """How far our host shuts the algorithm's process in: `basic` from other processes, `strict` also from the network
     and from files; None takes the host's default. What the machine can't enforce is a LaunchError. A `command` is
     launched as it is."""
+    working_folder: str | os.PathLike[str] | None = None
+    """Where our host's algorithm works, as relative paths in parameters are meant; None is `/`."""
     host_arguments: tuple[str, ...] = ()
     """Further arguments for `procvision-host`."""
     environment: Mapping[str, str] | None = None

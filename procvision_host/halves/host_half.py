@@ -45,6 +45,7 @@ class HostHalf:
     def __init__(self, arguments: Sequence[str], cell: int, ends: PrivateEnds, ring: Ring) -> None:
         self._arguments = arguments
         self._cell = cell
+        """A process descriptor; SIGKILL to it ends the cell."""
         self._ends = ends
         self._ring = ring
         self.log, self._log_end = os.pipe()
@@ -103,7 +104,7 @@ class HostHalf:
                 with contextlib.suppress(OSError):
                     os.write(self._log_end, record("critical", f"the host half failed: {trace}"))
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._cell, signal.SIGKILL)
+                    signal.pidfd_send_signal(self._cell, signal.SIGKILL)
 
     # --- the configuration ----------------------------------------------------------------------------------
 

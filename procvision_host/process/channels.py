@@ -1,7 +1,7 @@
 """Decides who owns which descriptor, before a vendor's code is imported.
 
-`procvision-host` is two processes. The *guardian* is the one that was launched: it keeps the runner's descriptors
-and stderr, and runs nothing of a vendor's. The *host* is its child: it gets private duplicates of stdin and stdout
+The *guardian* is the process that was launched: it keeps the runner's descriptors and stderr, and runs nothing of a
+vendor's. The *host* is its grandchild, behind the `reaper`: it gets private duplicates of stdin and stdout
 for the frames, while its fd 0 is /dev/null and its fds 1 and 2 are pipes to the guardian. So `print`, `printf` in C
 and child processes can't reach the frames, and what a crashing process wrote last still arrives. The arena, which the
 runner hands on, is opened for reading alone in both.
@@ -19,7 +19,9 @@ from termios import FIONREAD
 from time import monotonic, sleep
 
 from procvision_host.exits import ALGORITHM_FAILED
-from procvision_sdk.wire.greeting import handed_arena
+from procvision_host.process.linux import take_in_orphans
+from procvision_host.process.reaper import fork_cell
+from procvision_sdk.wire.greeting import handed_arena, handed_runner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class GuardianEnds:
         "logs",
         "notices",
         "private",
+        "runner",
         "stderr",
         "stdin",
         "stdout",
@@ -60,6 +63,7 @@ class GuardianEnds:
         notices: int,
         control: int,
         private: PrivateEnds | None = None,
+        runner_process: int = -1,
     ) -> None:
         self.stdin, self.stdout, self.stderr = runner
         self.logs, self.stray_stdout, self.stray_stderr = outputs
@@ -67,6 +71,8 @@ class GuardianEnds:
         self.control = control
         self.private = private
         """None where the host half has nothing to do but to guard."""
+        self.runner = runner_process
+        """A process descriptor of the runner; -1 where it handed none on."""
 
 
 class PrivateEnds:
@@ -343,7 +349,10 @@ def inherited_arena() -> int:
 
     Children of this process don't get it.
     """
-    inherited = handed_arena()
+    return _inherited(handed_arena())
+
+
+def _inherited(inherited: int) -> int:
     if inherited < 0:
         return -1
     try:
@@ -381,7 +390,7 @@ DRAIN_REQUEST = b"T"
 
 
 def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = False) -> HostEnds:
-    """Fork. Returns in the host. In the guardian, `run_guardian(host's process id, ends)` runs and never returns.
+    """Fork. Returns in the host. In the guardian, `run_guardian(reaper's process id, ends)` runs and never returns.
 
     `private` says whether the two have a private channel.
     """
@@ -392,6 +401,7 @@ def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = 
         # Launched without one: nobody wants the log.
         stderr = out_of_the_way(os.open(os.devnull, os.O_WRONLY))
     arena = inherited_arena()
+    runner_process = _inherited(handed_runner())
     logs_read, logs_write = os.pipe()
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -399,8 +409,11 @@ def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = 
     control_read, control_write = os.pipe()
     ours = PrivateEnds() if private else None
     guardian = os.getpid()
-    host_process_id = os.fork()
-    if host_process_id:
+    own = os.pidfd_open(guardian)
+    take_in_orphans()  # of a reaper that is killed
+    reaper = os.fork()
+    if reaper:
+        os.close(own)
         # Its own 0, 1 and 2 would keep the runner's pipes open once more.
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
@@ -416,12 +429,21 @@ def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = 
         # pipe is lost, and none of them looks as if it had ended.
         os.open(f"/proc/self/fd/{notices_read}", os.O_WRONLY | os.O_CLOEXEC)
         run_guardian(
-            host_process_id,
-            GuardianEnds((stdin, stdout, stderr), (logs_read, out_read, err_read), notices_read, control_write, ours),
+            reaper,
+            GuardianEnds(
+                (stdin, stdout, stderr),
+                (logs_read, out_read, err_read),
+                notices_read,
+                control_write,
+                ours,
+                runner_process,
+            ),
         )
         os._exit(ALGORITHM_FAILED)  # pragma: no cover - the guardian leaves by itself
-    for descriptor in (stderr, logs_read, out_read, err_read, notices_read):
-        os.close(descriptor)
+    fork_cell(own)
+    for descriptor in (stderr, logs_read, out_read, err_read, notices_read, own, runner_process):
+        if descriptor >= 0:
+            os.close(descriptor)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)

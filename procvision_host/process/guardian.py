@@ -1,9 +1,10 @@
-"""The guardian: the process that was launched, and the parent of the host.
+"""The guardian: the process that was launched. Its child is the reaper, whose child is the host.
 
 It runs nothing of a vendor's, so it can be relied on when the host can't be: it brings stray output and crash
 traces into the log's form, never lets a reader of stderr that has stopped reading stop the host, passes on
 SIGTERM and SIGINT, and sees to the end: when the runner is gone or the drain takes too long the host is killed,
-and whatever it started goes with it. Then it leaves with the host's own exit status or signal.
+and whatever it started goes with it. Then it leaves with the host's own exit status or signal. The runner's end is
+seen by a process descriptor where it handed one on: a fork of the runner may hold the pipes as long as it likes.
 Warning: it is forked before anything is imported and stays small; it uses the standard library only.
 """
 
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import select
 import signal
 import time
@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from procvision_host import exits
 from procvision_host.process.channels import DRAIN_NOTICE, DRAIN_REQUEST, GuardianEnds
-from procvision_host.process.linux import Orphans, ended_children, kill_descendants, take_in_orphans
+from procvision_host.process.known_state import LEAVING_SIGNALS, hear_signals
+from procvision_host.process.linux import Orphans, ended_children, kill_descendants
 from procvision_host.process.output_relay import Relay, record
 from procvision_host.process.packages import add_folders
+from procvision_host.process.reaper import leave_as
 from procvision_host.process.shared_page import SharedPage
 from procvision_host.process.watchdog import Bite, Watchdog
 
@@ -34,16 +36,23 @@ FLUSH_TIME_S = 1.0
 """How long a leaving guardian waits for a reader to take the last lines."""
 ORPHANS_WAIT_S = 30.0
 """So long a child that ended may wait for whoever has started it."""
-_LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Guardian:
     """The loop that watches one host until it is gone."""
 
     def __init__(
-        self, host: int, ends: GuardianEnds, board: SharedPage, half: HostHalf | None, drain_timeout_s: float
+        self,
+        reaper: int,
+        reaper_fd: int,
+        ends: GuardianEnds,
+        board: SharedPage,
+        half: HostHalf | None,
+        drain_timeout_s: float,
     ) -> None:
-        self._host = host
+        self._reaper = reaper
+        self._reaper_fd = reaper_fd
+        """What the reaper is sent it passes on to the host; SIGKILL ends both."""
         self._half = half
         self._orphans = Orphans(ORPHANS_WAIT_S)
         self._ends = ends
@@ -55,12 +64,13 @@ class Guardian:
 
     def run(self) -> NoReturn:
         """Watch the host, clean up after it, and leave as it left."""
-        take_in_orphans()
         signals = _listen_for_signals()
         for descriptor in (signals, self._ends.notices, *self._relay.descriptors):
             self._poller.register(descriptor, select.POLLIN)
         # No event but the hang-up, which comes when every writer of the runner's pipe is gone.
         self._poller.register(self._ends.stdin, 0)
+        if self._ends.runner >= 0:
+            self._poller.register(self._ends.runner, select.POLLIN)
         self._reap()
         if self._half is not None:
             self._half.start()
@@ -99,12 +109,15 @@ class Guardian:
 
     def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
-            if number in _LEAVING_SIGNALS:
-                with contextlib.suppress(OSError):
-                    os.write(self._ends.control, DRAIN_REQUEST)
-                self._watchdog.drain_began(time.monotonic())
+            if number in LEAVING_SIGNALS:
+                self._ask_to_leave(time.monotonic())
             elif number == signal.SIGQUIT:
                 self._signal_host(signal.SIGQUIT)
+
+    def _ask_to_leave(self, now: float) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._ends.control, DRAIN_REQUEST)
+        self._watchdog.drain_began(now)
 
     def _watch_for_drain(self, ready: dict[int, int], now: float) -> None:
         ends = self._ends
@@ -112,6 +125,10 @@ class Guardian:
             # The host sees the end of its stdin too; this is for one that can't look any more.
             self._poller.unregister(ends.stdin)
             self._watchdog.drain_began(now)
+        if ready.get(ends.runner):
+            # Whoever still holds its pipes is a fork of it, and speaks for nobody.
+            self._poller.unregister(ends.runner)
+            self._ask_to_leave(now)
         if ready.get(ends.notices):
             notices = os.read(ends.notices, 64)
             if self._half is not None:
@@ -132,7 +149,7 @@ class Guardian:
 
     def _signal_host(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._host, number)
+            signal.pidfd_send_signal(self._reaper_fd, number)
 
     # --- the end --------------------------------------------------------------------------------------------
 
@@ -142,10 +159,10 @@ class Guardian:
         Where hook plugins run in this process, children of theirs are theirs to collect: orphans wait for a while.
         """
         if self._half is not None:
-            for orphan in self._orphans.to_collect(time.monotonic(), ended_children) - {self._host}:
+            for orphan in self._orphans.to_collect(time.monotonic(), ended_children) - {self._reaper}:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(orphan, os.WNOHANG)
-        which = -1 if self._half is None else self._host
+        which = -1 if self._half is None else self._reaper
         while True:
             try:
                 process_id, status = os.waitpid(which, os.WNOHANG)
@@ -153,7 +170,7 @@ class Guardian:
                 return
             if not process_id:
                 return
-            if process_id == self._host:
+            if process_id == self._reaper:
                 self._status = status
 
     def _finish(self, status: int) -> NoReturn:
@@ -164,7 +181,7 @@ class Guardian:
         self._relay.finish("error" if code < 0 else None)
         code = exits.ALGORITHM_FAILED if self._watchdog.killed else self._told_end(code)
         self._relay.out.flush(FLUSH_TIME_S)
-        _leave_as(code)
+        leave_as(code)
 
     def _told_end(self, code: int) -> int:
         """Log how the host ended, unless it ended of its own will. Return the exit status that follows from it."""
@@ -186,8 +203,9 @@ def _listen_for_signals() -> int:
     os.set_blocking(write, False)
     os.set_blocking(read, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    for number in (*_LEAVING_SIGNALS, signal.SIGCHLD, signal.SIGQUIT):
+    for number in (*LEAVING_SIGNALS, signal.SIGCHLD, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)
+    hear_signals()
     return read
 
 
@@ -198,39 +216,31 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"  # a real-time signal
 
 
-def _leave_as(code: int) -> NoReturn:
-    """End this process with a status, or by the signal that a negative one stands for."""
-    if code < 0:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if -code not in (signal.SIGKILL, signal.SIGSTOP):
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(code)
-
-
 def guard(
-    host: int,
+    reaper: int,
     ends: GuardianEnds,
     board: SharedPage,
     arguments: Sequence[str],
     ring: Ring | None,
     drain_timeout_s: float,
 ) -> NoReturn:
-    """Run the guardian of `host`. Never returns, whatever goes wrong in here.
+    """Run the guardian of the host behind `reaper`. Never returns, whatever goes wrong in here.
 
     `arguments` are the command line's, for a host half that does more, which it does if there is a `ring`.
     """
+    reaper_fd = os.pidfd_open(reaper)
     try:
         half = None
         if ring is not None and ends.private is not None:
             add_folders()
             from procvision_host.halves.host_half import HostHalf
 
-            half = HostHalf(arguments, host, ends.private, ring)
-        Guardian(host, ends, board, half, drain_timeout_s).run()
+            half = HostHalf(arguments, reaper_fd, ends.private, ring)
+        Guardian(reaper, reaper_fd, ends, board, half, drain_timeout_s).run()
     except BaseException as error:  # noqa: BLE001 - a guardian that fails takes its host along
         with contextlib.suppress(OSError):
             os.write(ends.stderr, record("error", f"the guardian failed: {error!r}"))
         with contextlib.suppress(OSError):
-            os.kill(host, signal.SIGKILL)
+            signal.pidfd_send_signal(reaper_fd, signal.SIGKILL)
+        kill_descendants()
         os._exit(exits.ALGORITHM_FAILED)

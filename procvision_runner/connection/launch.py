@@ -40,11 +40,15 @@ def host_command(
     if command is not None:
         return tuple(command)
     assert algorithm is not None
-    isolation = () if options.isolation is None else ("--isolation", options.isolation)
+    given: list[str] = []
+    if options.isolation is not None:
+        given += ["--isolation", options.isolation]
+    if options.working_folder is not None:
+        given += ["--working-folder", os.path.abspath(options.working_folder)]  # noqa: PTH100 - links stay
     if deployments is not None:
         words = active_deployment(Path(deployments), algorithm, pid).command(algorithm)
-        return (*words, *isolation, *options.host_arguments)
-    return (*own_host(), "--algo", algorithm, *isolation, *options.host_arguments)
+        return (*words, *given, *options.host_arguments)
+    return (*own_host(), "--algo", algorithm, *given, *options.host_arguments)
 
 
 def own_host() -> tuple[str, ...]:

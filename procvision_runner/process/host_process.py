@@ -8,35 +8,59 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import signal
+import struct
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from procvision_runner.errors import LaunchError
-from procvision_sdk.wire.greeting import ARENA_VARIABLE
+from procvision_runner.exit_causes import UNKNOWN_STATUS
+from procvision_sdk.wire.greeting import ARENA_VARIABLE, RUNNER_VARIABLE
 
 if TYPE_CHECKING:
     from procvision_runner.images.arena import Arena
 
 _KILL_PATIENCE_S = 2.0
+_OWN_END_S = 0.2
+"""How long a host whose launched process is gone may take to clean up itself, as ours does, before each process that is
+left is killed: one by one, a process that is just being started could be missed."""
+_LAST_STANDARD_DESCRIPTOR = 2
+_PYTHONS_OWN = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Ignored by every Python; `subprocess` sees to these."""
+_INFO = struct.Struct("=Q52xi")
+"""Of struct pidfd_info: its mask, and the exit status as waitpid(2) has it."""
+_INFO_EXIT = 8
+_PIDFD_GET_INFO = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11
 
 
 class HostProcess:
-    """One launched process with its three pipes, the arena that it is handed, and its process tree."""
+    """One launched process with its three pipes, the arena that it is handed, and its process tree.
+
+    It isn't collected before `kill_tree`, which is done once: until then its number is nobody else's, also where it
+    has ended, and after that no signal goes anywhere.
+    """
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str] | None = None, arena: Arena | None = None
     ) -> None:
         self.command = tuple(command)
+        occupy_standard_descriptors()
         told = dict(os.environ if environment is None else environment)
         told.pop(ARENA_VARIABLE, None)  # of a runner that this one was started by
         if arena is not None:
             told[ARENA_VARIABLE] = arena.told
+        self._burying = threading.Lock()
+        self._buried = False
+        self._status: int | None = None
+        own = os.pidfd_open(os.getpid())
+        told[RUNNER_VARIABLE] = f"{own}:{os.fstat(own).st_ino}"
         try:
             self._popen = subprocess.Popen(
                 self.command,
@@ -46,10 +70,14 @@ class HostProcess:
                 bufsize=0,
                 start_new_session=True,
                 env=told,
-                pass_fds=() if arena is None else (arena.descriptor,),
+                pass_fds=(own,) if arena is None else (own, arena.descriptor),
+                # Only where it is needed: it makes the launch a whole fork.
+                preexec_fn=None if _signals_are_as_ever() else _take_signals_as_ever,  # noqa: PLW1509
             )
         except OSError as error:
             raise LaunchError(f"{self.command[0]!r} can't be started: {_why(self.command[0], error)}") from error
+        finally:
+            os.close(own)
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         assert self._popen.stderr is not None
@@ -62,7 +90,13 @@ class HostProcess:
         self._oom_kills_before = oom_kills()
         self.pidfd = -1
         with self.ended_on_error():
-            self.pidfd = os.pidfd_open(self.process_id)
+            try:
+                self.pidfd = os.pidfd_open(self.process_id)
+            except ProcessLookupError:  # uncollected it would still be there
+                raise LaunchError(
+                    f"{self.command[0]!r} ended at once, and how is lost: this program ignores SIGCHLD, or collects "
+                    "children that aren't its own; hint: signal.signal(signal.SIGCHLD, signal.SIG_DFL)"
+                ) from None
 
     @contextlib.contextmanager
     def ended_on_error(self) -> Iterator[None]:
@@ -76,28 +110,49 @@ class HostProcess:
 
     @property
     def exit_status(self) -> int | None:
-        """The exit status: None while it runs, negative for a signal."""
-        return self._popen.poll()
+        """The exit status: None while it runs, negative for a signal, `UNKNOWN_STATUS` where nobody can tell.
+
+        It can't be told where this program ignores SIGCHLD or collects children that aren't its own, on a kernel
+        before 6.15.
+        """
+        if self._status is None and not self._buried:
+            try:
+                ended = os.waitid(os.P_PID, self.process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                if self._has_ended():
+                    self._status = _status_without_waiting(self.pidfd)
+            else:
+                if ended is not None:
+                    self._status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        return self._status
+
+    def _has_ended(self, timeout_s: float = 0.0) -> bool:
+        if self.pidfd < 0:
+            return not self._is_uncollected()
+        poller = select.poll()
+        poller.register(self.pidfd, select.POLLIN)
+        return bool(poller.poll(max(0.0, timeout_s) * 1000))
 
     def wait(self, timeout_s: float) -> int | None:
         """Wait for the end. Return the exit status, or None if it still runs after the timeout."""
-        if self._popen.poll() is None:
-            if self.pidfd < 0:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._popen.wait(timeout_s)
-                return self._popen.poll()
-            poller = select.poll()
-            poller.register(self.pidfd, select.POLLIN)
-            poller.poll(max(0.0, timeout_s) * 1000)
-        return self._popen.poll()
+        if self.exit_status is None and self.pidfd >= 0:
+            self._has_ended(timeout_s)
+        return self.exit_status
 
     def new_oom_kills(self) -> int:
         """Return how often the kernel has killed for want of memory since this process was started."""
         return oom_kills() - self._oom_kills_before
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the launched process alone."""
-        self._popen.send_signal(number)
+        """Send a signal to the launched process alone; to nobody where it has ended."""
+        with self._burying:
+            if self._buried:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                if self.pidfd >= 0:
+                    signal.pidfd_send_signal(self.pidfd, number)
+                elif self.exit_status is None:
+                    os.kill(self.process_id, number)
 
     def close_stdin(self) -> None:
         """Close the host's stdin, so that it leaves by itself."""
@@ -107,29 +162,62 @@ class HostProcess:
 
     def terminate(self) -> None:
         """Send SIGTERM to the launched process alone."""
-        self._popen.terminate()
+        self.send_signal(signal.SIGTERM)
 
     def kill_tree(self) -> None:
-        """Send SIGKILL to the process and all that it started, until nothing of it is left."""
-        deadline = time.monotonic() + _KILL_PATIENCE_S
-        try:
-            doomed = tree(self.process_id)
-            while True:
-                for process_id in doomed:
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(process_id, signal.SIGKILL)
-                self.wait(0.05)
-                doomed = tree(self.process_id) or self._holders()
-                if not doomed or time.monotonic() > deadline:
-                    return
-                time.sleep(0.005)
-        except OSError:
-            # No descriptor is left to read /proc with. The group is not the whole tree, but the host is in it.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process_id, signal.SIGKILL)
-            self.wait(_KILL_PATIENCE_S)
+        """Send SIGKILL to the process and all that it started, until nothing of it is left; then collect it.
 
-    def _holders(self) -> set[int]:
+        This is done once. Whoever calls it again does nothing, whatever has got the process's number by then.
+        """
+        with self._burying:
+            if self._buried:
+                return
+            try:
+                self._kill_tree()
+            except OSError:
+                # No descriptor is left to read /proc with. The group is not the whole tree, but the host is in it.
+                if self._is_uncollected():
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(self.process_id, signal.SIGKILL)
+                self.wait(_KILL_PATIENCE_S)
+            if self.exit_status is not None:
+                self._popen.poll()
+                self._buried = True
+
+    def _is_uncollected(self) -> bool:
+        """Return whether the process's number, and that of its session, is still its own."""
+        try:
+            os.waitid(os.P_PID, self.process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False  # this program ignores SIGCHLD, or collects children that aren't its own
+        return True
+
+    def _kill_tree(self) -> None:
+        started = time.monotonic()
+        listed = tree(self.process_id) if self._is_uncollected() else {}
+        with contextlib.suppress(ProcessLookupError):
+            if self.pidfd >= 0:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            elif self._is_uncollected():
+                os.kill(self.process_id, signal.SIGKILL)
+        while True:
+            self.wait(0.05)
+            listed = {process_id: start for process_id, start in listed.items() if _runs(process_id, start)}
+            if self._is_uncollected():
+                listed |= tree(self.process_id)
+            if self.exit_status is not None and not listed:
+                listed = self._holders()
+                if not listed:
+                    return
+            now = time.monotonic()
+            if now > started + _KILL_PATIENCE_S:
+                return
+            if now > started + _OWN_END_S:
+                for process_id, start in listed.items():
+                    _kill(process_id, start)
+            time.sleep(0.005)
+
+    def _holders(self) -> dict[int, int]:
         """Return the processes that still hold the host's end of a pipe: its offspring, also where it left the tree.
 
         A process of this one's own session is none of them: it is a fork of the runner's.
@@ -139,10 +227,14 @@ class HostProcess:
             poller.register(descriptor, 0)
         open_pipes = {self.stdout, self.stderr} - {descriptor for descriptor, _ in poller.poll(0)}
         if not open_pipes:
-            return set()
+            return {}
         names = {f"pipe:[{os.fstat(descriptor).st_ino}]" for descriptor in open_pipes}
         own_session = os.getsid(0)
-        return {process_id for process_id in _foreign(own_session) if names & _open_files(process_id)}
+        found: dict[int, int] = {}
+        for process_id, process in _processes():
+            if process.session != own_session and names & _open_files(process_id):
+                found[process_id] = process.start
+        return found
 
     def release(self) -> None:
         """Close the pipes of a process that has ended."""
@@ -150,8 +242,48 @@ class HostProcess:
         for stream in (self._popen.stdout, self._popen.stderr):
             assert stream is not None
             stream.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
+        with self._burying:
+            if self.pidfd >= 0:
+                os.close(self.pidfd)
+                self.pidfd = -1
+
+
+def occupy_standard_descriptors() -> None:
+    """Put /dev/null where this program has closed 0, 1 or 2: what it prints must not go into a pipe or a picture."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD_DESCRIPTOR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+def _signals_are_as_ever() -> bool:
+    """Return whether a program that this thread launches has no signal blocked or ignored."""
+    return not signal.pthread_sigmask(signal.SIG_BLOCK, ()) and not _ignored()
+
+
+def _ignored() -> list[int]:
+    return [
+        number
+        for number in signal.valid_signals()
+        if number not in _PYTHONS_OWN and signal.getsignal(number) is signal.SIG_IGN
+    ]
+
+
+def _take_signals_as_ever() -> None:
+    """In the child, before it becomes the host: a host of another make may not see to that itself."""
+    for number in _ignored():
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _status_without_waiting(pidfd: int) -> int:
+    """Return the exit status of a process that somebody else has collected (linux/pidfd.h, Linux 6.15)."""
+    told = bytearray(_INFO.pack(_INFO_EXIT, 0))
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, told)
+    except OSError:
+        return UNKNOWN_STATUS
+    mask, status = _INFO.unpack(told)
+    return os.waitstatus_to_exitcode(status) if mask & _INFO_EXIT else UNKNOWN_STATUS
 
 
 def _why(program: str, error: OSError) -> str:
@@ -183,47 +315,66 @@ def oom_kills() -> int:
     return 0
 
 
-def tree(leader: int) -> set[int]:
-    """Return the living processes of a session and their descendants, also those that left the session.
+class _Process(NamedTuple):
+    """What /proc tells of a process."""
 
-    `leader` is the session's first process, which need not live any more. Raises OSError without a descriptor to read
-    /proc with: an empty set would say that nothing lives.
-    """
-    parents: dict[int, int] = {}
-    members: set[int] = set()
+    state: str
+    parent: int
+    session: int
+    start: int
+    """When it began, in the kernel's ticks: with its number it tells a process from others before and after it."""
+
+
+def _process(process_id: int) -> _Process | None:
+    """Return what there is to know of a process. Raises OSError without a descriptor to read /proc with."""
+    try:
+        # The fields after the name in parentheses, which may hold anything (proc(5): the third and on).
+        fields = Path(f"/proc/{process_id}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            raise
+        return None  # it has ended meanwhile
+    return _Process(fields[0], int(fields[1]), int(fields[3]), int(fields[19])) if len(fields) > 19 else None
+
+
+def _processes() -> Iterator[tuple[int, _Process]]:
+    """Give the processes that run."""
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
+        process = _process(int(entry.name)) if entry.name.isdecimal() else None
+        if process is not None and process.state not in "ZX":
+            yield int(entry.name), process
+
+
+def _runs(process_id: int, start: int) -> bool:
+    process = _process(process_id)
+    return process is not None and process.state not in "ZX" and process.start == start
+
+
+def _kill(process_id: int, start: int) -> None:
+    """Send SIGKILL to the process that began at `start`, to no other that has got its number."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        descriptor = os.pidfd_open(process_id)
         try:
-            # state, parent, process group, session, after the name in parentheses, which may hold anything.
-            fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE}:
-                raise
-            continue  # it has ended meanwhile
-        if len(fields) < 4 or fields[0] in "ZX":
-            continue
-        process_id = int(entry.name)
-        parents[process_id] = int(fields[1])
-        if int(fields[3]) == leader:
-            members.add(process_id)
+            if _runs(process_id, start):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
+
+
+def tree(leader: int) -> dict[int, int]:
+    """Return the living processes of a session and their descendants, also those that left it, and their starts.
+
+    `leader` is the session's first process, which need not live any more but must not be collected. Raises OSError
+    without a descriptor to read /proc with: an empty result would say that nothing lives.
+    """
+    known = dict(_processes())
+    members = {process_id for process_id, process in known.items() if process.session == leader}
     grown = True
     while grown:
-        below = {child for child, parent in parents.items() if parent in members and child not in members}
+        below = {child for child, process in known.items() if process.parent in members and child not in members}
         members |= below
         grown = bool(below)
-    return members
-
-
-def _foreign(own_session: int) -> list[int]:
-    """Return the processes outside a session."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                if os.getsid(int(entry.name)) != own_session:
-                    found.append(int(entry.name))
-    return found
+    return {process_id: known[process_id].start for process_id in members}
 
 
 def _open_files(process_id: int) -> set[str]:

@@ -19,6 +19,8 @@ ARENA_CAPABILITY = "arena"
 """What a host shows that was handed an arena and reads pictures in it."""
 ARENA_VARIABLE = "PROCVISION_ARENA"
 """The environment variable that tells a host its arena, as DESCRIPTOR:INODE."""
+RUNNER_VARIABLE = "PROCVISION_RUNNER"
+"""The environment variable that tells a host a process descriptor of its runner, as DESCRIPTOR:INODE."""
 
 MIN_DRAIN_TIMEOUT_S, MAX_DRAIN_TIMEOUT_S = 0.1, 10.0
 """The protocol's bounds of the time after which a draining host is gone; the longest is the default."""
@@ -38,21 +40,47 @@ def handed_arena() -> int:
     # Here, since runners, which are handed none, import this module too.
     from fcntl import F_GET_SEALS, F_GETFL, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
 
-    told = os.environ.pop(ARENA_VARIABLE, "")
-    number, _, inode = told.partition(":")
-    if not (number.isascii() and number.isdecimal() and inode.isascii() and inode.isdecimal()):
-        return -1
+    descriptor, needed = _told_descriptor(ARENA_VARIABLE), F_SEAL_SHRINK | F_SEAL_GROW
     try:
-        descriptor, needed = int(number), F_SEAL_SHRINK | F_SEAL_GROW
         if (
-            descriptor >= _FIRST_FREE
-            and os.fstat(descriptor).st_ino == int(inode)
+            descriptor >= 0
             and fcntl(descriptor, F_GETFL) & os.O_ACCMODE == os.O_RDONLY
             and fcntl(descriptor, F_GET_SEALS) & needed == needed
         ):
             return descriptor
-    except (OSError, OverflowError, ValueError):
+    except OSError:
         pass
+    return -1
+
+
+def handed_runner() -> int:
+    """Give the process descriptor of its runner that this process was handed at its start; -1 if it was handed none.
+
+    It can be read from (poll(2)) when the runner has ended. Only what is a process descriptor will do.
+    """
+    descriptor = _told_descriptor(RUNNER_VARIABLE)
+    if descriptor >= 0:
+        try:
+            facts = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+            told = os.read(facts, 4096)
+            os.close(facts)
+        except OSError:
+            return -1
+        if b"\nPid:\t" in told:
+            return descriptor
+    return -1
+
+
+def _told_descriptor(variable: str) -> int:
+    """Return the descriptor that a variable tells, taken out of the environment, if it has the inode told; else -1."""
+    number, _, inode = os.environ.pop(variable, "").partition(":")
+    if number.isascii() and number.isdecimal() and inode.isascii() and inode.isdecimal():
+        try:
+            descriptor = int(number)
+            if descriptor >= _FIRST_FREE and os.fstat(descriptor).st_ino == int(inode):
+                return descriptor
+        except (OSError, OverflowError, ValueError):
+            pass
     return -1
 
 

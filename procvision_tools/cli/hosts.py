@@ -6,6 +6,7 @@ next picture has a host again, however many were killed before.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,10 +70,18 @@ class Hosting:
 
     def options(self) -> RunnerOptions:
         """Return how a runner treats such a host."""
-        options = RunnerOptions(host_arguments=self.arguments)
+        options = RunnerOptions(host_arguments=self.arguments, working_folder=_here())
         if self.timeout_s is None:
             return options
         return evolve(options, pre_timeout_s=self.timeout_s, execute_timeout_s=self.timeout_s)
+
+
+def _here() -> str | None:
+    """Return the folder that the command was given in, to which the paths in its parameters are relative."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - links stay
+    except FileNotFoundError:  # it is gone
+        return None
 
 
 @frozen

@@ -90,11 +90,12 @@ class KilledRunner:
         return int(eventually(lambda: file.exists() and file.read_text(), "the launch"))
 
     def hosts(self) -> list[int]:
-        """Both processes of the host, once both are there."""
-        launched = self.launched()
-        children = Path(f"/proc/{launched}/task/{launched}/children")
-        inner = eventually(lambda: children.exists() and children.read_text().split(), "the host itself")
-        return [launched, *map(int, inner)]
+        """The three processes of the host, once they are there."""
+        found = [self.launched()]
+        for what in ("the reaper", "the host itself"):
+            children = Path(f"/proc/{found[-1]}/task/{found[-1]}/children")
+            found += map(int, eventually(lambda file=children: file.exists() and file.read_text().split(), what))
+        return found
 
     def kill(self) -> None:
         """What an operator or the kernel does to it."""
