@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import sys
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from procvision_station.journal.audit import Audit
+    from procvision_station.web.accounts import Accounts
 
 OK, FAILED = 0, 1
+ROLES = ("viewer", "operator", "engineer", "administrator")
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _THERE = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -98,6 +101,126 @@ def run(folder: Path) -> int:
             f"products that were told ERROR are not in the ledger: {told}\nhint: is there room on the disk?"
         )
     return OK
+
+
+@station.command(short_help="Serve the page and the REST interface alone.")
+@click.argument("folder", type=_THERE)
+@click.option("--host", help="Listen here instead of web.host.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen here instead of web.port; 0 for any.")
+@click.option("--certificate", type=click.Path(exists=True, dir_okay=False, resolve_path=True), help="For TLS: PEM.")
+@click.option("--key", type=click.Path(exists=True, dir_okay=False, resolve_path=True), help="For TLS: PEM.")
+@click.option("--parent", type=int, hidden=True, help="End with this process.")
+def page(folder: Path, parent: int | None, **instead: str | int | None) -> int:
+    """Serve the station's page until Ctrl-C or SIGTERM, whether or not its lines run.
+
+    `procvision station run` starts this beside the lines where station.toml has a table [web]. At the first start a
+    one-time password is printed.
+
+    \b
+    Examples:
+      procvision station page line-3
+      procvision station page line-3 --port 8080
+    """
+    from procvision_station.configuration.reading import read_web
+    from procvision_station.web.server import serve_page
+    from procvision_tools.report.text import printable
+
+    name, settings = read_web(folder, {key: value for key, value in instead.items() if value is not None})
+    serve_page(folder, name, settings, lambda text: click.echo(printable(text), err=True), parent)
+    return OK
+
+
+@station.group(short_help="Keep the users of the page.")
+def user() -> None:
+    """Keep the users of the page: from the machine itself no password is needed, and it is recorded as `station`."""
+
+
+def _accounts(folder: Path) -> contextlib.closing[Accounts]:
+    from procvision_station.configuration.reading import DATA
+    from procvision_station.web.accounts import WEB_FOLDER, Accounts
+
+    return contextlib.closing(Accounts(folder / DATA / WEB_FOLDER))
+
+
+@user.command("add", short_help="Make a user with a one-time password.")
+@click.argument("folder", type=_THERE)
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="What they may do.")
+def user_add(folder: Path, name: str, role: str) -> int:
+    """Make a user, and print the one-time password, which holds for a day.
+
+    \b
+    Examples:
+      procvision station user add line-3 anna --role operator
+    """
+    from procvision_station.web.accounts import Role
+
+    with _accounts(folder) as accounts, _account_errors():
+        made, password = accounts.add_user(name, Role(role), "station")
+    click.echo(f"{made.name} ({made.role}): one-time password {password}")
+    return OK
+
+
+@user.command("list", short_help="Show the users.")
+@click.argument("folder", type=_THERE)
+def user_list(folder: Path) -> int:
+    """Show the users with their ids, which are what the ledger has of them, and their roles.
+
+    \b
+    Examples:
+      procvision station user list line-3
+    """
+    with _accounts(folder) as accounts:
+        for each in accounts.users():
+            click.echo(f"{each.id}  {each.role:13}  {each.name}{'  (one-time password)' if each.one_time else ''}")
+    return OK
+
+
+@user.command("remove", short_help="Remove a user.")
+@click.argument("folder", type=_THERE)
+@click.argument("name")
+def user_remove(folder: Path, name: str) -> int:
+    """Remove a user, their sessions and their tokens. What they did stays in the ledger under their id.
+
+    \b
+    Examples:
+      procvision station user remove line-3 anna
+    """
+    with _accounts(folder) as accounts, _account_errors():
+        accounts.remove_user(accounts.find(name).id, "station")
+    click.echo(f"{name} is removed")
+    return OK
+
+
+@user.command("password", short_help="Give a user a one-time password.")
+@click.argument("folder", type=_THERE)
+@click.argument("name")
+def user_password(folder: Path, name: str) -> int:
+    """Give a user a one-time password. Their sessions end, and so does a lock-out.
+
+    \b
+    Examples:
+      procvision station user password line-3 anna
+    """
+    with _accounts(folder) as accounts, _account_errors():
+        password = accounts.reset_password(accounts.find(name).id, "station")
+    click.echo(f"{name}: one-time password {password}")
+    return OK
+
+
+@contextlib.contextmanager
+def _account_errors() -> Iterator[None]:
+    """Tell a refused change in words, as the page does."""
+    from procvision_station.running import StationError
+    from procvision_station.web.accounts import AccountError
+    from procvision_station.web.texts import texts_of
+
+    try:
+        yield
+    except AccountError as error:
+        text = texts_of("en")
+        what, hint = (text(f"error.{error.code}.{part}", **error.facts) for part in ("what", "hint"))
+        raise StationError(f"{what}\nhint: {hint}") from error
 
 
 @station.command(short_help="Verify the ledger, and name the first break.")

@@ -35,6 +35,8 @@ def subcommands(group: click.Group, parent: click.Context) -> list[str]:
         with click.Context(command, info_name=name, parent=parent) as context:
             parts += [f"### {context.command_path}", f"    {usage(context)}", *told(command)]
             parts += filter(None, [options_table(context)])
+            if isinstance(command, click.Group):
+                parts += subcommands(command, context)
     return parts
 
 

@@ -84,7 +84,7 @@ def _kind(kind: Any) -> str:
 def file_keys() -> str:
     """The tables of both files."""
     parts = []
-    for cls in (model.StationFile, model.StationSection, model.PicturesSection, model.LineSection):
+    for cls in (model.StationFile, model.StationSection, model.PicturesSection, model.LineSection, model.WebSection):
         parts.append(f"{cls.__doc__}\n\n{keys(cls)}")
     return "\n\n".join(parts)
 

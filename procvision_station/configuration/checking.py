@@ -51,6 +51,8 @@ def check(value: Any, kind: Any, path: Path, problems: list[Problem]) -> Any:
     """Return the value as its class; add what is wrong to `problems`, and return None then."""
     before = len(problems)
     plain = kind.__origin__ if hasattr(kind, "__metadata__") else kind
+    if value is not None and type(None) in get_args(plain):
+        plain = next(each for each in get_args(plain) if each is not type(None))
     origin = get_origin(plain)
     if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
         return _check_struct(value, plain, path, problems)

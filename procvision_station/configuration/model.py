@@ -39,6 +39,36 @@ class PicturesSection(_Table, frozen=True, kw_only=True):
     ] = 32
 
 
+class WebSection(_Table, frozen=True, kw_only=True):
+    """`[web]`: the station's page and its REST interface. Left out, there is none."""
+
+    host: Annotated[
+        str, Meta(min_length=1, description="The address that is listened on; another than loopback needs TLS or plain")
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="The port; 0 takes a free one")] = 8700
+    certificate: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="For TLS: the certificate chain, a PEM file; relative to station.toml"),
+    ] = None
+    key: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="For TLS: the certificate's key, a PEM file without a password; relative to station.toml"),
+    ] = None
+    names: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(description="The host names that browsers ask for; left out, those of loopback, or any elsewhere"),
+    ] = []
+    proxies: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(description="Addresses of reverse proxies whose X-Forwarded headers are believed"),
+    ] = []
+    plain: Annotated[
+        bool, Meta(description="Whether HTTP without TLS is meant where others can listen, as behind a proxy")
+    ] = False
+    idle_minutes: Annotated[int, Meta(ge=1, le=44_640, description="A session that is not used for so long ends")] = 480
+    session_hours: Annotated[int, Meta(ge=1, le=744, description="A session ends after so long, used or not")] = 24
+
+
 class Kinded(msgspec.Struct, frozen=True, kw_only=True):
     """A trigger, a camera or an output: its `kind`, and the options of that kind."""
 
@@ -79,6 +109,7 @@ class StationFile(_Table, frozen=True, kw_only=True):
     station: Annotated[StationSection, Meta(description="The station as a whole")]
     pictures: Annotated[PicturesSection, Meta(description="Which pictures are kept")]
     lines: Annotated[dict[Name, LineSection], Meta(min_length=1, description="The lines, by name")]
+    web: Annotated[WebSection | None, Meta(description="The page and the REST interface")] = None
 
 
 class RecipeStep(_Table, frozen=True, kw_only=True):

@@ -6,7 +6,8 @@ import difflib
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +18,14 @@ from attrs import evolve, field, frozen
 from procvision_sdk.errors import ManifestError, ProcVisionError
 from procvision_sdk.manifest.model import Manifest
 from procvision_station.configuration.checking import Located, Problem, check, dotted
-from procvision_station.configuration.model import Kinded, LineSection, RecipeFile, StationFile
+from procvision_station.configuration.model import (
+    Kinded,
+    LineSection,
+    RecipeFile,
+    StationFile,
+    StationSection,
+    WebSection,
+)
 from procvision_station.configuration.places import Path as KeyPath
 from procvision_station.configuration.places import Place, places_of
 from procvision_station.kinds import Kinds
@@ -177,6 +185,8 @@ def read_station(folder: Path, kinds: Kinds | None = None) -> StationConfigurati
             ZoneInfo(station.station.time_zone)
         except (OSError, ValueError, KeyError):  # of another form, of a file that is none, or not there
             found.append(_no_zone(station.station.time_zone))
+        if station.web is not None:
+            found.extend(_web(folder, station.web))
     # A mistake elsewhere in the file hides none of a line that can be read.
     written = file.data.get("lines") if file.data is not None else None
     for name, table in written.items() if isinstance(written, dict) else ():
@@ -196,10 +206,54 @@ def read_station(folder: Path, kinds: Kinds | None = None) -> StationConfigurati
     return StationConfiguration(folder, station, lines)
 
 
+def read_web(folder: Path, instead: Mapping[str, Any]) -> tuple[str, WebSection]:
+    """Read what a page needs of a station's file: its name and `[web]`, of which `instead` replaces keys.
+
+    A mistake elsewhere in the file keeps nobody from the page. Raises ConfigurationError.
+    """
+    file = _File(folder / STATION_FILE, STATION_FILE)
+    data = file.data or {}
+    found: list[Problem] = []
+    station = check(data.get("station", {}), StationSection, ("station",), found)
+    written = data.get("web", {})
+    table = {**written, **instead} if isinstance(written, dict) else written
+    web = check(table, WebSection, ("web",), found)
+    if web is not None:
+        found.extend(_web(folder, web))
+    for problem in found if file.data is not None else ():
+        file.add(problem)
+    if file.problems or station is None or web is None:
+        raise ConfigurationError(file.sorted_problems())
+    return station.name, web
+
+
 def _no_zone(name: str) -> Problem:
     return Problem(
         ("station", "time_zone"), f"station.time_zone: {name!r:.60} is no time zone", "such as Europe/Berlin"
     )
+
+
+def _web(folder: Path, section: WebSection) -> Iterator[Problem]:
+    """Yield what is wrong with the page's table as a whole."""
+    for name, other in (("certificate", "key"), ("key", "certificate")):
+        given = getattr(section, name)
+        if given is None:
+            continue
+        if getattr(section, other) is None:
+            yield Problem(("web", name), f"web.{name} is given without {other}", "TLS needs both files")
+        elif not (folder / given).is_file():
+            yield Problem(("web", name), f"web.{name}: there is no file {given}", "relative to station.toml")
+    if section.certificate is None and not section.plain and not is_loopback(section.host):
+        message = f"web.host: {section.host!r:.60} is reached from elsewhere, and passwords would travel in the clear"
+        yield Problem(("web", "host"), message, "certificate and key; or plain = true behind a proxy")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether nobody but this machine gets to an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _line(name: str, section: LineSection, kinds: Kinds, found: list[Problem]) -> LineConfiguration | None:

@@ -1,0 +1,1 @@
+"""The REST interface: what the page shows is readable here first."""

@@ -1,0 +1,95 @@
+"""Puts the page's application together. What it is made of is passed in; nothing here opens a file or a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+from litestar import Litestar, Request, Router, get
+from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ASGIApp
+
+from procvision_station.web.accounts import Accounts, Role
+from procvision_station.web.api import account
+from procvision_station.web.doors import CSRF_HEADER, PUBLIC, Doors, needs, with_headers
+from procvision_station.web.problems import MAX_REQUEST_BYTES, as_json
+
+API = "/api"
+
+
+@frozen
+class Page:
+    """What the page is made of."""
+
+    accounts: Accounts
+    doors: Doors
+    station: str
+    """The station's name."""
+
+
+def make_app(page: Page) -> Litestar:
+    """Return the application. `with_headers` wraps it where it is served."""
+    parts: dict[str, Any] = {"accounts": page.accounts, "doors": page.doors, "page": page}
+    routes: Sequence[HTTPRouteHandler] = (*account.ROUTES, description)
+    return Litestar(
+        route_handlers=[Router(API, route_handlers=list(routes))],
+        guards=[page.doors.admit],
+        dependencies={name: Provide(_giving(part), sync_to_thread=False) for name, part in parts.items()},
+        exception_handlers={Exception: as_json},
+        openapi_config=OpenAPIConfig(
+            title=f"ProcVision station {page.station}",
+            version="1",
+            use_handler_docstrings=True,
+            # Litestar's own pages load scripts from elsewhere: they have no role, so nobody gets to them.
+            openapi_router=Router("/openapi", route_handlers=[], include_in_schema=False),
+            components=Components(
+                security_schemes={
+                    "session": SecurityScheme(
+                        type="apiKey", name=page.doors.cookie_name("http"), security_scheme_in="cookie",
+                        description=f"Of a browser. Changes carry the header {CSRF_HEADER}, too.",
+                    ),
+                    "token": SecurityScheme(type="http", scheme="bearer", description="An API token of a program."),
+                }
+            ),
+        ),
+        request_max_body_size=MAX_REQUEST_BYTES,
+        logging_config=None,
+        debug=False,
+    )  # fmt: skip
+
+
+def served(page: Page) -> ASGIApp:
+    """Return the application as it is served."""
+    return with_headers(make_app(page))
+
+
+def described(app: Litestar) -> dict[str, Any]:
+    """Return the OpenAPI document of an application, with each operation's role."""
+    schema = app.openapi_schema.to_schema()
+    for route in app.routes:
+        operations = schema["paths"].get(getattr(route, "path_format", route.path), {})
+        for handler in getattr(route, "route_handlers", ()):
+            role = handler.opt.get("role")
+            for method in getattr(handler, "http_methods", ()):
+                operation = operations.get(method.lower())
+                if operation is not None:
+                    operation["x-role"] = str(role)
+                    operation["security"] = [] if role == PUBLIC else [{"session": []}, {"token": []}]
+    return schema
+
+
+@get("/openapi.json", opt=needs(Role.VIEWER), tags=["interface"], sync_to_thread=False, include_in_schema=False)
+def description(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Describe the interface as OpenAPI."""
+    return described(request.app)
+
+
+def _giving(part: Any) -> Any:
+    def give() -> Any:
+        return part
+
+    return give

@@ -1,0 +1,111 @@
+"""The page's process: from its first start on, over TLS, and until it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytest.importorskip("litestar", reason="the extra station serves the page")
+
+from procvision_station.configuration.reading import ConfigurationError, read_web
+from procvision_station.scaffold import make_station
+from procvision_station.web.server import PageError, bound_socket, tls_context
+
+COMMAND = [sys.executable, "-m", "procvision_tools", "station"]
+
+
+@contextlib.contextmanager
+def served(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A page's address and its process."""
+    process = subprocess.Popen([*COMMAND, "page", folder, "--port", "0", *options], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        told = re.fullmatch(r"page: (https?://\S+)/\n", process.stderr.readline())
+        assert told is not None, process.stderr.read()
+        yield told[1], process
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def certificate(folder: Path, name: str = "localhost") -> None:
+    """A self-signed certificate and its key, as PEM files."""
+    x509 = pytest.importorskip("cryptography.x509", reason="cryptography makes the certificate")
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    made = (
+        x509.CertificateBuilder(who, who, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - timedelta(hours=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "page.pem").write_bytes(made.public_bytes(pem))
+    plain = serialization.NoEncryption()
+    (folder / "page.key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+
+
+def test_the_first_start_prints_a_password_that_lets_in_over_tls_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "line-3"
+    list(make_station(folder))
+    certificate(folder)
+    options = ("--certificate", str(folder / "page.pem"), "--key", str(folder / "page.key"))
+    with served(folder, *options) as (address, process):
+        assert address.startswith("https://127.0.0.1:")
+        assert process.stderr is not None
+        password = re.search(r"sign in as admin with the one-time password (\S+)", process.stderr.readline())
+        assert password is not None
+        named = address.replace("127.0.0.1", "localhost")
+        with httpx.Client(base_url=named, verify=ssl.create_default_context(cafile=folder / "page.pem")) as browser:
+            answer = browser.post("/api/session", json={"name": "admin", "password": password[1]})
+            assert answer.status_code == 200, answer.text
+            assert "server" not in answer.headers
+            cookie = answer.headers["set-cookie"]
+            assert cookie.startswith("__Host-")
+            assert "Secure" in cookie
+            new = {"old": password[1], "new": "a long walk in spring"}
+            token = {"x-csrf-token": answer.json()["csrf"]}
+            assert browser.post("/api/password", json=new, headers=token).status_code == 200
+            assert [each["name"] for each in browser.get("/api/users").json()] == ["admin"]
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"{address.replace('https', 'http')}/api/session")
+        made = subprocess.run([*COMMAND, "user", "add", folder, "anna"], capture_output=True, text=True, timeout=60)
+        assert "one-time password" in made.stdout  # beside the running page
+        process.terminate()
+        assert process.wait(20) in (0, 143)
+
+
+def test_a_taken_port_and_an_open_address_are_told_with_a_hint(tmp_path: Path) -> None:
+    list(make_station(tmp_path / "a"))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        _, settings = read_web(tmp_path / "a", {"port": other.getsockname()[1]})
+        with pytest.raises(PageError, match=r"can't be listened on: .*\nhint: another port"):
+            bound_socket(settings)
+    for host in ("0.0.0.0", "::", "192.168.1.7", "station.example"):
+        with pytest.raises(ConfigurationError, match="passwords would travel in the clear"):
+            read_web(tmp_path / "a", {"host": host})
+        read_web(tmp_path / "a", {"host": host, "plain": True})
+    for wrong in ({"certificate": "a.pem"}, {"key": "a.key"}, {"certificate": "no.pem", "key": "no.key"}):
+        with pytest.raises(ConfigurationError, match=r"web\.(certificate|key)"):
+            read_web(tmp_path / "a", wrong)
+    _, settings = read_web(tmp_path / "a", {"certificate": "station.toml", "key": "station.toml"})
+    with pytest.raises(PageError, match="can't be used"):
+        tls_context(tmp_path / "a", settings)
