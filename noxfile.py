@@ -122,11 +122,12 @@ def versions(session: nox.Session) -> None:
 
 @nox.session
 def requalification(session: nox.Session) -> None:
-    """A million results compared, in bounded time and memory."""
+    """A million results compared, and every engine with workers that die."""
     install_all(session)
+    tests = ["tests/unit/tools/requalification", "tests/process/test_engines.py"]
     session.run(
-        "pytest", "--timeout=7200", *(session.posargs or ["tests/unit/tools/requalification"]),
-        env={"PROCVISION_SYNTHETIC_RESULTS": "1000000"},
+        "pytest", "--timeout=7200", *(session.posargs or tests),
+        env={"PROCVISION_SYNTHETIC_RESULTS": "1000000", "PROCVISION_REQUALIFY_KILLS": "50"},
     )  # fmt: skip
 
 

@@ -1,0 +1,210 @@
+"""Dask's `distributed`: a cluster that is started here on the loopback address, or one that is there.
+
+A worker's plugin holds the opened work, so that hosts stay warm from shard to shard; a thread of a worker takes one
+that is free. No more shards are handed over than there are threads, and results are let go as they come: the
+scheduler's memory stays flat, however many there are, and where a worker dies none is blamed that only waited there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from queue import Empty, SimpleQueue
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+import dask.config
+from attrs import frozen
+from distributed import Client, Future, LocalCluster, WorkerPlugin, get_worker
+from distributed.scheduler import KilledWorker
+from importlib_metadata import version
+
+from procvision_tools.engines.protocol import MAX_TRIES, Done, EngineError, Lost, Work, Worked
+
+LOOPBACK = "127.0.0.1"
+OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        "distributed.scheduler.allowed-failures": MAX_TRIES - 1,
+        # A thread has one shard: of two, the one that only waited would be blamed for the worker's death, too.
+        "distributed.scheduler.worker-saturation": 1.0,
+        # A worker that died is started again by its nanny. On a busy machine this takes longer than the 15 s after
+        # which the cluster would take the nanny away.
+        "distributed.deploy.lost-worker-timeout": "1h",
+    }
+)
+"""Of a cluster that is started here."""
+CONNECT_S = 20.0
+ALONE_S = 120.0
+"""A cluster whose last worker ended may get another one for so long."""
+POLL_S = 0.2
+"""How often the end is looked for while nothing comes."""
+
+
+def make(address: str | None, jobs: int | None) -> DaskEngine:
+    """Make the engine of `--engine dask` or `dask://HOST:PORT`. Raises EngineError."""
+    if address is not None and jobs is not None:
+        raise EngineError(f"dask://{address} has its own workers\nhint: leave out --jobs")
+    return DaskEngine(address, 1 if jobs is None else jobs)
+
+
+class DaskEngine:
+    """Maps with the workers of a cluster; without an address, of one with so many workers, which ends with it."""
+
+    def __init__(self, address: str | None = None, jobs: int = 1) -> None:
+        self._address, self._jobs = address, jobs
+        self._stack = ExitStack()
+        self._client: Any = None
+
+    def __enter__(self) -> DaskEngine:
+        with self._stack as stack:
+            where = f"tcp://{self._address}" if self._address is not None else stack.enter_context(_cluster(self._jobs))
+            try:
+                self._client = stack.enter_context(Client(where, timeout=CONNECT_S, set_as_default=False))
+                self._client.wait_for_workers(1, timeout=CONNECT_S)
+            except (OSError, TimeoutError) as error:
+                text = f"dask://{self._address}: no scheduler with workers answered within {CONNECT_S:g} s: {error}"
+                raise EngineError(f"{text}\nhint: dask scheduler, dask worker HOST:PORT") from error
+            self._check_versions()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client = None
+        self._stack.close()
+
+    def map(self, work: Work, shards: Sequence[Any], cancelled: threading.Event) -> Iterator[Done | Lost]:
+        """Yield outcomes as they come; see `Engine`."""
+        plugin = _Warm(work)
+        client = self._client
+        client.register_plugin(plugin)
+        waiting, done = deque(enumerate(shards)), SimpleQueue[int]()
+        futures: dict[int, Any] = {}
+        left = len(shards)
+        try:
+            seen_at = time.monotonic()
+            while left and not cancelled.is_set():
+                threads = sum(client.ncores().values())
+                seen_at = time.monotonic() if threads else seen_at
+                if time.monotonic() - seen_at > ALONE_S:
+                    raise EngineError(f"the cluster has no worker any more, since {ALONE_S:g} s")
+                for number, shard in itertools.islice(_taken(waiting), max(0, threads - len(futures))):
+                    # A key of its own: two shards of the same content are two.
+                    future = client.submit(_run, plugin.name, shard, key=f"{plugin.name}-{number}", pure=False)
+                    futures[number] = future
+                    future.add_done_callback(_Told(number, done))
+                with contextlib.suppress(Empty):
+                    number = done.get(timeout=POLL_S)
+                    left -= 1
+                    yield _outcome(number, futures.pop(number))
+        finally:
+            self._end(plugin.name, list(futures.values()))
+
+    def _end(self, name: str, futures: list[Any]) -> None:
+        """Let workers stop at their next picture and forget the work; what is in work then closes by itself."""
+        with contextlib.suppress(OSError, TimeoutError):
+            if futures:
+                self._client.run(_stop, name, on_error="ignore")
+                self._client.cancel(futures)
+            self._client.unregister_worker_plugin(name)
+
+    def _check_versions(self) -> None:
+        ours = version("procvision")
+        for place, theirs in self._client.run(_version, on_error="return").items():
+            if theirs != ours:
+                text = f"the worker {place} has procvision {theirs}, this is {ours}"
+                raise EngineError(f"{text}\nhint: install the same version, with the same extras, everywhere")
+
+
+@frozen
+class _Told:
+    number: int
+    done: SimpleQueue[int]
+
+    def __call__(self, _: Future[Any]) -> None:
+        self.done.put(self.number)
+
+
+def _taken(waiting: deque[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    while waiting:
+        yield waiting.popleft()
+
+
+def _outcome(number: int, future: Any) -> Done | Lost:
+    try:
+        return Done(number, future.result())
+    except KilledWorker as error:
+        return Lost(number, f"{MAX_TRIES} workers ended over it: {error.last_worker.address} was the last")
+
+
+@contextmanager
+def _cluster(jobs: int) -> Iterator[Any]:
+    """Run a scheduler and workers of this machine, all of whose ports are on the loopback address."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with (
+        dask.config.set(OPTIONS),
+        LocalCluster(
+            n_workers=jobs, threads_per_worker=1, processes=True, host=LOOPBACK, dashboard_address=f"{LOOPBACK}:0",
+            worker_dashboard_address=f"{LOOPBACK}:0", silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):  # fmt: skip
+        yield cluster
+
+
+class _Warm(WorkerPlugin):  # type: ignore[misc]
+    """A worker's opened work: as many times as it has threads that ask at once."""
+
+    def __init__(self, work: Work) -> None:
+        self.name = f"procvision-{secrets.token_hex(6)}"
+        self._work = work
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002 - distributed's signature
+        self.stop = threading.Event()
+        self._lock = threading.Lock()
+        self._free: list[tuple[ExitStack, Worked]] = []
+
+    def teardown(self, worker: Any) -> None:  # noqa: ARG002
+        """Close what is free; what is in use closes itself when its shard ends."""
+        self.stop.set()
+        with self._lock:
+            free, self._free = self._free, []
+        for stack, _ in free:
+            stack.close()
+
+    def run(self, shard: Any) -> Any:
+        """Give a shard's result."""
+        with self._lock:
+            opened = self._free.pop() if self._free else None
+        stack, worked = opened if opened is not None else self._opened()
+        with stack:
+            result = worked(shard, self.stop.is_set)
+            with self._lock:
+                if not self.stop.is_set():
+                    self._free.append((stack.pop_all(), worked))
+        return result
+
+    def _opened(self) -> tuple[ExitStack, Worked]:
+        stack = ExitStack()
+        return stack, stack.enter_context(self._work.open())
+
+
+def _run(name: str, shard: Any) -> Any:
+    return get_worker().plugins[name].run(shard)
+
+
+def _stop(name: str, dask_worker: Any) -> None:
+    plugin = dask_worker.plugins.get(name)
+    if plugin is not None:
+        plugin.stop.set()
+
+
+def _version() -> str:
+    return version("procvision")

@@ -1,0 +1,88 @@
+"""Each engine does what its protocol says, beside workers that die."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from procvision_tools.engines.local import LocalEngine
+from procvision_tools.engines.protocol import BUILT_IN, Done, EngineError, open_engine
+from procvision_tools.engines.testing import Example, check_engine, listening_addresses
+from procvision_tools.extras import MissingExtraError
+
+WHOLE = "PROCVISION_REQUALIFY_KILLS" in os.environ
+"""`nox -s requalification`: a worker of Dask's takes seconds to start again."""
+
+
+def test_local_processes_are_an_engine(tmp_path: Path) -> None:
+    check_engine(LocalEngine(2), tmp_path)
+
+
+def test_a_dask_cluster_that_is_started_here_is_an_engine(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    check_engine(open_engine("dask", 2), tmp_path, deaths=WHOLE)
+
+
+def test_one_worker_is_this_process(tmp_path: Path) -> None:
+    with LocalEngine(1) as engine:
+        outcomes = list(engine.map(Example(tmp_path), range(3), threading.Event()))
+    assert outcomes == [Done(number, (number * number, os.getpid())) for number in range(3)]
+    assert len(list(tmp_path.glob("closed.*"))) == 1
+
+
+def test_one_worker_is_cancelled_between_pictures(tmp_path: Path) -> None:
+    cancelled = threading.Event()
+    threading.Timer(0.3, cancelled.set).start()
+    with LocalEngine(1) as engine:
+        assert list(engine.map(Example(tmp_path, "takes long", 0), range(5), cancelled)) == []
+    assert len(list(tmp_path.glob("begun-*"))) == 1
+
+
+def test_ports_are_found_with_their_address() -> None:
+    import socket
+
+    before = listening_addresses()
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        assert listening_addresses() - before == {f"127.0.0.1:{there.getsockname()[1]}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "jobs", "message"),
+    [
+        ("nothing", None, "there is no engine 'nothing'"),
+        ("local://here", None, "the local engine has no address"),
+        ("local", 0, "at least one worker"),
+    ],
+)
+def test_an_engine_that_there_is_not_is_refused(text: str, jobs: int | None, message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        open_engine(text, jobs)
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'procvision\[dask\]'"):
+        open_engine("dask", None)
+    assert set(BUILT_IN) == {"local", "dask"}
+
+
+def test_no_worker_outlives_a_command_that_was_killed(tmp_path: Path) -> None:
+    """Its worker stops at its next picture, by the end of a socket alone."""
+    child = os.fork()
+    if not child:
+        with LocalEngine(2) as engine:
+            list(engine.map(Example(tmp_path, "takes long", 0), range(1000), threading.Event()))
+        os._exit(0)
+    end = time.monotonic() + 20
+    while not list(tmp_path.glob("begun-0.*")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    while len(list(tmp_path.glob("closed.*"))) < len(list(tmp_path.glob("opened.*"))):
+        assert time.monotonic() < end
+        time.sleep(0.05)
