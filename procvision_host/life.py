@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from procvision_host.halves.cell import OtherHalf
     from procvision_host.halves.ring import Ring
     from procvision_host.process.channels import HostEnds
+    from procvision_host.sandbox.refusals import Refusals
     from procvision_sdk.algorithm import BaseAlgorithm
     from procvision_sdk.sources import Made
 
@@ -32,13 +33,20 @@ class AlgorithmLife:
     """Loads the algorithm, serves its calls, tears it down; the loop carries the conversation."""
 
     def __init__(
-        self, options: HostOptions, loop: Loop, context: LogContext, ends: HostEnds, ring: Ring | None
+        self,
+        options: HostOptions,
+        loop: Loop,
+        context: LogContext,
+        ends: HostEnds,
+        ring: Ring | None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._options = options
         self._loop = loop
         self._context = context
         self._ends = ends
         self._ring = ring
+        self._refusals = refusals
         self._algorithm: BaseAlgorithm | None = None
         self._setup_began = False
         self._closing: contextlib.ExitStack = contextlib.ExitStack()
@@ -71,15 +79,35 @@ class AlgorithmLife:
     def _found(self) -> AlgorithmRow | None:
         """Return the algorithm's row; None if there is none that can be used."""
         from procvision_host.algorithm.discovery import find
-        from procvision_sdk.errors import ManifestError
 
         try:
-            return find(self._options.algo)
+            row = find(self._options.algo)
+            self._held_against_grants(row)
+            return row  # noqa: TRY300 - what both raise is told alike
         except ProcVisionError as error:
-            code = error.error_code if isinstance(error, ManifestError) else ErrorCode.INVALID_PACKAGE
+            code = getattr(error, "error_code", ErrorCode.INVALID_PACKAGE)
             _log.error("%s", error)
             self._loop.loading_failed(code, "configuration", str(error), exits.CONFIGURATION)
             return None
+
+    def _held_against_grants(self, row: AlgorithmRow) -> None:
+        """Refuse grants that nobody asked for, and name the needs that weren't granted. Raises GrantError."""
+        assert row.manifest is not None
+        if not self._options.grant and not row.manifest.needs:
+            return
+        from procvision_host.sandbox.grants import GrantError, unasked, ungranted
+        from procvision_host.sandbox.refusals import told
+
+        grants = self._options.grant
+        too_many = unasked(row.manifest, grants)
+        if too_many:
+            known = ", ".join(row.manifest.needs) or "nothing"
+            text = f"{row.name} {row.version} doesn't ask for {', '.join(map(str, too_many))}, which is granted"
+            raise GrantError(f"{text}; hint: its manifest needs {known}")
+        lacking = ungranted(row.manifest, grants)
+        if self._refusals is not None and lacking and self._options.isolation == "strict":
+            self._refusals.ungranted = lacking
+            _log.warning("%s %s", row.name, told(lacking, lacking))
 
     def _load_and_serve(self, row: AlgorithmRow, half: OtherHalf) -> None:
         from procvision_host.algorithm.discovery import host_version
@@ -119,6 +147,7 @@ class AlgorithmLife:
             CallChecker(manifest, self._options.max_pixels),
             self._context,
             versions,
+            self._refusals,
         )
         loop = self._loop
         loop.made(algorithm.cancellation)  # setup() may have made it anew
@@ -129,6 +158,7 @@ class AlgorithmLife:
         loop.serve(half.around(worker.run), half.after(worker.answered), lambda: worker.wants_replacing)
 
     def _set_up(self, row: AlgorithmRow) -> Made | None:
+        from procvision_host.algorithm.exceptions import explained, with_need
         from procvision_host.algorithm.loader import LoadError, load
 
         try:
@@ -140,12 +170,18 @@ class AlgorithmLife:
             self._loop.end_copy()
         except BaseException as error:  # noqa: BLE001 - SystemExit in a vendor's module included
             self._loop.end_copy()
-            _log.error("%s could not be loaded", row.name, exc_info=error)
+            needed = explained(self._refusals, error)
+            _log.error("%s could not be loaded%s", row.name, f": it {needed}" if needed else "", exc_info=error)
             code = error.error_code if isinstance(error, (LoadError, AlgorithmError)) else ErrorCode.UNKNOWN
             stage = "setup" if self._setup_began else "load"
             text = str(error) if isinstance(error, LoadError) else f"{type(error).__name__} in {stage}: {error}"
+            text = with_need(text, row.name, needed)
             self._loop.loading_failed(
-                str(code), f"{stage}_failed", text, exits.ALGORITHM_FAILED, {"exception": type(error).__name__}
+                str(code),
+                f"{stage}_failed",
+                with_need(text, row.name, needed),
+                exits.ALGORITHM_FAILED,
+                {"exception": type(error).__name__},
             )
             return None
         return made

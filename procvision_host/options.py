@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import attrs
 import click
 
 from procvision_sdk.images.meta import MAX_PIXELS
+from procvision_sdk.manifest.needs import Need, parse_needs
 from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, DEFAULT_MAX_PENDING
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
 from procvision_sdk.wire.greeting import MAX_DRAIN_TIMEOUT_S, MIN_DRAIN_TIMEOUT_S
@@ -51,6 +52,7 @@ class HostOptions:
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
     working_folder: str = "/"
+    grant: tuple[Need, ...] = ()
 
     @property
     def max_pixels(self) -> int:
@@ -88,7 +90,7 @@ class Finite(click.FloatRange):
         return number
 
 
-_CONFIG_KEYS = ("hooks", "sessions")
+_CONFIG_KEYS = ("hooks", "sessions", "grants")
 
 
 def read_config(config: Path | None, environment: Mapping[str, str]) -> Mapping[str, Any]:
@@ -107,10 +109,16 @@ def read_config(config: Path | None, environment: Mapping[str, str]) -> Mapping[
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"the configuration file {named} can't be read: {error}") from None
     for key in sorted(read.keys() - set(_CONFIG_KEYS)):  # `[hook.lamp]` would leave the lamp out, and say nothing
-        raise ConfigurationError(
-            f"the configuration file {named} has {key!r}, it may have {' and '.join(_CONFIG_KEYS)}"
-        )
+        raise ConfigurationError(f"the configuration file {named} has {key!r}, it may have {', '.join(_CONFIG_KEYS)}")
     return read
+
+
+def _needs(_context: click.Context, _option: click.Parameter, names: Iterable[str]) -> tuple[Need, ...]:
+    """Return the needs of these names; a wrong name is a wrong command line."""
+    try:
+        return parse_needs(names)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 _OPTIONS: list[Callable[[Any], Any]] = [
@@ -203,6 +211,13 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         help="Where the algorithm works: what its parameters' relative paths are relative to.",
     ),
     click.option(
+        "--grant",
+        metavar="NEED",
+        callback=_needs,
+        multiple=True,
+        help="With --isolation strict: a need of its manifest that it gets, such as network:10.0.0.5:502. Repeatable.",
+    ),
+    click.option(
         "--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True, help="What is logged."
     ),
 ]
@@ -230,7 +245,7 @@ _HOOK_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="A TOML file with the tables [hooks.NAME] and sessions.",
+        help="A TOML file with the tables [hooks.NAME], with sessions, and with grants.",
     ),
 ]
 

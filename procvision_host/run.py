@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from procvision_host.halves.ring import Ring
     from procvision_host.process.channels import HostEnds
     from procvision_host.process.shared_page import SharedPage
+    from procvision_host.sandbox.refusals import Refusals
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -60,21 +61,45 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: SharedPage, ring
         _log.error("wrong command line: %s", usage)
         loop.loading_failed(ErrorCode.CONFIGURATION_INVALID, "usage", usage, exits.USAGE)
         leave(loop.close(), board)
+    refusals = None
     if options.isolation != "off":
-        from procvision_host.sandbox.cell import shut_in
-
-        missing = shut_in(options, ends)
-        for lacking in missing:
-            _log.warning("isolation %s: %s", options.isolation, lacking)
-        if missing and options.isolation_missing == "error":
-            text = f"{missing[0]}; hint: procvision-host isolation, or --isolation-missing warn"
-            loop.loading_failed(ErrorCode.CONFIGURATION_INVALID, "configuration", text, exits.CONFIGURATION)
+        options, refusals = _shut_in(options, ends, loop, asks=ring is not None)
+        if refusals is None:
             leave(loop.close(), board)
     watch_forks(loop.became_copy)
     try:
-        AlgorithmLife(options, loop, context, ends, ring).live()
+        AlgorithmLife(options, loop, context, ends, ring, refusals).live()
         status = loop.close()
     except BaseException as error:  # noqa: BLE001 - a fault of ours; threads of the vendor's must not keep us here
         _log.critical("the host failed", exc_info=error)
         status = exits.ALGORITHM_FAILED
     leave(status, board)
+
+
+def _shut_in(options: HostOptions, ends: HostEnds, loop: Loop, *, asks: bool) -> tuple[HostOptions, Refusals | None]:
+    """Shut the cell in. Return the options with all grants, and what tells of refusals; None if the host has to leave.
+
+    `asks` says whether there is a host half that knows of a configuration.
+    """
+    from procvision_host.sandbox.cell import shut_in
+    from procvision_host.sandbox.grants import GrantError, named_in_configuration
+
+    try:
+        if asks and options.isolation == "strict":
+            from procvision_host.halves.messages import CellChannel
+
+            more = named_in_configuration(CellChannel(ends).grants())
+            options = attrs.evolve(options, grant=tuple(dict.fromkeys((*options.grant, *more))))
+        refusals, missing = shut_in(options, ends)
+    except GrantError as error:
+        _log.error("%s", error)
+        status = exits.AWAY if error.retryable else exits.CONFIGURATION
+        loop.loading_failed(error.error_code, "configuration", str(error), status, retryable=error.retryable)
+        return options, None
+    for lacking in missing:
+        _log.warning("isolation %s: %s", options.isolation, lacking)
+    if missing and options.isolation_missing == "error":
+        text = f"{missing[0]}; hint: procvision-host isolation, or --isolation-missing warn"
+        loop.loading_failed(ErrorCode.CONFIGURATION_INVALID, "configuration", text, exits.CONFIGURATION)
+        return options, None
+    return options, refusals

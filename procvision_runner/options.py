@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Literal
 
 import attrs
 
 from procvision_runner.images.arena import MIN_ARENA_BYTES
+from procvision_sdk.manifest.needs import parse_needs
 from procvision_sdk.wire.connection import DEFAULT_MAX_PENDING
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
@@ -33,6 +34,13 @@ def none_or_room(instance: object, attribute: attrs.Attribute[int | None], value
         raise ValueError(
             f"{type(instance).__name__}.{attribute.name} is {value}: it is 0, or at least {MIN_ARENA_BYTES} (1 MiB)"
         )
+
+
+def _needs(texts: Iterable[str]) -> tuple[str, ...]:
+    """Give each need its one name, as an attrs converter. Raises ValueError, TypeError."""
+    if isinstance(texts, str):
+        raise TypeError(f"RunnerOptions.grants is {texts!r:.200}: it is a tuple of needs")
+    return tuple(map(str, parse_needs(texts)))
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +85,10 @@ class RunnerOptions:
     launched as it is."""
     working_folder: str | os.PathLike[str] | None = None
     """Where our host's algorithm works, as relative paths in parameters are meant; None is `/`."""
+    grants: tuple[str, ...] = attrs.field(default=(), converter=_needs)
+    """Needs of its manifest that the algorithm gets under `strict`, by name: `network:10.0.0.5:502`,
+    `device:/dev/nvidia0`, `read:/srv/models`, `write:/srv/statistics`, `memory:8000MB`. One that it doesn't ask
+    for is a LaunchError."""
     host_arguments: tuple[str, ...] = ()
     """Further arguments for `procvision-host`."""
     environment: Mapping[str, str] | None = None

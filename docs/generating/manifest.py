@@ -30,6 +30,8 @@ MEANINGS: dict[str, str] = {
     "beside the session's state. A session whose host is gone is lost then, also with a store that outlives it",
     "Manifest.reads_picture": "`true` unless said otherwise: an `execute` that was handed a picture, never read it and "
     "says OK is an error (1006 `picture_not_read`). `false` for one whose verdict needs no picture",
+    "Manifest.needs": "what it needs beyond its picture, each with a text that says what for; see "
+    "[Needs](#needs). Under `strict` isolation it has what was granted of it",
     "Step.index": "what calls name as `step_index`",
     "Step.name": "for a person",
     "Step.description": "for a person",

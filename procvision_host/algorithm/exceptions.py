@@ -6,7 +6,7 @@ An exception may be of any kind, may carry anything, and may fail to be shown: w
 from __future__ import annotations
 
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +14,9 @@ from procvision_sdk.errors import AlgorithmError, ErrorCode, FatalError, GPUOutO
 from procvision_sdk.plain import PlainValueError, plain
 from procvision_sdk.wire.codec import error_message
 from procvision_sdk.wire.messages import Error
+
+if TYPE_CHECKING:
+    from procvision_host.sandbox.refusals import Refusals
 
 MAX_TEXT_CHARACTERS = 8192
 """A longer text is cut: it is for a person, and the log has the traceback."""
@@ -24,17 +27,35 @@ MAX_CODE_CHARACTERS = 64
 _KINDS = ((FatalError, "fatal"), (GPUOutOfMemoryError, "gpu_out_of_memory"), (RecoverableError, "recoverable"))
 
 
-def error_of(request_id: str | None, error: BaseException) -> Error:
-    """Return the `error` that answers a call which ended with this exception. Never raises."""
+def explained(refusals: Refusals | None, error: BaseException) -> str:
+    """Return which need an exception comes from, "" where from none that is known. Never raises."""
+    if refusals is None:
+        return ""
     try:
-        return _told(request_id, error)
+        return _readable(refusals.explained(error))
+    except Exception:  # noqa: BLE001 - it is the vendor's: each of its attributes may raise
+        return ""
+
+
+def with_need(text: str, algorithm: str, needed: str) -> str:
+    """Return the text with the need that explains it."""
+    return f"{text}; {algorithm} {needed}" if needed else text
+
+
+def error_of(request_id: str | None, error: BaseException, algorithm: str = "", needed: str = "") -> Error:
+    """Return the `error` that answers a call which ended with this exception. Never raises.
+
+    `needed` says which need of the algorithm's explains it.
+    """
+    try:
+        return _told(request_id, error, algorithm, needed)
     except Exception:  # noqa: BLE001 - it is the vendor's: each of its attributes may raise
         name = type.__getattribute__(type(error), "__name__")
         text = f"{name}: the exception can't be shown"
         return error_message(ErrorCode.UNKNOWN, "program", text, request_id=request_id)
 
 
-def _told(request_id: str | None, error: BaseException) -> Error:
+def _told(request_id: str | None, error: BaseException, algorithm: str, needed: str) -> Error:
     # By its type, never by what it says of itself: `isinstance` would ask its `__class__`.
     kind_of = type(error)
     own = error if issubclass(kind_of, AlgorithmError) else None
@@ -45,10 +66,11 @@ def _told(request_id: str | None, error: BaseException) -> Error:
         detail["where"] = _readable(f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}")
     if isinstance(own, AlgorithmError) and own.detail is not None:
         detail["detail"] = _detail(own.detail)
+    shown = text or detail["exception"] if own is not None else f"{detail['exception']}: {text}"
     return error_message(
         _code(own.error_code) if isinstance(own, AlgorithmError) else ErrorCode.UNKNOWN,
         next((kind for known, kind in _KINDS if issubclass(kind_of, known)), "program"),
-        text or detail["exception"] if own is not None else f"{detail['exception']}: {text}",
+        with_need(shown, algorithm, needed),
         request_id=request_id,
         retryable=isinstance(own, AlgorithmError) and own.retryable is True,
         detail=detail,

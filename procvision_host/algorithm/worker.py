@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from procvision_host.algorithm.call_checker import CallChecker
-from procvision_host.algorithm.exceptions import error_of
+from procvision_host.algorithm.exceptions import error_of, explained
 from procvision_host.algorithm.images import Images
 from procvision_host.algorithm.sessions import Sessions
 from procvision_host.logs import HOST_LOGGER, LogContext
@@ -25,6 +25,9 @@ from procvision_sdk.plain import PlainValueError, plain
 from procvision_sdk.session import Session
 from procvision_sdk.wire.codec import error_message
 from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result
+
+if TYPE_CHECKING:
+    from procvision_host.sandbox.refusals import Refusals
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -41,6 +44,7 @@ class Worker:
         checker: CallChecker,
         context: LogContext,
         versions: Mapping[str, str],
+        refusals: Refusals | None = None,
     ) -> None:
         self._algorithm = algorithm
         self._manifest = manifest
@@ -49,6 +53,7 @@ class Worker:
         self._checker = checker
         self._context = context
         self._versions = versions
+        self._refusals = refusals
         self._must_read = manifest.reads_picture
         # Kept here: an algorithm may overwrite its own attributes.
         self._diagnostics = algorithm.diagnostics
@@ -71,9 +76,11 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt included: the protocol says so
             # By its type: `isinstance` would ask the exception itself, which may raise.
             self.wants_replacing = issubclass(type(error), FatalError)
+            needed = explained(self._refusals, error)
             with suppress(Exception):
-                _log.error("%s raised %s", phase, type(error).__name__, exc_info=error)
-            return error_of(call.request_id, error)
+                told = f": {self._manifest.name} {needed}" if needed else ""
+                _log.error("%s raised %s%s", phase, type(error).__name__, told, exc_info=error)
+            return error_of(call.request_id, error, self._manifest.name, needed)
         finally:
             self._images.release()
             self._diagnostics.take()

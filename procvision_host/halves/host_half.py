@@ -185,6 +185,11 @@ class HostHalf:
             return  # the cell says so
         install(OwnPipe(self._log_end), options.algo, LogContext(), options.log_level)
         channel = HostChannel(self._ends.requests, self._ends.replies)
+        if options.isolation == "strict":
+            # Asked before everything else: the cell is shut in while hooks and stores are made.
+            if channel.question() != ["grants"]:
+                return
+            channel.answer(Done(_grants(options)))
         plan = self._plan(options)
         if plan.failed is None:
             self._collecting.start()
@@ -316,6 +321,17 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "enter": HostHalf._enter,
     "leave": HostHalf._leave,
 }
+
+
+def _grants(options: HostOptions) -> list[str]:
+    """Return the grants of the configuration; none of one that can't be read, which the plan tells."""
+    from procvision_host.hooks.selection import ConfigurationError
+
+    try:
+        found = options.read_config(os.environ).get("grants", [])
+    except ConfigurationError:
+        return []
+    return [str(name) for name in found] if isinstance(found, list) else [str(found)]
 
 
 def _the_cells() -> None:

@@ -103,6 +103,10 @@ class CellChannel:
             raise CallRefusedError(answer.code, answer.kind, answer.text, retryable=answer.retryable)
         return answer.value
 
+    def grants(self) -> list[str]:
+        """Return the grants of the configuration, by name: under `strict` the first question, asked once."""
+        return msgspec.convert(self.ask("grants"), list[str])
+
     def plan(self) -> Plan:
         """Wait until the host half has read the configuration, and return what it says of it."""
         return msgspec.convert(self.ask("plan"), Plan)

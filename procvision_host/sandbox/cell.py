@@ -1,7 +1,7 @@
 """The cell shuts itself in: after its hello, before a line of the vendor's runs.
 
 What it keeps under `strict`: this Python and the packages on its path to read, the files that the command line names,
-and a folder of its own, which is its home and its place for temporary files.
+what was granted, and a folder of its own, which is its home and its place for temporary files.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from procvision_host.options import MEGA
 from procvision_host.sandbox.confinement import Confinement, Level, confine
+from procvision_host.sandbox.grants import granted
 from procvision_host.sandbox.kernel import IsolationMissingError, system_call
+from procvision_host.sandbox.refusals import Refusals
 
 if TYPE_CHECKING:
     from procvision_host.options import HostOptions
@@ -26,23 +29,33 @@ _PREFIX = "procvision-"
 """As of all temporary folders of ours: `procvision doctor --clean` removes those that nobody uses."""
 
 
-def shut_in(options: HostOptions, ends: HostEnds) -> list[IsolationMissingError]:
-    """Give up what the level takes, for good. Return what this machine can't enforce of it.
+def shut_in(options: HostOptions, ends: HostEnds) -> tuple[Refusals, list[IsolationMissingError]]:
+    """Give up what the level takes, for good. Return what tells of refusals, and what this machine can't enforce.
 
-    To be called while this process has one thread.
+    To be called while this process has one thread. Raises GrantError for a grant that can't be given.
     """
     level = Level(options.isolation)
+    strict = level is Level.STRICT
+    given = granted(options.grant if strict else ())
     own: tuple[Path, ...] = ()
-    if level is Level.STRICT:
+    if strict:
         own = (Path(tempfile.mkdtemp(prefix=_PREFIX)),)
         os.environ |= dict.fromkeys(_HOMES, str(own[0]))
         tempfile.tempdir = None
     wanted = Confinement(
         level=level,
-        readable=(*_imported_from(), *_named(options.algo), *map(Path.resolve, options.readable)),
-        writable=(*own, *map(Path.resolve, options.writable)),
+        readable=(
+            *_imported_from(),
+            *_named(options.algo),
+            *map(Path.resolve, options.readable),
+            *given.readable,
+        ),
+        writable=(*own, *map(Path.resolve, options.writable), *given.writable),
+        devices=given.devices,
+        ports=given.ports,
+        data_bytes=given.megabytes * MEGA if strict else None,
     )
-    return confine(wanted, lambda: ends.keep_here(_table_of_its_own))
+    return Refusals(given.megabytes), confine(wanted, lambda: ends.keep_here(_table_of_its_own))
 
 
 def _table_of_its_own() -> None:

@@ -43,6 +43,7 @@ DEVICES = {
     "/dev/urandom": landlock.READ,
     "/dev/random": landlock.READ,
 }
+_DEVICE = landlock.READABLE | landlock.WRITE | landlock.IOCTL_DEV
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +53,10 @@ class Confinement:
     level: Level
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
+    devices: tuple[Path, ...] = ()
+    """What is granted besides: likewise."""
+    ports: tuple[int, ...] = ()
+    """TCP ports to which connections are granted: likewise."""
     own_processes: bool = False
     """Whether it is in a process namespace of its own, where /proc shows only what it may see."""
     data_bytes: int | None = None
@@ -65,7 +70,7 @@ def confine(wanted: Confinement, before_filter: Callable[[], None] | None = None
     starts has given up the same, and may still do what the filter of system calls takes away in the end.
     """
     if wanted.data_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (wanted.data_bytes, wanted.data_bytes))
+        _bound_data(wanted.data_bytes)
     if wanted.level is Level.OFF:
         return []
     strict = wanted.level is Level.STRICT
@@ -78,11 +83,12 @@ def confine(wanted: Confinement, before_filter: Callable[[], None] | None = None
             missing.append(error)
 
     allowed = _strict_paths(wanted) if strict else None if wanted.own_processes else _all_but_processes()
-    enforce(lambda: landlock.restrict(allowed, network=strict, scopes=True))
+    enforce(lambda: landlock.restrict(allowed, network=strict, scopes=True, ports=wanted.ports))
     enforce(_without_capabilities)
     if before_filter is not None:
         before_filter()
-    enforce(lambda: seccomp.refuse(seccomp.STRICT if strict else seccomp.BASIC))
+    strictly = seccomp.STRICT_WITH_CONNECTIONS if wanted.ports else seccomp.STRICT
+    enforce(lambda: seccomp.refuse(strictly if strict else seccomp.BASIC))
     return missing
 
 
@@ -90,6 +96,13 @@ def interpreter_paths() -> tuple[Path, ...]:
     """Return what this Python reads: itself, its libraries, its environment. Not what is on its path besides."""
     found = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)}
     return tuple(sorted(Path(path) for path in found if path and path != "/"))
+
+
+def _bound_data(most: int) -> None:
+    """Set the limit, unless a lower one is set."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
 
 
 def _without_capabilities() -> None:
@@ -104,7 +117,10 @@ def _strict_paths(wanted: Confinement) -> dict[str, int]:
     system = dict.fromkeys((*SYSTEM_FOLDERS, *SYSTEM_FACTS, "/proc/self"), landlock.READABLE)
     if wanted.own_processes:
         system["/proc"] = landlock.READABLE | landlock.WRITE
-    return system | own | DEVICES | dict.fromkeys(map(str, wanted.writable), landlock.WRITABLE)
+    files = {"/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf"} if wanted.ports else ()
+    system |= dict.fromkeys(files, landlock.READABLE)
+    devices = DEVICES | dict.fromkeys(map(str, wanted.devices), _DEVICE)
+    return system | own | devices | dict.fromkeys(map(str, wanted.writable), landlock.WRITABLE)
 
 
 def _all_but_processes() -> dict[str, int]:

@@ -12,7 +12,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from procvision_host.sandbox.kernel import IsolationMissingError, give_up_new_privileges, system_call
 
@@ -30,7 +30,8 @@ _SCOPES = 3
 """Abstract unix sockets and signals."""
 TCP_SINCE, SCOPES_SINCE = 4, 6
 _ASK_VERSION = 1
-_PATH_BENEATH = 1
+_PATH_BENEATH, _NET_PORT = 1, 2
+_CONNECT = 2
 _WHY = {
     errno.ENOSYS: "the kernel has none (it needs Linux 5.13, built with CONFIG_SECURITY_LANDLOCK)",
     errno.EOPNOTSUPP: "it is switched off; hint: add landlock to the kernel's parameter lsm=",
@@ -47,11 +48,14 @@ def version() -> int:
         raise IsolationMissingError("Landlock", why) from error
 
 
-def restrict(allowed: Mapping[str, int] | None, *, network: bool, scopes: bool) -> list[IsolationMissingError]:
+def restrict(
+    allowed: Mapping[str, int] | None, *, network: bool, scopes: bool, ports: Collection[int] = ()
+) -> list[IsolationMissingError]:
     """Allow the paths in `allowed` with their rights and no others (None: leave files alone).
 
-    `network` refuses TCP, `scopes` signals and abstract sockets to processes outside. Returns what this kernel is too
-    old for. Raises IsolationMissingError where there is no Landlock, OSError for a path that can't be opened.
+    `network` refuses TCP but for connections to `ports`, `scopes` signals and abstract sockets to processes outside.
+    Returns what this kernel is too old for. Raises IsolationMissingError where there is no Landlock, OSError for a path
+    that can't be opened.
     Warning: only the calling thread, and what it starts, is restricted.
     """
     known = version()
@@ -70,6 +74,9 @@ def restrict(allowed: Mapping[str, int] | None, *, network: bool, scopes: bool) 
     try:
         for path, rights in (allowed or {}).items():
             _allow(ruleset, path, rights & files)
+        for port in ports if handled[1] else ():
+            rule = struct.pack("=QQ", _CONNECT, port)
+            system_call("landlock_add_rule", ruleset, _NET_PORT, ctypes.create_string_buffer(rule, len(rule)), 0)
         give_up_new_privileges()
         system_call("landlock_restrict_self", ruleset, 0)
     finally:

@@ -36,7 +36,11 @@ _ALL_THREADS = 1
 
 NAMESPACE_FLAGS = 0x7E020080
 """CLONE_NEW with NS, CGROUP, UTS, IPC, USER, PID, NET or TIME."""
-_DATAGRAM = 2
+_STREAM, _DATAGRAM = 1, 2
+_INET, _INET6, _TCP = 2, 10, 6
+_FAST_OPEN = 0x20000000
+"""MSG_FASTOPEN: a connection that no `connect` makes, and that Landlock doesn't see."""
+_SOCKET_CONTROL = 0x8900
 _SOCKET_TYPE = 0xF
 _PRIO_USER = 2
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
@@ -108,6 +112,18 @@ NETWORK = (
     Refusal(("socketpair",), refusing(errno.EACCES), (Check(1, _DATAGRAM, mask=_SOCKET_TYPE),)),
 )
 """A pair of datagram sockets could send elsewhere, by `sendmsg`, whose address lies in memory."""
+CONNECTIONS = (
+    Refusal(("socket",), refusing(errno.EACCES), (Check(0, _INET, negated=True), Check(0, _INET6, negated=True))),
+    Refusal(("socket",), refusing(errno.EACCES), (Check(1, _STREAM, mask=_SOCKET_TYPE, negated=True),)),
+    Refusal(("socket",), refusing(errno.EACCES), (Check(2, 0, negated=True), Check(2, _TCP, negated=True))),
+    Refusal(("bind", "listen", "accept", "accept4"), refusing(errno.EACCES)),
+    Refusal(("sendto", "sendmmsg"), refusing(errno.EACCES), (Check(3, _FAST_OPEN, _ANY_BIT),)),
+    Refusal(("sendmsg",), refusing(errno.EACCES), (Check(2, _FAST_OPEN, _ANY_BIT),)),
+    NETWORK[1],
+)
+"""In place of `NETWORK` where connections are granted: TCP alone, and none that is made by sending."""
+INTERFACES = Refusal(("ioctl",), checks=(Check(1, _SOCKET_CONTROL, mask=0xFFFFFF00),))
+"""What a socket can ask and change of the machine's network interfaces (linux/sockios.h)."""
 SHARED_IPC = Refusal(
     (
         "shmget", "shmat", "shmctl", "semget", "semop", "semctl", "semtimedop", "msgget", "msgsnd", "msgrcv",
@@ -117,7 +133,9 @@ SHARED_IPC = Refusal(
 FILES = Refusal(("mknod", "mknodat", "inotify_init", "inotify_init1"))
 
 BASIC: tuple[Refusal, ...] = (OTHERS_MEMORY, KERNEL, MOUNTS, *NAMESPACES, *OTHERS_SHARE, *TERMINALS)
-STRICT: tuple[Refusal, ...] = (*BASIC, *NETWORK, SHARED_IPC, FILES)
+_BEYOND_BASIC = (INTERFACES, SHARED_IPC, FILES)
+STRICT: tuple[Refusal, ...] = (*BASIC, *NETWORK, *_BEYOND_BASIC)
+STRICT_WITH_CONNECTIONS: tuple[Refusal, ...] = (*BASIC, *CONNECTIONS, *_BEYOND_BASIC)
 
 
 def assembled(refusals: Iterable[Refusal], machine: str) -> bytes:

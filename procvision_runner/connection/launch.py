@@ -45,6 +45,8 @@ def host_command(
         given += ["--isolation", options.isolation]
     if options.working_folder is not None:
         given += ["--working-folder", os.path.abspath(options.working_folder)]  # noqa: PTH100 - links stay
+    for need in options.grants:
+        given += ["--grant", need]
     if deployments is not None:
         words = active_deployment(Path(deployments), algorithm, pid).command(algorithm)
         return (*words, *given, *options.host_arguments)

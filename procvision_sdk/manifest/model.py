@@ -72,6 +72,10 @@ class Manifest(Struct, kw_only=True, frozen=True):
     reads_picture: Annotated[
         bool, Meta(description="False for an algorithm that may say OK without having read the picture it was handed")
     ] = True
+    needs: Annotated[
+        dict[str, str],
+        Meta(description="What it needs beyond its picture, such as network:10.0.0.5:502, and what for"),
+    ] = {}
 
     def step(self, index: int) -> Step | None:
         """Return the step of this number."""

@@ -16,6 +16,7 @@ import msgspec
 
 from procvision_sdk.errors import ManifestError
 from procvision_sdk.manifest.model import ANY_PID, MANIFEST_FILE, Manifest
+from procvision_sdk.manifest.needs import parse_need
 from procvision_sdk.manifest.parameters import AnyParameter, own_problems
 from procvision_sdk.regular_files import read_regular
 
@@ -149,6 +150,7 @@ def _problems(manifest: Manifest) -> list[str]:
     for name, diagnostic in manifest.diagnostics.items():
         if diagnostic.min is not None and diagnostic.max is not None and diagnostic.min > diagnostic.max:
             problems.append(f"diagnostic {name!r:.80}: min {diagnostic.min} is above max {diagnostic.max}")
+    problems += _wrong_needs(manifest.needs)
     supported = set(manifest.supported_pids)
     for pid, assets in manifest.required_assets.items():
         if pid not in supported and ANY_PID not in supported:
@@ -157,4 +159,18 @@ def _problems(manifest: Manifest) -> list[str]:
             path = PurePosixPath(asset)
             if not asset or path.is_absolute() or ".." in path.parts:
                 problems.append(f"required_assets of {pid!r}: {asset!r} is not a path below the package")
+    return problems
+
+
+def _wrong_needs(needs: Mapping[str, str]) -> list[str]:
+    problems: list[str] = []
+    met: dict[str, str] = {}
+    for text in needs:
+        try:
+            name = str(parse_need(text))
+        except ValueError as error:
+            problems.append(f"needs: {error}")
+            continue
+        if met.setdefault(name, text) != text:
+            problems.append(f"needs: {met[name]!r:.200} and {text!r:.200} are one need")
     return problems

@@ -51,6 +51,8 @@ class Hosting:
     """For each call; None takes the runner's defaults."""
     isolation: str | None = None
     """How far the algorithm's process is shut in; None takes the host's default."""
+    grants: tuple[str, ...] = ()
+    """Needs that the algorithm gets."""
     spare: bool = False
     """Whether a second host stands by."""
 
@@ -64,6 +66,8 @@ class Hosting:
             given += ["--sessions", self.sessions]
         if self.isolation is not None:
             given += ["--isolation", self.isolation]
+        for need in self.grants:
+            given += ["--grant", need]
         for name in self.hooks:
             given += ["--hook", name]
         return tuple(given)

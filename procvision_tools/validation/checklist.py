@@ -81,6 +81,14 @@ def manifest_findings(manifest: Manifest) -> Iterator[Finding]:
         yield Finding("steps and parameters", "warning", f"without a description: {', '.join(silent)}", hint)
     else:
         yield Finding("steps and parameters", detail=detail)
+    if manifest.needs:
+        silent_needs = [need for need, why in manifest.needs.items() if not why.strip()]
+        detail = "\n".join(f"{need}: {why}" for need, why in manifest.needs.items())
+        if silent_needs:
+            hint = "an integrator grants what is explained: write what each is for"
+            yield Finding("needs", "warning", f"without a reason: {', '.join(silent_needs)}", hint)
+        else:
+            yield Finding("needs", detail=detail)
     if not manifest.description:
         yield Finding("description", "warning", "the manifest has none", "one sentence: what it inspects")
 

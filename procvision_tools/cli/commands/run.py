@@ -11,6 +11,7 @@ import click
 
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import algorithm_names, param_pairs
+from procvision_tools.cli.needs import need_names
 from procvision_tools.cli.paths import OutFile
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 @click.option("--isolation", type=click.Choice(("off", "basic", "strict")),
               help="How far the algorithm's process is shut in: basic from other processes, strict from network and"
               " files, too.")  # fmt: skip
+@click.option("--grant", "grants", multiple=True, metavar="NEED", callback=need_names,
+              help="With --isolation strict: a need of its manifest that the algorithm gets, such as"
+              " network:10.0.0.5:502; repeatable.")  # fmt: skip
 @click.option("--timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
               help="How long a call may take; by default 10 s for `pre`, 30 s for `execute`.")  # fmt: skip
 @click.option("--one-product", is_flag=True, help="The pictures are one product's: one for each step, in their order.")
@@ -76,6 +80,7 @@ def run(
     sessions: str | None,
     hooks: tuple[str, ...],
     isolation: str | None,
+    grants: tuple[str, ...],
     timeout_s: float | None,
     one_product: bool,
     reference: Path | None,
@@ -123,6 +128,7 @@ def run(
         sessions=sessions,
         hooks=hooks,
         isolation=isolation,
+        grants=grants,
         timeout_s=timeout_s,
         spare=spare,
     )

@@ -1,0 +1,145 @@
+"""What the needs that an integrator granted mean on this machine: folders, devices, addresses, memory.
+
+Looked up before the cell is shut in, by the names alone: whether the algorithm asks for them is seen later, when its
+manifest is read.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import frozen
+
+from procvision_sdk.errors import ErrorCode, ProcVisionError
+from procvision_sdk.manifest.model import Manifest
+from procvision_sdk.manifest.needs import Need, parse_needs
+
+DEFAULT_MEGABYTES = 4000
+"""Ten times what NumPy, OpenCV and onnxruntime take together, of the data that RLIMIT_DATA counts."""
+_MAX_LINKS = 40
+"""As the kernel's own (path_resolution(7))."""
+
+
+class GrantError(ProcVisionError):
+    """A grant can't be given. `retryable` where it may be possible later."""
+
+    error_code: ClassVar[str] = ErrorCode.CONFIGURATION_INVALID
+
+    def __init__(self, text: str, *, retryable: bool = False) -> None:
+        super().__init__(text)
+        self.retryable = retryable
+
+
+@frozen(kw_only=True)
+class Granted:
+    """What a cell keeps beyond its own."""
+
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    devices: tuple[Path, ...] = ()
+    addresses: frozenset[tuple[str, int]] = frozenset()
+    """IP addresses with their ports."""
+    megabytes: int = DEFAULT_MEGABYTES
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of all addresses."""
+        return tuple(sorted({port for _, port in self.addresses}))
+
+
+def granted(needs: Iterable[Need]) -> Granted:
+    """Look the grants up. Raises GrantError for what isn't there."""
+    paths: dict[str, list[Path]] = {"read": [], "write": [], "device": []}
+    addresses: set[tuple[str, int]] = set()
+    megabytes = DEFAULT_MEGABYTES
+    needs = tuple(needs)
+    writable = [os.path.realpath(need.path) for need in needs if need.kind == "write"]
+    for need in needs:
+        if need.kind == "network":
+            addresses |= _addresses(need)
+        elif need.kind == "memory":
+            megabytes = max(megabytes, need.amount)
+        else:
+            paths[need.kind] += _found(need, writable)
+    return Granted(
+        readable=tuple(paths["read"]),
+        writable=tuple(paths["write"]),
+        devices=tuple(paths["device"]),
+        addresses=frozenset(addresses),
+        megabytes=megabytes,
+    )
+
+
+def named_in_configuration(names: Sequence[str]) -> tuple[Need, ...]:
+    """Return the needs that a configuration grants. Raises GrantError."""
+    try:
+        return parse_needs(names)
+    except ValueError as error:
+        raise GrantError(f"the configuration's grants: {error}") from None
+
+
+def _addresses(need: Need) -> set[tuple[str, int]]:
+    try:
+        found = socket.getaddrinfo(need.host, need.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        hint = "hint: is it in /etc/hosts, or does the name server answer?"
+        raise GrantError(f"{need} is granted, and {need.host} isn't found: {error}; {hint}", retryable=True) from None
+    return {(str(address[0]), need.port) for *_, address in found}
+
+
+def _found(need: Need, writable: Sequence[str]) -> list[Path]:
+    """Return what a granted path is. Raises GrantError."""
+    path = Path(need.path)
+    if need.kind == "device":
+        found = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
+        devices = [one for one in found if one.is_char_device() or one.is_block_device()]
+        if not devices:
+            raise GrantError(f"{need} is granted, and there is no such device; hint: is its driver loaded?")
+        return devices
+    if not path.exists():
+        raise GrantError(f"{need} is granted, and it isn't there; hint: make it, or grant another folder")
+    for folder in _passed_through(need.path):
+        # A link that lies where the algorithm writes leads where it wants to.
+        if any(folder == own or folder.startswith(f"{own}/") for own in writable) and folder != os.path.realpath(path):
+            what = f"{need} is granted, and lies in a folder that the algorithm may write"
+            raise GrantError(f"{what}: what is there may be a link of its own; hint: grant another folder")
+    return [path.resolve()]
+
+
+def _passed_through(path: str) -> list[str]:
+    """Return the folders in which the parts of a path, and of all links on its way, are looked up."""
+    at, rest, links = "/", [part for part in path.split("/") if part], 0
+    folders: list[str] = []
+    while rest:
+        part = rest.pop(0)
+        if part in (".", ""):
+            continue
+        if part == "..":
+            at = os.path.dirname(at)  # noqa: PTH120 - texts, as the kernel takes them
+            continue
+        folders.append(at)
+        whole = os.path.join(at, part)  # noqa: PTH118
+        if os.path.islink(whole) and links < _MAX_LINKS:  # noqa: PTH114
+            links += 1
+            goal = os.readlink(whole)  # noqa: PTH115
+            rest = [*goal.split("/"), *rest]
+            at = "/" if goal.startswith("/") else at
+        else:
+            at = whole
+    return folders
+
+
+def unasked(manifest: Manifest, grants: Iterable[Need]) -> list[Need]:
+    """Return the grants that a manifest doesn't ask for."""
+    asked = set(parse_needs(manifest.needs))
+    return [need for need in grants if need not in asked]
+
+
+def ungranted(manifest: Manifest, grants: Iterable[Need]) -> list[Need]:
+    """Return the needs of a manifest that aren't granted."""
+    given = set(grants)
+    return [need for need in parse_needs(manifest.needs) if need not in given]

@@ -1,0 +1,237 @@
+"""What an algorithm needs beyond its picture: granted it works, and nothing beside it does; refused it has a name."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peer_plugins import environment, install_algorithm
+
+from procvision_runner import CallFailedError, LaunchError, Runner, RunnerOptions
+
+ALGORITHM = """
+import os, socket, subprocess, sys
+from procvision_sdk import BaseAlgorithm, Ok
+
+class Vendor(BaseAlgorithm):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        names = dict(globals())
+        exec(session.context["code"], names)
+        return Ok(message=str(names.get("out", "")))
+"""
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation is Linux's")
+
+
+@contextmanager
+def server(address: str = "127.0.0.1") -> Iterator[int]:
+    """Something that answers on a TCP port."""
+    with socket.create_server((address, 0)) as listening:
+
+        def answer() -> None:
+            while True:
+                try:
+                    one, _ = listening.accept()
+                except OSError:
+                    return
+                with one:
+                    one.sendall(b"hello")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+class Needing:
+    """A runner of an algorithm that does what it is told, with what it needs and gets."""
+
+    def __init__(self, folder: Path, needs: dict[str, str], grants: tuple[str, ...] = (), **options: Any) -> None:
+        folder = folder / f"installed-{len(list(folder.glob('installed-*')))}"
+        folder.mkdir()
+        installed = environment(install_algorithm(folder, "needing", ALGORITHM, needs=needs, reads_picture=False))
+        given: dict[str, Any] = {"isolation": "strict", "ready_timeout_s": 60.0} | options
+        self.runner = Runner("needing", options=RunnerOptions(environment=installed, grants=grants, **given))
+
+    def __enter__(self) -> Needing:
+        self.runner.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.runner.stop()
+
+    def does(self, code: str) -> str:
+        """What came of it."""
+        session = self.runner.session({"code": code})
+        return self.runner.execute(None, pid="A", session=session, timeout_s=60.0).message
+
+    def refused(self, code: str) -> str:
+        """The error of the call that it ended with."""
+        with pytest.raises(CallFailedError) as caught:
+            self.does(code)
+        return str(caught.value)
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether it comes true in ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def connecting(port: int, address: str = "127.0.0.1") -> str:
+    """Code that reads what a server says."""
+    return f"out = socket.create_connection(({address!r}, {port}), 5).recv(9).decode()"
+
+
+def test_a_granted_connection_works_and_no_other_does(tmp_path: Path) -> None:
+    """Not to another port, not by another protocol, not the other way round; also not from a child."""
+    with server() as granted, server() as beside:
+        need = f"network:127.0.0.1:{granted}"
+        with Needing(tmp_path, {need: "it asks the controller"}, (need,)) as algorithm:
+            assert algorithm.does(connecting(granted)) == "hello"
+            child = f"import socket; socket.create_connection(('127.0.0.1', {beside}), 5)"
+            for code in (
+                connecting(beside),
+                "socket.create_server(('127.0.0.1', 0))",
+                "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+                "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)",  # MPTCP, which Landlock knows nothing of
+                "socket.socket(socket.AF_UNIX)",
+                "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+                f"socket.socket().sendto(b'x', socket.MSG_FASTOPEN, ('127.0.0.1', {beside}))",
+                f"socket.socket().sendmsg([b'x'], [], socket.MSG_FASTOPEN, ('127.0.0.1', {beside}))",
+                "import fcntl; fcntl.ioctl(socket.socket(), 0x8912, bytes(40))",
+            ):
+                assert "PermissionError" in algorithm.refused(code), code
+            assert algorithm.does(f"out = subprocess.run([sys.executable, '-c', {child!r}]).returncode") == "1"
+
+
+def test_a_connection_that_was_not_granted_is_named(tmp_path: Path) -> None:
+    """In the error of the call and in the log, with how to grant it."""
+    with server() as port:
+        need = f"network:127.0.0.1:{port}"
+        with Needing(tmp_path, {need: "it asks the controller"}) as algorithm:
+            text = algorithm.refused(connecting(port))
+            told = f"needing needs network to 127.0.0.1:{port}, which isn't granted; hint: grant it by --grant {need}"
+            assert told in text
+            # When it started, and when it was refused; the log comes on a way of its own.
+            assert eventually(lambda: sum(told in record["message"] for record in algorithm.runner.logs) == 2)
+
+
+def test_a_granted_folder_is_read_or_written_and_none_beside_it(tmp_path: Path) -> None:
+    """By its name in the manifest."""
+    for name in ("models", "out", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text(name)
+    needs = {f"read:{tmp_path}/models": "its model", f"write:{tmp_path}/out": "its counts"}
+    with Needing(tmp_path, needs | {f"read:{tmp_path}/other": "curious"}, tuple(needs)) as algorithm:
+        assert algorithm.does(f"out = open('{tmp_path}/models/a').read()") == "models"
+        assert algorithm.does(f"out = open('{tmp_path}/out/b', 'w').write('x')") == "1"
+        text = algorithm.refused(f"open('{tmp_path}/models/a', 'w')")
+        assert f"needs to write {tmp_path}/models/a, which its manifest doesn't declare" in text
+        text = algorithm.refused(f"open('{tmp_path}/other/a')")
+        assert f"needs to read {tmp_path}/other, which isn't granted" in text
+        assert f"--grant read:{tmp_path}/other" in text
+        assert "which its manifest doesn't declare" in algorithm.refused(f"os.listdir({str(Path.home())!r})")
+
+
+def test_a_granted_device_is_opened_and_no_other(tmp_path: Path) -> None:
+    """A terminal's, which each Linux has and a cell hasn't."""
+    with Needing(tmp_path, {"device:/dev/nvidia*": "a network"}) as algorithm:
+        text = algorithm.refused("os.open('/dev/ptmx', os.O_RDWR)")
+        assert "needs the device /dev/ptmx, which its manifest doesn't declare" in text
+    need = "device:/dev/ptm*"
+    assert stat.S_ISCHR(Path("/dev/ptmx").stat().st_mode)
+    with Needing(tmp_path, {need: "a lamp"}, (need,)) as algorithm:
+        assert algorithm.does("out = os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY) > 2") == "True"
+        assert "PermissionError" in algorithm.refused("os.open('/dev/console', os.O_RDWR)")
+
+
+def test_memory_is_bounded_and_granted_by_name(tmp_path: Path) -> None:
+    """The bound of `strict` isn't the machine's."""
+    code = "out = len(bytearray({} * 1000 * 1000))"
+    with Needing(tmp_path, {"memory:4600MB": "a large model"}) as algorithm:
+        assert "needs more memory than 4000 MB" in algorithm.refused(code.format(4100))
+        assert algorithm.does("out = 1") == "1"
+    with Needing(tmp_path, {"memory:4600MB": "a large model"}, ("memory:4600MB",)) as algorithm:
+        # Reserved, and not touched: the machine needn't have it.
+        assert algorithm.does("import mmap; out = len(mmap.mmap(-1, 4_100_000_000, 0x22))") == "4100000000"
+
+
+@pytest.mark.parametrize(
+    ("needs", "grants", "told"),
+    [
+        ({}, ("read:/usr/share",), r"needing 1.2.3 doesn't ask for read:/usr/share.*its manifest needs nothing"),
+        ({"read:/a": ""}, ("read:/b",), r"doesn't ask for read:/b.*its manifest needs read:/a|isn't there"),
+        ({"read:/nowhere": ""}, ("read:/nowhere",), "read:/nowhere is granted, and it isn't there"),
+        ({"device:/dev/none": ""}, ("device:/dev/none",), "there is no such device"),
+    ],
+)
+def test_a_grant_that_cannot_be_given_stops_the_launch(
+    needs: dict[str, str], grants: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    """What was granted beyond what is asked for is somebody's mistake."""
+    with pytest.raises(LaunchError, match=told) as caught, Needing(tmp_path, needs, grants):
+        pass
+    assert caught.value.error_code == "1010"
+
+
+def test_a_link_of_the_algorithms_own_leads_nowhere(tmp_path: Path) -> None:
+    """A folder that it may write can't become what another of its grants stands for."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "out" / "models").symlink_to(tmp_path / "secret")
+    (tmp_path / "by-way-of").symlink_to(tmp_path / "out" / "models")
+    for path in ("out/models", "by-way-of"):
+        needs = (f"write:{tmp_path}/out", f"read:{tmp_path}/{path}")
+        with (
+            pytest.raises(LaunchError, match="may be a link of its own"),
+            Needing(tmp_path, dict.fromkeys(needs, ""), needs),
+        ):
+            pass
+
+
+def test_grants_of_a_configuration_count(tmp_path: Path) -> None:
+    """Beside those of the command line, and wrong ones stop the launch."""
+    config = tmp_path / "host.toml"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "a").write_text("model")
+    need = f"read:{tmp_path}/models"
+    config.write_text(f'grants = ["{need}"]\n')
+    arguments = ("--config", str(config))
+    with Needing(tmp_path, {need: "its model"}, host_arguments=arguments) as algorithm:
+        assert algorithm.does(f"out = open('{tmp_path}/models/a').read()") == "model"
+        assert "PermissionError" in algorithm.refused(f"open({str(config)!r})")
+    config.write_text('grants = ["models"]\n')
+    with (
+        pytest.raises(LaunchError, match="the configuration's grants: 'models' is no need"),
+        Needing(tmp_path, {need: "its model"}, host_arguments=arguments),
+    ):
+        pass
+
+
+def test_a_refusal_in_setup_is_named(tmp_path: Path) -> None:
+    """The launch fails with it."""
+    source = ALGORITHM + "    def setup(self):\n        open('/etc/shadow')\n"
+    installed = environment(install_algorithm(tmp_path, "needing", source, needs={"read:/etc/shadow": "curious"}))
+    options = RunnerOptions(environment=installed, isolation="strict", ready_timeout_s=60.0)
+    with pytest.raises(LaunchError, match="needs to read /etc/shadow, which isn't granted"):
+        Runner("needing", options=options).start()
+
+
+def test_grants_have_the_form_of_needs() -> None:
+    """A mistake is found where the options are made."""
+    assert RunnerOptions(grants=("read:/srv/",)).grants == ("read:/srv",)
+    with pytest.raises(ValueError, match="is no need"):
+        RunnerOptions(grants=("plc",))
+    with pytest.raises(TypeError):
+        RunnerOptions(grants="read:/srv")
