@@ -87,7 +87,8 @@ def run(folder: Path) -> int:
       procvision station run line-3
     """
     from procvision_station.configuration.reading import read_station
-    from procvision_station.running import StationError, run_station
+    from procvision_station.parts import StationError
+    from procvision_station.station import run_station
     from procvision_tools.report.text import printable
 
     runners = run_station(read_station(folder), lambda text: click.echo(printable(text), err=True))

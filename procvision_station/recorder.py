@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from types import MappingProxyType
 from typing import Any
@@ -29,6 +30,10 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "picture_lost": "a picture that was to be kept could not be written, and why",
         "not_told": "an output did not take a verdict, and why",
         "trigger_failed": "the trigger failed, and why; it is asked again",
+        "overruled": "a user's verdict on a product, beside the algorithm's",
+        "note": "a user's words on a product",
+        "pinned": "a user keeps a product's pictures whatever the policy says",
+        "unpinned": "and no longer",
         "erased": "the body of the record `sequence` was erased",
     }
 )
@@ -41,6 +46,8 @@ class _Item:
     kind: Kind
     content: Mapping[str, Any]
     key: str | None = None
+    asked: Future[int] | None = None
+    """Who waits for the record, and is told where there is none: it is not tried again then."""
 
 
 class Recorder:
@@ -63,6 +70,13 @@ class Recorder:
         """Write an event. One that can't be written is tried again with what comes next."""
         self._queue.put(_Item(Kind.EVENT, _writable(content)))
 
+    def asked(self, content: Mapping[str, Any]) -> Future[int]:
+        """Write an event that has to be answered for: the future has its sequence, or why it is not recorded."""
+        item = _Item(Kind.EVENT, _writable(content), asked=Future())
+        self._queue.put(item)
+        assert item.asked is not None
+        return item.asked
+
     def stop(self) -> int:
         """Write what waits, and end. Return how many events are not on the disk."""
         self._queue.put(None)
@@ -84,17 +98,22 @@ class Recorder:
     def _write(self, batch: list[_Item]) -> None:
         items = [*self._owed, *batch]
         try:
-            for item in items:
-                self._journal.append(item.kind, item.content)
+            sequences = [self._journal.append(item.kind, item.content) for item in items]
             self._journal.sync()
         except OSError as error:
-            self._owed = [item for item in items if item.key is None]
+            self._owed = [item for item in items if item.key is None and item.asked is None]
             self.events_lost += max(0, len(self._owed) - MAX_OWED_EVENTS)
             self._owed = self._owed[-MAX_OWED_EVENTS:]
             reason = f"the journal can't be written: {error.strerror or error}"
             answers: list[LineEvent] = [RecordFailed(item.key, reason) for item in batch if item.key is not None]
+            for item in batch:
+                if item.asked is not None:
+                    item.asked.set_exception(error)
         else:
             self._owed = []
+            for item, sequence in zip(items, sequences, strict=True):
+                if item.asked is not None:
+                    item.asked.set_result(sequence)
             answers = [Recorded(item.key) for item in batch if item.key is not None]
         for answer in answers:
             self._answer(answer)

@@ -15,9 +15,8 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from queue import Empty, Full, Queue, SimpleQueue
 from typing import Any
@@ -29,16 +28,12 @@ from procvision_runner import (
     CallResult,
     InspectionSession,
     Picture,
-    RestartPolicy,
     RunnerError,
     Supervisor,
-    SupervisorOptions,
 )
 from procvision_sdk.errors import ProcVisionError
-from procvision_station.configuration.model import Kinded
 from procvision_station.configuration.reading import LineConfiguration, RecipeStepOf, StationConfiguration
-from procvision_station.journal.writer import open_journal
-from procvision_station.kinds import Camera, Fired, KindError, Kinds, Output, Told, Trigger
+from procvision_station.kinds import Fired, KindError, Told
 from procvision_station.line.machine import Line, LineOptions
 from procvision_station.line.messages import (
     Answered,
@@ -56,10 +51,10 @@ from procvision_station.line.messages import (
     Verdict,
 )
 from procvision_station.line.tables import ProductState
+from procvision_station.parts import LineParts
 from procvision_station.pictures import PictureStore, is_kept
 from procvision_station.recorder import Recorder
 from procvision_tools.hints import split_hint
-from procvision_tools.sources.picture_files import load
 
 DRAIN_S = 2.0
 """After the last verdict: so long records that can't be written are tried again at the end."""
@@ -69,9 +64,6 @@ OUTPUT_QUEUE = 1000
 """Verdicts that wait for one output; one more is not told to it, and recorded so."""
 TRIGGER_PAUSE_S = 1.0
 """After a trigger failed: a folder that is gone is looked for again."""
-SUPERVISOR_OPTIONS = SupervisorOptions(restart=RestartPolicy(max_restarts=1_000_000, max_delay_s=0.2))
-"""Each product may end a host, and the line goes on. A host that doesn't start again is still given up."""
-
 Notice = Callable[[str], None]
 
 
@@ -100,10 +92,6 @@ class _Ended:
     """No product will come any more."""
 
 
-class StationError(ProcVisionError):
-    """A station can't be started, or did not end well."""
-
-
 class LineRunner:
     """One line, running. `run` is its loop; `stop` may be called by any thread."""
 
@@ -128,7 +116,7 @@ class LineRunner:
         self._products: dict[str, _Product] = {}
         self._count = 0
         self._stop = threading.Event()
-        self._recorder = Recorder(parts.journal, self._inbox.put)
+        self.recorder = Recorder(parts.journal, self._inbox.put)
         self._calls = ThreadPoolExecutor(line.max_products, "procvision-inspection")
         self._grabs: dict[str, SimpleQueue[tuple[_Product, int, float] | None]] = {
             name: SimpleQueue() for name in parts.cameras
@@ -151,7 +139,7 @@ class LineRunner:
             raise
 
     def _run(self) -> None:
-        self._recorder.event(self._started())
+        self.recorder.event(self._started())
         outputs = [self._thread(self._tell_output, place) for place in range(len(self._tells))]
         for name in self._grabs:
             self._thread(self._grab_from, name)
@@ -202,10 +190,20 @@ class LineRunner:
             thread.join(DRAIN_S)
         self._calls.shutdown(wait=False, cancel_futures=True)
 
+    def status(self) -> dict[str, Any]:
+        """Return how the line is, in plain values. Any thread may call."""
+        return {
+            "run": self.run_id,
+            "verdicts": self._counts(),
+            "on_the_way": len(self._products),
+            "waiting_for_outputs": [queue.qsize() for queue in self._tells],
+            "hosts": {name: _health(host) for name, host in self._parts.hosts.items()},
+        }
+
     def close(self) -> None:
         """Record the end, when the pictures are written, too."""
-        self._recorder.event({"event": "stopped", "run": self.run_id, "verdicts": self._counts()})
-        lost = self._recorder.stop()
+        self.recorder.event({"event": "stopped", "run": self.run_id, "verdicts": self._counts()})
+        lost = self.recorder.stop()
         if lost:
             self._notice(f"{self.name}: {lost} events are not in the journal")
 
@@ -234,7 +232,7 @@ class LineRunner:
             answers = [dict(answer) for answer in product.answers]
             kept = is_kept(self._station.file.pictures, command.told, product.key)
             for step, picture in sorted(product.pictures.items()):
-                taken = kept and self._pictures.keep(product.key, step, picture, self._recorder.event)
+                taken = kept and self._pictures.keep(product.key, step, picture, self.recorder.event)
                 said = "kept" if taken else "too many wait" if kept else "not kept"
                 answers = [{**each, "picture": said} if each["step"] == step else each for each in answers]
             product.pictures = {}
@@ -255,7 +253,7 @@ class LineRunner:
             "lost_before": command.lost_before,
         }
         content = {**told, **product.content} if command.kind is RecordKind.PRODUCT else told
-        self._recorder.record(product.key, command.kind, content)
+        self.recorder.record(product.key, command.kind, content)
 
     def _tell(self, command: Tell) -> None:
         self.verdicts[command.verdict] += 1
@@ -276,7 +274,7 @@ class LineRunner:
 
     def _output_failed(self, place: int, told: Told, reason: str) -> None:
         kind = self._line_file.outputs[place].kind
-        self._recorder.event({"event": "not_told", "key": told.key, "output": place, "kind": kind, "reason": reason})
+        self.recorder.event({"event": "not_told", "key": told.key, "output": place, "kind": kind, "reason": reason})
         self._notice(f"{self.name}: output {place} ({kind}): {told.key} was not told: {reason}")
 
     # --- threads --------------------------------------------------------------------------------------------
@@ -294,7 +292,7 @@ class LineRunner:
             except Exception as error:  # noqa: BLE001 - foreign code
                 if (reason := _reason(error)) != said:
                     said = reason
-                    self._recorder.event({"event": "trigger_failed", "reason": reason})
+                    self.recorder.event({"event": "trigger_failed", "reason": reason})
                     self._notice(f"{self.name}: trigger: {reason}")
                 self._stop.wait(TRIGGER_PAUSE_S)
                 continue
@@ -425,6 +423,15 @@ class LineRunner:
         return found
 
 
+def _health(host: Supervisor) -> dict[str, Any]:
+    return {
+        "state": str(host.state),
+        "because": host.broken_because or host.waiting_because,
+        "process_id": host.process_id,
+        "restarts": host.snapshot().counters.get("restarts", 0),
+    }
+
+
 def _step(step: RecipeStepOf) -> dict[str, Any]:
     facts = attrs.asdict(step)
     return {**facts, "reference": str(step.reference) if step.reference is not None else None}
@@ -447,91 +454,3 @@ def _utc() -> str:
 def _reason(error: Exception) -> str:
     text = split_hint(str(error))[0] if isinstance(error, ProcVisionError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:2000]
-
-
-# --- a whole station -----------------------------------------------------------------------------------------------
-
-
-@frozen
-class LineParts:
-    """What a line runs with, open."""
-
-    journal: Any
-    trigger: Trigger
-    cameras: Mapping[str, Camera]
-    outputs: tuple[Output, ...]
-    hosts: Mapping[str, Supervisor]
-    """By what the recipe calls the algorithm."""
-    references: Mapping[int, Picture]
-    """By the step's place in the recipe."""
-
-
-@contextmanager
-def _opened(station: StationConfiguration, line: LineConfiguration, kinds: Kinds) -> Iterator[LineParts]:
-    """Open everything of a line. Raises ProcVisionError and OSError."""
-    at = f"lines.{line.name}"
-    with ExitStack() as stack:
-        journal = stack.enter_context(open_journal(station.journal_folder(line.name)))
-        cameras = {
-            name: _made(stack, kinds, "camera", each, station, f"{at}.cameras.{name}")
-            for name, each in line.cameras.items()
-        }
-        outputs = [
-            _made(stack, kinds, "output", each, station, f"{at}.outputs[{place}]")
-            for place, each in enumerate(line.outputs)
-        ]
-        references = {
-            place: load(step.reference).picture()
-            for place, step in enumerate(line.recipe.steps)
-            if step.reference is not None
-        }
-        hosts = {
-            name: stack.enter_context(Supervisor(name, options=SUPERVISOR_OPTIONS))
-            for name in dict.fromkeys(step.algorithm for step in line.recipe.steps)
-        }
-        # The trigger last: a folder's pictures count from here on.
-        trigger = _made(stack, kinds, "trigger", line.trigger, station, f"{at}.trigger")
-        yield LineParts(journal, trigger, cameras, tuple(outputs), hosts, references)
-
-
-def _made(stack: ExitStack, kinds: Kinds, sort: str, wanted: Kinded, station: StationConfiguration, at: str) -> Any:
-    try:
-        made = kinds.load(sort, wanted.kind)(wanted.options, station.folder)
-    except KindError as error:
-        raise StationError(f"{at}: {error}") from error
-    except Exception as error:
-        raise StationError(f"{at}: the {sort} {wanted.kind} can't be made: {type(error).__name__}: {error}") from error
-    stack.callback(made.close)
-    return made
-
-
-def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | None = None) -> Mapping[str, LineRunner]:
-    """Run all lines until their triggers end, or an exception (Ctrl-C, SIGTERM's) interrupts: then they are stopped.
-
-    Return the lines as they ended. Raises ProcVisionError where one can't be started, and OSError; none runs then.
-    """
-    kinds = kinds if kinds is not None else Kinds.installed()
-    with ExitStack() as stack:
-        pictures = PictureStore(station.pictures_folder, station.file.pictures.queue)
-        parts = {name: stack.enter_context(_opened(station, line, kinds)) for name, line in station.lines.items()}
-        runners = {
-            name: LineRunner(station, station.lines[name], each, pictures, notice) for name, each in parts.items()
-        }
-        threads = [threading.Thread(target=runner.run, name=f"procvision-{name}") for name, runner in runners.items()]
-        for thread in threads:
-            thread.start()
-        try:
-            while any(thread.is_alive() for thread in threads):
-                threads[0].join(0.2) if threads[0].is_alive() else time.sleep(0.05)
-        finally:
-            for runner in runners.values():
-                runner.stop()
-            for thread in threads:
-                thread.join()
-            pictures.stop()
-            for runner in runners.values():
-                runner.close()
-        for name, runner in runners.items():
-            if runner.failed is not None:
-                raise StationError(f"the line {name} ended by {runner.failed!r}") from runner.failed
-        return runners

@@ -77,16 +77,22 @@ def _kind(kind: Any) -> str:
         mi.DictType: "table",
         mi.StructType: "table",
         mi.ListType: "array",
+        mi.VarTupleType: "array",
     }
     return " ".join([words[type(kind)], *bounds])
 
 
 def file_keys() -> str:
     """The tables of both files."""
-    parts = []
-    for cls in (model.StationFile, model.StationSection, model.PicturesSection, model.LineSection, model.WebSection):
-        parts.append(f"{cls.__doc__}\n\n{keys(cls)}")
-    return "\n\n".join(parts)
+    tables = (
+        model.StationFile,
+        model.StationSection,
+        model.PicturesSection,
+        model.ProjectionSection,
+        model.LineSection,
+        model.WebSection,
+    )
+    return "\n\n".join(f"{cls.__doc__}\n\n{keys(cls)}" for cls in tables)
 
 
 def recipe_keys() -> str:

@@ -25,6 +25,10 @@ class StationSection(_Table, frozen=True, kw_only=True):
     time_zone: Annotated[
         str, Meta(description="The plant's time zone, such as Europe/Berlin; the ledger's times are UTC")
     ] = "UTC"
+    shifts: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")], ...],
+        Meta(min_length=1, max_length=24, description="When shifts begin, as HH:MM in the plant's time"),
+    ] = ("00:00",)
 
 
 class PicturesSection(_Table, frozen=True, kw_only=True):
@@ -69,6 +73,19 @@ class WebSection(_Table, frozen=True, kw_only=True):
     session_hours: Annotated[int, Meta(ge=1, le=744, description="A session ends after so long, used or not")] = 24
 
 
+class ProjectionSection(_Table, frozen=True, kw_only=True):
+    """`[projection]`: the database that history and statistics are asked from. It is computed from the journals."""
+
+    database: Annotated[
+        str,
+        Meta(
+            pattern=r"^(sqlite|postgres(ql)?://.+)$",
+            description="`sqlite`, a file in the station's folder, or postgresql://USER@HOST/NAME, a database of this "
+            "station alone. A password stands in libpq's own file or variable",
+        ),
+    ] = "sqlite"
+
+
 class Kinded(msgspec.Struct, frozen=True, kw_only=True):
     """A trigger, a camera or an output: its `kind`, and the options of that kind."""
 
@@ -110,6 +127,9 @@ class StationFile(_Table, frozen=True, kw_only=True):
     pictures: Annotated[PicturesSection, Meta(description="Which pictures are kept")]
     lines: Annotated[dict[Name, LineSection], Meta(min_length=1, description="The lines, by name")]
     web: Annotated[WebSection | None, Meta(description="The page and the REST interface")] = None
+    projection: Annotated[ProjectionSection, Meta(description="The database of history and statistics")] = (
+        ProjectionSection()
+    )
 
 
 class RecipeStep(_Table, frozen=True, kw_only=True):

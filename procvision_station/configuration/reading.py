@@ -29,6 +29,7 @@ from procvision_station.configuration.model import (
 from procvision_station.configuration.places import Path as KeyPath
 from procvision_station.configuration.places import Place, places_of
 from procvision_station.kinds import Kinds
+from procvision_station.shifts import Shifts, parsed_starts
 
 STATION_FILE = "station.toml"
 RECIPES = "recipes"
@@ -96,9 +97,25 @@ class StationConfiguration:
     file: StationFile
     lines: Mapping[str, LineConfiguration]
 
+    @property
+    def data_folder(self) -> Path:
+        """Where what the station writes lies."""
+        return self.folder / DATA
+
+    @property
+    def journals_folder(self) -> Path:
+        """Where the journals of all lines lie."""
+        return self.folder / DATA / "journal"
+
+    @property
+    def shifts(self) -> Shifts:
+        """The plant's shifts."""
+        section = self.file.station
+        return Shifts(ZoneInfo(section.time_zone), parsed_starts(section.shifts))
+
     def journal_folder(self, line: str) -> Path:
         """Return where a line's journal lies."""
-        return self.folder / DATA / "journal" / line
+        return self.journals_folder / line
 
     @property
     def pictures_folder(self) -> Path:

@@ -98,7 +98,7 @@ def read_journal(disk: Disk, first_segment: str | None = None) -> Iterator[ReadR
         chain = head.chain
         offset = SEGMENT_HEAD_BYTES
         while offset < len(data):
-            found = _read_one(name, data, offset, sequence, chain, last=last)
+            found = read_record(name, data, offset, sequence, chain, last=last)
             yield found
             if isinstance(found, Break):
                 return
@@ -118,7 +118,12 @@ def find_record(disk: Disk, sequence: int) -> ReadRecord | None:
     return None
 
 
-def _read_one(name: str, data: bytes, offset: int, sequence: int, chain: bytes, *, last: bool) -> ReadRecord | Break:
+def read_record(name: str, data: bytes, offset: int, sequence: int, chain: bytes, *, last: bool) -> ReadRecord | Break:
+    """Read the record at `offset` of a segment's bytes, which should have this number and follow `chain`.
+
+    `last` says that no segment follows: an unfinished record may end it.
+    """
+
     def broken(what: str) -> Break:
         return Break(name, offset, sequence, what, last and not _was_acknowledged(data, offset, sequence))
 

@@ -17,17 +17,33 @@ import pytest
 
 from procvision_runner import Picture
 from procvision_station.configuration.reading import read_station
+from procvision_station.control import Action, ControlError, Note, NotRunningError, Overrule, Pin, Status, send
 from procvision_station.exporting import records
 from procvision_station.journal.audit import audit
 from procvision_station.journal.disk import FolderDisk
 from procvision_station.kinds import BUILT_IN, Fired, KindError, Kinds
-from procvision_station.running import run_station
 from procvision_station.scaffold import make_station
+from procvision_station.station import run_station
 from procvision_tools.sources.picture_files import load
 
 CAMERA, EVERY = 'kind = "simulated"\nseed = 7\ndefect_every = 5', "every_s = 0.15"
 TO_FILE = ('path = "-"            # stdout', 'path = "told.jsonl"')
 COMMAND = [sys.executable, "-m", "procvision_tools", "station"]
+
+
+COMMANDS = (
+    Status(),
+    Overrule(user="u-1", line="main", key="k-1", verdict="NG", why="a scratch"),
+    Note(user="u-1", line="main", key="k-1", text="äöü \x00"),
+    Pin(user="u-1", line="main", key="k-1", pinned=True),
+    Action(user="u-1", event="role_changed", content={"subject": "u-2", "role": "viewer", "user": "not me"}),
+)
+REFUSED = (
+    (Note(user="u-1", line="maim", key="k", text="x"), "there is no line 'maim'"),
+    (Note(user="", line="main", key="k", text="x"), "it is no command"),
+    (Action(user="u-1", event="Sign In"), "it is no command"),
+    (Note(user="u-1", line="main", key="k", text="x" * 2_000_000), "it is no command|gave no answer"),
+)
 
 
 class NoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,8 +286,24 @@ def test_sigterm_ends_a_station_whole(tmp_path: Path) -> None:
         while not ((folder / "told.jsonl").exists() and (folder / "told.jsonl").stat().st_size > 500):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        answers = [send(folder / "data", command) for command in COMMANDS]
+        for command, why in REFUSED:
+            with pytest.raises(ControlError, match=why):
+                send(folder / "data", command)
         station.terminate()
         assert station.wait(30) == 143
+    with pytest.raises(NotRunningError):
+        send(folder / "data", Status())
+    assert answers[0].content["main"]["hosts"]["pcb-compare"]["state"] == "ready"
+    asked = [each for each in ledger(folder) if "user" in each]
+    assert [(each["event"], each["key"]) for each in asked] == [
+        ("overruled", "k-1"),
+        ("note", "k-1"),
+        ("pinned", "k-1"),
+    ]
+    assert [answer.sequence for answer in answers[1:4]] == [each["sequence"] for each in asked]
+    (action,) = records("_station", folder / "data" / "journal" / "_station")
+    assert (action["event"], action["user"], action["role"]) == ("role_changed", "u-1", "viewer")
     lines = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
     assert {line["key"]: line["verdict"] for line in lines} == told(folder)
     assert ledger(folder)[-1]["event"] == "stopped"

@@ -1,0 +1,77 @@
+"""What a line runs with: its journal, trigger, cameras, outputs and hosts, opened from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from attrs import frozen
+
+from procvision_runner import Picture, RestartPolicy, Supervisor, SupervisorOptions
+from procvision_sdk.errors import ProcVisionError
+from procvision_station.configuration.model import Kinded
+from procvision_station.configuration.reading import LineConfiguration, StationConfiguration
+from procvision_station.journal.writer import Journal, open_journal
+from procvision_station.kinds import Camera, KindError, Kinds, Output, Trigger
+from procvision_tools.sources.picture_files import load
+
+SUPERVISOR_OPTIONS = SupervisorOptions(restart=RestartPolicy(max_restarts=1_000_000, max_delay_s=0.2))
+"""Each product may end a host, and the line goes on. A host that doesn't start again is still given up."""
+
+
+class StationError(ProcVisionError):
+    """A station can't be started, or did not end well."""
+
+
+@frozen
+class LineParts:
+    """What a line runs with, open."""
+
+    journal: Journal
+    trigger: Trigger
+    cameras: Mapping[str, Camera]
+    outputs: tuple[Output, ...]
+    hosts: Mapping[str, Supervisor]
+    """By what the recipe calls the algorithm."""
+    references: Mapping[int, Picture]
+    """By the step's place in the recipe."""
+
+
+@contextmanager
+def opened(station: StationConfiguration, line: LineConfiguration, kinds: Kinds) -> Iterator[LineParts]:
+    """Open everything of a line. Raises ProcVisionError and OSError."""
+    at = f"lines.{line.name}"
+    with ExitStack() as stack:
+        journal = stack.enter_context(open_journal(station.journal_folder(line.name)))
+        cameras = {
+            name: _made(stack, kinds, "camera", each, station, f"{at}.cameras.{name}")
+            for name, each in line.cameras.items()
+        }
+        outputs = [
+            _made(stack, kinds, "output", each, station, f"{at}.outputs[{place}]")
+            for place, each in enumerate(line.outputs)
+        ]
+        references = {
+            place: load(step.reference).picture()
+            for place, step in enumerate(line.recipe.steps)
+            if step.reference is not None
+        }
+        hosts = {
+            name: stack.enter_context(Supervisor(name, options=SUPERVISOR_OPTIONS))
+            for name in dict.fromkeys(step.algorithm for step in line.recipe.steps)
+        }
+        # The trigger last: a folder's pictures count from here on.
+        trigger = _made(stack, kinds, "trigger", line.trigger, station, f"{at}.trigger")
+        yield LineParts(journal, trigger, cameras, tuple(outputs), hosts, references)
+
+
+def _made(stack: ExitStack, kinds: Kinds, sort: str, wanted: Kinded, station: StationConfiguration, at: str) -> Any:
+    try:
+        made = kinds.load(sort, wanted.kind)(wanted.options, station.folder)
+    except KindError as error:
+        raise StationError(f"{at}: {error}") from error
+    except Exception as error:
+        raise StationError(f"{at}: the {sort} {wanted.kind} can't be made: {type(error).__name__}: {error}") from error
+    stack.callback(made.close)
+    return made

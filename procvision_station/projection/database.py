@@ -1,0 +1,171 @@
+"""Where a projection is: SQLite's file, or a PostgreSQL database.
+
+SQLite runs in WAL: readers block no writer. What it holds can be computed again, so no commit waits for the disk.
+A file that somebody removed or replaced is noticed by its inode: what is written into the removed one, nobody reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from procvision_sdk.errors import ProcVisionError
+from procvision_sdk.masking import masked
+from procvision_sdk.private_files import make_private_folder, touch_private
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+SQLITE_FILE = "projection.sqlite"
+SQLITE = "sqlite"
+BUSY_S = 5.0
+"""So long SQLite waits for another connection's write."""
+CONNECT_S = 5
+"""So long a PostgreSQL may take to answer at all."""
+STATEMENT_MS = 30_000
+"""A page's query that takes longer in PostgreSQL is ended."""
+
+
+class ProjectionError(ProcVisionError):
+    """A projection can't be read or written."""
+
+
+@frozen
+class _Identity:
+    device: int
+    inode: int
+
+
+class Database:
+    """One of a projection's two sides: its projector, or a reader. Any thread may call.
+
+    `url` is `sqlite`, or PostgreSQL's: postgresql://USER@HOST/NAME, where libpq's own files and variables may have the
+    password. `folder` is the station's folder of data. Raises ProjectionError where a library is missing.
+    """
+
+    def __init__(self, url: str, folder: Path, *, writes: bool = False) -> None:
+        self.is_sqlite = url == SQLITE
+        self.path = folder / SQLITE_FILE
+        self.writes = writes
+        self._url = f"sqlite+pysqlite:///{self.path}" if self.is_sqlite else _postgresql(url)
+        self._engine: Engine | None = None
+        self._identity: _Identity | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.is_sqlite else masked(self._url)
+
+    # --- the file -------------------------------------------------------------------------------------------
+
+    def replaced(self) -> bool:
+        """Return whether SQLite's file is gone, or is another one than was opened."""
+        return self.is_sqlite and self._identity is not None and self._seen() != self._identity
+
+    def _seen(self) -> _Identity | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return _Identity(status.st_dev, status.st_ino)
+
+    # --- connections ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that sees one state of the database. Raises ProjectionError, and SQLAlchemyError."""
+        if self.replaced():
+            self.close()
+        if self.is_sqlite and not self.path.exists():
+            raise ProjectionError(f"there is no {self.path} yet\nhint: procvision station run makes it")
+        with self._opened().connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection whose changes count together. Raises SQLAlchemyError."""
+        with self._opened().begin() as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the tables to this version; a new database gets them. Raises ProjectionError, and SQLAlchemyError."""
+        if self.is_sqlite:
+            make_private_folder(self.path.parent)
+            touch_private(self.path)
+        upgrade(self._opened())
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        engine, self._engine, self._identity = self._engine, None, None
+        if engine is not None:
+            engine.dispose()
+
+    def remove(self) -> None:
+        """Remove all that is there: SQLite's files, or PostgreSQL's tables."""
+        if self.is_sqlite:
+            self.close()
+            for suffix in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        else:
+            drop_all(self._opened())
+
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            from sqlalchemy import create_engine, event
+
+            if self.is_sqlite:
+                arguments: dict[str, Any] = {"timeout": BUSY_S, "check_same_thread": False}
+                self._engine = create_engine(self._url, connect_args=arguments)
+                event.listen(self._engine, "connect", self._set_up_sqlite)
+                self._identity = self._seen()
+            else:
+                options = f"-c timezone=UTC -c statement_timeout={0 if self.writes else STATEMENT_MS}"
+                arguments = {"connect_timeout": CONNECT_S, "options": options}
+                self._engine = create_engine(self._url, connect_args=arguments, pool_pre_ping=True)
+                if not self.writes:
+                    self._engine = self._engine.execution_options(postgresql_readonly=True)
+        return self._engine
+
+    def _set_up_sqlite(self, connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        pragmas = ["journal_mode=WAL", "synchronous=NORMAL"] if self.writes else ["query_only=ON"]
+        for pragma in [*pragmas, "temp_store=MEMORY", "cache_size=-16000"]:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+
+def _postgresql(url: str) -> str:
+    from procvision_tools.extras import need
+
+    need("psycopg", "psycopg[binary]", "a projection in PostgreSQL", "postgres")
+    return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url)
+
+
+def upgrade(engine: Engine) -> None:
+    """Take the steps of `migrations` that a database has not seen. Raises ProjectionError where it saw others."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise ProjectionError(f"the projection has tables of another version of ProcVision: {error}") from error
+
+
+def drop_all(engine: Engine) -> None:
+    """Remove our tables, and no others."""
+    from sqlalchemy import text
+
+    from procvision_station.projection.tables import metadata
+
+    with engine.begin() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))

@@ -1,0 +1,744 @@
+"""What a page asks a projection: read only, typed, and bounded, so that a week at a product a second stays quick.
+
+    model = ReadModel(Database(station.file.projection.database, station.data_folder), station.shifts)
+    page = model.history(HistoryFilter(line="main", told="NG"), limit=50)
+    page = model.history(HistoryFilter(line="main", told="NG"), limit=50, after=page.after)
+
+Every list is paged by a key of its order, never by an offset, and no total is counted. Every method raises
+ProjectionError where the database can't be asked at the moment.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from procvision_station.projection import tables as t
+from procvision_station.projection.database import Database, ProjectionError
+from procvision_station.projection.rows import bucket
+from procvision_station.shifts import Shifts
+
+MAX_LIMIT = 500
+DEFAULT_LIMIT = 50
+MAX_POINTS = 5000
+"""Of a trend or a yield by 15 minutes: seven weeks."""
+MAX_DETAILS = 10_000
+"""Defects, and measured values, of one product."""
+
+Verdict = Literal["OK", "NG", "ERROR"]
+Row = TypeVar("Row")
+Fields: TypeAlias = Mapping[Any, Any]
+"""A row of a table, by the names of its columns."""
+
+
+# --- what is asked ------------------------------------------------------------------------------------------
+
+
+class HistoryFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which products: each field that is given must hold."""
+
+    line: str | None = None
+    since: datetime | None = None
+    """Triggered then or later."""
+    until: datetime | None = None
+    """Triggered before."""
+    told: Verdict | None = None
+    overruled: Verdict | Literal["any"] | None = None
+    label: str | None = None
+    """Has a defect with this label."""
+    recipe: str | None = None
+    recipe_version: str | None = None
+    versions: str | None = None
+    """The algorithms and their versions, as a product's row has them."""
+    product: str | None = None
+    serial: str | None = None
+    key: str | None = None
+
+
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events: each field that is given must hold."""
+
+    line: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    event: str | None = None
+    user: str | None = None
+    key: str | None = None
+    by_users: bool = False
+    """Only what a user did."""
+
+
+ALL_PRODUCTS = HistoryFilter()
+ALL_EVENTS = EventFilter()
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """What is counted. Times are rounded down to 15 minutes."""
+
+    since: datetime
+    until: datetime
+    line: str | None = None
+    recipe: str | None = None
+    recipe_version: str | None = None
+    versions: str | None = None
+
+
+# --- what is answered ---------------------------------------------------------------------------------------
+
+
+class Page(msgspec.Struct, Generic[Row], frozen=True, kw_only=True):
+    """A part of a list."""
+
+    rows: list[Row]
+    after: str | None
+    """What to ask with for the next part; None where there is none."""
+
+
+class ProductRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A product in a list."""
+
+    line: str
+    sequence: int
+    key: str
+    product: str
+    serial: str | None
+    recipe: str
+    recipe_version: str
+    versions: str
+    triggered_at: datetime
+    recorded_at: datetime
+    elapsed_ms: float
+    """From trigger to verdict."""
+    found: Verdict
+    """What the inspection came to."""
+    told: Verdict
+    """What was told to the line at last."""
+    reason: str
+    file: str | None
+    overruled: Verdict | None
+    """A person's verdict beside it, the latest."""
+    pinned: bool
+    notes: int
+    picture: str | None
+    """The file of its first picture that is there, below the folder of pictures."""
+
+
+class DefectRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A labelled rect, in pixels of the step's picture."""
+
+    label: str
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float | None
+
+
+class MeasurementRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A measured value, and its limits where the algorithm told them."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    unit: str | None
+
+
+class PictureRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A step's picture."""
+
+    file: str | None
+    """Below the folder of pictures."""
+    bytes: int | None
+    state: Literal["there", "lost", "deleted"]
+    reason: str | None
+    at: datetime
+
+
+class StepRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of a product."""
+
+    step: int
+    """Counted from 0."""
+    camera: str
+    algorithm: str
+    version: str
+    manifest_step: int | None
+    parameters: dict[str, Any]
+    verdict: Verdict
+    message: str
+    ng_reason: str
+    error_code: str | None
+    answered_ms: float | None
+    picture_said: str
+    """What the record says of the picture: kept, not kept, too many wait."""
+    picture: PictureRow | None
+    """None where none was kept, or it is not written yet."""
+    defects: list[DefectRow]
+    measurements: list[MeasurementRow]
+    debug: dict[str, Any] | None
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of the ledger."""
+
+    line: str
+    sequence: int
+    at: datetime
+    event: str
+    user: str | None
+    key: str | None
+    """Of the product that it is about."""
+    text: str | None
+    content: dict[str, Any]
+
+
+class ProductDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One product, whole."""
+
+    row: ProductRow
+    steps: list[StepRow]
+    events: list[EventRow]
+    """Overrules, notes, and whatever else the ledger says of it, in their order."""
+    newer: str | None
+    """The key of the line's next product."""
+    older: str | None
+    """The key of the one before."""
+
+
+class LineRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A line, as far as its journal was read."""
+
+    line: str
+    station: str | None
+    running: bool
+    """Whether its last start was followed by no stop; a line that was killed runs, by its journal."""
+    since: datetime | None
+    run: str | None
+    recipe: str | None
+    recipe_version: str | None
+    hosts: dict[str, Any]
+    sequence: int
+    chain: str
+    problem: str | None
+    """Where its journal is damaged: what stood there, and perhaps all behind it, is not shown."""
+    last: ProductRow | None
+
+
+class CountRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Products of one group: a shift, a recipe, a version, 15 minutes, or all."""
+
+    group: str
+    since: datetime | None
+    """Where the group is a span of time."""
+    until: datetime | None
+    ok: int
+    ng: int
+    error: int
+    elapsed_ms: float
+    """The mean time from trigger to verdict."""
+
+    @property
+    def total(self) -> int:
+        """All products."""
+        return self.ok + self.ng + self.error
+
+    @property
+    def share(self) -> float | None:
+        """The yield: OK among all; None where there is none."""
+        return self.ok / self.total if self.total else None
+
+
+class ParetoRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A label, and how often it was found."""
+
+    label: str
+    products: int
+    defects: int
+    share: float
+    """Of all defects."""
+    cumulative: float
+    """Of all defects, with the labels before it."""
+
+
+class TrendPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A measured value over 15 minutes."""
+
+    at: datetime
+    count: int
+    mean: float
+    lowest: float
+    highest: float
+    low: float | None
+    high: float | None
+
+
+class MeasureName(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that was measured somewhere in a span."""
+
+    line: str
+    recipe: str
+    step: int
+    name: str
+
+
+class RecipeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a recipe that a line took on."""
+
+    line: str
+    sequence: int
+    recipe: str
+    version: str
+    at: datetime
+    user: str | None
+    why: str | None
+    product: str
+    text: str | None
+    """Its file; None where it was taken on at a start, and the ledger has the parameters alone."""
+    steps: list[dict[str, Any]]
+
+
+Grouping = Literal["all", "shift", "recipe", "version", "line", "quarter"]
+
+
+class ReadModel:
+    """A projection, read. Any thread may call."""
+
+    def __init__(self, database: Database, shifts: Shifts | None = None) -> None:
+        self._database = database
+        self._shifts = shifts if shifts is not None else Shifts(UTC)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._database.close()
+
+    # --- now ------------------------------------------------------------------------------------------------
+
+    def lines(self) -> list[LineRow]:
+        """Return all lines, by name, each with its last product."""
+
+        def ask(connection: Connection) -> list[LineRow]:
+            rows = connection.execute(select(t.lines).order_by(t.lines.c.line)).mappings().all()
+            return [self._line_row(connection, row) for row in rows]
+
+        return self._asked(ask)
+
+    def live(self, line: str) -> ProductDetail | None:
+        """Return a line's last product, whole; None where it has none."""
+
+        def ask(connection: Connection) -> ProductDetail | None:
+            of = select(t.lines.c.last_product).where(t.lines.c.line == line)
+            sequence = connection.execute(of).scalar()
+            return self._detail(connection, t.products.c.sequence == sequence, line) if sequence is not None else None
+
+        return self._asked(ask)
+
+    def last_sequences(self) -> dict[str, int]:
+        """Return how far each line's journal was read: cheap to ask often, and changed whenever anything did."""
+
+        def ask(connection: Connection) -> dict[str, int]:
+            rows = connection.execute(select(t.lines.c.line, t.lines.c.sequence)).all()
+            return {row.line: row.sequence for row in rows}
+
+        return self._asked(ask)
+
+    # --- history --------------------------------------------------------------------------------------------
+
+    def history(
+        self, wanted: HistoryFilter = ALL_PRODUCTS, *, limit: int = DEFAULT_LIMIT, after: str | None = None
+    ) -> Page[ProductRow]:
+        """Return products, the latest first. Raises ValueError for an `after` that no page gave."""
+        p = t.products.c
+        # A rare label is looked for among its own products, not in each product.
+        o = t.labels.c if wanted.label is not None else p
+        query = select(t.products)
+        if wanted.label is not None:
+            query = query.join(t.labels, and_(o.line == p.line, o.sequence == p.sequence)).where(
+                o.label == wanted.label
+            )
+        equal: list[tuple[ColumnElement[Any], Any]] = [
+            (o.line, wanted.line),
+            (p.told, wanted.told),
+            (p.recipe, wanted.recipe),
+            (p.recipe_version, wanted.recipe_version),
+            (p.versions, wanted.versions),
+            (p.product, wanted.product),
+            (p.serial, wanted.serial),
+            (p.key, wanted.key),
+            (p.overruled, wanted.overruled if wanted.overruled != "any" else None),
+        ]
+        query = query.where(*(column == value for column, value in equal if value is not None))
+        if wanted.overruled == "any":
+            query = query.where(p.overruled.is_not(None))
+        query = query.where(*_within(o.triggered_ms, wanted.since, wanted.until))
+        order = (o.triggered_ms, o.line, o.sequence)
+        return self._page(query, order, limit, after, self._product_rows, ("triggered_ms", "line", "sequence"))
+
+    def product(self, line: str, key: str) -> ProductDetail | None:
+        """Return one product, whole; None where there is none."""
+        return self._asked(lambda connection: self._detail(connection, t.products.c.key == key, line))
+
+    def events(
+        self, wanted: EventFilter = ALL_EVENTS, *, limit: int = DEFAULT_LIMIT, after: str | None = None
+    ) -> Page[EventRow]:
+        """Return events, the latest first: the audit's list. Raises ValueError for an `after` that no page gave."""
+        e = t.events.c
+        equal = [(e.line, wanted.line), (e.event, wanted.event), (e.user, wanted.user), (e.key, wanted.key)]
+        query = select(t.events).where(*(column == value for column, value in equal if value is not None))
+        if wanted.by_users:
+            query = query.where(e.user.is_not(None))
+        query = query.where(*_within(e.at_ms, wanted.since, wanted.until))
+        order = (e.at_ms, e.line, e.sequence)
+        return self._page(query, order, limit, after, lambda _, rows: map(_event, rows), ("at_ms", "line", "sequence"))
+
+    def labels(self, line: str | None = None) -> list[str]:
+        """Return the labels that defects ever had, sorted; at most `MAX_LIMIT`."""
+        of = () if line is None else (t.label_rollups.c.line == line,)
+        query = select(t.label_rollups.c.label).where(*of).distinct().order_by("label").limit(MAX_LIMIT)
+        return self._asked(lambda connection: list(connection.execute(query).scalars()))
+
+    # --- statistics -----------------------------------------------------------------------------------------
+
+    def counts(self, span: Span, by: Grouping = "all") -> list[CountRow]:
+        """Return how many were OK, NG and ERROR: the yield, by a group. Groups of time come in their order."""
+        r = t.verdict_rollups.c
+        named: dict[str, ColumnElement[Any]] = {"recipe": r.recipe, "line": r.line, "version": r.versions}
+        group: ColumnElement[Any] = named.get(by, r.bucket_ms)
+        summed = [r.told, func.sum(r.products).label("products"), func.sum(r.elapsed_us).label("elapsed_us")]
+        if by == "all":
+            query = select(*summed).where(*_counted(r, span)).group_by(r.told)
+        else:
+            query = select(group.label("group"), *summed).where(*_counted(r, span)).group_by(group, r.told)
+        rows = self._asked(lambda connection: connection.execute(query).mappings().all())
+        groups: dict[Any, dict[str, int]] = {}
+        if by == "shift":
+            groups = {shift: {} for shift in self._shifts.between(*_ends(span))[-MAX_POINTS:]}
+        for row in rows:
+            name: Any = row["group"] if by != "all" else "all"
+            if by == "shift":
+                name = self._shifts.at(_moment(name))
+            elif by == "quarter":
+                name = _moment(name)
+            sums = groups.setdefault(name, {})
+            sums[row["told"]] = sums.get(row["told"], 0) + int(row["products"])
+            sums["elapsed_us"] = sums.get("elapsed_us", 0) + int(row["elapsed_us"])
+        made = [_count(name, sums) for name, sums in groups.items()]
+        timed = by in ("shift", "quarter")
+        made.sort(key=lambda each: (each.since or datetime.min.replace(tzinfo=UTC)) if timed else each.group)
+        return made[-MAX_POINTS:]
+
+    def pareto(self, span: Span) -> list[ParetoRow]:
+        """Return the labels of defects, the most frequent first; at most `MAX_LIMIT`."""
+        r = t.label_rollups.c
+        query = (
+            select(r.label, func.sum(r.products).label("products"), func.sum(r.defects).label("defects"))
+            .where(*_counted(r, span))
+            .group_by(r.label)
+        )
+        rows = self._asked(lambda connection: connection.execute(query).mappings().all())
+        ordered = sorted(rows, key=lambda row: (-row["defects"], row["label"]))
+        total = sum(int(row["defects"]) for row in ordered)
+        made, before = [], 0
+        for row in ordered[:MAX_LIMIT]:
+            defects = int(row["defects"])
+            before += defects
+            made.append(
+                ParetoRow(
+                    label=row["label"],
+                    products=int(row["products"]),
+                    defects=defects,
+                    share=defects / total,
+                    cumulative=before / total,
+                )
+            )
+        return made
+
+    def measures(self, span: Span) -> list[MeasureName]:
+        """Return what was measured in a span; at most `MAX_LIMIT`."""
+        r = t.measurement_rollups.c
+        names = (r.line, r.recipe, r.step, r.name)
+        query = select(*names).where(*_counted(r, span)).distinct().order_by(*names).limit(MAX_LIMIT)
+        rows = self._asked(lambda connection: connection.execute(query).mappings().all())
+        return [MeasureName(**row) for row in rows]
+
+    def trend(self, span: Span, step: int, name: str) -> list[TrendPoint]:
+        """Return a measured value's way through a span, by 15 minutes; the latest `MAX_POINTS`."""
+        r = t.measurement_rollups.c
+        query = (
+            select(
+                r.bucket_ms,
+                func.sum(r["count"]).label("count"),
+                func.sum(r.total).label("total"),
+                func.min(r.lowest).label("lowest"),
+                func.max(r.highest).label("highest"),
+                func.max(r.low).label("low"),
+                func.min(r.high).label("high"),
+            )
+            .where(*_counted(r, span), r.step == step, r.name == name)
+            .group_by(r.bucket_ms)
+            .order_by(r.bucket_ms.desc())
+            .limit(MAX_POINTS)
+        )
+        rows = self._asked(lambda connection: connection.execute(query).mappings().all())
+        return [
+            TrendPoint(
+                at=_moment(row["bucket_ms"]),
+                count=int(row["count"]),
+                mean=row["total"] / row["count"],
+                lowest=row["lowest"],
+                highest=row["highest"],
+                low=row["low"],
+                high=row["high"],
+            )
+            for row in reversed(rows)
+        ]
+
+    # --- recipes --------------------------------------------------------------------------------------------
+
+    def recipes(
+        self, recipe: str | None = None, *, line: str | None = None, limit: int = DEFAULT_LIMIT,
+        after: str | None = None,
+    ) -> Page[RecipeRow]:  # fmt: skip
+        """Return the versions of recipes that lines took on, the latest first."""
+        c = t.recipe_versions.c
+        query = select(t.recipe_versions)
+        query = query.where(*(column == value for column, value in ((c.recipe, recipe), (c.line, line)) if value))
+        order = (c.at_ms, c.line, c.sequence)
+        return self._page(query, order, limit, after, lambda _, rows: map(_recipe, rows), ("at_ms", "line", "sequence"))
+
+    # --- how ------------------------------------------------------------------------------------------------
+
+    def _asked(self, ask: Callable[[Connection], Row]) -> Row:
+        try:
+            with self._database.reading() as connection:
+                return ask(connection)
+        except SQLAlchemyError as error:
+            said = str(getattr(error, "orig", None) or error).strip().splitlines()
+            raise ProjectionError(f"{self._database} can't be asked: {said[0] if said else error!r}") from error
+
+    def _page(
+        self,
+        query: Select[Any],
+        order: tuple[ColumnElement[Any], ...],
+        limit: int,
+        after: str | None,
+        made: Callable[[Connection, Sequence[Fields]], Iterable[Row]],
+        names: tuple[str, ...],
+    ) -> Page[Row]:
+        limit = max(1, min(limit, MAX_LIMIT))
+        if after is not None:
+            query = query.where(_behind(order, _opened(after)))
+        query = query.order_by(*(column.desc() for column in order)).limit(limit + 1)
+
+        def ask(connection: Connection) -> Page[Row]:
+            rows = connection.execute(query).mappings().all()
+            last = rows[limit - 1] if len(rows) > limit else None
+            closed = _closed([last[name] for name in names]) if last is not None else None
+            return Page(rows=list(made(connection, rows[:limit])), after=closed)
+
+        return self._asked(ask)
+
+    def _product_rows(self, connection: Connection, rows: Sequence[Fields]) -> list[ProductRow]:
+        shown: dict[tuple[str, str], str] = {}
+        keys: dict[str, list[str]] = {}
+        for row in rows:
+            keys.setdefault(row["line"], []).append(row["key"])
+        for line, of_line in keys.items():
+            c = t.pictures.c
+            query = select(c.key, c.file).where(c.line == line, c.key.in_(of_line), c.state == "there")
+            for found in connection.execute(query.order_by(c.step.desc())):
+                shown[line, found.key] = found.file
+        return [_product(row, shown.get((row["line"], row["key"]))) for row in rows]
+
+    def _line_row(self, connection: Connection, row: Fields) -> LineRow:
+        last = None
+        if row["last_product"] is not None:
+            of = and_(t.products.c.line == row["line"], t.products.c.sequence == row["last_product"])
+            found = connection.execute(select(t.products).where(of)).mappings().all()
+            last = next(iter(self._product_rows(connection, found)), None)
+        names = ("line", "station", "running", "run", "recipe", "recipe_version", "sequence", "chain", "problem")
+        return LineRow(
+            **{name: row[name] for name in names},
+            since=_moment(row["since_ms"]) if row["since_ms"] is not None else None,
+            hosts=_object(row["hosts"]),
+            last=last,
+        )
+
+    def _detail(self, connection: Connection, which: ColumnElement[bool], line: str) -> ProductDetail | None:
+        p = t.products.c
+        found = connection.execute(select(t.products).where(p.line == line, which)).mappings().all()
+        if not found:
+            return None
+        (row,) = self._product_rows(connection, found)
+
+        def of(table: Any, *order: str) -> Sequence[Fields]:
+            query = select(table).where(table.c.line == line, table.c.sequence == row.sequence)
+            return (
+                connection.execute(query.order_by(*(table.c[name] for name in order)).limit(MAX_DETAILS))
+                .mappings()
+                .all()
+            )
+
+        pictures = {
+            each["step"]: _picture(each)
+            for each in connection.execute(
+                select(t.pictures).where(t.pictures.c.line == line, t.pictures.c.key == row.key)
+            ).mappings()
+        }
+        defects, measured = of(t.defects, "step", "place"), of(t.measurements, "step", "name")
+        remarks = (
+            select(t.events).where(t.events.c.line == line, t.events.c.key == row.key).order_by(t.events.c.sequence)
+        )
+        neighbours = [
+            connection.execute(select(p.key).where(p.line == line, side).order_by(order).limit(1)).scalar()
+            for side, order in (
+                (p.sequence > row.sequence, p.sequence),
+                (p.sequence < row.sequence, p.sequence.desc()),
+            )
+        ]
+        return ProductDetail(
+            row=row,
+            steps=[_step(each, pictures.get(each["step"]), defects, measured) for each in of(t.steps, "step")],
+            events=[_event(each) for each in connection.execute(remarks.limit(MAX_LIMIT)).mappings()],
+            newer=neighbours[0],
+            older=neighbours[1],
+        )
+
+
+def _behind(order: tuple[ColumnElement[Any], ...], values: tuple[Any, ...]) -> ColumnElement[bool]:
+    """Return what holds for the rows that come later in a list whose every column goes down."""
+    time, line, sequence = order
+    # The first condition alone lets an index begin at the right place.
+    return and_(
+        time <= values[0],
+        or_(time < values[0], line < values[1], and_(line == values[1], sequence < values[2])),
+    )
+
+
+def _closed(values: list[Any]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(values)).decode().rstrip("=")
+
+
+def _opened(after: str) -> tuple[int, str, int]:
+    try:
+        data = base64.urlsafe_b64decode(after + "=" * (-len(after) % 4))
+        values = msgspec.json.decode(data, type=tuple[int, str, int])
+    except (binascii.Error, ValueError) as error:  # msgspec's errors are ValueErrors
+        raise ValueError(f"after: {after[:80]!r} is no place in a list") from error
+    if max(abs(values[0]), abs(values[2])) >= 2**63 or "\x00" in values[1]:
+        raise ValueError(f"after: {after[:80]!r} is no place in a list")
+    return values
+
+
+def _ms(moment: datetime) -> int:
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)
+
+
+def _moment(ms: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)  # a clock that said nonsense; the order is the sequence's
+
+
+def _ends(span: Span) -> tuple[datetime, datetime]:
+    return _moment(bucket(_ms(span.since))), _moment(_ms(span.until))
+
+
+def _within(column: ColumnElement[Any], since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+    return [
+        *([column >= _ms(since)] if since is not None else []),
+        *([column < _ms(until)] if until is not None else []),
+    ]
+
+
+def _counted(columns: Any, span: Span) -> list[ColumnElement[bool]]:
+    equal = [
+        columns[name] == value
+        for name in ("line", "recipe", "recipe_version", "versions")
+        if (value := getattr(span, name)) is not None
+    ]
+    return [columns.bucket_ms >= bucket(_ms(span.since)), columns.bucket_ms < _ms(span.until), *equal]
+
+
+def _count(name: Any, sums: Mapping[str, int]) -> CountRow:
+    since = until = None
+    group = name
+    if isinstance(name, datetime):
+        since, until = name, _moment(_ms(name) + t.BUCKET_MS)
+        group = name.isoformat()
+    elif not isinstance(name, str):
+        since, until, group = name.start, name.end, f"{name.day.isoformat()} {name.name}"
+    ok, ng, error = (sums.get(verdict, 0) for verdict in ("OK", "NG", "ERROR"))
+    total = ok + ng + error
+    elapsed_ms = sums.get("elapsed_us", 0) / 1000 / total if total else 0.0
+    return CountRow(group=group, since=since, until=until, ok=ok, ng=ng, error=error, elapsed_ms=elapsed_ms)
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    found: Any = msgspec.json.decode(text) if text else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _product(row: Fields, picture: str | None) -> ProductRow:
+    names = (
+        "line", "sequence", "key", "product", "serial", "recipe", "recipe_version", "versions", "elapsed_ms", "found",
+        "told", "reason", "file", "overruled", "pinned", "notes",
+    )  # fmt: skip
+    return ProductRow(
+        **{name: row[name] for name in names},
+        triggered_at=_moment(row["triggered_ms"]),
+        recorded_at=_moment(row["recorded_ms"]),
+        picture=picture,
+    )
+
+
+def _picture(row: Fields) -> PictureRow:
+    names = ("file", "bytes", "state", "reason")
+    return PictureRow(**{name: row[name] for name in names}, at=_moment(row["at_ms"]))
+
+
+def _step(
+    row: Fields,
+    picture: PictureRow | None,
+    defects: Sequence[Fields],
+    measured: Sequence[Fields],
+) -> StepRow:
+    names = (
+        "step", "camera", "algorithm", "version", "manifest_step", "verdict", "message", "ng_reason", "error_code",
+        "answered_ms",
+    )  # fmt: skip
+    return StepRow(
+        **{name: row[name] for name in names},
+        parameters=_object(row["parameters"]),
+        picture_said=row["picture"],
+        picture=picture,
+        defects=[_of(DefectRow, each) for each in defects if each["step"] == row["step"]],
+        measurements=[_of(MeasurementRow, each) for each in measured if each["step"] == row["step"]],
+        debug=_object(row["debug"]) if row["debug"] else None,
+    )
+
+
+def _of(cls: type[Row], row: Fields) -> Row:
+    return cls(**{name: row[name] for name in cls.__struct_fields__})  # type: ignore[attr-defined]
+
+
+def _event(row: Fields) -> EventRow:
+    names = ("line", "sequence", "event", "user", "key", "text")
+    return EventRow(**{name: row[name] for name in names}, at=_moment(row["at_ms"]), content=_object(row["content"]))
+
+
+def _recipe(row: Fields) -> RecipeRow:
+    names = ("line", "sequence", "recipe", "version", "user", "why", "product", "text")
+    steps: Any = msgspec.json.decode(row["steps"])
+    return RecipeRow(
+        **{name: row[name] for name in names}, at=_moment(row["at_ms"]), steps=[s for s in steps if isinstance(s, dict)]
+    )

@@ -1,0 +1,433 @@
+"""A projection is what its journals say: filled in any pieces, interrupted, lost or made anew."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="a projection needs SQLAlchemy")
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text as sql
+from station_records import START, drawn, product
+
+from procvision_station.journal.audit import audit
+from procvision_station.journal.disk import FolderDisk
+from procvision_station.journal.layout import Kind
+from procvision_station.journal.reading import segments
+from procvision_station.journal.writer import Journal, open_journal
+from procvision_station.projection.database import Database, ProjectionError
+from procvision_station.projection.projector import Projector, contents
+from procvision_station.projection.queries import EventFilter, HistoryFilter, ReadModel, Span
+from procvision_station.projection.tables import metadata
+from procvision_station.shifts import Shifts, parsed_starts
+
+SUPPORT = str(Path(__file__).parents[3] / "plugins" / "procvision-postgres" / "tests" / "support")
+if SUPPORT not in sys.path:
+    sys.path.append(SUPPORT)
+
+SMALL_SEGMENT = 20_000
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator:
+    postgres_server = pytest.importorskip("postgres_server", reason="psycopg is not installed")
+    if postgres_server.programs() is None:
+        pytest.skip("PostgreSQL's initdb is not installed; hint: apt-get install postgresql")
+    with postgres_server.PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    return "sqlite" if request.param == "sqlite" else request.getfixturevalue("server").url
+
+
+@pytest.fixture
+def database(url: str, tmp_path: Path) -> Iterator[Database]:
+    database = Database(url, tmp_path, writes=True)
+    database.migrate()
+    database.remove()
+    yield database
+    database.close()
+
+
+def append(journal: Journal, kind: Kind, content: dict) -> None:
+    if content.get("event") == "erased":
+        journal.erase(content["sequence"], content["why"])
+    else:
+        journal.append(kind, content)
+        journal.sync()
+
+
+def whole(database: Database) -> dict:
+    """Everything but how far the line's bytes were read, which is the same where the records are."""
+    return contents(database)
+
+
+def filled(folder: Path, seed: int, count: int, line: str = "main") -> None:
+    with open_journal(folder / line, segment_bytes=SMALL_SEGMENT) as journal:
+        for kind, content in drawn(seed, count, line=line):
+            append(journal, kind, content)
+
+
+def test_a_projection_filled_in_pieces_is_equal_to_a_rebuild(database: Database, tmp_path: Path) -> None:
+    """Also where records were erased that stood in it, and where another line came between."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    journals = tmp_path / "journal"
+    projector = Projector(database, journals)
+    for line in ("main", "side"):
+        with open_journal(journals / line, segment_bytes=SMALL_SEGMENT) as journal:
+            for kind, content in drawn(seed, 80, line=line):
+                append(journal, kind, content)
+                if rng.random() < 0.1:
+                    projector.catch_up()
+    projector.catch_up()
+    before = whole(database)
+    assert before["products"]
+    assert before["recipe_versions"]
+    Projector(database, journals).rebuild()
+    assert whole(database) == before
+    gone = {row["text"] for row in before["events"] if row["event"] == "note"}
+    assert all("\x00" not in text for text in gone)
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(database: Database) -> None:
+    database.migrate()
+    with database.writing() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_tables_of_a_later_version_are_made_anew(database: Database, tmp_path: Path) -> None:
+    filled(tmp_path / "journal", 1, 10)
+    projector = Projector(database, tmp_path / "journal")
+    projector.catch_up()
+    before = whole(database)
+    with database.writing() as connection:
+        connection.execute(sql("UPDATE alembic_version SET version_num = '9999'"))
+    again = Projector(database, tmp_path / "journal")
+    again.catch_up()
+    assert whole(database) == before
+    assert "another version" in again.rebuilds[0]
+
+
+def test_a_journal_that_took_records_back_is_read_anew(database: Database, tmp_path: Path) -> None:
+    """What a power cut takes is a tail that was seen and never acknowledged."""
+    folder = tmp_path / "journal" / "main"
+    filled(folder.parent, 1, 20)
+    projector = Projector(database, folder.parent)
+    projector.catch_up()
+    last = folder / segments(FolderDisk(folder).names())[-1]
+    data = last.read_bytes()
+    last.write_bytes(data[: data.rindex(b"PVRC")])
+    with open_journal(folder) as journal:
+        for number in range(5):
+            append(journal, Kind.EVENT, {"event": "note", "key": "main-000001", "text": f"another {number}"})
+    projector.catch_up()
+    assert projector.rebuilds == ["main: the journal took records back"]
+    after = whole(database)
+    Projector(database, folder.parent).rebuild()
+    assert whole(database) == after
+    assert not any(row["event"] == "stopped" for row in after["events"])
+
+
+def test_a_damaged_journal_is_shown_to_its_break_and_says_so(tmp_path: Path) -> None:
+    database = Database("sqlite", tmp_path, writes=True)
+    folder = tmp_path / "journal" / "main"
+    filled(folder.parent, 1, 20)
+    first = folder / segments(FolderDisk(folder).names())[0]
+    data = bytearray(first.read_bytes())
+    data[data.index(b"main-000003")] ^= 1
+    first.write_bytes(data)
+    damage = str(audit(FolderDisk(folder)).first_break)
+    notices: list[str] = []
+    projector = Projector(database, folder.parent, notices.append)
+    for _ in range(3):
+        projector.step()
+    (row,) = ReadModel(database).lines()
+    database.close()
+    assert row.problem is not None
+    assert len(notices) == 1
+    assert damage in row.problem
+
+
+def test_a_segment_that_is_cut_in_its_middle_is_shown_to_the_cut(tmp_path: Path) -> None:
+    database = Database("sqlite", tmp_path, writes=True)
+    folder = tmp_path / "journal" / "main"
+    filled(folder.parent, 1, 60)
+    first, second = segments(FolderDisk(folder).names())[:2]
+    path = folder / first
+    path.write_bytes(path.read_bytes()[:-100])
+    projector = Projector(database, folder.parent)
+    projector.catch_up()
+    (row,) = ReadModel(database).lines()
+    database.close()
+    assert row.problem is not None
+    assert row.problem.startswith(first)
+    assert row.sequence == int(second.removesuffix(".seg")) - 2
+
+
+def test_a_file_that_was_removed_under_it_is_noticed_and_made_anew(tmp_path: Path) -> None:
+    filled(tmp_path / "journal", 2, 60)
+    database = Database("sqlite", tmp_path, writes=True)
+    projector = Projector(database, tmp_path / "journal")
+    stop = threading.Event()
+    thread = threading.Thread(target=projector.run, args=(stop,))
+    thread.start()
+    try:
+        reader = ReadModel(Database("sqlite", tmp_path))
+        wait_for(lambda: Database("sqlite", tmp_path).path.exists() and reader.last_sequences().get("main", 0) > 60)
+        expected = reader.last_sequences()
+        before = reader.history()
+        for path in tmp_path.glob("projection.sqlite*"):
+            path.unlink()
+        wait_for(lambda: bool(projector.rebuilds))
+        wait_for(lambda: reader.last_sequences() == expected)
+        assert reader.history() == before
+        reader.close()
+    finally:
+        stop.set()
+        thread.join()
+        database.close()
+
+
+def wait_for(holds) -> None:
+    for _ in range(600):
+        try:
+            if holds():
+                return
+        except ProjectionError:
+            pass
+        time.sleep(0.02)
+    raise AssertionError("it did not come")
+
+
+def test_a_database_that_is_away_is_caught_up_with_when_it_is_back(server, tmp_path: Path) -> None:
+    database = Database(server.url, tmp_path, writes=True)
+    database.migrate()
+    database.remove()
+    notices: list[str] = []
+    projector = Projector(database, tmp_path / "journal", notices.append)
+    stop = threading.Event()
+    thread = threading.Thread(target=projector.run, args=(stop,))
+    thread.start()
+    try:
+        with open_journal(tmp_path / "journal" / "main") as journal:
+            records = drawn(5, 120)
+            for place, (kind, content) in enumerate(records):
+                append(journal, kind, content)
+                if place == 60:
+                    server.kill()
+                if place == 100:
+                    server.start()
+            expected = journal.sequence
+        reader = ReadModel(Database(server.url, tmp_path))
+        wait_for(lambda: reader.last_sequences().get("main") == expected)
+        reader.close()
+    finally:
+        stop.set()
+        thread.join()
+    before = whole(database)
+    Projector(database, tmp_path / "journal").rebuild()
+    assert whole(database) == before
+    assert len([text for text in notices if "is back" in text]) == 1
+    database.close()
+
+
+# --- what is asked ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """A read model over two lines, and the products as they were written."""
+    folder = tmp_path_factory.mktemp("model")
+    url = "sqlite" if request.param == "sqlite" else request.getfixturevalue("server").url
+    written: list[dict] = []
+    for line in ("main", "side"):
+        rng = random.Random(line)
+        with open_journal(folder / "journal" / line) as journal:
+            for number in range(120):
+                written.append({**product(rng, number, line=line), "line": line})
+                journal.append(Kind.PRODUCT, written[-1])
+            journal.append(Kind.EVENT, {"event": "overruled", "key": f"{line}-000007", "verdict": "OK", "user": "u-1"})
+            journal.sync()
+    database = Database(url, folder, writes=True)
+    Projector(database, folder / "journal").rebuild()
+    shifts = Shifts(ZoneInfo("Europe/Berlin"), parsed_starts(["06:00", "14:30", "22:00"]))
+    yield ReadModel(database, shifts), written
+    database.close()
+
+
+def paged(ask) -> list:
+    """All rows, by pages of seven."""
+    rows, after = [], None
+    while True:
+        page = ask(after)
+        rows += page.rows
+        if page.after is None:
+            return rows
+        assert len(page.rows) == 7
+        after = page.after
+
+
+@pytest.mark.parametrize(
+    ("wanted", "holds"),
+    [
+        ({}, lambda each: True),
+        ({"line": "side"}, lambda each: each["line"] == "side"),
+        ({"told": "NG"}, lambda each: each["told"] == "NG"),
+        ({"recipe": "other", "line": "main"}, lambda each: each["recipe"] == "other" and each["line"] == "main"),
+        ({"label": "short"}, lambda each: "short" in str(each["steps"])),
+        ({"serial": "S5"}, lambda each: each["serial"] == "S5"),
+        ({"overruled": "any"}, lambda each: each["key"].endswith("-000007")),
+        ({"overruled": "NG"}, lambda each: False),
+        (
+            {"since": START + timedelta(seconds=900), "until": START + timedelta(seconds=1800)},
+            lambda each: 900 <= (datetime.fromisoformat(each["triggered_at"]) - START).total_seconds() < 1800,
+        ),
+    ],
+)
+def test_history_pages_hold_what_was_asked_for_once_and_in_order(model, wanted, holds) -> None:
+    reader, written = model
+    rows = paged(lambda after: reader.history(HistoryFilter(**wanted), limit=7, after=after))
+    assert sorted(row.key for row in rows) == sorted(each["key"] for each in written if holds(each))
+    order = [(row.triggered_at, row.line, row.sequence) for row in rows]
+    assert order == sorted(order, reverse=True)
+
+
+def test_one_product_is_shown_whole(model) -> None:
+    reader, written = model
+    as_written = next(each for each in written if each["key"] == "main-000007")
+    found = reader.product("main", "main-000007")
+    assert found is not None
+    assert found.row.overruled == "OK"
+    assert (found.older, found.newer) == ("main-000006", "main-000008")
+    assert [event.event for event in found.events] == ["overruled"]
+    assert len(found.steps) == len(as_written["steps"])
+    for step, given in zip(found.steps, as_written["steps"], strict=True):
+        assert [rect.score for rect in step.defects] == [rect["score"] for rect in given["defect_rects"]]
+        assert {each.name: each.value for each in step.measurements} == {
+            "gap": given["debug"]["gap"]["value"],
+            "contrast": given["debug"]["contrast"],
+        }
+    assert reader.product("main", "side-000007") is None
+    assert reader.live("side").row.key == "side-000119"
+
+
+@pytest.mark.parametrize("by", ["all", "shift", "recipe", "version", "line", "quarter"])
+def test_counts_by_any_group_are_those_of_the_products(model, by: str) -> None:
+    reader, written = model
+    span = Span(since=START - timedelta(days=1), until=START + timedelta(days=2))
+    rows = reader.counts(span, by)
+    for verdict in ("OK", "NG", "ERROR"):
+        assert sum(getattr(row, verdict.lower()) for row in rows) == sum(each["told"] == verdict for each in written)
+    if by in ("shift", "quarter"):
+        for row in rows:
+            of = [each for each in written if row.since <= datetime.fromisoformat(each["triggered_at"]) < row.until]
+            assert row.total == len(of)
+    if by == "shift":  # the night that puts the clock forward has seven hours
+        assert [(row.until - row.since) for row in rows if row.group == "2026-03-28 22:00"] == [timedelta(hours=7)]
+
+
+def test_the_most_frequent_label_comes_first(model) -> None:
+    reader, written = model
+    counted: dict[str, int] = {}
+    for each in written:
+        for step in each["steps"]:
+            for rect in step["defect_rects"]:
+                label = rect["label"].replace("\x00", "\ufffd")
+                counted[label] = counted.get(label, 0) + 1
+    rows = reader.pareto(Span(since=START, until=START + timedelta(days=1)))
+    assert [(row.label, row.defects) for row in rows] == sorted(counted.items(), key=lambda each: (-each[1], each[0]))
+    assert rows[-1].cumulative == pytest.approx(1)
+
+
+def test_a_trend_has_each_value_in_its_quarter(model) -> None:
+    reader, written = model
+    span = Span(since=START, until=START + timedelta(days=1), line="main")
+    assert {(each.step, each.name) for each in reader.measures(span)} == {
+        (s, n) for s in (0, 1) for n in ("contrast", "gap")
+    }
+    points = reader.trend(span, 0, "gap")
+    values = [each["steps"][0]["debug"]["gap"]["value"] for each in written if each["line"] == "main"]
+    assert sum(point.count for point in points) == len(values)
+    assert sum(point.mean * point.count for point in points) == pytest.approx(sum(values))
+    assert min(point.lowest for point in points) == min(values)
+    assert {(point.low, point.high) for point in points} == {(0.1, 0.9)}
+
+
+def test_events_can_be_asked_by_who_did_them(model) -> None:
+    reader, _ = model
+    rows = reader.events(EventFilter(by_users=True)).rows
+    assert {(row.event, row.user, row.key) for row in rows} == {
+        ("overruled", "u-1", "side-000007"),
+        ("overruled", "u-1", "main-000007"),
+    }
+    assert reader.events(EventFilter(user="u-2")).rows == []
+
+
+@pytest.mark.parametrize("after", ["", "x", "WzFd", "bm90IGpzb24", "WyJhIiwiYiIsImMiXQ", "é" * 10, "WzFlMzAsImEiLDFd"])
+def test_a_place_that_no_page_gave_is_refused(model, after: str) -> None:
+    reader, _ = model
+    with pytest.raises(ValueError, match="no place in a list"):
+        reader.history(after=after)
+
+
+def test_readers_cannot_write(database: Database, url: str, tmp_path: Path) -> None:
+    database.migrate()
+    reader = Database(url, tmp_path)
+    with pytest.raises(Exception, match=r"readonly|read-only"), reader.reading() as connection:
+        connection.execute(sql("DELETE FROM lines"))
+    reader.close()
+
+
+def test_a_reader_of_nothing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ProjectionError, match="there is no"):
+        ReadModel(Database("sqlite", tmp_path)).lines()
+    assert not list(tmp_path.iterdir())
+
+
+# --- shifts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Pacific/Apia"])
+@pytest.mark.parametrize("starts", [["00:00"], ["06:00", "14:00", "22:00"], ["02:30"], ["02:00", "02:30", "03:00"]])
+def test_every_moment_is_in_one_shift_and_shifts_leave_no_gap(zone: str, starts: list[str]) -> None:
+    shifts = Shifts(ZoneInfo(zone), parsed_starts(starts))
+    for begin in (
+        datetime(2026, 3, 27, tzinfo=UTC),
+        datetime(2026, 10, 23, tzinfo=UTC),
+        datetime(2011, 12, 28, tzinfo=UTC),
+    ):
+        found = shifts.between(begin, begin + timedelta(days=5))
+        assert all(before.end == after.start for before, after in itertools.pairwise(found))
+        for hour in range(5 * 24):
+            moment = begin + timedelta(hours=hour, minutes=hour % 60)
+            shift = shifts.at(moment)
+            assert shift.start <= moment < shift.end
+
+
+def test_a_removed_journal_leaves_its_line_as_it_was(tmp_path: Path) -> None:
+    """A folder that is gone is a fault of the disk's, and no reason to forget."""
+    filled(tmp_path / "journal", 3, 10)
+    database = Database("sqlite", tmp_path, writes=True)
+    projector = Projector(database, tmp_path / "journal")
+    projector.catch_up()
+    before = whole(database)
+    shutil.rmtree(tmp_path / "journal" / "main")
+    projector.step()
+    assert whole(database) == before
+    database.close()
