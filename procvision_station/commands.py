@@ -212,7 +212,7 @@ def user_password(folder: Path, name: str) -> int:
 @contextlib.contextmanager
 def _account_errors() -> Iterator[None]:
     """Tell a refused change in words, as the page does."""
-    from procvision_station.running import StationError
+    from procvision_station.parts import StationError
     from procvision_station.web.accounts import AccountError
     from procvision_station.web.texts import texts_of
 
