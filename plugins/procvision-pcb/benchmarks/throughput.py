@@ -42,7 +42,7 @@ def measured(folder: str) -> Round:
         stdout=subprocess.PIPE,
         check=False,
     )
-    if done.returncode:
+    if done.returncode > 1:  # 1 is NG or a refusal among the pictures, which the figures count
         raise SystemExit(done.returncode)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     figures = json.loads(done.stdout)["figures"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from procvision_pcb.align import GOOD_CORRELATION, ReferencePyramid
 from procvision_pcb.binarise import Copper, Gray, Mask, evenly_lit, threshold_by_reference, threshold_globally, to_gray
 from procvision_pcb.difference import Blob, Differences, ToleratedReference
 from procvision_pcb.errors import NotComparableError
+from procvision_pcb.etching import Edges
 from procvision_pcb.motion import Alignment, warped
 
 DEFAULT_EDGE_TOLERANCE_PX = 2
@@ -132,6 +134,11 @@ class Reference:
         self._tolerated = ToleratedReference(mask, edge_tolerance_px)
         self._sharpness = condition.sharpness(gray, gray, mask) if shaded else condition.SHARP
 
+    @cached_property
+    def _edges(self) -> Edges:
+        """Made for the first picture with a difference; threads that make it twice make the same."""
+        return Edges(self._tolerated.copper, self._tolerated.edge)
+
     def compare(
         self,
         picture: NDArray[np.uint8],
@@ -170,7 +177,8 @@ class Reference:
         Raises:
             NotComparableError: as `compare` does.
         """
-        seen, alignment, sharpness = self._lay_on(to_gray(picture, "picture"))
+        gray = to_gray(picture, "picture")
+        seen, alignment, sharpness = self._lay_on(gray)
         # Written so that a correlation that is no number fails too.
         if not alignment.correlation >= MIN_CORRELATION:
             raise NotComparableError(
@@ -211,6 +219,9 @@ class Reference:
             if not blob.tolerable or touched >= topology.JOINED:
                 blobs.append(blob)
                 pieces.append(touched)
+        if blobs:
+            inward_px = self._edges.inward_px(self._lying(gray, seen, alignment))
+            condition.check_edges(inward_px, self._tolerated.tolerance_px)
         return Candidates(
             [blob.box for blob in blobs],
             [topology.name(blob.kind, touched) for blob, touched in zip(blobs, pieces, strict=True)],
@@ -238,6 +249,12 @@ class Reference:
         seen = threshold_by_reference(lying, self._tolerated.copper, self._copper)
         raw = warped(gray, alignment.matrix, smooth=False)
         return seen, alignment, condition.sharpness(lying, raw, self._tolerated.copper)
+
+    def _lying(self, gray: Gray, seen: Mask, alignment: Alignment) -> Mask:
+        """Like `seen`, without the local field: that takes up what etching did."""
+        if alignment.field is None:
+            return seen
+        return self._under_its_light(gray, replace(alignment, field=None))
 
     def _under_its_light(self, gray: Gray, alignment: Alignment) -> Mask:
         return threshold_by_reference(alignment.apply(gray), self._tolerated.copper, self._copper)
