@@ -26,9 +26,9 @@ end first."""
 OFF_PX = 1.5
 """An edge that is farther from where a fit has it is off. No fit is closer than half a pixel."""
 MIN_OFF_MOVED, MAX_OFF_ETCHED = 0.08, 0.25
-"""The share of edges that must be off without the distance, and how much of that may be left with it. Of DeepPCB's 1,000
-pairs four come to a distance of over 1.3 px; all of what is off without it stays off in three, a quarter in the other,
-which comes to 1.4 px. Of boards eroded or dilated by 2 and 3 px hardly one has more than a quarter left."""
+"""The share of edges that must be off without the distance, and how much of that may be left with it. Of DeepPCB's
+1,000 pairs five come to a distance of over 1.3 px: in three what is off without it stays off, in two a quarter and a
+third of it, which come to 1.4 px. Of boards eroded or dilated by 2 and 3 px hardly one has more than a quarter left."""
 ROUNDS = 5
 _PRIOR = np.diag([0.01, 0.01, 5.0, 5.0, 0.01])
 """How strongly shift (x, y), scale, rotation and distance are held at nothing, in edge points."""
