@@ -81,17 +81,26 @@ def run(folder: Path) -> int:
     """Run the station's lines until their triggers end, or until Ctrl-C or SIGTERM.
 
     What is on its way then is told and recorded. The exit status is 0 where every product that was told is recorded.
+    Processes beside it fill the projection and, where station.toml has a table [web], serve the page.
 
     \b
     Examples:
       procvision station run line-3
     """
+    from procvision_station.companions import commands as beside
+    from procvision_station.companions import companions
     from procvision_station.configuration.reading import read_station
     from procvision_station.parts import StationError
     from procvision_station.station import run_station
     from procvision_tools.report.text import printable
 
-    runners = run_station(read_station(folder), lambda text: click.echo(printable(text), err=True))
+    configuration = read_station(folder)
+
+    def notice(text: str) -> None:
+        click.echo(printable(text), err=True)
+
+    with companions(beside(configuration), notice):
+        runners = run_station(configuration, notice)
     for name, runner in runners.items():
         told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(runner.verdicts.items()))
         click.echo(f"{name}: {runner.verdicts.total()} products: {told or 'none'}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from procvision_runner import Picture
@@ -22,6 +24,9 @@ from procvision_station.exporting import records
 from procvision_station.journal.audit import audit
 from procvision_station.journal.disk import FolderDisk
 from procvision_station.kinds import BUILT_IN, Fired, KindError, Kinds
+from procvision_station.projection.database import Database
+from procvision_station.projection.projector import Projector
+from procvision_station.projection.queries import ReadModel
 from procvision_station.scaffold import make_station
 from procvision_station.station import run_station
 from procvision_tools.sources.picture_files import load
@@ -167,6 +172,8 @@ def test_a_new_station_runs_from_the_command_line_and_its_ledger_has_what_it_tol
     head = shown.stdout.split("head ")[1].strip()
     again = [*COMMAND, "audit", folder, "--expect", head]
     assert subprocess.run(again, capture_output=True, timeout=60).returncode == 0
+    with contextlib.closing(ReadModel(Database("sqlite", folder / "data"))) as model:
+        assert {row.key: row.told for row in model.history().rows} == told(folder)
     exported = subprocess.run([*COMMAND, "export", folder], capture_output=True, text=True, timeout=60).stdout
     assert len(exported.splitlines()) == 8
     # A changed byte is found from the command line, and the journal is not written any more.
@@ -290,6 +297,11 @@ def test_sigterm_ends_a_station_whole(tmp_path: Path) -> None:
         for command, why in REFUSED:
             with pytest.raises(ControlError, match=why):
                 send(folder / "data", command)
+        projections = [
+            each for each in psutil.Process(station.pid).children() if "procvision_station.projection" in each.cmdline()
+        ]
+        assert len(projections) == 1
+        projections[0].kill()
         station.terminate()
         assert station.wait(30) == 143
     with pytest.raises(NotRunningError):
@@ -307,3 +319,7 @@ def test_sigterm_ends_a_station_whole(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
     assert {line["key"]: line["verdict"] for line in lines} == told(folder)
     assert ledger(folder)[-1]["event"] == "stopped"
+    database = Database("sqlite", folder / "data", writes=True)
+    Projector(database, folder / "data" / "journal").catch_up()  # its projector was killed
+    with contextlib.closing(ReadModel(database)) as model:
+        assert {row.key: row.told for row in model.history(limit=500).rows} == told(folder)

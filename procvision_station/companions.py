@@ -1,0 +1,96 @@
+"""The processes beside the lines': what fills the projection, and the page. They are started again when they end.
+
+They are sessions of their own: Ctrl-C reaches the lines' process alone, which lets them see its last verdicts. Each
+ends by itself when that process is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from procvision_station.configuration.reading import StationConfiguration
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+"""Between two starts of one that ends by itself."""
+LONG_LIFE_S = 60.0
+"""One that lived so long is started at once."""
+END_WITHIN_S = 10.0
+"""After SIGTERM: the projection reads to the journals' ends, the page answers what it was asked."""
+
+
+def commands(station: StationConfiguration) -> Mapping[str, Sequence[str]]:
+    """Return the command lines of a station's companions, by name."""
+    folder, parent = str(station.folder), str(os.getpid())
+    found: dict[str, Sequence[str]] = {}
+    found["projection"] = (sys.executable, "-P", "-m", "procvision_station.projection", folder, parent)
+    if station.file.web is not None:
+        page = ("-m", "procvision_tools", "station", "page", folder, "--parent", parent)
+        found["page"] = (sys.executable, "-P", *page)
+    return found
+
+
+@contextlib.contextmanager
+def companions(wanted: Mapping[str, Sequence[str]], notice: Callable[[str], None]) -> Iterator[None]:
+    """Keep the processes running within the block."""
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=_keep, args=(name, command, stop, notice), name=f"procvision-{name}")
+        for name, command in wanted.items()
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _keep(name: str, command: Sequence[str], stop: threading.Event, notice: Callable[[str], None]) -> None:
+    pause_s = FIRST_PAUSE_S
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            # What it prints is no verdict: stdout may be what a machine reads.
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True)
+        except OSError as error:
+            said = f"can't be started: {error.strerror or error}"
+        else:
+            while process.poll() is None and not stop.wait(0.1):
+                pass
+            if process.poll() is None:
+                _end(process)
+                return
+            said = f"ended with {process.returncode}"
+        pause_s = FIRST_PAUSE_S if time.monotonic() - began > LONG_LIFE_S else pause_s
+        notice(f"{name}: {said}; it is started again in {pause_s:g} s")
+        stop.wait(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def end_with(parent: int, stop: threading.Event, look_s: float = 1.0) -> None:
+    """Set `stop` when the process that started this one is gone; on a thread of its own."""
+
+    def look() -> None:
+        while os.getppid() == parent and not stop.wait(look_s):
+            pass
+        stop.set()
+
+    threading.Thread(target=look, name="procvision-parent", daemon=True).start()
