@@ -90,16 +90,19 @@ def _shut_in(options: HostOptions, ends: HostEnds, loop: Loop, *, asks: bool) ->
 
             more = named_in_configuration(CellChannel(ends).grants())
             options = attrs.evolve(options, grant=tuple(dict.fromkeys((*options.grant, *more))))
-        refusals, missing = shut_in(options, ends)
+        outcome = shut_in(options, ends)
     except GrantError as error:
         _log.error("%s", error)
         status = exits.AWAY if error.retryable else exits.CONFIGURATION
         loop.loading_failed(error.error_code, "configuration", str(error), status, retryable=error.retryable)
         return options, None
+    if outcome.shared is not None:
+        _log.warning("isolation strict: %s; multiprocessing's locks and queues can't be made", outcome.shared)
+    missing = outcome.missing
     for lacking in missing:
         _log.warning("isolation %s: %s", options.isolation, lacking)
     if missing and options.isolation_missing == "error":
         text = f"{missing[0]}; hint: procvision-host isolation, or --isolation-missing warn"
         loop.loading_failed(ErrorCode.CONFIGURATION_INVALID, "configuration", text, exits.CONFIGURATION)
         return options, None
-    return options, refusals
+    return options, outcome.refusals

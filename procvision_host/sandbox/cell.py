@@ -1,7 +1,8 @@
 """The cell shuts itself in: after its hello, before a line of the vendor's runs.
 
 What it keeps under `strict`: this Python and the packages on its path to read, the files that the command line names,
-what was granted, and a folder of its own, which is its home and its place for temporary files.
+what was granted, and a folder of its own, which is its home and its place for temporary files. Where namespaces can be
+had, that lies in a `/dev/shm` of its own.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from procvision_host.options import MEGA
 from procvision_host.sandbox.confinement import Confinement, Level, confine
 from procvision_host.sandbox.grants import granted
 from procvision_host.sandbox.kernel import IsolationMissingError, system_call
+from procvision_host.sandbox.namespaces import SHARED_MEMORY, enter
 from procvision_host.sandbox.refusals import Refusals
 
 if TYPE_CHECKING:
@@ -29,19 +33,34 @@ _PREFIX = "procvision-"
 """As of all temporary folders of ours: `procvision doctor --clean` removes those that nobody uses."""
 
 
-def shut_in(options: HostOptions, ends: HostEnds) -> tuple[Refusals, list[IsolationMissingError]]:
-    """Give up what the level takes, for good. Return what tells of refusals, and what this machine can't enforce.
+@frozen
+class ShutIn:
+    """What came of it."""
+
+    refusals: Refusals
+    missing: list[IsolationMissingError]
+    """What this machine can't enforce."""
+    shared: IsolationMissingError | None
+    """Why there are no namespaces: what they give besides is missing, nothing of what the level promises."""
+
+
+def shut_in(options: HostOptions, ends: HostEnds) -> ShutIn:
+    """Give up what the level takes, for good.
 
     To be called while this process has one thread. Raises GrantError for a grant that can't be given.
     """
     level = Level(options.isolation)
     strict = level is Level.STRICT
     given = granted(options.grant if strict else ())
+    writable = (*map(Path.resolve, options.writable), *given.writable)
     own: tuple[Path, ...] = ()
+    shared = None
     if strict:
-        own = (Path(tempfile.mkdtemp(prefix=_PREFIX)),)
-        os.environ |= dict.fromkeys(_HOMES, str(own[0]))
-        tempfile.tempdir = None
+        try:
+            enter(writable, network=bool(given.ports))
+        except IsolationMissingError as error:
+            shared = error
+        own = (_own_folder(apart=shared is None),)
     wanted = Confinement(
         level=level,
         readable=(
@@ -50,12 +69,22 @@ def shut_in(options: HostOptions, ends: HostEnds) -> tuple[Refusals, list[Isolat
             *map(Path.resolve, options.readable),
             *given.readable,
         ),
-        writable=(*own, *map(Path.resolve, options.writable), *given.writable),
+        writable=(*own, *writable),
         devices=given.devices,
         ports=given.ports,
+        own_mounts=strict and shared is None,
         data_bytes=given.megabytes * MEGA if strict else None,
     )
-    return Refusals(given.megabytes), confine(wanted, lambda: ends.keep_here(_table_of_its_own))
+    missing = confine(wanted, lambda: ends.keep_here(_table_of_its_own))
+    return ShutIn(Refusals(given.megabytes), missing, shared)
+
+
+def _own_folder(*, apart: bool) -> Path:
+    """Make a home; where the cell has a `/dev/shm` of its own nothing is left of it at the end."""
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=SHARED_MEMORY if apart and SHARED_MEMORY.is_dir() else None))
+    os.environ |= dict.fromkeys(_HOMES, str(folder))
+    tempfile.tempdir = None
+    return folder
 
 
 def _table_of_its_own() -> None:

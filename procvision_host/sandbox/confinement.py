@@ -18,6 +18,7 @@ import attrs
 
 from procvision_host.sandbox import landlock, seccomp
 from procvision_host.sandbox.kernel import IsolationMissingError
+from procvision_host.sandbox.namespaces import SHARED_MEMORY
 from procvision_host.sandbox.privileges import drop_capabilities
 
 
@@ -57,8 +58,8 @@ class Confinement:
     """What is granted besides: likewise."""
     ports: tuple[int, ...] = ()
     """TCP ports to which connections are granted: likewise."""
-    own_processes: bool = False
-    """Whether it is in a process namespace of its own, where /proc shows only what it may see."""
+    own_mounts: bool = False
+    """Whether it has mounts of its own, with a `/dev/shm` that nobody else reaches and all others' files read-only."""
     data_bytes: int | None = None
     """The most memory of its own that it may allocate (RLIMIT_DATA); None leaves the limit as it is."""
 
@@ -82,12 +83,12 @@ def confine(wanted: Confinement, before_filter: Callable[[], None] | None = None
         except IsolationMissingError as error:
             missing.append(error)
 
-    allowed = _strict_paths(wanted) if strict else None if wanted.own_processes else _all_but_processes()
+    allowed = _strict_paths(wanted) if strict else _all_but_processes()
     enforce(lambda: landlock.restrict(allowed, network=strict, scopes=True, ports=wanted.ports))
     enforce(_without_capabilities)
     if before_filter is not None:
         before_filter()
-    strictly = seccomp.STRICT_WITH_CONNECTIONS if wanted.ports else seccomp.STRICT
+    strictly = seccomp.strict(connections=bool(wanted.ports), read_only_tree=wanted.own_mounts)
     enforce(lambda: seccomp.refuse(strictly if strict else seccomp.BASIC))
     return missing
 
@@ -115,12 +116,11 @@ def _without_capabilities() -> None:
 def _strict_paths(wanted: Confinement) -> dict[str, int]:
     own = dict.fromkeys(map(str, (*interpreter_paths(), *wanted.readable)), landlock.READABLE)
     system = dict.fromkeys((*SYSTEM_FOLDERS, *SYSTEM_FACTS, "/proc/self"), landlock.READABLE)
-    if wanted.own_processes:
-        system["/proc"] = landlock.READABLE | landlock.WRITE
     files = {"/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf"} if wanted.ports else ()
     system |= dict.fromkeys(files, landlock.READABLE)
     devices = DEVICES | dict.fromkeys(map(str, wanted.devices), _DEVICE)
-    return system | own | devices | dict.fromkeys(map(str, wanted.writable), landlock.WRITABLE)
+    writable = (*wanted.writable, *((SHARED_MEMORY,) if wanted.own_mounts else ()))
+    return system | own | devices | dict.fromkeys(map(str, writable), landlock.WRITABLE)
 
 
 def _all_but_processes() -> dict[str, int]:

@@ -130,12 +130,26 @@ SHARED_IPC = Refusal(
         "msgctl", "mq_open", "mq_unlink",
     )
 )  # fmt: skip
+ATTRIBUTES = Refusal(
+    (
+        "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat", "setxattr", "lsetxattr",
+        "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr", "removexattrat", "utime", "utimes",
+        "futimesat", "utimensat", "file_setattr",
+    )
+)  # fmt: skip
+"""Modes, owners and times of files: Landlock doesn't hold them. Where all but a process's own is read-only, it keeps
+them of its own."""
 FILES = Refusal(("mknod", "mknodat", "inotify_init", "inotify_init1"))
 
 BASIC: tuple[Refusal, ...] = (OTHERS_MEMORY, KERNEL, MOUNTS, *NAMESPACES, *OTHERS_SHARE, *TERMINALS)
 _BEYOND_BASIC = (INTERFACES, SHARED_IPC, FILES)
 STRICT: tuple[Refusal, ...] = (*BASIC, *NETWORK, *_BEYOND_BASIC)
-STRICT_WITH_CONNECTIONS: tuple[Refusal, ...] = (*BASIC, *CONNECTIONS, *_BEYOND_BASIC)
+
+
+def strict(*, connections: bool, read_only_tree: bool) -> tuple[Refusal, ...]:
+    """Return what `strict` refuses, with or without connections, and with or without mounts of the process's own."""
+    network = CONNECTIONS if connections else NETWORK
+    return (*BASIC, *network, *_BEYOND_BASIC, *(() if read_only_tree else (ATTRIBUTES,)))
 
 
 def assembled(refusals: Iterable[Refusal], machine: str) -> bytes:

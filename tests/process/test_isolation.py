@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from peer_plugins import environment, install_algorithm
 
+from procvision_host.sandbox.rules import try_namespaces
 from procvision_runner import HostDiedError, LaunchError, Pool, Runner, RunnerOptions, Supervisor, SupervisorOptions
 
 LEVELS = ("off", "basic", "strict")
@@ -101,7 +102,9 @@ def test_other_processes_are_out_of_reach(what: str, code: str, told: Any) -> No
         ("another's file to write", "open({secret!r}, 'a').write('x')"),
         ("another's file to cut", "os.truncate({secret!r}, 1)"),
         ("the home to read", "out = os.listdir({home!r})"),
-        ("a file in /dev/shm", "open('/dev/shm/procvision-test-isolation', 'w')"),
+        ("another's file in /dev/shm", "open('/dev/shm/procvision-test-isolation', 'r+')"),
+        ("another's file's mode", "os.chmod({secret!r}, 0o644)"),
+        ("another's file's times", "os.utime({secret!r})"),
         ("TCP", "socket.create_connection(('127.0.0.1', {port}), 5)"),
         ("UDP", "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))"),
         ("a unix socket", "socket.socket(socket.AF_UNIX).connect({unix!r})"),
@@ -114,11 +117,36 @@ def test_files_and_the_network_are_out_of_reach_under_strict(
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(tmp_path / "u"))
         unix.listen()
+        Path("/dev/shm/procvision-test-isolation").write_text("x")
         facts = {"secret": str(secret), "home": str(Path.home()), "unix": str(tmp_path / "u")}
         answer = told(code.format(port=server.getsockname()[1], **facts))
     Path("/dev/shm/procvision-test-isolation").unlink(missing_ok=True)
     assert answer.startswith("refused" if told.level == "strict" else "done"), (what, answer)
     secret.write_text("secret")
+
+
+SHARING = """
+import multiprocessing
+from multiprocessing import shared_memory
+def work(numbers, found, lock):
+    with lock: found.put(numbers.get() + 1)
+context = multiprocessing.get_context("{kind}")
+numbers, found, lock = context.Queue(), context.Queue(), context.Lock()
+child = context.Process(target=work, args=(numbers, found, lock))
+child.start(); numbers.put(41); out = found.get(timeout=30); child.join(30)
+block = shared_memory.SharedMemory(create=True, size=4096)
+block.buf[0] = 1; block.close(); block.unlink()
+"""
+
+
+def test_multiprocessing_works_in_a_shared_memory_of_its_own(told: Any) -> None:
+    """Queues, locks and blocks of the vendor's own children; nothing of them is seen outside."""
+    if told.level == "strict" and try_namespaces() is not None:
+        pytest.skip("this user can't have namespaces here")
+    assert told(SHARING.replace("{kind}", "fork")) == "done: 42"
+    if told.level == "strict":
+        assert told("open('/dev/shm/procvision-mine', 'w').write('x')").startswith("done")
+        assert not Path("/dev/shm/procvision-mine").exists()
 
 
 @pytest.mark.parametrize(
