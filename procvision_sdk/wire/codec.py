@@ -31,6 +31,7 @@ from procvision_sdk.wire.tables import Role
 
 _OPENING, _CLOSING = b"[{", b"]}"
 _OPENING_ARRAY = ord("[")
+_TOO_DEEP = f"the JSON nests deeper than {MAX_DEPTH} levels"
 _SHALLOW_BYTES = 5 * MAX_DEPTH
 """Objects alone can't nest too deep in so few bytes: each level takes five, `{"":` and `}`."""
 _STEPS = bytes.maketrans(_OPENING + _CLOSING, b"\x01\x01\xff\xff")
@@ -73,7 +74,7 @@ class Codec:
             and raw.count(b"{") + raw.count(b"[") > MAX_DEPTH
             and nesting_depth(raw) > MAX_DEPTH
         ):
-            raise RemoteProtocolError("too_deep", f"the JSON nests deeper than {MAX_DEPTH} levels")
+            raise _unreadable("too_deep", _TOO_DEEP, raw)
         try:
             if not raw.isascii():
                 raw.decode()  # the decoder skips fields it doesn't know, bad UTF-8 in them included
@@ -121,16 +122,14 @@ def _diagnosis(raw: bytes, error: Exception) -> RemoteProtocolError:
         raw.decode()
         fields = _decode_fields(raw)
     except UnicodeDecodeError as cause:
-        return RemoteProtocolError("bad_utf8", f"the payload is not UTF-8: {cause.reason} at byte {cause.start}")
+        return _unreadable("bad_utf8", f"the payload is not UTF-8: {cause.reason} at byte {cause.start}", raw)
     except RecursionError:
-        return RemoteProtocolError("too_deep", f"the JSON nests deeper than {MAX_DEPTH} levels")
+        return _unreadable("too_deep", _TOO_DEEP, raw)
     except msgspec.ValidationError as cause:
         return RemoteProtocolError("not_an_object", f"a frame holds one JSON object: {_cut(cause)}")
     except ValueError as cause:
-        return RemoteProtocolError("bad_json", f"the payload is not JSON: {_cut(cause)}")
-    request_id, message_type = _text(fields.get("request_id")), _text(fields.get("type"))
-    if request_id is not None and len(request_id) > MAX_REQUEST_ID_CHARS:
-        request_id = None
+        return _unreadable("bad_json", f"the payload is not JSON: {_cut(cause)}", raw)
+    request_id, message_type = _fitting(_text(fields.get("request_id"))), _text(fields.get("type"))
     if message_type not in MESSAGE_TYPES:
         shown = repr(message_type)[:80] if message_type is not None else "(missing, or not a string)"
         return RemoteProtocolError(
@@ -141,6 +140,20 @@ def _diagnosis(raw: bytes, error: Exception) -> RemoteProtocolError:
     return RemoteProtocolError(
         "bad_field", f"in this {message_type}: {_cut(error)}", request_id=request_id, message_type=message_type
     )
+
+
+def _unreadable(kind: str, text: str, raw: bytes) -> RemoteProtocolError:
+    """Return the refusal of a payload that is no JSON as a whole, with the id and the type that can be found in it."""
+    from procvision_sdk.wire.salvage import outer_text
+
+    request_id, message_type = _fitting(outer_text(raw, "request_id")), outer_text(raw, "type")
+    known = message_type if message_type in MESSAGE_TYPES else None
+    return RemoteProtocolError(kind, text, request_id=request_id, message_type=known)
+
+
+def _fitting(request_id: str | None) -> str | None:
+    """Return an id that an answer can repeat."""
+    return request_id if request_id is not None and len(request_id) <= MAX_REQUEST_ID_CHARS else None
 
 
 # Values stay raw: one that can't be read (a number out of range) must not hide the fields beside it.

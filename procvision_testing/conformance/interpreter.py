@@ -16,7 +16,7 @@ from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.greeting import PROTOCOL_VERSION
 from procvision_testing.conformance.answers import fault_of_result
 from procvision_testing.conformance.patterns import mismatch
-from procvision_testing.conformance.rows import STEPS, Row
+from procvision_testing.conformance.rows import STEPS, Row, needed_capabilities
 from procvision_testing.conformance.segments import Segments
 from procvision_testing.conformance.targets import Inspectable, Target
 
@@ -56,14 +56,16 @@ def run_row(
 ) -> None:
     """Raise ConformanceError naming the row, the step and the paragraph of the reference.
 
-    Raises RowSkippedError for a row that is about a capability that the host doesn't show.
+    Raises RowSkippedError for a row that what the host says of itself makes meaningless.
     ``patience_s`` bounds the wait for one frame, ``deadline_s`` that for the row as a whole.
     """
+    if row.inapplicable is not None:
+        raise RowSkippedError(row.inapplicable)
     number = 0
     try:
         with Segments(target.arena) as segments:
             player = _Player(target, segments, patience_s, time.monotonic() + deadline_s)
-            player.start(row.start, row.capability)
+            player.start(row)
             for step in row.steps_for(str(target.role)):
                 number += 1
                 player.play(step)
@@ -109,15 +111,19 @@ class _Player:
         """How long may be waited now."""
         return max(0.0, min(self._longest_wait_s, self._deadline - time.monotonic()))
 
-    def start(self, state: str, capability: str | None = None) -> None:
-        """Lead the target into the state in which the row begins. Raises RowSkippedError without the capability."""
+    def start(self, row: Row) -> None:
+        """Lead the target into the state in which the row begins. Raises RowSkippedError by what its hello shows."""
+        state = row.start
         if state == "starting":
             return
         if self._target.role == "host":
             hello = self._expect({"type": "hello"})  # its form is the business of the rows about hello
             shown = hello.get("capabilities")
-            if capability is not None and not (isinstance(shown, list) and capability in shown):
-                raise RowSkippedError(f"its hello doesn't show `{capability}`")
+            for capability in needed_capabilities(row):
+                if not (isinstance(shown, list) and capability in shown):
+                    raise RowSkippedError(f"not applicable: its hello doesn't show `{capability}`")
+            if row.tells is not None and hello.get(row.tells) is None and not isinstance(self._target, Inspectable):
+                raise RowSkippedError(f"not applicable: its hello doesn't tell `{row.tells}`")
             if state == "open":
                 self._target.write(bytes_to_send(RUNNER_HELLO))
         else:

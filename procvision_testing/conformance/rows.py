@@ -2,7 +2,8 @@
 
 A table is `{"about": …, "rows": […]}`; a row has `id`, `title`, `paragraph` (a heading of the reference), `steps`,
 and may have `roles` (default: host), `start` (default: open), `options` (of the target), `kinds` (default: both),
-`capability` (only hosts whose hello shows it are held to the row) and `arena` (what the host is handed).
+`capability` (only hosts whose hello shows it are held to the row), `tells` (only hosts whose hello has this field are)
+and `arena` (what the host is handed).
 A table whose `about` is followed by something else than `rows` is not for the interpreter, and is left out.
 """
 
@@ -64,7 +65,10 @@ class Row:
     options: dict[str, Any] = attrs.field(factory=dict)
     capability: str | None = None
     arena: str = "sealed"
+    tells: str | None = None
     table: str = ""
+    inapplicable: str | None = None
+    """Why it is not for the host at hand, as `fitting` found out; never in a table."""
 
     def steps_for(self, role: str) -> list[dict[str, Any]]:
         """Return the steps of one role, in order."""
@@ -99,7 +103,7 @@ def load_rows(*, role: str | None = None, kind: str | None = None, tables: Path 
 
 def _row(raw: dict[str, Any], table: str) -> Row:
     name = f"{table}/{raw.get('id', '?')}"
-    fields = {field.name for field in attrs.fields(Row)} - {"table"}
+    fields = {field.name for field in attrs.fields(Row)} - {"table", "inapplicable"}
     if unknown := set(raw) - fields:
         raise TableError(f"{name} has unknown fields: {', '.join(sorted(unknown))}")
     if missing := {"id", "title", "paragraph", "steps"} - set(raw):
@@ -119,6 +123,25 @@ def _row(raw: dict[str, Any], table: str) -> Row:
         if unknown := set(step) - {verbs[0], "only"} - STEPS[verbs[0]]:
             raise TableError(f"{name}, step {number}: {verbs[0]} takes no {', '.join(sorted(unknown))}")
     return row
+
+
+def needed_capabilities(row: Row) -> list[str]:
+    """Return the capabilities without which a runner would send a host nothing of the row, or not expect its answer."""
+    sent = [message for step in row.steps for message in _messages(step.get("send"))]
+    needed = {row.capability} if row.capability is not None else set()
+    if any(message.get("type") == "cancel" for message in sent):
+        needed.add("cancel")
+    needed |= {phase for phase in ("info", "reset") if any(message.get("phase") == phase for message in sent)}
+    ahead = (sum(message.get("type") == "call" for message in _messages(step.get("send"))) for step in row.steps)
+    if max(ahead, default=0) > 1:
+        needed.add("pending")
+    return sorted(needed)
+
+
+def _messages(sent: Any) -> list[dict[str, Any]]:
+    if isinstance(sent, dict):
+        return [sent]
+    return [item["message"] for item in sent if "message" in item] if isinstance(sent, (list, tuple)) else []
 
 
 def _check_known(name: str, what: str, values: Iterable[str], known: Iterable[str]) -> None:

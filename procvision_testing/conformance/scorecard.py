@@ -115,6 +115,8 @@ class _Player:
         """Play one row."""
         if self._stopped:
             return Outcome(row, "skipped", "stopped")
+        if row.inapplicable is not None:
+            return Outcome(row, "skipped", row.inapplicable)
         started = time.monotonic()
         with self._launch(row) as target:
             self._running.add(target)

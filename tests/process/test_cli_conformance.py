@@ -426,12 +426,11 @@ def field_host(tmp_path_factory):
     return folder, [python, "-m", "procvision_algorithm_sdk.adapter", "--entry", "field_algorithm:Algorithm"]
 
 
-HELD_BY_THE_FIELD = {"shutdown", "unknown-fields", "depth-64-objects", "one-byte-at-a-time", "cancel-unknown"}
+HELD_BY_THE_FIELD = {"shutdown", "unknown-fields", "depth-64-objects", "one-byte-at-a-time"}
 BROKEN_BY_THE_FIELD = {
     "not-json": "its output has ended",
     "zero-length": "its output has ended",
     "major-version": "no frame came in time",
-    "reset": "frame.phase is missing",
     "no-session": "frame.type is 'result'",
 }
 """It leaves at a frame that it can't read, talks to any version, and answers what it doesn't know with a verdict."""
@@ -456,3 +455,55 @@ def test_every_row_ends_with_the_field_s_sdk(field_host):
     done = conformance("--jobs", 8, "--patience-s", 5, "--json", "--", *command, cwd=folder, timeout=115)
     assert done.returncode == 1
     assert len(rows_of(done)) == len(load_rows(role="host", kind="process"))
+
+
+ANY_PRODUCT = """
+import json, sys
+def receive():
+    length = int.from_bytes(sys.stdin.buffer.read(4), "big")
+    return json.loads(sys.stdin.buffer.read(length) or b"null")
+def send(**message):
+    payload = json.dumps(message).encode()
+    sys.stdout.buffer.write(len(payload).to_bytes(4, "big") + payload)
+    sys.stdout.buffer.flush()
+MANIFEST = {"name": "any", "version": "1", "entry_point": "a:B", "supported_pids": ["*"], "steps": [
+    {"index": 7, "name": "only", "params": [{"type": "int", "key": "gain", "min": 3, "required": True}]}]}
+send(type="hello", sdk_version="1.0", capabilities=["info"])
+while message := receive():
+    common = {name: message.get(name) for name in ("request_id", "phase", "step_index")}
+    if message["type"] == "ping":
+        send(type="pong", request_id=message.get("request_id"), state="ready")
+    elif message["type"] == "shutdown":
+        send(type="shutdown", status="OK")
+        break
+    elif message.get("phase") == "info":
+        send(type="result", status="OK", data={"manifest": MANIFEST, "info": {}, "versions": {}}, **common)
+    elif message["type"] == "call":
+        step, params = message.get("step_index"), message.get("user_params") or {}
+        if step != 7 or params.keys() != {"gain"} or params["gain"] < 3:
+            send(type="error", error_code="1006", status="ERROR", message="no", request_id=message["request_id"])
+        else:
+            send(type="result", status="OK", data={"result_status": "OK"}, **common)
+"""
+"""A host of another make, whose algorithm takes any product in a step 7 that needs a parameter."""
+
+
+def test_rows_are_fitted_to_what_the_host_says_of_itself():
+    """Its step and parameters are called; a row that its manifest or hello makes meaningless is no failure."""
+    ids = ("unknown-pid", "unknown-parameter", "step-index-too-high", "step-index-0", "cancel-unknown", "reset",
+           "four-calls-in-one-write", "shutdown-without-time", "sessions-apart", "info")  # fmt: skip
+    wanted = [word for name in ids for word in ("--row", name)]
+    rows = rows_of(conformance("--json", *wanted, "--", sys.executable, "-S", "-c", ANY_PRODUCT))
+    told = {name: row["reason"].removeprefix("not applicable: ") for name, row in rows.items() if row["reason"]}
+    assert told == {
+        "unknown-pid": "its algorithm takes any product",
+        "cancel-unknown": "its hello doesn't show `cancel`",
+        "reset": "its hello doesn't show `reset`",
+        "four-calls-in-one-write": "its hello doesn't show `pending`",
+        "shutdown-without-time": "its hello doesn't tell `drain_timeout_ms`",
+        "sessions-apart": told["sessions-apart"],
+    }
+    assert rows["sessions-apart"]["level"] == "failed"  # it takes no `pre`: that is heard, since its calls fit
+    assert "'pre'" in told["sessions-apart"] or "bad_result" in told["sessions-apart"]
+    played = {name for name, row in rows.items() if row["level"] == "ok"}
+    assert played == {"unknown-parameter", "step-index-too-high", "step-index-0", "info"}

@@ -23,8 +23,8 @@ AlgorithmRunner CallFailedError ContractBrokenError Finding HookHost Kills Place
 check_hook_plugin check_image_backend check_session_store check_survives_kills examine make_plate snapshot with_marks
 """
 CONFORMANCE = """
-ConformanceError ConnectionTarget Inspectable Outcome ProcessTarget Row RowSkippedError TableError Target by_paragraph
-load_rows play read_table run_row start_failure table_files
+ConformanceError ConnectionTarget HostFacts Inspectable Outcome ProcessTarget Row RowSkippedError TableError Target
+ask_host by_paragraph fitted load_rows play read_table run_row table_files
 """
 NAMES = {
     "procvision_sdk": SDK,

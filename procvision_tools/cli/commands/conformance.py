@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,12 +14,10 @@ from procvision_tools.cli import exits
 from procvision_tools.cli.completing import row_ids
 
 if TYPE_CHECKING:
-    from procvision_testing.conformance import Outcome, ProcessTarget, Row
+    from procvision_testing.conformance import HostFacts, Outcome, ProcessTarget, Row
     from procvision_tools.cli.errors import CommandError
 
 DEFAULT_PATIENCE_S = 10.0
-DEFAULT_PID = "A01"
-"""What the tables write."""
 DEFAULT_DEADLINE_S = 60.0
 _ARROWS = {"runner": "runner -> host  ", "host": "host -> runner  "}
 _COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
@@ -37,7 +35,7 @@ _COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
     shell_complete=row_ids,
     help="Play this row, or fault, alone; repeatable.",
 )
-@click.option("--pid", default=DEFAULT_PID, show_default=True, help="A product id that the host's algorithm takes.")
+@click.option("--pid", help="A product id that the host's algorithm takes.  [default: one of its manifest, or A01]")
 @click.option("--list", "list_only", is_flag=True, help="Show the rows and what each claims, and play none.")
 @click.option("--without-options", is_flag=True,
               help="Skip the rows that start the host with an option, such as --handshake-timeout-s 0.5.")  # fmt: skip
@@ -51,7 +49,7 @@ def conformance(
     command: tuple[str, ...],
     of_runner: bool,
     ids: tuple[str, ...],
-    pid: str,
+    pid: str | None,
     list_only: bool,
     without_options: bool,
     patience_s: float,
@@ -62,8 +60,9 @@ def conformance(
     """Hold a host, or a runner, of any language against the protocol, and give a scorecard.
 
     COMMAND starts the host, with an algorithm of your choice; each row of the tables starts one of its own. The rows
-    ask nothing of the algorithm but that it loads and takes the product id. For each row that fails stand the frames
-    that show it, and the paragraph of the reference that it breaks.
+    ask nothing of the algorithm but that it loads: its product ids, steps and parameters are its manifest's, as the
+    host tells it. For each row that fails stand the frames that show it, and the paragraph of the reference that it
+    breaks.
 
     With --runner COMMAND is a program of yours. It is started with a host's command line as its last arguments, has
     your runner launch that host and execute one call, prints OK, NG or ERROR as its last line, and ends. Each fault
@@ -78,14 +77,15 @@ def conformance(
     """
     from procvision_tools.cli.errors import usage_error
 
-    rows = _chosen(_faults() if of_runner else _rows(pid), ids)
+    rows = _chosen(_faults() if of_runner else _rows(), ids)
     if list_only:
         for name, row in rows.items():
             click.echo(f"{name}: {row.title}")
         return exits.OK
     if not command:
         raise usage_error("no command is given", "procvision conformance -- procvision-host --algo NAME")
-    wanted = [row for row in rows.values() if not (without_options and row.options)]
+    left_out = [row for row in rows.values() if without_options and row.options]
+    wanted = [row for row in rows.values() if row not in left_out]
     played: Iterator[Outcome]
     if of_runner:
         from procvision_testing.conformance.faults import FAULTS, play_faults
@@ -93,13 +93,16 @@ def conformance(
         faults = [fault for fault in FAULTS if fault.id in rows]
         played = play_faults(command, faults, deadline_s=deadline_s, jobs=jobs)
     else:
-        from procvision_testing.conformance import ProcessTarget, play
+        from procvision_testing.conformance import ProcessTarget, fitted, play
 
         def launch(row: Row) -> ProcessTarget:
             return ProcessTarget(command, row.options, arena=row.arena)
 
-        _check_it_starts(command, patience_s)
+        facts = _asked(command, patience_s)
+        wanted = [fitted(row, facts.manifest, pid) for row in wanted]
         played = play(wanted, launch, patience_s=patience_s, deadline_s=deadline_s, jobs=jobs)
+    from procvision_testing.conformance import Outcome
+
     outcomes: list[Outcome] = []
     try:
         with click.progressbar(
@@ -108,7 +111,7 @@ def conformance(
             outcomes += shown
     except OSError as error:
         raise _not_started(command, error) from error
-    outcomes += _left_out(rows.values(), wanted)
+    outcomes += [Outcome(row, "skipped", "--without-options") for row in left_out]
     if as_json:
         from procvision_tools.cli.output import json_of
 
@@ -118,21 +121,22 @@ def conformance(
     return exits.NG if any(outcome.level == "failed" for outcome in outcomes) else exits.OK
 
 
-def _check_it_starts(command: Sequence[str], patience_s: float) -> None:
-    """Say once what each row would say. Raises CommandError for a host that says that it can't start."""
-    from procvision_testing.conformance import ProcessTarget, start_failure
+def _asked(command: Sequence[str], patience_s: float) -> HostFacts:
+    """Return what the host says of itself. Raises CommandError for one that says that it can't start."""
+    from procvision_testing.conformance import ProcessTarget, ask_host
     from procvision_tools.cli.errors import CommandError
     from procvision_tools.hints import split_hint
 
     try:
         with ProcessTarget(command) as target:
-            failure = start_failure(target, patience_s)
+            facts = ask_host(target, patience_s)
     except OSError as error:
         raise _not_started(command, error) from error
-    if failure is not None:
-        message, hint = split_hint(failure)
+    if facts.failure is not None:
+        message, hint = split_hint(facts.failure)
         text = f"{shlex.join(command)} can't start: {message}"
         raise CommandError(text, hint or "options of this command stand before --, the host's own behind it")
+    return facts
 
 
 def _not_started(command: Sequence[str], error: OSError) -> CommandError:
@@ -143,21 +147,10 @@ def _not_started(command: Sequence[str], error: OSError) -> CommandError:
     )
 
 
-def _rows(pid: str) -> dict[str, Row]:
+def _rows() -> dict[str, Row]:
     from procvision_testing.conformance import load_rows
 
-    return {
-        row.id: attrs.evolve(row, steps=_with_pid(row.steps, pid)) for row in load_rows(role="host", kind="process")
-    }
-
-
-def _with_pid(steps: Any, pid: str) -> Any:
-    """Return the product id in place of the tables' own, wherever a call has it."""
-    if isinstance(steps, dict):
-        return {
-            key: pid if (key, value) == ("pid", DEFAULT_PID) else _with_pid(value, pid) for key, value in steps.items()
-        }
-    return type(steps)(_with_pid(step, pid) for step in steps) if isinstance(steps, (list, tuple)) else steps
+    return {row.id: row for row in load_rows(role="host", kind="process")}
 
 
 def _faults() -> dict[str, Row]:
@@ -173,12 +166,6 @@ def _chosen(rows: dict[str, Row], ids: Sequence[str]) -> dict[str, Row]:
         if name not in rows:
             raise usage_error(f"--row {name[:80]}: there is no such row", "procvision conformance --list shows them")
     return {name: row for name, row in rows.items() if not ids or name in ids}
-
-
-def _left_out(rows: Iterable[Row], wanted: Sequence[Row]) -> list[Outcome]:
-    from procvision_testing.conformance import Outcome
-
-    return [Outcome(row, "skipped", "--without-options") for row in rows if row not in wanted]
 
 
 def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
