@@ -8,8 +8,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import stat
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -25,8 +29,10 @@ ANY_PID = "*"
 ACTIVE = "active"
 FACTS_FILE = "deployment.json"
 FILES_FILE = "files.json"
+HOST_PROGRAM = "lib/python3*/site-packages/procvision_host/launched.py"
 MAX_FACTS_BYTES = 4 << 20
 MAX_FILES_BYTES = 64 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 class FileFacts(msgspec.Struct, frozen=True, array_like=True):
@@ -71,9 +77,13 @@ class Deployment:
     def command(self, algorithm: str) -> tuple[str, ...]:
         """Return the words that launch a host.
 
-        `-I` keeps out what the runner's environment variables name, `-B` writes nothing into the deployment.
+        `-I` keeps out what the runner's environment variables name, `-S` what Python runs by itself, and `-B` writes
+        nothing into the deployment. Raises LaunchError where its host is gone.
         """
-        return (str(self.python), "-I", "-B", "-m", "procvision_host", "--algo", algorithm)
+        program = next(iter(sorted(self.folder.glob(HOST_PROGRAM))), None)
+        if program is None:
+            raise _changed(self.folder, "there is no procvision_host in it")
+        return (str(self.python), "-I", "-S", "-B", str(program), "--algo", algorithm)
 
 
 def link_name(pid: str) -> str:
@@ -104,8 +114,7 @@ def active_version(folder: Path, pid: str | None) -> tuple[str, str] | None:
 def active_deployment(root: Path, algorithm: str, pid: str | None = None) -> Deployment:
     """Return the deployment that is active for an algorithm and a product. Raises LaunchError.
 
-    Its files are looked at as far as `lstat` tells: none is missing, more, of another size or date than when it was
-    installed.
+    Its files are looked at where a host of it is launched.
     """
     found = []
     root = root.absolute()
@@ -123,7 +132,6 @@ def active_deployment(root: Path, algorithm: str, pid: str | None = None) -> Dep
         names = " and ".join(deployment.name for deployment in found)
         text = f"{algorithm} is an algorithm of {names}, both active in {root}"
         raise _error(f"{text}; hint: another root for one of them", ErrorCode.ACTIVATION_CONFLICT)
-    check_unchanged(found[0].folder)
     return found[0]
 
 
@@ -139,6 +147,79 @@ def read_deployment(folder: Path) -> Deployment:
             f"{folder} is no deployment: {error}; hint: procvision install", ErrorCode.INSTALL_FAILED
         ) from error
     return deployment
+
+
+def deployment_folder(command: Sequence[str]) -> Path | None:
+    """Return the folder of the deployment that a command launches a host of; None for any other command."""
+    python = Path(command[0])
+    folder = python.parent.parent
+    if not python.is_absolute() or python.parent.name != "bin":
+        return None
+    return folder if (folder / FACTS_FILE).exists() or (folder / FILES_FILE).exists() else None
+
+
+def taken(command: Sequence[str], *, locked: bool = True) -> int | None:
+    """Look at the deployment that a command launches, and return a descriptor that keeps it from being removed.
+
+    None for a command that launches none, or if it is not to be `locked`. Its holder closes it when the host has ended.
+    Raises LaunchError where the deployment is not as it was installed, or is being removed.
+    """
+    folder = deployment_folder(command)
+    if folder is None:
+        return None
+    check_unchanged(folder)
+    if not locked:
+        return None
+    try:
+        descriptor = os.open(folder / FACTS_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _changed(folder, f"{FACTS_FILE} can't be read: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        text = f"{folder} is being removed; hint: procvision versions shows what is installed"
+        raise _error(text, ErrorCode.ACTIVATION_CONFLICT) from error
+    return descriptor
+
+
+def check_whole(folder: Path) -> int:
+    """Hold each file of a deployment, and its interpreter, against the hashes that were kept; return how many files.
+
+    Raises LaunchError: 2001 for a file, 2003 for the interpreter.
+    """
+    check_unchanged(folder)
+    files = read_files(folder)
+    try:
+        for file in files:
+            path = folder / file.path
+            content = str(path.readlink()) if stat.S_ISLNK(file.mode) else digest(path)
+            if content != file.content:
+                raise _changed(folder, f"{file.path} has other bytes, or leads elsewhere")
+        kept = read_deployment(folder).facts["python"]
+        found = interpreter(folder / "bin" / "python")
+        if found["sha256"] != kept["sha256"] or found["path"] != kept["path"]:
+            text = f"the interpreter {kept['path']} is not the one of its installation"
+            hint = "hint: uninstall it, and install its bundle again"
+            raise _error(f"{folder}: {text}; {hint}", ErrorCode.INCOMPATIBLE_PYTHON)
+    except (OSError, KeyError, TypeError) as error:
+        raise _changed(folder, f"it can't be read: {error}") from error
+    return len(files)
+
+
+def interpreter(python: Path) -> dict[str, str]:
+    """Return the file behind an environment's link to its interpreter, and that file's hash. Raises OSError."""
+    real = Path(os.path.realpath(python))
+    return {"path": str(real), "sha256": digest(real)}
+
+
+def digest(path: Path) -> str:
+    """Return a file's SHA-256 in hex. Raises OSError."""
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(partial(file.read, _BLOCK_BYTES), b""):
+            hashed.update(block)
+    return hashed.hexdigest()
 
 
 def check_unchanged(folder: Path) -> None:

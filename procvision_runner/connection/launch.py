@@ -30,7 +30,8 @@ def host_command(
 ) -> tuple[str, ...]:
     """Return a host's command line: `command` as it is, or that of our host for `algorithm` (NAME or NAME==VERSION).
 
-    With `deployments` it is the version that is active there for the product. Raises ValueError unless exactly one of
+    With `deployments` it is the version that is active there for the product, shut in as `strict` does unless the
+    options say how far. Raises ValueError unless exactly one of
     algorithm and command is given, and LaunchError where this program can't launch ours or nothing is active.
     """
     if deployments is None and pid is not None:
@@ -41,8 +42,9 @@ def host_command(
         return tuple(command)
     assert algorithm is not None
     given: list[str] = []
-    if options.isolation is not None:
-        given += ["--isolation", options.isolation]
+    isolation = options.isolation or (None if deployments is None else "strict")
+    if isolation is not None:
+        given += ["--isolation", isolation]
     if options.working_folder is not None:
         given += ["--working-folder", os.path.abspath(options.working_folder)]  # noqa: PTH100 - links stay
     for need in options.grants:

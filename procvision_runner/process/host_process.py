@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from procvision_runner.deployments import taken
 from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import UNKNOWN_STATUS
 from procvision_sdk.wire.greeting import ARENA_VARIABLE, RUNNER_VARIABLE
@@ -48,8 +49,14 @@ class HostProcess:
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str] | None = None, arena: Arena | None = None
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        arena: Arena | None = None,
+        *,
+        locks_deployment: bool = True,
     ) -> None:
+        """Launch a command, of a deployment only if that is as it was installed. Raises LaunchError."""
         self.command = tuple(command)
         occupy_standard_descriptors()
         told = dict(os.environ if environment is None else environment)
@@ -60,6 +67,11 @@ class HostProcess:
         self._buried = False
         self._status: int | None = None
         own = os.pidfd_open(os.getpid())
+        try:
+            self._deployment = taken(self.command, locked=locks_deployment)
+        except BaseException:
+            os.close(own)
+            raise
         told[RUNNER_VARIABLE] = f"{own}:{os.fstat(own).st_ino}"
         try:
             self._popen = subprocess.Popen(
@@ -75,6 +87,7 @@ class HostProcess:
                 preexec_fn=None if _signals_are_as_ever() else _take_signals_as_ever,  # noqa: PLW1509
             )
         except OSError as error:
+            self.let_deployment_go()
             raise LaunchError(f"{self.command[0]!r} can't be started: {_why(self.command[0], error)}") from error
         finally:
             os.close(own)
@@ -246,6 +259,13 @@ class HostProcess:
             if self.pidfd >= 0:
                 os.close(self.pidfd)
                 self.pidfd = -1
+        self.let_deployment_go()
+
+    def let_deployment_go(self) -> None:
+        """Let the deployment be removed, although the process may still run."""
+        if self._deployment is not None:
+            os.close(self._deployment)
+            self._deployment = None
 
 
 def occupy_standard_descriptors() -> None:

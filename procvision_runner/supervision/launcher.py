@@ -32,7 +32,10 @@ class Launcher:
         stop_asked: threading.Event,
         on_log: Callable[[Mapping[str, Any]], None] | None,
         slots: SlotPool,
+        *,
+        locks_deployment: bool = True,
     ) -> None:
+        self._locks_deployment = locks_deployment
         self._options = options
         self._journal = journal
         self._stop_asked = stop_asked
@@ -64,8 +67,9 @@ class Launcher:
             self._numbers += 1
             try:
                 host = SupervisedHost(
-                    self._numbers, command, self._options, observer, self._on_log, self._slots, self._journal.name
-                )
+                    self._numbers, command, self._options, observer, self._on_log, self._slots, self._journal.name,
+                    locks_deployment=self._locks_deployment,
+                )  # fmt: skip
             except OSError as error:
                 raise LaunchError(f"no host can be started: {error}; hint: see the limits of this process") from error
             self._hosts.append(host)

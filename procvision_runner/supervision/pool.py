@@ -23,7 +23,7 @@ from procvision_runner.errors import SwapError
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import check_stop_timeout
 from procvision_runner.requests import Request
-from procvision_runner.supervision.activations import ActivationFollower
+from procvision_runner.supervision.activations import ActivationFollower, fallback_spare
 from procvision_runner.supervision.affinity import SessionBindings
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.events import EventBus, Listener
@@ -76,6 +76,9 @@ class Pool(CallMethods):
         self.spare: Spare | None = None
         if self.options.spare:
             self.spare = Spare(f"{self.name}/spare", words, self.options, self.bus, on_log, self._all_slots)
+        self.fallback: Spare | None = None
+        if self.options.spare and deployments is not None:
+            self.fallback = fallback_spare(self.name, self.options, self.bus, on_log, self._all_slots)
         suspects = Suspects()
         self.inspections = Inspections(tuple(inspection_listeners), self.options.runner.max_slots * hosts)
         self.supervisors = tuple(
@@ -88,6 +91,7 @@ class Pool(CallMethods):
                 slots=self._all_slots,
                 bus=self.bus,
                 spare=self.spare,
+                fallback=self.fallback,
                 suspects=suspects,
                 inspections=self.inspections,
             )
@@ -98,7 +102,9 @@ class Pool(CallMethods):
         self._turn = itertools.count()
         self._follower = None
         if deployments is not None and algorithm is not None:
-            self._follower = ActivationFollower(deployments, algorithm, pid, words, self.options.runner, self)
+            self._follower = ActivationFollower(
+                deployments, algorithm, pid, words, self.options.runner, self, self.fallback
+            )
 
     # --- life -----------------------------------------------------------------------------------------------
 
@@ -113,6 +119,12 @@ class Pool(CallMethods):
                 failures.append(error)
 
         self._slots = self._all_slots
+        if self._follower is not None:
+            try:
+                self._follower.check_whole()
+            except BaseException:
+                self.stop()
+                raise
         in_parallel([functools.partial(start, supervisor) for supervisor in self.supervisors])
         if failures:
             self.stop()
@@ -136,8 +148,7 @@ class Pool(CallMethods):
             self._follower.stop()
         self._slots = None
         stops: list[Callable[[float | None], object]] = [supervisor.stop for supervisor in self.supervisors]
-        if self.spare is not None:
-            stops.append(self.spare.stop)
+        stops += [spare.stop for spare in (self.spare, self.fallback) if spare is not None]
         in_parallel([functools.partial(stop, timeout_s) for stop in stops])
         self.inspections.close()
         self._all_slots.close()
@@ -242,8 +253,9 @@ class Pool(CallMethods):
         *,
         command: Sequence[str] | None = None,
         golden: Sequence[GoldenPicture] = (),
+        wait: bool = True,
     ) -> list[SwapReport]:
-        """Swap one host after the other to another version.
+        """Swap one host after the other to another version; with `wait` each when the old one before is gone.
 
         Raises SwapError if one can't, after those that had switched have gone back: a pool is of one version.
         """
@@ -254,7 +266,7 @@ class Pool(CallMethods):
             for supervisor in self.supervisors:
                 before = supervisor.command
                 try:
-                    reports.append(supervisor.swap(algorithm, command=command, golden=golden))
+                    reports.append(supervisor.swap(algorithm, command=command, golden=golden, wait=wait))
                 except SwapError as error:
                     for other, words in done:
                         try:
@@ -266,7 +278,7 @@ class Pool(CallMethods):
         finally:
             # Also where they went back, or were interrupted: by then the old spare is older than the hosts.
             if self.spare is not None and self._since() != since:
-                self.spare.renew(self.supervisors[0].command)
+                self.spare.renew(self.supervisors[0].command, self.fallback)
         return reports
 
     def _since(self) -> list[float]:

@@ -59,13 +59,19 @@ class Spare(Notices):
         bus: events.EventBus,
         on_log: Callable[[Mapping[str, Any]], None] | None,
         slots: SlotPool,
+        *,
+        locks_deployment: bool = True,
     ) -> None:
+        """Launch nothing before `start`, and nothing while the command is empty."""
         super().__init__(Journal(name, bus))
         self.name = name
         self._command = command
+        self._locks_deployment = locks_deployment
         self._policy = options.restart
         self._stop_asked = threading.Event()
-        self._launcher = Launcher(options, self._journal, self._stop_asked, on_log, slots)
+        self._launcher = Launcher(
+            options, self._journal, self._stop_asked, on_log, slots, locks_deployment=locks_deployment
+        )
         self._lock = threading.Lock()
         self._host: SupervisedHost | None = None
         """The host that is ready and may be taken."""
@@ -142,14 +148,42 @@ class Spare(Notices):
         self._keeper.look()
         return host, spare
 
-    def renew(self, command: tuple[str, ...]) -> None:
-        """End the host that is ready or is being launched, and launch another by this command."""
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What launches its host; empty while it keeps none."""
+        return self._command
+
+    def renew(self, command: tuple[str, ...], heir: Spare | None = None) -> None:
+        """End the host that is ready or is being launched, and launch another by this command.
+
+        An `heir` goes on with the command before, and with the host if it is ready: so nothing is launched for it.
+        """
+        given = None
+        with self._lock:
+            before, self._command = self._command, command
+            self._renewals += 1
+            host, self._host = self._host, None
+            if heir is not None and host is not None and host.client.end is None and heir._launcher.adopt(host, heir):
+                self._launcher.forget(host)
+                given = host
+            # Those of now: the keeper may launch the next before they have ended.
+            outdated = self._launcher.hosts()
+        if heir is not None:
+            heir._inherit(before, given)
+        self._end_outdated(outdated)
+
+    def _inherit(self, command: tuple[str, ...], host: SupervisedHost | None) -> None:
         with self._lock:
             self._command = command
             self._renewals += 1
-            self._host = None
-            # Those of now: the keeper may launch the next before they have ended.
-            outdated = self._launcher.hosts()
+            self._launched_in = self._renewals
+            self._host = host if host is not None and host.client.end is None else None
+            outdated = [other for other in self._launcher.hosts() if other is not host]
+        if host is not None and not self._locks_deployment:
+            host.process.let_deployment_go()
+        self._end_outdated(outdated)
+
+    def _end_outdated(self, outdated: list[SupervisedHost]) -> None:
         in_parallel([host.stop for host in outdated])
         self._keeper.do(self._bury_stopped)
         self.try_again()
@@ -186,7 +220,12 @@ class Spare(Notices):
         """Launch a host if there is none. Return the seconds until it may launch one."""
         with self._lock:
             # Not before the last one is buried: then its delay is known.
-            if self._launcher.hosts() or self._given_up_because is not None or self._stop_asked.is_set():
+            if (
+                not self._command
+                or self._launcher.hosts()
+                or self._given_up_because is not None
+                or self._stop_asked.is_set()
+            ):
                 return None
             if now < self._not_before:
                 return self._not_before - now

@@ -49,6 +49,7 @@ class Succession(Notices):
         spare: Spare | None,
         slots: SlotPool,
         suspects: Suspects,
+        fallback: Spare | None = None,
     ) -> None:
         super().__init__(journal)
         self.command = command
@@ -61,6 +62,7 @@ class Succession(Notices):
         self._admission = admission
         self._lifecycle = lifecycle
         self._spare = spare
+        self._fallback = fallback
         self._slots = slots
         self._suspects = suspects
         self._launcher = Launcher(options, journal, lifecycle.stop_asked, on_log, slots)
@@ -83,9 +85,16 @@ class Succession(Notices):
         """Launch a host of the running version."""
         return self.launch(self.command)
 
+    def launch_other(self, command: tuple[str, ...]) -> SupervisedHost:
+        """Return a host of another version: the one that stands by for it, or a new one. Raises LaunchError."""
+        return self._take(self._fallback, command, 0.0) or self.launch(command)
+
     def take_spare(self) -> SupervisedHost | None:
         """Return the spare host, if it is ready and of the running version. Under `switching`."""
-        taken = self._spare.take(self.command, self.since, self._launcher, self) if self._spare is not None else None
+        return self._take(self._spare, self.command, self.since)
+
+    def _take(self, spare_host: Spare | None, command: tuple[str, ...], since: float) -> SupervisedHost | None:
+        taken = spare_host.take(command, since, self._launcher, self) if spare_host is not None else None
         if taken is None:
             return None
         host, spare = taken

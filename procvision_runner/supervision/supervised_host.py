@@ -67,6 +67,8 @@ class SupervisedHost(Observer):
         on_log: Callable[[Mapping[str, Any]], None] | None,
         slots: SlotPool,
         supervisor: str,
+        *,
+        locks_deployment: bool = True,
     ) -> None:
         self.number = number
         self.command = command
@@ -96,7 +98,7 @@ class SupervisedHost(Observer):
             held_back = options.environment.held_back(os.environ)
         self._slots = slots
         environment = {**environment, SUPERVISOR_VARIABLE: supervisor}
-        self.process = HostProcess(command, environment, slots.arena())
+        self.process = HostProcess(command, environment, slots.arena(), locks_deployment=locks_deployment)
         with self.process.ended_on_error():
             options.limits.apply(self.process.process_id)
             log = HostLog(self.process.stderr, options.runner.log_records, on_log)

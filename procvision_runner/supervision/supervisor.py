@@ -25,7 +25,7 @@ from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import check_stop_timeout
 from procvision_runner.requests import Request
 from procvision_runner.supervision import events
-from procvision_runner.supervision.activations import ActivationFollower
+from procvision_runner.supervision.activations import ActivationFollower, fallback_spare
 from procvision_runner.supervision.admission import Admission
 from procvision_runner.supervision.attempts import Attempts
 from procvision_runner.supervision.in_parallel import in_parallel
@@ -55,8 +55,8 @@ class Supervisor(CallMethods):
     its `facts`. A verdict, whatever it is, is never asked for twice. `submit` waits for no host: the call is sent when
     a host has room.
     `listeners` are called with every event, `on_log` with every log record of the hosts, `inspection_listeners` with
-    every inspection, its result and its picture. `slots`, `bus`, `spare`, `suspects` and `inspections` are what the
-    supervisors of a pool share. Any thread may call.
+    every inspection, its result and its picture. `slots`, `bus`, `spare`, `fallback`, `suspects` and `inspections`
+    are what the supervisors of a pool share. Any thread may call.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Supervisor(CallMethods):
         slots: SlotPool | None = None,
         bus: events.EventBus | None = None,
         spare: Spare | None = None,
+        fallback: Spare | None = None,
         suspects: Suspects | None = None,
         inspection_listeners: Iterable[InspectionListener] = (),
         inspections: Inspections | None = None,
@@ -93,9 +94,13 @@ class Supervisor(CallMethods):
         if self._owns_spare:
             spare = Spare(f"{self.name}/spare", words, options, self.bus, on_log, slots)
         self.spare = spare
+        if self._owns_spare and deployments is not None:
+            fallback = fallback_spare(self.name, options, self.bus, on_log, slots)
+        self.fallback = fallback
+        """Of the version before, so that going back takes no launch; with a spare and deployments alone."""
         self.suspects = suspects if suspects is not None else Suspects()
         self.succession = Succession(
-            words, options, self.journal, self.admission, self._lifecycle, on_log, spare, slots, self.suspects
+            words, options, self.journal, self.admission, self._lifecycle, on_log, spare, slots, self.suspects, fallback
         )
         self._owns_inspections = inspections is None
         if inspections is None:
@@ -104,7 +109,7 @@ class Supervisor(CallMethods):
         self._owns_bus = bus is None
         self._follower = None
         if deployments is not None and algorithm is not None:
-            self._follower = ActivationFollower(deployments, algorithm, pid, words, options.runner, self)
+            self._follower = ActivationFollower(deployments, algorithm, pid, words, options.runner, self, self.fallback)
         self._slots = None
         self._stop_lock = threading.Lock()
         self._exit_status: int | None = None
@@ -117,6 +122,8 @@ class Supervisor(CallMethods):
         self._lifecycle.start()
         self._slots = self._all_slots
         try:
+            if self._follower is not None:
+                self._follower.check_whole()
             self.succession.install(self.succession.launch(self.succession.command))
         except BaseException as error:
             self._end(SupervisorState.BROKEN, str(error))
@@ -155,8 +162,8 @@ class Supervisor(CallMethods):
             self.admission.close(_stopped_error)
             try:
                 stops: list[Callable[[float | None], object]] = [self.succession.stop_all]
-                if self.spare is not None and self._owns_spare:
-                    stops.append(self.spare.stop)
+                if self._owns_spare:
+                    stops += [spare.stop for spare in (self.spare, self.fallback) if spare is not None]
                 in_parallel([functools.partial(stop, timeout_s) for stop in stops])
             finally:
                 self.succession.keeper.stop()
@@ -261,8 +268,11 @@ class Supervisor(CallMethods):
         *,
         command: Sequence[str] | None = None,
         golden: Sequence[GoldenPicture] = (),
+        wait: bool = True,
     ) -> SwapReport:
         """Go on with another version, NAME==NEW, between two sessions. Return when the old one is gone.
+
+        Without `wait` return when new sessions go to the new one; the old one ends when its sessions have.
 
         Raises SwapError where the new one doesn't become ready or judges a golden picture differently: the old one
         serves on.
@@ -271,11 +281,11 @@ class Supervisor(CallMethods):
 
         since = self.succession.since
         try:
-            return swap(self, algorithm, command=command, golden=golden)
+            return swap(self, algorithm, command=command, golden=golden, wait=wait)
         finally:
             # Also where it was interrupted after the switch, while the old one's sessions went on.
             if self.spare is not None and self._owns_spare and self.succession.since != since:
-                self.spare.renew(self.command)
+                self.spare.renew(self.command, self.fallback)
 
     def recover(self) -> None:
         """Start a host again after the supervisor was given up, and try again with a spare that was.

@@ -7,8 +7,10 @@ old one serving, and is raised as a SwapError.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 import attrs
@@ -90,14 +92,18 @@ def swap(
     *,
     command: Sequence[str] | None = None,
     golden: Sequence[GoldenPicture] = (),
+    wait: bool = True,
 ) -> SwapReport:
-    """Let `supervisor` go on with another version. Raises SwapError: the old one serves on."""
+    """Let `supervisor` go on with another version. Raises SwapError: the old one serves on.
+
+    Without `wait` the sessions of the old one are seen to their end by a thread of their own.
+    """
     words = host_command(algorithm, command, supervisor.options.runner)
     new = algorithm or " ".join(words)
     began = time.monotonic()
     with supervisor.succession.swapping:
         try:
-            host = supervisor.succession.launch(words)
+            host = supervisor.succession.launch_other(words)
         except RunnerError as error:
             raise _refused(supervisor, new, str(error), error.logs) from error
         ready_s = time.monotonic() - began
@@ -115,16 +121,21 @@ def swap(
         old = (before.version or old_words) if before is not None else old_words
         supervisor.journal.count("swaps")
         supervisor.journal.emit(events.Swapped, host=host.number, old=old, new=host.version or new)
-        switched = time.monotonic()
-        cut = supervisor.succession.drain(before) if before is not None else 0
-        return SwapReport(
-            old=old,
-            new=host.version or new,
-            ready_s=round(ready_s, 3),
-            comparisons=comparisons,
-            drained_s=round(time.monotonic() - switched, 3),
-            sessions_cut=cut,
-        )
+    switched = time.monotonic()
+    cut = 0
+    if before is not None and wait:
+        cut = supervisor.succession.drain(before)
+    elif before is not None:
+        drain = partial(supervisor.succession.drain, before)
+        threading.Thread(target=drain, name=f"drain of host {before.number}", daemon=True).start()
+    return SwapReport(
+        old=old,
+        new=host.version or new,
+        ready_s=round(ready_s, 3),
+        comparisons=comparisons,
+        drained_s=round(time.monotonic() - switched, 3),
+        sessions_cut=cut,
+    )
 
 
 def _refused(supervisor: Swappable, new: str, reason: str, logs: Sequence[Mapping[str, Any]]) -> SwapError:

@@ -105,9 +105,9 @@ def _not_here(name: str, why: str) -> BundleError:
 def _write(path: Path, info: str, files: Mapping[str, bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     record = [f"{name},sha256={_digest(data)},{len(data)}" for name, data in files.items()]
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as wheel:
+    with zipfile.ZipFile(path, "w") as wheel:
         for name, data in {**files, f"{info}/RECORD": "\n".join([*record, f"{info}/RECORD,,", ""]).encode()}.items():
-            wheel.writestr(zipfile.ZipInfo(name, _DATE), data, zipfile.ZIP_DEFLATED)
+            wheel.writestr(zipfile.ZipInfo(name, _DATE), data)
 
 
 def _package(name: str) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from procvision_runner import CallError, CallResult, LaunchError, Runner, RunnerOptions
-from procvision_runner.deployments import Deployment, read_deployment
+from procvision_runner.deployments import Deployment, check_whole, digest, read_deployment
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.regular_files import read_regular
 from procvision_testing import Finding
@@ -25,7 +25,6 @@ from procvision_tools.bundling.errors import BundleError
 from procvision_tools.bundling.installing import clean_environment
 from procvision_tools.bundling.signing import verified
 from procvision_tools.bundling.trust_store import TrustStore
-from procvision_tools.deployments.store import check_whole, digest
 from procvision_tools.hints import split_hint
 
 GOLDEN_FILE = "golden.json"
@@ -111,7 +110,7 @@ def _files(deployment: Deployment) -> Iterator[Finding]:
     title = "every file is as it was installed"
     try:
         yield Finding(title, detail=f"{check_whole(deployment.folder)} files, and the interpreter")
-    except BundleError as error:
+    except LaunchError as error:
         message, hint = split_hint(str(error))
         yield Finding(title, "failed", f"[{error.error_code}] {message}", hint)
 

@@ -7,16 +7,15 @@ reader looks at and gets its own by one rename; an activation is a link that one
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
-import hashlib
 import os
+import platform
 import shutil
 import stat
-import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,10 @@ from procvision_runner.deployments import (
     MAX_FACTS_BYTES,
     FileFacts,
     check_unchanged,
+    digest,
+    interpreter,
     link_name,
     pid_of,
-    read_files,
     walk,
 )
 from procvision_runner.errors import LaunchError
@@ -45,7 +45,6 @@ from procvision_tools.deployments.history import History, now
 from procvision_tools.deployments.plan import Product, State, Step, Version, Wish, hidden, part, plan
 
 ROOT_VARIABLE = "PROCVISION_DEPLOYMENTS"
-_BLOCK_BYTES = 1 << 20
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -144,11 +143,29 @@ class Store:
     ) -> list[Step]:
         """Do what a wish takes. ``facts`` go into its records. Raises BundleError, and OSError."""
         steps = plan(self.state(), wish)
-        for step in steps:
-            on_step(step)
-            getattr(self, f"_{step.kind}")(step, bundle, facts or {})
-        on_step(Step("clear"))
+        with self._not_running(wish):
+            for step in steps:
+                on_step(step)
+                getattr(self, f"_{step.kind}")(step, bundle, facts or {})
+            on_step(Step("clear"))
         return steps
+
+    @contextmanager
+    def _not_running(self, wish: Wish) -> Iterator[None]:
+        """Let no host of a version that is to be removed be launched. Raises BundleError 2007 where one runs."""
+        file = self.root / wish.name / wish.version / FACTS_FILE
+        if wish.kind != "uninstall" or not file.is_file():
+            yield
+            return
+        with file.open("rb") as facts:
+            try:
+                fcntl.flock(facts, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                text = f"{wish.name}=={wish.version} is running, although it is active no more"
+                raise BundleError(
+                    ErrorCode.UNSAFE_UNINSTALL, f"{text}; hint: again when its runner has ended"
+                ) from error
+            yield
 
     def _clear(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
         remove(self.root / step.name)
@@ -165,7 +182,8 @@ class Store:
             said = {
                 "format": 1, "id": uuid.uuid4().hex, "name": step.name, "version": step.version,
                 "algorithms": [algorithm.name for algorithm in bundle.index.algorithms], "bundle": bundle.digest,
-                "installed": now().isoformat(timespec="seconds"), "python": interpreter(python), **facts,
+                "installed": now().isoformat(timespec="seconds"),
+                "python": {**interpreter(python), "version": platform.python_version()}, **facts,
             }  # fmt: skip
             (folder / FACTS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n")
             _protect(folder)
@@ -209,42 +227,6 @@ class Store:
         place = self.root / step.name / step.version
         place.chmod(0o700)
         _renamed(place, self.root / hidden(step.name, step.version))
-
-
-def check_whole(folder: Path) -> int:
-    """Hash every file of a deployment and its interpreter; give how many there are. Raises BundleError 2001 or 2003."""
-    try:
-        check_unchanged(folder)
-        files = read_files(folder)
-        for file in files:
-            if not stat.S_ISLNK(file.mode) and digest(folder / file.path) != file.content:
-                raise BundleError(ErrorCode.INVALID_PACKAGE, f"{folder / file.path} is not as it was installed")
-            if stat.S_ISLNK(file.mode) and str((folder / file.path).readlink()) != file.content:
-                raise BundleError(ErrorCode.INVALID_PACKAGE, f"{folder / file.path} leads elsewhere than it did")
-        kept = msgspec.json.decode((folder / FACTS_FILE).read_bytes(), type=dict[str, Any])["python"]
-        if interpreter(folder / "bin" / "python") != kept:
-            text = f"the interpreter {kept['path']} is not the one of its installation; hint: install it again"
-            raise BundleError(ErrorCode.INCOMPATIBLE_PYTHON, text)
-    except LaunchError as error:
-        raise BundleError(ErrorCode.INVALID_PACKAGE, str(error)) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(ErrorCode.INVALID_PACKAGE, f"{folder} can't be read: {error}") from error
-    return len(files)
-
-
-def interpreter(python: Path) -> dict[str, str]:
-    """Give the identity of the interpreter behind an environment's link. Raises OSError."""
-    real = Path(os.path.realpath(python))
-    return {"path": str(real), "version": sys.version.split()[0], "sha256": digest(real)}
-
-
-def digest(path: Path) -> str:
-    """Give a file's SHA-256 in hex. Raises OSError."""
-    hashed = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(partial(file.read, _BLOCK_BYTES), b""):
-            hashed.update(block)
-    return hashed.hexdigest()
 
 
 def remove(path: Path) -> None:
@@ -292,17 +274,16 @@ def _fsync(folder: Path) -> None:
 
 
 def _to_disk(folder: Path) -> None:
-    """Have every file and folder written before anything says that they are there."""
-    for place, _, files in os.walk(folder):
-        for name in files:
-            path = Path(place, name)
-            if not path.is_symlink():
-                descriptor = os.open(path, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-        _fsync(Path(place))
+    """Have everything written before anything says that it is there. Raises OSError.
+
+    By one call for the file system: one for each of some thousand files takes fifty times as long.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(descriptor)
 
 
 def _below(folder: Path) -> Sequence[Path]:

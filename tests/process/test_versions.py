@@ -162,7 +162,13 @@ def test_the_gate_keeps_out_what_judges_golden_pictures_otherwise(root, place):
 def test_a_rollback_gives_the_version_before_and_the_history_says_why(root, place):
     for version in (1, 2):
         assert activate(version, root, place, "--report", place / "keys.json").returncode == 0
-    done("rollback", "seam-check", "--why", "escapes", "--root", root, folder=place)
+    with Runner("seam-check", deployments=root) as running:
+        assert running.command[-2:] == ("--isolation", "strict")
+        done("rollback", "seam-check", "--why", "escapes", "--root", root, folder=place)
+        result = procvision("uninstall", "seam-check==2.0", "--root", root, folder=place)
+        assert result.returncode == 2
+        assert "[2007] seam-check==2.0 is running" in result.stderr
+        assert lamp_of(running.execute(BAD, pid="A")) == 2
     assert rows(root)["1.0"]["active"] == ["*"]
     result = procvision("rollback", "seam-check", "--root", root, folder=place)
     assert result.returncode == 2
@@ -224,9 +230,11 @@ def test_files_that_are_not_as_they_were_installed_are_never_run(harm, root, pla
         file.write_bytes(bytes(reversed(data)))
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
         file.chmod(before.st_mode)
-    if harm != "same size and date":  # only hashes see that: at the next activation
+    with pytest.raises(LaunchError, match="is not as it was installed"), Supervisor("seam-check", deployments=root):
+        pass
+    if harm != "same size and date":  # only hashes see that: where a supervisor or a pool starts, and in the gate
         with pytest.raises(LaunchError, match="is not as it was installed") as caught:
-            Runner("seam-check", deployments=root)
+            Runner("seam-check", deployments=root).start()
         assert caught.value.error_code == "2001"
         assert rows(root)["1.0"]["fault"] is not None
     result = activate(1, root, place, "--pid", "B")

@@ -52,13 +52,13 @@ def activate(
       procvision activate weld-check==0.2.0 --root deployments --golden golden
       procvision activate weld-check==0.2.0 --pid A-17 --pid A-18
     """
-    from procvision_runner.deployments import ANY_PID
+    from procvision_runner.deployments import ANY_PID, digest
     from procvision_tools.bundling.trust_store import TrustStore, store_path
     from procvision_tools.cli.deploying import name_and_version, root_of, told
     from procvision_tools.cli.findings_output import tell
     from procvision_tools.deployments.gate import gate
     from procvision_tools.deployments.plan import Wish, plan
-    from procvision_tools.deployments.store import changing, digest
+    from procvision_tools.deployments.store import changing
 
     name, number = name_and_version(version)
     wish = Wish("activate", name, number, pids or (ANY_PID,))
