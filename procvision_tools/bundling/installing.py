@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from procvision_sdk.errors import ErrorCode
@@ -20,11 +21,11 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(_STEERING)}
 
 
-def install(bundle: Bundle, into: Path, *, compiled: bool = False) -> Path:
+def install(bundle: Bundle, into: Path, *, compiled: bool = False, held: Sequence[int] = ()) -> Path:
     """Make an environment in a new folder and give its Python. Raises BundleError 2005.
 
     It gets the ProcVision that runs here. Files are copies: what is written in one environment stays in it. With
-    ``compiled`` its bytecode is there before anything runs.
+    ``compiled`` its bytecode is there before anything runs. The programs that do it keep ``held`` descriptors.
     """
     uv, python = need_uv(), into / "bin" / "python"
     own = supplied(bundle.wheels, bundle.own, bundle.target, bundle.own.path.parent)
@@ -38,5 +39,5 @@ def install(bundle: Bundle, into: Path, *, compiled: bool = False) -> Path:
     ]  # fmt: skip
     for command in (make, fill):
         what = "it can't be installed from its own wheels"
-        run(command, clean_environment(), ErrorCode.INSTALL_FAILED, what)
+        run(command, clean_environment(), ErrorCode.INSTALL_FAILED, what, held)
     return python

@@ -46,10 +46,15 @@ def pip() -> list[str]:
     return [found, "--disable-pip-version-check"]
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], code: ErrorCode, what: str) -> str:
-    """Run one and give its stdout. Raises BundleError with ``what`` and the end of what it said."""
+def run(
+    command: Sequence[str], environment: Mapping[str, str], code: ErrorCode, what: str, held: Sequence[int] = ()
+) -> str:
+    """Run one, which keeps ``held`` descriptors, and give its stdout.
+
+    Raises BundleError with ``what`` and the end of what it said.
+    """
     try:
-        done = run_tool(command, environment, TIMEOUT_S)
+        done = run_tool(command, environment, TIMEOUT_S, held)
     except subprocess.TimeoutExpired as error:
         raise BundleError(code, f"{what}: it took more than {TIMEOUT_S:g} s") from error
     if done.returncode != 0:

@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,9 @@ from procvision_tools.deployments.history import History, now
 from procvision_tools.deployments.plan import Product, State, Step, Version, Wish, hidden, part, plan
 
 ROOT_VARIABLE = "PROCVISION_DEPLOYMENTS"
+LOCK_PATIENCE_S = 1.0
+"""Longer than the programs of a killed command take to end, and the shortest commands."""
+_UNPACKED = ".unpacked"
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -63,22 +67,35 @@ def changing(root: Path) -> Iterator[Store]:
         make_private_folder(root)
         touch_private(root / ".lock")
         with (root / ".lock").open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not _locked(lock.fileno()):
                 text = f"another command changes {root}; hint: again when it has ended"
-                raise BundleError(ErrorCode.ACTIVATION_CONFLICT, text) from error
-            yield Store(root)
+                raise BundleError(ErrorCode.ACTIVATION_CONFLICT, text)
+            yield Store(root, lock.fileno())
     except OSError as error:
         text = f"{error.filename or root} can't be written: {error.strerror or error}"
         raise BundleError(ErrorCode.INSTALL_FAILED, f"{text}; hint: what was active is active still") from error
 
 
-class Store:
-    """A folder of deployments. Only within `changing` may `fulfil` be called."""
+def _locked(lock: int) -> bool:
+    until = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
 
-    def __init__(self, root: Path) -> None:
+
+class Store:
+    """A folder of deployments. Only within `changing`, with its lock, may it be changed."""
+
+    def __init__(self, root: Path, lock: int | None = None) -> None:
         self.root = root.resolve()
+        self._lock = lock
+        self._unpacking = False
         self.history = History(self.root)
 
     # --- what there is --------------------------------------------------------------------------------------
@@ -89,9 +106,14 @@ class Store:
         active: dict[Product, str] = {}
         left: set[str] = set()
         for folder in _below(self.root):
-            if folder.name.startswith(".") or not folder.is_dir():
+            if not folder.is_dir():
                 continue
-            for place in _below(folder):
+            places = _below(folder)
+            if folder.name.startswith(".") or not places:
+                if not (self._unpacking and folder.name == _UNPACKED):
+                    left.add(folder.name)
+                continue
+            for place in places:
                 name = place.relative_to(self.root).as_posix()
                 if place.name.startswith("."):
                     left.add(name)
@@ -132,6 +154,19 @@ class Store:
             return str(error)
         return None
 
+    @contextmanager
+    def unpacking(self) -> Iterator[Path]:
+        """Give a folder for a bundle's files, which the next command clears if this one is killed. Raises OSError."""
+        folder = self.root / _UNPACKED
+        remove(folder)
+        make_private_folder(folder)
+        self._unpacking = True
+        try:
+            yield folder
+        finally:
+            self._unpacking = False
+            remove(folder)
+
     # --- doing ----------------------------------------------------------------------------------------------
 
     def fulfil(
@@ -169,13 +204,20 @@ class Store:
 
     def _clear(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
         remove(self.root / step.name)
+        self._remove_if_empty((self.root / step.name).parent)
+
+    def _remove_if_empty(self, folder: Path) -> None:
+        """Remove the folder of a name that has no version."""
+        if folder != self.root:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _build(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:
         assert bundle is not None
         folder = self.root / part(step.name, step.version)
         make_private_folder(folder.parent)
         try:
-            python = install(bundle, folder, compiled=True)
+            python = install(bundle, folder, compiled=True, held=() if self._lock is None else (self._lock,))
             (folder / INDEX).write_bytes(bundle.index_bytes)
             if bundle.signature is not None:
                 (folder / SIGNATURE).write_bytes(bundle.signature)
@@ -196,6 +238,7 @@ class Store:
         except BaseException:
             with contextlib.suppress(OSError):
                 remove(folder)
+            self._remove_if_empty(folder.parent)
             raise
 
     def _publish(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002

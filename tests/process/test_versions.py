@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from procvision_runner.deployments import active_deployment
 from procvision_tools.bundling.errors import BundleError
 from procvision_tools.cli.main import status_of
 from procvision_tools.deployments.history import History
+from procvision_tools.deployments.plan import Wish
 from procvision_tools.deployments.store import Store, changing, remove
 
 ALGORITHM = '''
@@ -380,6 +382,9 @@ def whole(root):
     store = Store(root)
     state = store.state()
     assert state.left == frozenset()
+    assert {path.name for path in root.iterdir()} == {".lock", "history.jsonl", "seam-check"}
+    links = {"active"} if state.active else set()
+    assert {path.name for path in (root / "seam-check").iterdir()} == {v for _, v in state.installed} | links
     assert {product: versions[-1] for product, versions in state.wanted.items()} == dict(state.active)
     for row in store.versions():
         assert row["fault"] is None
@@ -420,6 +425,96 @@ def test_killed_at_any_change_leaves_the_old_or_the_new_and_the_next_command_com
             break
         kills += 1
     assert kills >= 3
+
+
+# --- killed between two of its system calls -------------------------------------------------------------------------
+
+CHANGES = {
+    "chmod", "clone", "clone3", "fchmod", "fchmodat", "fsync", "ftruncate", "mkdir", "pwrite64", "rename", "renameat",
+    "rmdir", "symlink", "symlinkat", "syncfs", "unlink", "unlinkat", "vfork", "write",
+}  # fmt: skip
+LONG = os.environ.get("PROCVISION_KILLS") == "all"
+NEEDS_STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace makes the faults")
+
+
+def strace(log, *words, folder, more=()):
+    command = ["strace", "-o", log, *more, sys.executable, "-m", "procvision_tools", *words]
+    return subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True)
+
+
+def calls_of(log):
+    """The system calls after the lock was taken, each by its name and how many of that name there were with it."""
+    made, found, locked = {}, [], False
+    for line in log.read_text(errors="replace").splitlines():
+        name = line.partition("(")[0]
+        if not name.isidentifier():
+            continue
+        made[name] = made.get(name, 0) + 1
+        if locked and name != "exit_group":
+            found.append((name, made[name]))
+        locked = locked or (name == "flock" and "LOCK_EX" in line)
+    return found
+
+
+def sampled(calls):
+    """All that change something and forty of the others; in short a few, the last ones among them."""
+    changes = [call for call in calls if call[0] in CHANGES]
+    others = [call for call in calls if call[0] not in CHANGES]
+    dice = random.Random(15)
+    if LONG:
+        chosen = {*changes, *dice.sample(others, min(40, len(others)))}
+    else:
+        chosen = {*changes[-3:], *dice.sample(changes, min(2, len(changes)))}
+    return [call for call in calls if call in chosen]
+
+
+@NEEDS_STRACE
+@pytest.mark.parametrize("what", ["rollback", *(["activate", "uninstall", "install"] if LONG else [])])
+def test_killed_between_two_system_calls_leaves_the_old_or_the_new(what, root, place, tmp_path, capsys):
+    """`nox -s versions` takes each change and forty others of every command; in short some of a rollback's."""
+    wishes = {
+        "rollback": ("rollback", "seam-check", "--root"),
+        "uninstall": ("uninstall", "seam-check==3.0", "--root"),
+        "activate": ("activate", "seam-check==3.0", *at("", place)),
+        "install": ("install", place / "3.zip", *at("", place)),
+    }
+    for version in (1, 2):
+        History(root).append("activated", name="seam-check", version=f"{version}.0", pid="*", grants=[])
+    with changing(root) as store:
+        store.fulfil(Wish("uninstall", "seam-check", "3.0") if what == "install" else Wish("mend"))
+    seen = {"killed": 0, "old": 0, "new": 0}
+
+    def attempt(*more):
+        trial = copied(root, tmp_path / "trial")
+        words = [*wishes[what], trial] if what in ("rollback", "uninstall") else [
+            trial if word == "" else word for word in wishes[what]]  # fmt: skip
+        return trial, strace(tmp_path / "log", *words, folder=place, more=more)
+
+    trial, done = attempt()
+    assert done.returncode == 0, done.stderr
+    calls = calls_of(tmp_path / "log")
+    after = whole(trial)
+    remove(trial)
+    before = whole(root)
+    for name, number in sampled(calls):
+        trial, done = attempt("-e", f"trace={name}", "-e", f"inject={name}:signal=SIGKILL:when={number}")
+        seen["killed"] += done.returncode == -signal.SIGKILL
+        shown = {version: row["active"] for version, row in rows(trial).items()}
+        old, new = ({v: sorted(p for (_, p), w in s.active.items() if w == v) for _, v in s.installed}
+                    for s in (before, after))  # fmt: skip
+        assert shown in (old, new), (name, number, shown)
+        with Runner("seam-check", deployments=trial) as runner:
+            assert runner.execute(BAD, pid="A").verdict == "NG"
+        with changing(trial) as store:
+            store.fulfil(Wish("mend"))
+        state = whole(trial)
+        is_new = (state.installed.keys(), state.active) == (after.installed.keys(), after.active)
+        assert is_new or (state.installed.keys(), state.active) == (before.installed.keys(), before.active)
+        seen["new" if is_new else "old"] += 1
+        remove(trial)
+    with capsys.disabled():
+        print(f"\n{what}: {seen} of {len(calls)} system calls")
+    assert seen["killed"] >= len(sampled(calls)) - 1
 
 
 def test_killed_while_it_installs_leaves_nothing_that_is_seen(place, tmp_path):

@@ -35,11 +35,10 @@ def install(bundle: Path, root: Path | None, store: Path | None, allow_unsigned:
     from procvision_tools.deployments.plan import Wish
     from procvision_tools.deployments.store import changing
     from procvision_tools.extras import need
-    from procvision_tools.scratch import scratch_folder
 
     need("packaging.tags", "packaging", "a bundle", "bundle")
     keys = TrustStore.read(store_path(store))
-    with told(), changing(root_of(root)) as kept, scratch_folder() as folder:
+    with told(), changing(root_of(root)) as kept, kept.unpacking() as folder:
         seen = examined(bundle, folder, keys, allow_unsigned=allow_unsigned, now=kept.history.latest)
         if seen.refusal is not None or seen.bundle is None:
             raise seen.refusal or BundleError(ErrorCode.INVALID_PACKAGE, f"{bundle} can't be used")
