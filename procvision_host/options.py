@@ -52,6 +52,7 @@ class HostOptions:
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
     working_folder: str = "/"
+    env: tuple[str, ...] = ()
     grant: tuple[Need, ...] = ()
 
     @property
@@ -216,6 +217,12 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         callback=_needs,
         multiple=True,
         help="With --isolation strict: a need of its manifest that it gets, such as network:10.0.0.5:502. Repeatable.",
+    ),
+    click.option(
+        "--env",
+        metavar="NAME",
+        multiple=True,
+        help="An environment variable that the algorithm gets besides those allowed; PREFIX* is several. Repeatable.",
     ),
     click.option(
         "--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True, help="What is logged."

@@ -15,7 +15,6 @@ from procvision_host.life import AlgorithmLife
 from procvision_host.logs import HOST_LOGGER, LogContext, install
 from procvision_host.options import HostOptions, parse
 from procvision_host.process.setup import leave, prepare, watch_forks
-from procvision_host.process.variables import forget_what_the_host_was_told
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.tables import Role
@@ -32,7 +31,6 @@ _log = logging.getLogger(HOST_LOGGER)
 def run(arguments: list[str], name: str, ends: HostEnds, board: SharedPage, ring: Ring | None) -> NoReturn:
     """The whole life of a cell; `ring` is what it shares with a host half that does more than guard."""
     prepare(ends)
-    forget_what_the_host_was_told(name)
     usage: str | None = None
     try:
         options = attrs.evolve(parse(arguments), sessions=None, hook_option=())  # those are the host half's

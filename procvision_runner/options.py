@@ -92,4 +92,7 @@ class RunnerOptions:
     host_arguments: tuple[str, ...] = ()
     """Further arguments for `procvision-host`."""
     environment: Mapping[str, str] | None = None
-    """The host's environment; None passes on the runner's own."""
+    """The host's environment; None passes on the runner's own. Of it the algorithm gets [what is
+    allowed](procvision-host.md#environment), and what is set here otherwise than this process has it."""
+    pass_environment: tuple[str, ...] = ()
+    """Further variables that the algorithm gets, by NAME or PREFIX*."""

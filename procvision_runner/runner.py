@@ -65,7 +65,7 @@ class Runner(CallMethods):
             raise RuntimeError("this Runner was started already: make a new one for a new host")
         slots = SlotPool(self.options.max_slots, self.options.arena_bytes)
         try:
-            process = HostProcess(self.command, self.options.environment, slots.arena())
+            process = HostProcess(self.command, self.options.environment, slots.arena(), self.options.pass_environment)
             with process.ended_on_error():
                 log = HostLog(process.stderr, self.options.log_records, self._on_log)
                 self._client = client = Client(process, self.options, log)

@@ -8,6 +8,7 @@ from generating.markdown import Regions, exit_statuses, glossary, table
 from generating.options import options_table, usage
 from procvision_host import exits
 from procvision_host.cli import cli
+from procvision_sdk.environment import ALLOWED_NAMES, ALLOWED_PREFIXES
 
 LOG_FIELDS: dict[str, str] = {
     "timestamp_ms": "Unix milliseconds",
@@ -33,9 +34,17 @@ def commands_region() -> str:
     return table(("command", "what it does"), rows)
 
 
+def allowed_variables() -> str:
+    """The variables that an algorithm gets, by name and by their beginning."""
+    named = ", ".join(f"`{name}`" for name in sorted(ALLOWED_NAMES))
+    begun = ", ".join(f"`{prefix}`" for prefix in sorted(ALLOWED_PREFIXES))
+    return f"- {named};\n- what begins with {begun}."
+
+
 REGIONS: Regions = {
     "host-options": lambda: options_table(click.Context(cli, info_name="procvision-host")),
     "host-commands": commands_region,
+    "allowed-variables": allowed_variables,
     "host-exits": lambda: exit_statuses(exits.MEANINGS),
     "log-fields": lambda: glossary("field", LOG_FIELDS),
 }

@@ -1,35 +1,68 @@
-"""What the cell was started with: what is meant for the host half is taken out, also where the kernel shows it."""
+"""What the cell was started with: of the environment an allow-list stays, of the command line the algorithm's name.
+
+The rest is taken out, also where the kernel shows it and where the interpreter has kept it: the cell is a fork, and
+would otherwise have the host half's secrets in its memory.
+Warning: used before the code of installed packages runs (`site`).
+"""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import sys
-from pathlib import Path
+from ctypes import memmove, memset
 
-from procvision_host.halves.asked import is_the_host_halfs
+from procvision_sdk.environment import PASS_VARIABLE, is_allowed, passed_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ARGUMENTS, _ENVIRONMENT = (45, 46), (47, 48)
 """Where the kernel has put them at the start: fields of /proc/PID/stat behind the name (proc(5): 48 to 51)."""
+_OPTION = "--env"
 
 
-def forget_what_the_host_was_told(name: str) -> None:
-    """Keep of the command line the algorithm's name, of the environment what isn't the host half's."""
+def named_variables(arguments: list[str]) -> tuple[str, ...]:
+    """Return the names of the variables that a command line and the environment name beside the allow-list."""
+    found = list(passed_names(os.environ.get(PASS_VARIABLE, "")))
+    for place, argument in enumerate(arguments):
+        if argument.startswith(f"{_OPTION}="):
+            found.append(argument[len(_OPTION) + 1 :])
+        elif argument == _OPTION and place + 1 < len(arguments):
+            found.append(arguments[place + 1])
+    return tuple(found)
+
+
+def forget_what_the_host_was_told(name: str, passed: Iterable[str]) -> None:
+    """Keep of the command line the algorithm's name, of the environment the allow-list and what is `passed`."""
     sys.argv = sys.orig_argv = ["procvision-host", "--algo", name]
     _overwrite(_ARGUMENTS, b"\0".join(map(os.fsencode, sys.argv)))
-    kept = {name: value for name, value in os.environ.items() if not is_the_host_halfs(name)}
-    if len(kept) != len(os.environ):
+    # As bytes: a text made of a secret would stay behind where it was.
+    told = os.environb
+    kept = {key: value for key, value in told.items() if is_allowed(os.fsdecode(key), passed)}
+    values = [value for key, value in told.items() if key not in kept]
+    if values:
         # Cleared as a whole, so that nothing points into the old memory when that is overwritten.
         os.environ.clear()
-        _overwrite(_ENVIRONMENT, b"")
-        os.environ.update(kept)
+        _overwrite(_ENVIRONMENT, b"\0".join(key + b"=" + value for key, value in kept.items()))
+        for value in values:
+            _blank(value)
+        told.update(kept)
+
+
+def _blank(value: bytes) -> None:
+    """Overwrite a value that nobody uses any more: freed memory keeps what was in it."""
+    if len(value) > 1:  # shorter ones are shared by the whole interpreter
+        memset(id(value) + bytes.__basicsize__ - 1, 0, len(value))
 
 
 def _overwrite(fields: tuple[int, int], data: bytes) -> None:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        told = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    try:
+        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - no pathlib here
+            told = file.read().rpartition(b")")[2].split()
         start, end = (int(told[field]) for field in fields)
-        if 0 < start < end:
-            ctypes.memset(start, 0, end - start)
-            ctypes.memmove(start, data, min(len(data), end - start - 1))
+    except (OSError, ValueError, IndexError):
+        return
+    if 0 < start < end:
+        memset(start, 0, end - start)
+        memmove(start, data, min(len(data), end - start - 1))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from procvision_runner.deployments import taken
 from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import UNKNOWN_STATUS
+from procvision_sdk.environment import PASS_VARIABLE, is_allowed, passed_names
 from procvision_sdk.wire.greeting import ARENA_VARIABLE, RUNNER_VARIABLE
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _OWN_END_S = 0.2
 """How long a host whose launched process is gone may take to clean up itself, as ours does, before each process that is
 left is killed: one by one, a process that is just being started could be missed."""
 _LAST_STANDARD_DESCRIPTOR = 2
+_THE_HOSTS = "PROCVISION_"
 _PYTHONS_OWN = (signal.SIGPIPE, signal.SIGXFSZ)
 """Ignored by every Python; `subprocess` sees to these."""
 _INFO = struct.Struct("=Q52xi")
@@ -53,6 +55,7 @@ class HostProcess:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         arena: Arena | None = None,
+        passed: Sequence[str] = (),
         *,
         locks_deployment: bool = True,
     ) -> None:
@@ -60,6 +63,9 @@ class HostProcess:
         self.command = tuple(command)
         occupy_standard_descriptors()
         told = dict(os.environ if environment is None else environment)
+        named = _named(environment, passed, told.pop(PASS_VARIABLE, ""))
+        if named:
+            told[PASS_VARIABLE] = ",".join(named)
         told.pop(ARENA_VARIABLE, None)  # of a runner that this one was started by
         if arena is not None:
             told[ARENA_VARIABLE] = arena.told
@@ -266,6 +272,15 @@ class HostProcess:
         if self._deployment is not None:
             os.close(self._deployment)
             self._deployment = None
+
+
+def _named(environment: Mapping[str, str] | None, passed: Sequence[str], before: str) -> list[str]:
+    """Return the variables that the algorithm gets beside the allow-list: those passed by name, and those set anew."""
+    found = {*passed_names(before), *passed}
+    for name, value in (environment or {}).items():
+        if os.environ.get(name) != value and not is_allowed(name) and not name.startswith(_THE_HOSTS):
+            found.add(name)
+    return sorted(name for name in found if "," not in name)
 
 
 def occupy_standard_descriptors() -> None:

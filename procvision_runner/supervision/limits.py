@@ -14,6 +14,8 @@ from typing import Any
 
 import attrs
 
+from procvision_sdk.environment import ALLOWED_NAMES, ALLOWED_PREFIXES
+
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
     if value is not None and value <= 0:
@@ -71,37 +73,16 @@ class ResourceLimits:
         return attrs.asdict(self)
 
 
-ALLOWED_NAMES = frozenset(
-    {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"}
-    | {"GLIBC_TUNABLES", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"}
-    | {"XDG_STATE_HOME"}
-)
-"""What programs need to find themselves, their libraries and their caches, and how the C library is tuned."""
-ALLOWED_PREFIXES = (
-    "LC_",
-    "PYTHON",
-    "PROCVISION_",
-    # How numeric libraries and accelerators are told what to use.
-    "OMP_",
-    "OPENBLAS_",
-    "MKL_",
-    "CUDA_",
-    "NVIDIA_",
-    "HIP_",
-    "ROCR_",
-    "ONNX_",
-    "OV_",
-    "COVERAGE_",
-)
-
-
 @attrs.frozen(kw_only=True)
 class EnvironmentPolicy:
-    """An allow-list: tokens and passwords of the platform's own don't reach a vendor's code by accident."""
+    """An allow-list: tokens and passwords of the platform's own don't reach a host, and so no vendor's code.
+
+    An algorithm gets what this lets through, but for variables that begin with `PROCVISION_`, which are its host's.
+    """
 
     names: frozenset[str] = attrs.field(default=ALLOWED_NAMES, converter=frozenset)
     """Variables that are passed on if they are set."""
-    prefixes: tuple[str, ...] = ALLOWED_PREFIXES
+    prefixes: tuple[str, ...] = (*ALLOWED_PREFIXES, "PROCVISION_")
     """So are all that begin with one of these."""
     extra: Mapping[str, str] = attrs.field(factory=dict)
     """Set whatever the runner's own environment says."""

@@ -15,6 +15,7 @@ from procvision_runner.connection.launch import get_ready
 from procvision_runner.connection.observer import Observer
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess, tree
+from procvision_sdk.environment import is_named
 from procvision_sdk.hookspecs import SUPERVISOR_VARIABLE
 
 if TYPE_CHECKING:
@@ -92,13 +93,16 @@ class SupervisedHost(Observer):
         self._stopping = threading.Lock()
         self._options = options
         held_back: list[str] = []
-        environment = options.runner.environment
+        environment, passed = options.runner.environment, options.runner.pass_environment
         if environment is None:
-            environment = options.environment.environment(os.environ)
-            held_back = options.environment.held_back(os.environ)
+            # What the policy lets through besides, an integrator has named.
+            environment = {name: value for name, value in os.environ.items() if is_named(name, passed)}
+            environment |= options.environment.environment(os.environ)
+            held_back = sorted(os.environ.keys() - environment.keys())
+            passed = (*passed, *(name for name in environment if not name.startswith("PROCVISION_")))
         self._slots = slots
         environment = {**environment, SUPERVISOR_VARIABLE: supervisor}
-        self.process = HostProcess(command, environment, slots.arena(), locks_deployment=locks_deployment)
+        self.process = HostProcess(command, environment, slots.arena(), passed, locks_deployment=locks_deployment)
         with self.process.ended_on_error():
             options.limits.apply(self.process.process_id)
             log = HostLog(self.process.stderr, options.runner.log_records, on_log)

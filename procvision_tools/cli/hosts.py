@@ -53,6 +53,8 @@ class Hosting:
     """How far the algorithm's process is shut in; None takes the host's default."""
     grants: tuple[str, ...] = ()
     """Needs that the algorithm gets."""
+    env: tuple[str, ...] = ()
+    """Environment variables that the algorithm gets besides those allowed."""
     spare: bool = False
     """Whether a second host stands by."""
 
@@ -74,7 +76,7 @@ class Hosting:
 
     def options(self) -> RunnerOptions:
         """Return how a runner treats such a host."""
-        options = RunnerOptions(host_arguments=self.arguments, working_folder=_here())
+        options = RunnerOptions(host_arguments=self.arguments, working_folder=_here(), pass_environment=self.env)
         if self.timeout_s is None:
             return options
         return evolve(options, pre_timeout_s=self.timeout_s, execute_timeout_s=self.timeout_s)

@@ -78,4 +78,4 @@ def environment(*folders: Path, **more: str) -> dict[str, str]:
 
 def host_command(name: str, *options: str) -> list[str]:
     """The command line of a host."""
-    return [sys.executable, "-m", "procvision_host", "--algo", name, *options]
+    return [sys.executable, "-m", "procvision_host", "--algo", name, "--env", "PEER_*", *options]

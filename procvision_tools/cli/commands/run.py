@@ -42,6 +42,12 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 @click.option("--config", type=_FILE, metavar="FILE", help="The host's configuration: its hooks and its session store.")
 @click.option("--sessions", metavar="SCHEME[:REST]", help="Where the host keeps sessions, such as sqlite:PATH.")
 @click.option("--hook", "hooks", multiple=True, metavar="NAME", help="A hook plugin that the host uses; repeatable.")
+@click.option(
+    "--env",
+    metavar="NAME",
+    multiple=True,
+    help="An environment variable that the algorithm gets besides those allowed; PREFIX* is several. Repeatable.",
+)
 @click.option("--isolation", type=click.Choice(("off", "basic", "strict")),
               help="How far the algorithm's process is shut in: basic from other processes, strict from network and"
               " files, too.")  # fmt: skip
@@ -80,6 +86,7 @@ def run(
     sessions: str | None,
     hooks: tuple[str, ...],
     isolation: str | None,
+    env: tuple[str, ...],
     grants: tuple[str, ...],
     timeout_s: float | None,
     one_product: bool,
@@ -128,6 +135,7 @@ def run(
         sessions=sessions,
         hooks=hooks,
         isolation=isolation,
+        env=env,
         grants=grants,
         timeout_s=timeout_s,
         spare=spare,
