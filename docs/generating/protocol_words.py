@@ -44,7 +44,8 @@ FIELDS: dict[str, str] = {
     "ImageMeta.color_space": "the order of the samples in memory",
     "ImageMeta.encoding": "how they lie in memory",
     "ImageMeta.bits": "used bits of a sample, 8 to 16; left out: 8 where it is raw, else what the file says",
-    "Pong.state": "the host's status: `starting`, `ready`, `executing` or `draining`",
+    "Pong.state": "the host's status: `starting`, `ready`, `executing` or `draining`; only a host without the "
+    "capability `pending` may leave it out",
     "Pong.executing": "the call in flight, while there is one",
     "Pong.algorithm": "name and version, once: with the first pong in state `ready`",
     "Pong.host_version": "the version of the host, with the same pong",

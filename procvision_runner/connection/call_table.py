@@ -94,6 +94,11 @@ class CallTable:
         """Whether calls can be made."""
         return self.end is None and not self.stopping
 
+    @property
+    def has_called(self) -> bool:
+        """Whether any call was sent."""
+        return self._last_number > 0
+
     def allow_one_at_a_time(self) -> None:
         """Send no call before the one before it is answered: the host's hello doesn't show that it takes more."""
         self._max_in_flight = 1

@@ -269,6 +269,9 @@ class Client:
         self._observer.timed_out(pending)
         # Only the reader thread ends calls that have a Future.
         self._table.resolve(pending, reading=self._leadership.leader is self._reader_thread)
+        if self._table.connection.answers_without_ids:
+            self.kill(EndKind.TIMEOUT, "did not answer in time, and its answers have no ids to tell a late one by")
+            return
         self._cancel(pending)
 
     def _time_out(self, answer: Error, now: float) -> None:

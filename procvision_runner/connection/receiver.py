@@ -120,7 +120,7 @@ class Receiver:
         elif isinstance(event, HostHello):
             self.hello = event
         elif isinstance(event, UnexpectedAnswer):
-            self._table.keep_unexpected(event.message)
+            self._on_unexpected(event.message)
         elif isinstance(event, Violation):
             self._on_violation(event, now)
         elif isinstance(event, Shutdown):
@@ -139,6 +139,8 @@ class Receiver:
     def _on_error(self, event: Error, now: float) -> None:
         if event.request_id is None:
             self.host_error = event
+            if self._table.has_called:
+                self._on_answer_to_nothing(f"an error ({event.message})")
             return
         data = event.data
         if event.error_code == ErrorCode.TIMEOUT and data is not None and data.kind == "timeout":
@@ -154,6 +156,16 @@ class Receiver:
             logs=tuple(self._log.records),
         )
         self._table.end_call(event, error, now)
+
+    def _on_unexpected(self, answer: Result | Error | Pong) -> None:
+        self._table.keep_unexpected(answer)
+        if isinstance(answer, Result) and answer.request_id is None:
+            self._on_answer_to_nothing("a result")
+
+    def _on_answer_to_nothing(self, what: str) -> None:
+        """End a host whose answers have no ids: what it sends while no call waits may come in the next one's place."""
+        if self._table.connection.answers_without_ids:
+            self._kill(EndKind.PROTOCOL_VIOLATION, f"sent {what} while no call waited")
 
     def _on_violation(self, event: Violation, now: float) -> None:
         self._observer.violated(event.kind, event.message)

@@ -107,10 +107,20 @@ class Connection:
         self._splitter = FrameSplitter(max_frame_bytes)
         self._pending: set[str] = set()
         self._anonymous = 0
+        self._outline_host = False
+        self._answers_without_ids = False
         self._handshake_deadline = now + handshake_timeout_s if handshake_timeout_s else None
         self._heartbeat_policy = heartbeat
         self._heartbeat: Heartbeat | None = None
         self._pings = 0
+
+    @property
+    def answers_without_ids(self) -> bool:
+        """Whether a host's answers need no id: its hello shows no `pending`, and it has not sent an answer with one.
+
+        A late answer of such a host can't be told from the next call's, nor one that was sent twice.
+        """
+        return self._answers_without_ids
 
     @property
     def pending(self) -> int:
@@ -236,9 +246,10 @@ class Connection:
 
     def _accepted(self, message: AnyMessage, now: float) -> Event:
         if isinstance(message, Error):
-            if message.request_id is not None and self.role is Role.RUNNER:
+            if self.role is Role.RUNNER and (message.request_id is not None or self._the_only_call() is not None):
                 return self._taken_answer(message)
         elif isinstance(message, Pong):
+            self._take_pong(message)
             if self._heartbeat is not None and not self._heartbeat.answered(message.request_id, now):
                 return UnexpectedAnswer(message)
         elif isinstance(message, (HostHello, RunnerHello)):
@@ -246,10 +257,34 @@ class Connection:
         return message
 
     def _taken_answer(self, answer: Result | Error) -> Event:
+        if self._answers_without_ids:
+            if answer.request_id is None:
+                answer.request_id = self._the_only_call()
+            elif answer.request_id in self._pending:
+                self._answers_without_ids = False
         if answer.request_id not in self._pending:
             return UnexpectedAnswer(answer)
         self._pending.remove(answer.request_id)
         return answer
+
+    def _the_only_call(self) -> str | None:
+        """Return the one call that waits, where a host's answers need no id: an answer without one is its."""
+        if self._answers_without_ids and len(self._pending) == 1:
+            return next(iter(self._pending))
+        return None
+
+    def _take_pong(self, pong: Pong) -> None:
+        """Hold a pong against the tables. The outline of the protocol names neither its id nor its state."""
+        if not self._outline_host:
+            if not pong.state:
+                raise RemoteProtocolError(
+                    "bad_field",
+                    "in this pong: Object missing required field `state`",
+                    request_id=pong.request_id,
+                    message_type=pong.TYPE,
+                )
+        elif pong.request_id is None and self._heartbeat is not None:
+            pong.request_id = self._heartbeat.oldest
 
     def _take_call(self, call: Call) -> None:
         request_id, pending = call.request_id, self._pending
@@ -280,6 +315,9 @@ class Connection:
                 fatal=True,
             )
         self.peer_hello = hello
+        # Such a host may know no more than the outline of the protocol, in which nothing has an id.
+        self._outline_host = isinstance(hello, HostHello) and "pending" not in hello.capabilities
+        self._answers_without_ids = self._outline_host
         self._handshake_deadline = None
         if self.role is Role.HOST:
             self._opened(now)
@@ -341,6 +379,8 @@ class Connection:
             # With the id the refusal would be taken for the answer of the call that still waits.
             request_id = violation.request_id = None
         reply = self._reply(violation)
+        if self.role is Role.RUNNER and request_id is None and violation.message_type in ("result", "error"):
+            request_id = self._the_only_call()
         if self.role is Role.RUNNER and request_id is not None:
             if violation.message_type in ("result", "error"):
                 self._pending.discard(request_id)

@@ -44,6 +44,11 @@ class Heartbeat:
         """Whether as many pongs in a row were missed as the policy allows."""
         return self.misses >= self.policy.misses_allowed
 
+    @property
+    def oldest(self) -> str | None:
+        """A ping that waits for its pong; None while none does. Which of several it is makes no difference."""
+        return min(self._outstanding, default=None)
+
     def sent(self, request_id: str, now: float) -> None:
         """A ping went out."""
         self._outstanding.add(request_id)

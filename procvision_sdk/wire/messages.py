@@ -126,11 +126,14 @@ class InFlight(Struct, kw_only=True, omit_defaults=True):
 
 
 class Pong(Message, kw_only=True, tag="pong"):
-    """The answer to a ping: `state` is the host's status, `executing` the call in flight."""
+    """The answer to a ping: `state` is the host's status, `executing` the call in flight.
+
+    Without `state` it is refused, unless it is of a host that knows no more than the outline of the protocol.
+    """
 
     TYPE: ClassVar[str] = "pong"
 
-    state: str
+    state: str = ""
     executing: InFlight | None = None
     algorithm: AlgorithmName | None = None
     host_version: str | None = None

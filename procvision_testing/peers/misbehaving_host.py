@@ -34,6 +34,10 @@ def frame(message: dict[str, Any]) -> bytes:
     return len(payload).to_bytes(4, "big") + payload
 
 
+BEYOND_THE_OUTLINE = {"request_id", "capabilities", "process_id", "step_index", "state"}
+"""Fields that the protocol's outline doesn't name."""
+
+
 class Peer:
     """A host that does as its options say."""
 
@@ -45,6 +49,8 @@ class Peer:
 
     def send(self, message: dict[str, Any]) -> None:
         """Write a frame."""
+        if self.options.outline:
+            message = {key: value for key, value in message.items() if key not in BEYOND_THE_OUTLINE}
         self.write(frame(message))
 
     def write(self, data: bytes) -> None:
@@ -113,7 +119,7 @@ class Peer:
             {
                 "type": "hello",
                 "sdk_version": options.version,
-                "capabilities": [] if options.outline else ["cancel", "info", "reset", "pending"],
+                "capabilities": ["cancel", "info", "reset", "pending"],
                 "process_id": os.getpid(),
             }
         )
@@ -218,6 +224,10 @@ class Peer:
 
     def do_double(self, call: dict[str, Any]) -> None:
         self.send(self.result(call))
+        self.send(self.result(call))
+
+    def do_program_and_result(self, call: dict[str, Any]) -> None:
+        self.do_program(call)
         self.send(self.result(call))
 
     def do_torn(self, call: dict[str, Any]) -> None:
@@ -383,7 +393,9 @@ def option_parser() -> argparse.ArgumentParser:
     parser.add_argument("--never-pong", action="store_true")
     parser.add_argument("--no-pong-after", type=int, default=0, help="no pong once so many calls came")
     parser.add_argument("--other-pong", action="store_true", help="pongs of another id")
-    parser.add_argument("--outline", action="store_true", help="its hello shows no capabilities")
+    parser.add_argument(
+        "--outline", action="store_true", help="knows no more than the outline of the protocol: no ids, no capabilities"
+    )
     parser.add_argument("--not-reading", action="store_true", help="stops to read its stdin when it is ready")
     parser.add_argument("--ignore-shutdown", action="store_true")
     parser.add_argument("--ignore-sigterm", action="store_true")

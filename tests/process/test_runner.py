@@ -404,12 +404,70 @@ def test_host_without_capabilities_gets_one_call_at_a_time_and_no_cancel(tmp_pat
             assert [future.result(20).debug["next_waits"] for future in futures] == [False] * 3
             with pytest.raises(CallTimeoutError):
                 runner.execute(pid="A", user_params={"takes": 0.5}, timeout_s=0.1)
+            eventually(lambda: not runner.alive, "the end of the host")
     heard = [
         bytes.fromhex(line["heard"]) for line in map(json.loads, trace.read_text().splitlines()) if "heard" in line
     ]
     kinds = [json.loads(payload[payload.index(b"{") :])["type"] for payload in heard]
     assert kinds.count("call") == 4
     assert "cancel" not in kinds
+
+
+def outline_host(*arguments: str) -> list[str]:
+    """A host that knows no more than the outline of the protocol: nothing that it sends has an id."""
+    return [sys.executable, "-S", HOST_PROGRAM, "--outline", *arguments]
+
+
+def test_host_without_ids_is_used_like_any_other() -> None:
+    """One call at a time; it pings, it answers NG, errors and OK, and it leaves when it is asked to."""
+    heartbeat = HeartbeatPolicy(interval_s=0.1, grace_s=2.0, misses_allowed=1)
+    options = attrs.evolve(OPTIONS, heartbeat=heartbeat)
+    with Runner(command=outline_host("program", "--asked", "--verdict", "NG"), options=options) as runner:
+        assert runner.execute(picture(7), pid="A").verdict == "NG"
+        time.sleep(0.4)  # some pings
+        with pytest.raises(CallFailedError, match="a program error") as failed:
+            runner.execute(pid="A", user_params={"misbehave": True})
+        assert (failed.value.error_code, failed.value.kind) == ("9999", "program")
+        futures = [runner.submit("execute", pid="A", user_params={"number": number}) for number in range(5)]
+        assert [future.result(20).debug["echo"]["number"] for future in futures] == list(range(5))
+        assert runner.unexpected_answers == 0
+        assert runner.stop() == 0
+
+
+def test_host_without_ids_is_ended_after_a_timeout() -> None:
+    """Its late answer would be taken for the next call's."""
+    with Runner(command=outline_host("late", "--late", "0.5", "--after", "1"), options=OPTIONS) as runner:
+        assert runner.execute(pid="A").verdict == "OK"
+        with pytest.raises(CallTimeoutError):
+            runner.execute(pid="A", timeout_s=0.1)
+        with pytest.raises(HostDiedError, match="no ids to tell a late one by"):
+            runner.execute(pid="A")
+
+
+@pytest.mark.parametrize("misbehaviour", ["double", "program-and-result"])
+def test_host_without_ids_that_answers_nothing_is_ended(misbehaviour: str) -> None:
+    """What it says while no call waits could stand in the next one's place."""
+    with Runner(command=outline_host(misbehaviour, "--after", "1"), options=OPTIONS) as runner:
+        assert runner.execute(pid="A").verdict == "OK"
+        with contextlib.suppress(CallFailedError):  # the first of its two answers
+            assert runner.execute(pid="A", user_params={"number": 1}).debug["echo"] == {"number": 1}
+        eventually(lambda: not runner.alive, "the end of the host")
+        with pytest.raises(CallError, match="while no call waited"):
+            runner.execute(pid="A", user_params={"number": 2})
+
+
+def test_supervised_host_without_ids_is_replaced_after_a_timeout() -> None:
+    """The next product is inspected by another host; no answer of the old one is taken for its."""
+    command = outline_host("late", "--late", "0.4", "--asked")
+    with nothing_left() as mark:
+        options = marked(SupervisorOptions(runner=OPTIONS), mark)
+        with Supervisor(command=command, options=options) as supervisor:
+            first = supervisor.process_id
+            with pytest.raises(CallTimeoutError):
+                supervisor.execute(pid="A", user_params={"number": 1, "misbehave": True}, timeout_s=0.1)
+            result = supervisor.execute(pid="A", user_params={"number": 2})
+            assert result.debug["echo"] == {"number": 2}
+            assert supervisor.process_id != first
 
 
 @pytest.mark.parametrize(
