@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -74,12 +75,79 @@ class TriggerCamera:
 
     def grab(self, fired: Fired) -> Picture:
         """Give the trigger's picture."""
+        if fired.picture is not None:
+            return fired.picture
         if fired.file is None:
-            raise KindError("no picture came with the trigger\nhint: a trigger of the kind folder brings one")
+            raise KindError("no picture came with the trigger\nhint: triggers of the kinds folder and camera bring one")
         return _load(fired.file)
 
     def close(self) -> None:
         """Do nothing."""
+
+
+class GenicamOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the camera `genicam`."""
+
+    device: Annotated[
+        str, Meta(min_length=1, description="Id, serial number, model or name; `any` where there is one camera alone")
+    ] = "any"
+    producers: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...],
+        Meta(description="GenTL producers, *.cti; relative to station.toml. Left out, GENICAM_GENTL64_PATH has them"),
+    ] = ()
+    timeout_s: Annotated[float, Meta(gt=0, le=60, description="For a frame")] = 2.0
+    waiting: Annotated[
+        Literal["drop", "take"],
+        Meta(
+            description="What becomes of frames that came before they were asked for: `drop` for a camera that runs "
+            "freely, `take` for one that is triggered by hardware"
+        ),
+    ] = "drop"
+
+
+class GenicamCamera:
+    """A GenICam camera, by a GenTL producer of its maker's. One that vanishes is opened anew for the next product."""
+
+    options: ClassVar[type[msgspec.Struct]] = GenicamOptions
+
+    def __init__(self, options: GenicamOptions, folder: Path) -> None:
+        self._options = options
+        self._producers = [folder / name for name in options.producers]
+        self._camera: Any = None
+        self._open()
+
+    def grab(self, fired: Fired) -> Picture:  # noqa: ARG002 - the protocol's signature
+        """Wait for the next frame."""
+        from procvision_tools.sources.camera import CameraError
+
+        if self._camera is None:
+            self._open()
+        try:
+            if self._options.waiting == "drop":
+                self._camera.drop_waiting()
+            picture: Picture = self._camera.grab(self._options.timeout_s)
+        except CameraError as error:
+            self.close()
+            raise KindError(str(error)) from error
+        return picture
+
+    def close(self) -> None:
+        """Let go of the camera."""
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            # What a lost camera's library says at the end helps nobody.
+            with contextlib.suppress(Exception):
+                camera.__exit__(None, None, None)
+
+    def _open(self) -> None:
+        from procvision_tools.extras import MissingExtraError
+        from procvision_tools.sources.camera import ANY, Camera, CameraError
+
+        wanted = ANY if self._options.device == "any" else self._options.device
+        try:
+            self._camera = Camera(wanted, self._producers).__enter__()
+        except (CameraError, MissingExtraError) as error:
+            raise KindError(str(error)) from error
 
 
 class SimulatedOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -84,7 +84,31 @@ class Action(_Command, frozen=True, kw_only=True, tag="action"):
     """What else is to be known of it; no password, no token, no name that must be erasable."""
 
 
-Command: TypeAlias = Status | Overrule | Note | Pin | Action
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class ChangeRecipe(_Command, frozen=True, kw_only=True, tag="change_recipe"):
+    """Give a recipe another text, or make one. The lines that run it take it on between two products."""
+
+    user: UserId
+    recipe: Name
+    text: Annotated[str, Meta(min_length=1, max_length=256 * 1024)]
+    """The file, whole. An earlier version's text takes the change back."""
+    base: str | None
+    """The version that the user has changed: another one since then refuses it. None makes a recipe."""
+    why: Annotated[str, Meta(max_length=4000)] = ""
+
+
+class ChooseRecipe(_Command, frozen=True, kw_only=True, tag="choose_recipe"):
+    """Let a line inspect by another recipe from the next product on, also after a restart."""
+
+    user: UserId
+    line: str
+    recipe: Name
+    why: Annotated[str, Meta(max_length=4000)] = ""
+
+
+Command: TypeAlias = Status | Overrule | Note | Pin | Action | ChangeRecipe | ChooseRecipe
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,16 +28,20 @@ GROUPS: Mapping[str, str] = MappingProxyType(
 BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "trigger": {
-            "interval": "procvision_station.triggers:IntervalTrigger",
+            "camera": "procvision_station.triggers:CameraTrigger",
             "folder": "procvision_station.triggers:FolderTrigger",
+            "http": "procvision_station.triggers:HttpTrigger",
+            "interval": "procvision_station.triggers:IntervalTrigger",
         },
         "camera": {
             "folder": "procvision_station.cameras:FolderCamera",
+            "genicam": "procvision_station.cameras:GenicamCamera",
             "simulated": "procvision_station.cameras:SimulatedCamera",
             "trigger": "procvision_station.cameras:TriggerCamera",
         },
         "output": {
             "json-lines": "procvision_station.outputs:JsonLinesOutput",
+            "mqtt": "procvision_station.outputs:MqttOutput",
             "program": "procvision_station.outputs:ProgramOutput",
             "webhook": "procvision_station.outputs:WebhookOutput",
         },
@@ -56,6 +60,10 @@ class Fired:
 
     file: Path | None = None
     """The picture that came with it, where that is how the trigger knows."""
+    picture: Picture | None = None
+    """The picture that came with it, where it is no file."""
+    serial: str | None = None
+    """The product's serial number, where the trigger knows it."""
 
 
 @frozen

@@ -6,12 +6,13 @@ import contextlib
 import http.client
 import os
 import select
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO, Annotated, ClassVar
+from typing import IO, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -189,3 +190,82 @@ class WebhookOutput:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
         """Follow none: a POST that becomes a GET elsewhere tells nobody."""
+
+
+class MqttOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the output `mqtt`."""
+
+    topic: Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[^#+]+$", description="Where verdicts go")]
+    host: Annotated[str, Meta(min_length=1, description="The broker's")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="The broker's")] = 1883
+    username: Annotated[str | None, Meta(description="For the broker")] = None
+    password_file: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="A file whose first line is the password; relative to station.toml"),
+    ] = None
+    tls: Annotated[bool, Meta(description="Whether the broker's certificate is asked for, and must be good")] = False
+    timeout_s: Annotated[float, Meta(gt=0, le=60, description="For the broker's acknowledgement")] = 2.0
+
+
+class MqttOutput:
+    """A message a product, of quality 1: told is what the broker has acknowledged.
+
+    A broker that is away gets no verdict later: what moved on needs none. The connection comes back by itself.
+    """
+
+    options: ClassVar[type[msgspec.Struct]] = MqttOptions
+
+    def __init__(self, options: MqttOptions, folder: Path) -> None:
+        from procvision_tools.extras import MissingExtraError, need
+
+        try:
+            paho = need("paho.mqtt.client", "paho-mqtt", "the output mqtt", "mqtt")
+        except MissingExtraError as error:
+            raise KindError(str(error)) from error
+        self._options = options
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self._client.max_queued_messages_set(1)
+        self._client.reconnect_delay_set(1, 5)
+        if options.username is not None:
+            self._client.username_pw_set(options.username, _password(options, folder))
+        if options.tls:
+            self._client.tls_set()
+        self._client.on_socket_open = _without_delay
+        self._client.connect_async(options.host, options.port, keepalive=10)
+        self._client.loop_start()
+
+    def tell(self, told: Told) -> None:
+        """Publish it, and wait for the broker's word."""
+        name = f"mqtt://{self._options.host}:{self._options.port}"
+        deadline = time.monotonic() + self._options.timeout_s
+        while not self._client.is_connected():  # right after the start, or the broker's
+            if time.monotonic() > deadline:
+                raise KindError(f"{name} can't be reached")
+            time.sleep(0.01)
+        try:
+            message = self._client.publish(self._options.topic, as_json(told), qos=1)
+            message.wait_for_publish(max(0.0, deadline - time.monotonic()))
+            done = message.is_published()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise KindError(f"{name} took no verdict: {error}") from error
+        if not done:
+            raise KindError(f"{name} has not acknowledged it in {self._options.timeout_s:g} s")
+
+    def close(self) -> None:
+        """Say goodbye to the broker."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def _password(options: MqttOptions, folder: Path) -> str | None:
+    if options.password_file is None:
+        return None
+    try:
+        return (folder / options.password_file).read_text("utf-8").splitlines()[0]
+    except (OSError, ValueError, IndexError) as error:
+        raise KindError(f"password_file: {options.password_file} has no password: {error}") from error
+
+
+def _without_delay(_client: Any, _userdata: Any, opened: Any) -> None:
+    """Send a message at once: Nagle's algorithm waits 40 ms for the broker's acknowledgement of the one before."""
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -8,10 +8,11 @@ from typing import Any
 
 from attrs import frozen
 
-from procvision_runner import Picture, RestartPolicy, Supervisor, SupervisorOptions
+from procvision_runner import RestartPolicy, Supervisor, SupervisorOptions
 from procvision_sdk.errors import ProcVisionError
 from procvision_station.configuration.model import Kinded
-from procvision_station.configuration.reading import LineConfiguration, StationConfiguration
+from procvision_station.configuration.reading import LineConfiguration, Recipe, StationConfiguration
+from procvision_station.inspecting import Inspector
 from procvision_station.journal.writer import Journal, open_journal
 from procvision_station.kinds import Camera, KindError, Kinds, Output, Trigger
 from procvision_tools.sources.picture_files import load
@@ -32,10 +33,25 @@ class LineParts:
     trigger: Trigger
     cameras: Mapping[str, Camera]
     outputs: tuple[Output, ...]
-    hosts: Mapping[str, Supervisor]
-    """By what the recipe calls the algorithm."""
-    references: Mapping[int, Picture]
-    """By the step's place in the recipe."""
+    inspector: Inspector
+    opened_for: ExitStack
+    """What ends the inspector's hosts: another one may take its place while the line runs."""
+
+
+@contextmanager
+def opened_inspector(recipe: Recipe) -> Iterator[Inspector]:
+    """Start a recipe's hosts and read its references. Raises ProcVisionError and OSError."""
+    with ExitStack() as stack:
+        references = {
+            place: load(step.reference).picture()
+            for place, step in enumerate(recipe.steps)
+            if step.reference is not None
+        }
+        hosts = {
+            name: stack.enter_context(Supervisor(name, options=SUPERVISOR_OPTIONS))
+            for name in dict.fromkeys(step.algorithm for step in recipe.steps)
+        }
+        yield Inspector(recipe, hosts, references)
 
 
 @contextmanager
@@ -52,18 +68,11 @@ def opened(station: StationConfiguration, line: LineConfiguration, kinds: Kinds)
             _made(stack, kinds, "output", each, station, f"{at}.outputs[{place}]")
             for place, each in enumerate(line.outputs)
         ]
-        references = {
-            place: load(step.reference).picture()
-            for place, step in enumerate(line.recipe.steps)
-            if step.reference is not None
-        }
-        hosts = {
-            name: stack.enter_context(Supervisor(name, options=SUPERVISOR_OPTIONS))
-            for name in dict.fromkeys(step.algorithm for step in line.recipe.steps)
-        }
+        opened_for = stack.enter_context(ExitStack())
+        inspector = opened_for.enter_context(opened_inspector(line.recipe))
         # The trigger last: a folder's pictures count from here on.
         trigger = _made(stack, kinds, "trigger", line.trigger, station, f"{at}.trigger")
-        yield LineParts(journal, trigger, cameras, tuple(outputs), hosts, references)
+        yield LineParts(journal, trigger, cameras, tuple(outputs), inspector, opened_for)
 
 
 def _made(stack: ExitStack, kinds: Kinds, sort: str, wanted: Kinded, station: StationConfiguration, at: str) -> Any:

@@ -51,6 +51,11 @@ def encoded(picture: Picture) -> tuple[bytes, str]:
     return out.getvalue(), ".png"
 
 
+def lost(key: str, step: int, reason: str) -> dict[str, Any]:
+    """Return the event of a picture that was to be kept, and isn't."""
+    return {"event": "picture_lost", "key": key, "step": step, "reason": reason}
+
+
 class PictureStore:
     """Writes pictures on a thread of its own. Any thread may call."""
 
@@ -82,7 +87,7 @@ class PictureStore:
             try:
                 name, size = self._write(waiting.picture)
             except Exception as error:  # noqa: BLE001 - whatever goes wrong with a picture, the line goes on
-                waiting.told({"event": "picture_lost", **where, "reason": f"{type(error).__name__}: {error}"})
+                waiting.told(lost(waiting.key, waiting.step, f"{type(error).__name__}: {error}"))
             else:
                 waiting.told({"event": "picture", **where, "file": name, "bytes": size})
 

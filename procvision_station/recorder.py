@@ -34,6 +34,9 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "note": "a user's words on a product",
         "pinned": "a user keeps a product's pictures whatever the policy says",
         "unpinned": "and no longer",
+        "recipe": "the line inspects by another recipe, or another version, from now on: as in `started`, with user "
+        "and why, and the file's `text` where it was changed",
+        "recipe_changed": "a recipe that no line runs was changed or made; it stands in the station's journal",
         "erased": "the body of the record `sequence` was erased",
     }
 )

@@ -15,24 +15,21 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from queue import Empty, Full, Queue, SimpleQueue
 from typing import Any
 
-import attrs
 from attrs import define, field, frozen
 
 from procvision_runner import (
-    CallResult,
-    InspectionSession,
     Picture,
-    RunnerError,
     Supervisor,
 )
-from procvision_sdk.errors import ProcVisionError
-from procvision_station.configuration.reading import LineConfiguration, RecipeStepOf, StationConfiguration
+from procvision_station.configuration.reading import LineConfiguration, StationConfiguration
+from procvision_station.inspecting import Inspector, Sessions, reason_of
 from procvision_station.kinds import Fired, KindError, Told
 from procvision_station.line.machine import Line, LineOptions
 from procvision_station.line.messages import (
@@ -44,6 +41,7 @@ from procvision_station.line.messages import (
     PictureFailed,
     PictureTaken,
     Record,
+    RecordFailed,
     RecordKind,
     Tell,
     TimePassed,
@@ -52,14 +50,11 @@ from procvision_station.line.messages import (
 )
 from procvision_station.line.tables import ProductState
 from procvision_station.parts import LineParts
-from procvision_station.pictures import PictureStore, is_kept
+from procvision_station.pictures import PictureStore, is_kept, lost
 from procvision_station.recorder import Recorder
-from procvision_tools.hints import split_hint
 
 DRAIN_S = 2.0
 """After the last verdict: so long records that can't be written are tried again at the end."""
-WARM_UP_S = 30.0
-"""For a reference at the start: a model's first call compiles and loads."""
 OUTPUT_QUEUE = 1000
 """Verdicts that wait for one output; one more is not told to it, and recorded so."""
 TRIGGER_PAUSE_S = 1.0
@@ -75,16 +70,26 @@ class _Product:
     fired: Fired
     triggered_at: str
     began: float
+    inspector: Inspector
+    sessions: Sessions
     pictures: dict[int, Picture] = field(factory=dict)
     answers: list[dict[str, Any]] = field(factory=list)
-    sessions: dict[str, InspectionSession] = field(factory=dict)
     content: dict[str, Any] | None = None
     """Of its record, once its verdict stands."""
+    awaited: frozenset[int] = frozenset()
+    """Pictures that its record waits for: `evidence = "first"`."""
+    told: bool = False
 
 
 @frozen
 class _Fired:
     fired: Fired
+
+
+@frozen
+class _Changed:
+    inspector: Inspector
+    applied: threading.Event
 
 
 @frozen
@@ -104,6 +109,8 @@ class LineRunner:
         notice: Notice,
     ) -> None:
         self.name, self._line_file, self._station, self._parts = line.name, line, station, parts
+        self.inspector = parts.inspector
+        """Of the next product."""
         self._pictures, self._notice = pictures, notice
         self.run_id = secrets.token_hex(4)
         self.verdicts: Counter[Verdict] = Counter()
@@ -111,7 +118,7 @@ class LineRunner:
         """Products whose record was not on the disk when the line ended."""
         self.failed: BaseException | None = None
         """What ended the loop, which nothing should."""
-        self._inbox: SimpleQueue[LineEvent | _Fired | _Ended] = SimpleQueue()
+        self._inbox: SimpleQueue[LineEvent | _Fired | _Changed | _Ended] = SimpleQueue()
         self._line = Line(LineOptions(deadline_s=line.deadline_s, max_products=line.max_products))
         self._products: dict[str, _Product] = {}
         self._count = 0
@@ -151,6 +158,10 @@ class LineRunner:
                 if not ended:
                     ended, give_up = True, time.monotonic() + self._line_file.deadline_s + DRAIN_S
                 event = TimePassed()
+            elif isinstance(event, _Changed):
+                self.inspector = event.inspector
+                event.applied.set()
+                event = TimePassed()
             elif isinstance(event, _Fired):
                 event = self._begin(event.fired)
             for command in self._line.receive(event, time.monotonic()):
@@ -159,7 +170,7 @@ class LineRunner:
         self.unrecorded = len(self._products) + self._line.lost_records
         self._end(outputs)
 
-    def _next_event(self) -> LineEvent | _Fired | _Ended:
+    def _next_event(self) -> LineEvent | _Fired | _Changed | _Ended:
         until = self._line.next_time
         try:
             return self._inbox.get(timeout=min(0.5, max(0.0, until - time.monotonic())) if until is not None else 0.5)
@@ -169,16 +180,17 @@ class LineRunner:
     def _begin(self, fired: Fired) -> Triggered:
         self._count += 1
         key = f"{self.run_id}-{self._count:06d}"
-        self._products[key] = _Product(key, fired, _utc(), time.monotonic())
-        return Triggered(key, len(self._line_file.recipe.steps))
+        recipe = self.inspector.recipe
+        sessions = Sessions(key, recipe.product)
+        self._products[key] = _Product(key, fired, _utc(), time.monotonic(), self.inspector, sessions)
+        return Triggered(key, len(recipe.steps))
 
     def _forget(self, event: LineEvent) -> None:
         key = getattr(event, "key", None)
         if key in self._products and self._line.state(key) is ProductState.DONE:
             product = self._products.pop(key)
-            for algorithm, session in list(product.sessions.items()):
-                # A session that no last call has ended: the algorithm need not keep it.
-                self._calls.submit(_reset, self._parts.hosts[algorithm], session)
+            if product.sessions.open:
+                self._calls.submit(product.inspector.forget, product.sessions)
 
     def _end(self, outputs: list[threading.Thread]) -> None:
         for queue in self._grabs.values():
@@ -197,7 +209,9 @@ class LineRunner:
             "verdicts": self._counts(),
             "on_the_way": len(self._products),
             "waiting_for_outputs": [queue.qsize() for queue in self._tells],
-            "hosts": {name: _health(host) for name, host in self._parts.hosts.items()},
+            "recipe": self.inspector.recipe.name,
+            "recipe_version": self.inspector.recipe.version,
+            "hosts": {name: _health(host) for name, host in self.inspector.hosts.items()},
         }
 
     def close(self) -> None:
@@ -218,7 +232,7 @@ class LineRunner:
             return
         product = self._products[command.key]
         if isinstance(command, Grab):
-            step = self._line_file.recipe.steps[command.step]
+            step = product.inspector.recipe.steps[command.step]
             self._grabs[step.camera].put((product, command.step, time.monotonic()))
         elif isinstance(command, Call):
             self._calls.submit(self._inspect, product, command.step, command.deadline)
@@ -226,25 +240,13 @@ class LineRunner:
             self._record(product, command)
 
     def _record(self, product: _Product, command: Record) -> None:
-        recipe = self._line_file.recipe
         if product.content is None:
-            # What comes after the verdict stands is no part of the record.
-            answers = [dict(answer) for answer in product.answers]
-            kept = is_kept(self._station.file.pictures, command.told, product.key)
-            for step, picture in sorted(product.pictures.items()):
-                taken = kept and self._pictures.keep(product.key, step, picture, self.recorder.event)
-                said = "kept" if taken else "too many wait" if kept else "not kept"
-                answers = [{**each, "picture": said} if each["step"] == step else each for each in answers]
-            product.pictures = {}
-            product.content = {
-                "product": recipe.product,
-                "recipe": recipe.name,
-                "recipe_version": recipe.version,
-                "triggered_at": product.triggered_at,
-                "elapsed_ms": round((time.monotonic() - product.began) * 1000, 3),
-                "file": product.fired.file.name if product.fired.file is not None else None,
-                "steps": answers,
-            }
+            product.content = self._content(product, command.told)
+        if product.told and product.awaited:
+            # ERROR was told; what owes its record keeps no picture in memory.
+            for answer in product.content["steps"]:
+                answer["picture"] = "lost" if answer["step"] in product.awaited else answer["picture"]
+            product.awaited, product.pictures = frozenset(), {}
         told = {
             "key": product.key,
             "found": command.found,
@@ -253,15 +255,76 @@ class LineRunner:
             "lost_before": command.lost_before,
         }
         content = {**told, **product.content} if command.kind is RecordKind.PRODUCT else told
-        self.recorder.record(product.key, command.kind, content)
+
+        def record() -> None:
+            self.recorder.record(product.key, command.kind, content)
+
+        if product.awaited:
+            self._wait_for_pictures(product, record)
+        else:
+            record()
+
+    def _content(self, product: _Product, told: Verdict) -> dict[str, Any]:
+        """Return what the record has of the inspection. What comes after the verdict stands is no part of it."""
+        recipe = product.inspector.recipe
+        answers = [dict(answer) for answer in product.answers]
+        policy = self._station.file.pictures
+        kept = is_kept(policy, told, product.key)
+        if kept and policy.evidence == "first":
+            product.awaited = frozenset(product.pictures)
+            said = dict.fromkeys(product.pictures, "kept")
+        else:
+            said = {
+                step: "not kept" if not kept else "kept" if self._keep(product.key, step, picture) else "too many wait"
+                for step, picture in sorted(product.pictures.items())
+            }
+            product.pictures = {}
+        return {
+            "product": recipe.product,
+            "serial": product.fired.serial,
+            "recipe": recipe.name,
+            "recipe_version": recipe.version,
+            "triggered_at": product.triggered_at,
+            "elapsed_ms": round((time.monotonic() - product.began) * 1000, 3),
+            "file": product.fired.file.name if product.fired.file is not None else None,
+            "steps": [{**each, "picture": said[each["step"]]} if each["step"] in said else each for each in answers],
+        }
+
+    def _keep(self, key: str, step: int, picture: Picture) -> bool:
+        return self._pictures.keep(key, step, picture, self.recorder.event)
+
+    def _wait_for_pictures(self, product: _Product, record: Callable[[], None]) -> None:
+        """Record a product when its pictures are on the disk; where one can't be written, it is tried again whole."""
+        awaited, failed = set(product.awaited), ""
+        lock = threading.Lock()
+
+        def written(step: int, event: Mapping[str, Any]) -> None:
+            nonlocal failed
+            self.recorder.event(event)
+            with lock:
+                awaited.discard(step)
+                if "reason" in event:
+                    failed = str(event["reason"])
+                else:
+                    product.awaited -= {step}
+                last = not awaited
+            if last and failed:
+                self._inbox.put(RecordFailed(product.key, f"a picture can't be written: {failed}"))
+            elif last:
+                record()
+
+        for step in sorted(product.awaited):
+            if not self._pictures.keep(product.key, step, product.pictures[step], partial(written, step)):
+                written(step, lost(product.key, step, "too many wait"))
 
     def _tell(self, command: Tell) -> None:
         self.verdicts[command.verdict] += 1
         product = self._products[command.key]
+        product.told = True
         told = Told(
             self.name,
             command.key,
-            self._line_file.recipe.product,
+            product.inspector.recipe.product,
             command.verdict,
             command.reason,
             product.triggered_at,
@@ -290,7 +353,7 @@ class LineRunner:
             try:
                 fired = trigger.wait(self._stop)
             except Exception as error:  # noqa: BLE001 - foreign code
-                if (reason := _reason(error)) != said:
+                if (reason := reason_of(error)) != said:
                     said = reason
                     self.recorder.event({"event": "trigger_failed", "reason": reason})
                     self._notice(f"{self.name}: trigger: {reason}")
@@ -315,7 +378,7 @@ class LineRunner:
                 if not isinstance(picture, Picture):
                     raise KindError(f"the camera gave {type(picture).__name__}, which is no Picture")  # noqa: TRY301
             except Exception as error:  # noqa: BLE001 - foreign code
-                self._inbox.put(PictureFailed(product.key, step, f"camera {name}: {_reason(error)}"))
+                self._inbox.put(PictureFailed(product.key, step, f"camera {name}: {reason_of(error)}"))
             else:
                 product.pictures[step] = picture
                 self._inbox.put(PictureTaken(product.key, step))
@@ -326,101 +389,41 @@ class LineRunner:
             try:
                 output.tell(told)
             except Exception as error:  # noqa: BLE001 - foreign code
-                self._output_failed(place, told, _reason(error))
+                self._output_failed(place, told, reason_of(error))
 
     def _inspect(self, product: _Product, step: int, deadline: float) -> None:
         """Make the calls of a step, and answer whatever happens."""
-        try:
-            result = self._called(product, step, deadline)
-            verdict, reason = result.verdict or "ERROR", result.ng_reason or ""
-            reason = reason or (result.message if verdict == "ERROR" else "")
-            product.answers.append(self._answer(step, result))
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong in a call is the product's ERROR
-            verdict, reason = "ERROR", _reason(error)
-            product.answers.append({"step": step, "verdict": verdict, "message": reason})
-        self._inbox.put(Answered(product.key, step, verdict, reason))
-
-    def _called(self, product: _Product, step: int, deadline: float) -> CallResult:
-        recipe = self._line_file.recipe
-        this = recipe.steps[step]
-        host = self._parts.hosts[this.algorithm]
-        session = product.sessions.get(this.algorithm)
-        if session is None:
-            session = product.sessions[this.algorithm] = host.session({"product_key": product.key})
-        final = all(later.algorithm != this.algorithm for later in recipe.steps[step + 1 :])
-        if this.reference is not None:
-            prepared = host.pre_execute(
-                self._parts.references[step],
-                pid=recipe.product,
-                step_index=this.step,
-                session=session,
-                user_params=this.given,
-                timeout_s=_left(deadline),
-            )
-            if prepared.status != "OK":
-                return prepared
-        result = host.execute(
-            product.pictures[step],
-            pid=recipe.product,
-            step_index=this.step,
-            session=session,
-            user_params=this.given,
-            final=final,
-            camera_id=this.camera,
-            timeout_s=_left(deadline),
-        )
-        if final:
-            product.sessions.pop(this.algorithm, None)
-        return result
-
-    def _answer(self, step: int, result: CallResult) -> dict[str, Any]:
-        this = self._line_file.recipe.steps[step]
-        return {
-            "step": step,
-            "camera": this.camera,
-            "algorithm": this.algorithm,
-            "version": this.version,
-            "manifest_step": this.step,
-            "parameters": dict(this.parameters),
-            "verdict": result.verdict or "ERROR",
-            "message": result.message,
-            "error_code": result.error_code,
-            "answered_ms": round(result.elapsed_ms, 3),
-            **{name: result.data[name] for name in ("ng_reason", "defect_rects", "debug") if name in result.data},
-        }
+        answer = product.inspector.inspect(product.sessions, step, product.pictures[step], deadline)
+        product.answers.append(answer)
+        reason = answer.get("ng_reason") or (answer["message"] if answer["verdict"] == "ERROR" else "")
+        self._inbox.put(Answered(product.key, step, answer["verdict"], reason))
 
     def _started(self) -> dict[str, Any]:
-        recipe = self._line_file.recipe
         return {
             "event": "started",
             "run": self.run_id,
             "station": self._station.file.station.name,
             "line": self.name,
             "recovered": self._parts.journal.recovered,
-            "recipe": recipe.name,
-            "recipe_version": recipe.version,
-            "product": recipe.product,
-            "steps": [_step(step) for step in recipe.steps],
-            "hosts": {name: dict(host.info().get("versions", {})) for name, host in self._parts.hosts.items()},
-            "references": self._warmed_up(),
+            **self.inspector.described(),
+            "references": self.inspector.warm_up(lambda text: self._notice(f"{self.name}: {text}")),
         }
 
-    def _warmed_up(self) -> list[dict[str, Any]]:
-        """Inspect each step's reference before the first product: an algorithm's first call is its slowest."""
-        found = []
-        for place, picture in self._parts.references.items():
-            product = _Product("reference", Fired(), _utc(), time.monotonic(), pictures={place: picture})
-            try:
-                result = self._called(product, place, time.monotonic() + WARM_UP_S)
-                verdict, said = result.verdict or "ERROR", result.message
-            except Exception as error:  # noqa: BLE001 - the products will tell
-                verdict, said = "ERROR", _reason(error)
-            found.append({"step": place, "verdict": verdict, "message": said})
-            for algorithm, session in product.sessions.items():
-                _reset(self._parts.hosts[algorithm], session)
-            if verdict != "OK":
-                self._notice(f"{self.name}: the reference of step {place + 1} is {verdict}: {said}")
-        return found
+    # --- another recipe -------------------------------------------------------------------------------------
+
+    def change(self, inspector: Inspector) -> bool:
+        """Inspect the next product by another recipe; False where the line ends before. Any thread may call."""
+        applied = threading.Event()
+        self._inbox.put(_Changed(inspector, applied))
+        return applied.wait(self._line_file.deadline_s + DRAIN_S)
+
+    def wait_for_others(self, inspector: Inspector) -> None:
+        """Return when no product is judged by another inspector any more, or all of them are past their deadline."""
+        until = time.monotonic() + self._line_file.deadline_s + DRAIN_S
+        while time.monotonic() < until and any(
+            product.inspector is not inspector and not product.told for product in list(self._products.values())
+        ):
+            time.sleep(0.02)
 
 
 def _health(host: Supervisor) -> dict[str, Any]:
@@ -432,25 +435,5 @@ def _health(host: Supervisor) -> dict[str, Any]:
     }
 
 
-def _step(step: RecipeStepOf) -> dict[str, Any]:
-    facts = attrs.asdict(step)
-    return {**facts, "reference": str(step.reference) if step.reference is not None else None}
-
-
-def _reset(host: Supervisor, session: InspectionSession) -> None:
-    with contextlib.suppress(RunnerError):
-        host.reset(session)
-
-
-def _left(deadline: float) -> float:
-    """Return the time that is left; an answer after it would be late anyway."""
-    return max(0.001, deadline - time.monotonic())
-
-
 def _utc() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _reason(error: Exception) -> str:
-    text = split_hint(str(error))[0] if isinstance(error, ProcVisionError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:2000]

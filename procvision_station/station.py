@@ -10,12 +10,35 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import ExitStack
 from typing import Any
 
-from procvision_sdk.private_files import make_private_folder
-from procvision_station.configuration.reading import StationConfiguration
-from procvision_station.control import Action, Answer, Command, ControlError, ControlServer, Note, Overrule, Pin, Status
+import msgspec
+
+from procvision_sdk.private_files import make_private_folder, write_private
+from procvision_station.configuration.reading import (
+    CHOSEN_FILE,
+    RECIPES,
+    ConfigurationError,
+    StationConfiguration,
+    read_chosen,
+    read_recipe,
+    version_of,
+)
+from procvision_station.control import (
+    Action,
+    Answer,
+    ChangeRecipe,
+    ChooseRecipe,
+    Command,
+    ControlError,
+    ControlServer,
+    Note,
+    Overrule,
+    Pin,
+    Status,
+)
+from procvision_station.inspecting import Inspector
 from procvision_station.journal.writer import open_journal
 from procvision_station.kinds import Kinds
-from procvision_station.parts import StationError, opened
+from procvision_station.parts import StationError, opened, opened_inspector
 from procvision_station.pictures import PictureStore
 from procvision_station.recorder import Recorder
 from procvision_station.running import LineRunner, Notice
@@ -29,20 +52,125 @@ RECORD_WITHIN_S = 10.0
 class Station:
     """Carries commands out on the lines that run."""
 
-    def __init__(self, runners: Mapping[str, LineRunner], recorder: Recorder) -> None:
-        self._runners, self._recorder = runners, recorder
+    def __init__(
+        self,
+        configuration: StationConfiguration,
+        runners: Mapping[str, LineRunner],
+        recorder: Recorder,
+        opened_for: Mapping[str, ExitStack],
+    ) -> None:
+        self._configuration, self._runners, self._recorder = configuration, runners, recorder
+        self._changing = threading.Lock()
+        self._opened_for = dict(opened_for)
+        """What ends the hosts of each line's inspector."""
+
+    def close(self) -> None:
+        """End the hosts of all lines."""
+        for stack in self._opened_for.values():
+            stack.close()
 
     def carry_out(self, command: Command) -> Answer:
-        """Carry a command out, and answer when it is recorded. Raises ControlError."""
+        """Carry a command out, and answer when it is recorded. Raises ProcVisionError and OSError."""
         if isinstance(command, Status):
             return Answer(content={name: runner.status() for name, runner in self._runners.items()})
         if isinstance(command, Action):
             content = {**command.content, "event": command.event, "user": command.user}
             return self._recorded(STATION_JOURNAL, self._recorder.asked(content))
-        runner = self._runners.get(command.line)
-        if runner is None:
-            raise ControlError(f"there is no line {command.line!r:.60}\nhint: there are {', '.join(self._runners)}")
+        if isinstance(command, ChangeRecipe):
+            with self._changing:
+                return self._change(command)
+        runner = self._runner(command.line)
+        if isinstance(command, ChooseRecipe):
+            with self._changing:
+                return self._choose(command, runner)
         return self._recorded(command.line, runner.recorder.asked(_remark(command)))
+
+    def _runner(self, line: str) -> LineRunner:
+        runner = self._runners.get(line)
+        if runner is None:
+            raise ControlError(f"there is no line {line!r:.60}\nhint: there are {', '.join(self._runners)}")
+        return runner
+
+    # --- recipes --------------------------------------------------------------------------------------------
+
+    def _change(self, command: ChangeRecipe) -> Answer:
+        folder, content = self._configuration.folder, command.text.encode("utf-8", "replace")
+        path = folder / RECIPES / f"{command.recipe}.toml"
+        there = version_of(path.read_bytes()) if path.is_file() else None
+        if there != command.base:
+            said = f"its version is {there}" if there is not None else "there is no such recipe"
+            raise ControlError(
+                f"{command.recipe}: the change is one of version {command.base}, and {said}\n"
+                "hint: look at the recipe as it is now, and change that"
+            )
+        version = version_of(content)
+        if version == there:
+            raise ControlError(f"{command.recipe}: its text is what it was")
+        affected = [name for name, runner in self._runners.items() if runner.inspector.recipe.name == command.recipe]
+        if not affected:
+            self._check_for_any_line(command.recipe, content)
+        with ExitStack() as all_opened:
+            taken = {name: self._begun(all_opened, name, command.recipe, content) for name in affected}
+            remark = {"user": command.user, "why": command.why, "text": command.text}
+            # On the disk before it is recorded: what is recorded then needs a rename alone.
+            waiting = path.with_name(f".{path.name}.new")
+            write_private(waiting, content)
+            all_opened.callback(waiting.unlink, missing_ok=True)
+            if not taken:
+                event = {"event": "recipe_changed", "recipe": command.recipe, "recipe_version": version, **remark}
+                answer = self._recorded(STATION_JOURNAL, self._recorder.asked(event))
+            for name, (inspector, _) in taken.items():
+                answer = self._recorded(name, self._runners[name].recorder.asked(_taken_on(inspector, remark)))
+            waiting.replace(path)
+            all_opened.pop_all()
+        for name, (inspector, opened_for) in taken.items():
+            self._take_on(name, inspector, opened_for)
+        return Answer(line=answer.line, sequence=answer.sequence, content={"version": version, "lines": affected})
+
+    def _check_for_any_line(self, name: str, content: bytes) -> None:
+        """Raise ConfigurationError where no line can run a recipe."""
+        problems = []
+        for line in self._configuration.lines.values():
+            try:
+                read_recipe(self._configuration.folder, name, line, content)
+            except ConfigurationError as error:
+                problems.append(error)
+            else:
+                return
+        raise problems[0]
+
+    def _choose(self, command: ChooseRecipe, runner: LineRunner) -> Answer:
+        with ExitStack() as all_opened:
+            inspector, opened_for = self._begun(all_opened, command.line, command.recipe)
+            said = {"user": command.user, "why": command.why}
+            answer = self._recorded(command.line, runner.recorder.asked(_taken_on(inspector, said)))
+            chosen = {**read_chosen(self._configuration.folder), command.line: command.recipe}
+            write_private(self._configuration.data_folder / CHOSEN_FILE, msgspec.json.encode(chosen))
+            all_opened.pop_all()
+        self._take_on(command.line, inspector, opened_for)
+        version = inspector.recipe.version
+        return Answer(line=answer.line, sequence=answer.sequence, content={"version": version, "lines": [command.line]})
+
+    def _begun(
+        self, all_opened: ExitStack, line: str, name: str, content: bytes | None = None
+    ) -> tuple[Inspector, ExitStack]:
+        """Start the hosts of a recipe for a line, and try them on its references, which must be OK."""
+        recipe = read_recipe(self._configuration.folder, name, self._configuration.lines[line], content)
+        opened_for = all_opened.enter_context(ExitStack())
+        inspector = opened_for.enter_context(opened_inspector(recipe))
+        wrong = [each for each in inspector.warm_up(lambda _: None) if each["verdict"] != "OK"]
+        if wrong:
+            step, verdict, message = (wrong[0][key] for key in ("step", "verdict", "message"))
+            raise ControlError(f"{name}: the reference of step {step + 1} would be {verdict}: {message}")
+        return inspector, opened_for
+
+    def _take_on(self, line: str, inspector: Inspector, opened_for: ExitStack) -> None:
+        """Let a line go on with another recipe, and end the hosts of the one before when nothing of it is left."""
+        runner = self._runners[line]
+        if runner.change(inspector):
+            runner.wait_for_others(inspector)
+            self._opened_for[line].close()
+        self._opened_for[line] = opened_for
 
     @staticmethod
     def _recorded(line: str, written: Future[int]) -> Answer:
@@ -50,6 +178,11 @@ class Station:
             return Answer(line=line, sequence=written.result(RECORD_WITHIN_S))
         except (OSError, FutureTimeoutError) as error:
             raise ControlError(f"it can't be recorded: {error or 'the disk does not answer'}") from error
+
+
+def _taken_on(inspector: Inspector, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the event of a line that takes a recipe on."""
+    return {"event": "recipe", **inspector.described(), **said}
 
 
 def _remark(command: Overrule | Note | Pin) -> dict[str, Any]:
@@ -84,7 +217,9 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
             name: LineRunner(station, station.lines[name], each, pictures, notice) for name, each in parts.items()
         }
         recorder = Recorder(journal, lambda _: None)
-        control = ControlServer(station.data_folder, Station(runners, recorder).carry_out)
+        commanded = Station(station, runners, recorder, {name: each.opened_for for name, each in parts.items()})
+        stack.callback(commanded.close)
+        control = ControlServer(station.data_folder, commanded.carry_out)
         threads = [threading.Thread(target=runner.run, name=f"procvision-{name}") for name, runner in runners.items()]
         for thread in threads:
             thread.start()

@@ -60,6 +60,8 @@ def _kind(kind: Any) -> str:
         return _kind(kind.type)
     if isinstance(kind, mi.UnionType):
         return " or ".join(_kind(each) for each in kind.types if not isinstance(each, mi.NoneType))
+    if isinstance(kind, mi.LiteralType):
+        return " or ".join(f"`{value}`" for value in kind.values)
     bounds = [
         f"{words} {value:g}"
         for words, value in (

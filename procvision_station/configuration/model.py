@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -37,6 +37,13 @@ class PicturesSection(_Table, frozen=True, kw_only=True):
     keep_ok: Annotated[float, Meta(ge=0, le=1, description="Of the OK products, the share whose pictures are kept")]
     keep_ng: Annotated[float, Meta(ge=0, le=1, description="Of the NG products, the share whose pictures are kept")]
     keep_error: Annotated[float, Meta(ge=0, le=1, description="Of the ERROR products, the share that is kept")]
+    evidence: Annotated[
+        Literal["behind", "first"],
+        Meta(
+            description="Whether pictures are written behind the line, or `first`: the verdict waits for those that "
+            "are kept, and is ERROR at the deadline where they can't be written"
+        ),
+    ] = "behind"
     queue: Annotated[
         int,
         Meta(ge=1, le=10_000, description="Pictures that wait to be written; one more is left out, and recorded so"),

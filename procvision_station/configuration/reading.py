@@ -34,6 +34,8 @@ from procvision_station.shifts import Shifts, parsed_starts
 STATION_FILE = "station.toml"
 RECIPES = "recipes"
 DATA = "data"
+CHOSEN_FILE = "chosen-recipes.json"
+"""Below `data`: a line's recipe that was chosen while it ran."""
 MAX_FILE_BYTES = 256 * 1024
 """A file that a person writes has a thousandth of it."""
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
@@ -126,25 +128,27 @@ class StationConfiguration:
 class _File:
     """A TOML file, and its problems with their places."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
+    def __init__(self, path: Path, name: str, content: bytes | None = None) -> None:
+        self.path, self.name, self._content = path, name, content
         self.problems: list[Located] = []
         self.places: Mapping[KeyPath, Place] = {}
         self.version = ""
         self.data: dict[str, Any] | None = self._read()
 
     def _read(self) -> dict[str, Any] | None:
-        try:
-            with self.path.open("rb") as file:
-                content = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            hint = "procvision station new FOLDER makes one" if self.name == STATION_FILE else ""
-            self._add(None, f"it can't be read: {error.strerror or error}", hint)
-            return None
+        content = self._content
+        if content is None:
+            try:
+                with self.path.open("rb") as file:
+                    content = file.read(MAX_FILE_BYTES + 1)
+            except OSError as error:
+                hint = "procvision station new FOLDER makes one" if self.name == STATION_FILE else ""
+                self._add(None, f"it can't be read: {error.strerror or error}", hint)
+                return None
         if len(content) > MAX_FILE_BYTES:
             self._add(None, f"it has more than {MAX_FILE_BYTES} bytes")
             return None
-        self.version = hashlib.sha256(content).hexdigest()[:12]
+        self.version = version_of(content)
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -178,6 +182,11 @@ class _File:
         return sorted(self.problems, key=lambda each: each.place or Place(0, 0))
 
 
+def version_of(content: bytes) -> str:
+    """Return a recipe's version: the first digits of the SHA-256 of its file."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
 def _told_by_toml(message: str, text: str) -> tuple[Place, str, str]:
     match = _AT.search(message)
     if match is not None:
@@ -204,13 +213,15 @@ def read_station(folder: Path, kinds: Kinds | None = None) -> StationConfigurati
             found.append(_no_zone(station.station.time_zone))
         if station.web is not None:
             found.extend(_web(folder, station.web))
+    chosen = read_chosen(folder)
     # A mistake elsewhere in the file hides none of a line that can be read.
     written = file.data.get("lines") if file.data is not None else None
     for name, table in written.items() if isinstance(written, dict) else ():
         section: LineSection | None = check(table, LineSection, ("lines", name), [])
         if section is not None:
             line = _line(name, section, kinds, found)
-            recipe = _recipe(folder, section, recipes, found, ("lines", name, "recipe"))
+            wanted = chosen.get(name, section.recipe)
+            recipe = _recipe(folder, wanted, section.cameras, recipes, found, ("lines", name, "recipe"))
             if line is not None and recipe is not None:
                 lines[name] = evolve(line, recipe=recipe)
     for problem in found:
@@ -221,6 +232,26 @@ def read_station(folder: Path, kinds: Kinds | None = None) -> StationConfigurati
     if problems or station is None:
         raise ConfigurationError(problems)
     return StationConfiguration(folder, station, lines)
+
+
+def read_chosen(folder: Path) -> dict[str, str]:
+    """Return the recipes that lines were given while they ran, by the line's name; station.toml has the others."""
+    try:
+        return msgspec.json.decode((folder / DATA / CHOSEN_FILE).read_bytes(), type=dict[str, str])
+    except (OSError, ValueError):
+        return {}
+
+
+def read_recipe(folder: Path, name: str, line: LineConfiguration, content: bytes | None = None) -> Recipe:
+    """Check a recipe for a line, as its file is, or as `content` would be. Raises ConfigurationError."""
+    shown = f"{RECIPES}/{name}.toml"
+    found: list[Problem] = []
+    recipes = {name: _File(folder / shown, shown, content)} if content is not None else {}
+    recipe = _recipe(folder, name, line.cameras, recipes, found, ("lines", line.name, "recipe"))
+    if recipe is None:
+        problems = [Located(STATION_FILE, None, each.message, each.hint) for each in found]
+        raise ConfigurationError([*problems, *(located for file in recipes.values() for located in file.problems)])
+    return recipe
 
 
 def read_web(folder: Path, instead: Mapping[str, Any]) -> tuple[str, WebSection]:
@@ -319,19 +350,23 @@ def _kinded(sort: str, table: Mapping[str, Any], at: KeyPath, kinds: Kinds, foun
 
 
 def _recipe(
-    folder: Path, section: LineSection, recipes: dict[str, _File], found: list[Problem], at: KeyPath
+    folder: Path,
+    name: str,
+    cameras: Mapping[str, Any],
+    recipes: dict[str, _File],
+    found: list[Problem],
+    at: KeyPath,
 ) -> Recipe | None:
-    name = section.recipe
     shown = f"{RECIPES}/{name}.toml"
-    if not (folder / shown).is_file():
-        there = sorted(path.stem for path in (folder / RECIPES).glob("*.toml"))
-        close = difflib.get_close_matches(name, there, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(there) or 'none'}"
-        found.append(Problem(at, f"{dotted(at)}: there is no {shown}", hint))
-        return None
     file = recipes.get(name)
     fresh = file is None
     if file is None:
+        if not (folder / shown).is_file():
+            there = sorted(path.stem for path in (folder / RECIPES).glob("*.toml"))
+            close = difflib.get_close_matches(name, there, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(there) or 'none'}"
+            found.append(Problem(at, f"{dotted(at)}: there is no {shown}", hint))
+            return None
         file = recipes[name] = _File(folder / shown, shown)
     if file.data is None:
         return None
@@ -341,9 +376,9 @@ def _recipe(
     if recipe is not None:
         for place, each in enumerate(recipe.steps):
             at_step: KeyPath = ("steps", place)
-            if each.camera not in section.cameras:
+            if each.camera not in cameras:
                 message = f"steps[{place}].camera: the line {at[1]} has no camera {each.camera}"
-                wrong.append(Problem((*at_step, "camera"), message, f"it has {', '.join(section.cameras)}"))
+                wrong.append(Problem((*at_step, "camera"), message, f"it has {', '.join(cameras)}"))
             manifest = _manifest(each.algorithm, (*at_step, "algorithm"), wrong)
             reference = _reference(folder, each.reference, (*at_step, "reference"), wrong)
             if manifest is None:

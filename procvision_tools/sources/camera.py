@@ -128,6 +128,17 @@ class Camera:
             ) from error
         raise self._timed_out(timeout_s)
 
+    def drop_waiting(self) -> None:
+        """Drop the frames that came before: the next `grab` gives one that comes from now on. Raises CameraError."""
+        if self._acquirer is None:
+            raise CameraError("the camera is not open; hint: use it in a with block")
+        try:
+            while (frame := self._acquirer.try_fetch(timeout=0.0001)) is not None:
+                with frame:
+                    pass
+        except Exception as error:
+            raise self._failed(f"waiting frames can't be dropped ({type(error).__name__}: {error})") from error
+
     def _copied(self, buffer: Any) -> Picture:
         parts = [part for part in buffer.payload.components if part is not None]
         if not parts:  # harvesters gives none for a format that it doesn't know

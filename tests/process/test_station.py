@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -18,8 +20,19 @@ import psutil
 import pytest
 
 from procvision_runner import Picture
-from procvision_station.configuration.reading import read_station
-from procvision_station.control import Action, ControlError, Note, NotRunningError, Overrule, Pin, Status, send
+from procvision_station.configuration.reading import read_station, version_of
+from procvision_station.control import (
+    Action,
+    ChangeRecipe,
+    ChooseRecipe,
+    ControlError,
+    Note,
+    NotRunningError,
+    Overrule,
+    Pin,
+    Status,
+    send,
+)
 from procvision_station.exporting import records
 from procvision_station.journal.audit import audit
 from procvision_station.journal.disk import FolderDisk
@@ -288,7 +301,7 @@ def test_a_station_that_is_killed_has_a_record_of_every_ok_and_ng_that_it_told(t
 
 def test_sigterm_ends_a_station_whole(tmp_path: Path) -> None:
     folder = changed(tmp_path, TO_FILE, count=100_000)
-    with subprocess.Popen([*COMMAND, "run", folder], stderr=subprocess.DEVNULL) as station:
+    with running(folder) as station:
         deadline = time.monotonic() + 60
         while not ((folder / "told.jsonl").exists() and (folder / "told.jsonl").stat().st_size > 500):
             assert time.monotonic() < deadline
@@ -323,3 +336,68 @@ def test_sigterm_ends_a_station_whole(tmp_path: Path) -> None:
     Projector(database, folder / "data" / "journal").catch_up()  # its projector was killed
     with contextlib.closing(ReadModel(database)) as model:
         assert {row.key: row.told for row in model.history(limit=500).rows} == told(folder)
+
+
+def test_a_recipe_is_changed_between_two_products_and_taken_back(tmp_path: Path) -> None:
+    """By a user, with why; a wrong one, or one of an older version, changes nothing."""
+    folder = changed(tmp_path, TO_FILE, count=100_000)
+    path, data = folder / "recipes" / "board.toml", folder / "data"
+    first = path.read_text()
+    second = first.replace("min_score = 0.5", "min_score = 0.9")
+    of_first, of_second = (version_of(text.encode()) for text in (first, second))
+
+    def change(text: str, base: str | None, recipe: str = "board"):
+        return send(data, ChangeRecipe(user="u-1", recipe=recipe, text=text, base=base, why="tighter"))
+
+    def products(version: str) -> int:
+        return sum(each.get("recipe_version") == version for each in ledger(folder) if each["kind"] == "product")
+
+    with running(folder) as station:
+        wait_until(lambda: (folder / "told.jsonl").exists() and (folder / "told.jsonl").stat().st_size)
+        before = [each.cmdline() for each in psutil.Process(station.pid).children(recursive=True)]
+        with pytest.raises(ControlError, match=r"recipes/board.toml:\d+:\d+: steps\[0\].parameters.min_score"):
+            change(first.replace("min_score = 0.5", "min_score = 7"), of_first)
+        with pytest.raises(ControlError, match="the change is one of version"):
+            change(second, of_second)
+        with pytest.raises(ControlError, match="its text is what it was"):
+            change(first, of_first)
+        assert path.read_text() == first
+        assert change(second, of_first).content == {"version": of_second, "lines": ["main"]}
+        assert path.read_text() == second
+        wait_until(lambda: products(of_second) > 2)
+        change(first, of_second)
+        assert change(second, None, "other").content["lines"] == []
+        send(data, ChooseRecipe(user="u-2", line="main", recipe="other"))
+        with pytest.raises(ControlError, match=r"there is no recipes/nothing\.toml"):
+            send(data, ChooseRecipe(user="u-2", line="main", recipe="nothing"))
+        wait_until(lambda: ledger(folder)[-1].get("recipe") == "other")
+        [each for each in psutil.Process(station.pid).children(recursive=True) if "pcb-compare" in each.cmdline()]
+        after = [each.cmdline() for each in psutil.Process(station.pid).children(recursive=True)]
+        station.terminate()
+        assert station.wait(30) == 143
+    assert sum("pcb-compare" in words for words in after) == sum("pcb-compare" in words for words in before)
+    found = ledger(folder)
+    events = [(each["recipe"], each["recipe_version"], each["user"]) for each in found if each.get("event") == "recipe"]
+    assert events == [("board", of_second, "u-1"), ("board", of_first, "u-1"), ("other", of_second, "u-2")]
+    ran = [each["recipe_version"] for each in found if each["kind"] == "product"]
+    assert [version for version, _ in itertools.groupby(ran)] == [of_first, of_second, of_first, of_second]
+    assert all(each["told"] in ("OK", "NG") for each in found if each["kind"] == "product")
+    assert read_station(folder).lines["main"].recipe.name == "other"
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A station's process, which a test that fails leaves behind nowhere."""
+    with subprocess.Popen([*COMMAND, "run", folder], stderr=subprocess.DEVNULL, start_new_session=True) as station:
+        try:
+            yield station
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(station.pid, signal.SIGKILL)
+
+
+def wait_until(holds) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
