@@ -54,9 +54,12 @@ def main() -> None:
     arguments = sys.argv[1:]
     name = asked_for(arguments)
     if not name or len(name) > MAX_NAME_LENGTH or os.isatty(0) or os.isatty(1):
-        from procvision_host.process.packages import become_whole
+        from procvision_host.process.packages import add_folders, become_whole
 
-        become_whole()
+        if arguments[:1] == ["confined"]:
+            add_folders()  # no code of any package runs before the program is shut in
+        else:
+            become_whole()
         from procvision_host.cli import main as command_line
 
         command_line()

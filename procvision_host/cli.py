@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,11 +18,12 @@ from procvision_host import exits
 from procvision_host.algorithm.discovery import AlgorithmRow, UnknownAlgorithmError, discover, find, host_version
 from procvision_host.algorithm.sources import sources
 from procvision_host.logs import HOST_LOGGER
-from procvision_host.options import HostOptions, hook_options, run_options
+from procvision_host.options import HostOptions, confining_options, hook_options, run_options
 from procvision_sdk.jsontext import json_text
 
 if TYPE_CHECKING:
     from procvision_host.hooks.manager import HookRow
+    from procvision_sdk.manifest.needs import Need
 
 _STATUSES = "\n".join(f"  {status:>2}  {meaning}" for status, meaning in exits.MEANINGS.items())
 
@@ -181,6 +183,47 @@ def isolation_command(as_json: bool) -> None:
             )
     if not all(row.held for row in rows):
         sys.exit(1)
+
+
+@cli.command("confined", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@confining_options
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+def confined_command(
+    isolation: str,
+    isolation_missing: str,
+    readable: tuple[Path, ...],
+    writable: tuple[Path, ...],
+    grant: tuple[Need, ...],
+    command: tuple[str, ...],
+) -> None:
+    """Run a program shut in as an algorithm is. Exit status 78 if this machine can't.
+
+    \b
+    procvision-host confined --isolation strict --readable pictures -- python train.py
+    """
+    from procvision_host.sandbox.cell import shut
+    from procvision_host.sandbox.confinement import Level
+    from procvision_host.sandbox.grants import GrantError
+
+    level = Level(isolation)
+    if level is not Level.OFF:
+        try:
+            outcome = shut(level, readable=readable, writable=writable, grants=grant, bound_memory=False)
+        except GrantError as error:
+            raise _not_confined(str(error)) from None
+        if outcome.missing and isolation_missing == "error":
+            raise _not_confined(f"{outcome.missing[0]}; hint: procvision-host isolation, or --isolation-missing warn")
+        for lacking in outcome.missing:
+            click.echo(f"warning: isolation {isolation}: {lacking}", err=True)
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        raise _not_confined(f"{command[0]} can't be started: {error.strerror}") from None
+
+
+def _not_confined(text: str) -> SystemExit:
+    click.echo(f"error: {text.replace('; hint: ', chr(10) + 'hint: ')}", err=True)
+    return SystemExit(exits.CONFIGURATION)
 
 
 def _hook_as_dict(row: HookRow) -> dict[str, Any]:

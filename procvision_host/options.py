@@ -122,6 +122,43 @@ def _needs(_context: click.Context, _option: click.Parameter, names: Iterable[st
         raise click.BadParameter(str(error)) from None
 
 
+_CONFINING: list[Callable[[Any], Any]] = [
+    click.option(
+        "--isolation",
+        type=click.Choice(ISOLATION_LEVELS),
+        default="off",
+        show_default=True,
+        help="How far the algorithm is shut in: basic from other processes, strict from network and files, too.",
+    ),
+    click.option(
+        "--isolation-missing",
+        type=click.Choice(("error", "warn")),
+        default="error",
+        show_default=True,
+        help="What becomes of a host where this machine can't enforce all of it.",
+    ),
+    click.option(
+        "--readable",
+        type=click.Path(path_type=Path, exists=True),
+        multiple=True,
+        help="With --isolation strict: a file or folder that the algorithm may read, such as a model. Repeatable.",
+    ),
+    click.option(
+        "--writable",
+        type=click.Path(path_type=Path, exists=True),
+        multiple=True,
+        help="With --isolation strict: a file or folder that it may write, too. Repeatable.",
+    ),
+    click.option(
+        "--grant",
+        metavar="NEED",
+        callback=_needs,
+        multiple=True,
+        help="With --isolation strict: a need of its manifest that it gets, such as network:10.0.0.5:502. Repeatable.",
+    ),
+]
+
+
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--algo", metavar="NAME[@DISTRIBUTION][==VERSION]", help="The installed algorithm to run."),
     click.option(
@@ -178,45 +215,13 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         show_default=True,
         help="The largest state that a session may have.",
     ),
-    click.option(
-        "--isolation",
-        type=click.Choice(ISOLATION_LEVELS),
-        default="off",
-        show_default=True,
-        help="How far the algorithm is shut in: basic from other processes, strict from network and files, too.",
-    ),
-    click.option(
-        "--isolation-missing",
-        type=click.Choice(("error", "warn")),
-        default="error",
-        show_default=True,
-        help="What becomes of a host where this machine can't enforce all of it.",
-    ),
-    click.option(
-        "--readable",
-        type=click.Path(path_type=Path, exists=True),
-        multiple=True,
-        help="With --isolation strict: a file or folder that the algorithm may read, such as a model. Repeatable.",
-    ),
-    click.option(
-        "--writable",
-        type=click.Path(path_type=Path, exists=True),
-        multiple=True,
-        help="With --isolation strict: a file or folder that it may write, too. Repeatable.",
-    ),
+    *_CONFINING,
     click.option(
         "--working-folder",
         metavar="PATH",
         default="/",
         show_default=True,
         help="Where the algorithm works: what its parameters' relative paths are relative to.",
-    ),
-    click.option(
-        "--grant",
-        metavar="NEED",
-        callback=_needs,
-        multiple=True,
-        help="With --isolation strict: a need of its manifest that it gets, such as network:10.0.0.5:502. Repeatable.",
     ),
     click.option(
         "--env",
@@ -260,6 +265,13 @@ _HOOK_OPTIONS: list[Callable[[Any], Any]] = [
 def hook_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Put the options that choose hook plugins onto a click command."""
     for option in reversed(_HOOK_OPTIONS):
+        command = option(command)
+    return command
+
+
+def confining_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the options that say how far a program is shut in onto a click command."""
+    for option in reversed(_CONFINING):
         command = option(command)
     return command
 

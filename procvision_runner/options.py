@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -14,6 +14,8 @@ from procvision_sdk.manifest.needs import parse_needs
 from procvision_sdk.wire.connection import DEFAULT_MAX_PENDING
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
+
+IsolationLevel: TypeAlias = Literal["off", "basic", "strict"]
 
 
 def positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -77,7 +79,7 @@ class RunnerOptions:
     """How long a caller waits for a slot when all are leased."""
     log_records: int = attrs.field(default=200, validator=attrs.validators.ge(1))
     """How many of the host's last log records are kept."""
-    isolation: Literal["off", "basic", "strict"] | None = attrs.field(
+    isolation: IsolationLevel | None = attrs.field(
         default=None, validator=attrs.validators.in_((None, "off", "basic", "strict"))
     )
     """How far our host shuts the algorithm's process in: `basic` from other processes, `strict` also from the network

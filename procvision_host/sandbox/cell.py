@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from procvision_host.sandbox.refusals import Refusals
 if TYPE_CHECKING:
     from procvision_host.options import HostOptions
     from procvision_host.process.channels import HostEnds
+    from procvision_sdk.manifest.needs import Need
 
 _CLONE_FILES = 0x400
 _HOMES = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
@@ -45,38 +47,53 @@ class ShutIn:
 
 
 def shut_in(options: HostOptions, ends: HostEnds) -> ShutIn:
-    """Give up what the level takes, for good.
+    """Give up what the options' level takes, for good.
 
     To be called while this process has one thread. Raises GrantError for a grant that can't be given.
     """
-    level = Level(options.isolation)
+    return shut(
+        Level(options.isolation),
+        readable=(*_named(options.algo), *options.readable),
+        writable=options.writable,
+        grants=options.grant,
+        before_filter=lambda: ends.keep_here(_table_of_its_own),
+    )
+
+
+def shut(
+    level: Level,
+    *,
+    readable: Iterable[Path] = (),
+    writable: Iterable[Path] = (),
+    grants: Iterable[Need] = (),
+    before_filter: Callable[[], None] | None = None,
+    bound_memory: bool = True,
+) -> ShutIn:
+    """Give up what a level takes, for good. Raises GrantError for a grant that can't be given.
+
+    To be called while this process has one thread. What the level bounds of memory is left if it isn't `bound_memory`.
+    """
     strict = level is Level.STRICT
-    given = granted(options.grant if strict else ())
-    writable = (*map(Path.resolve, options.writable), *given.writable)
+    given = granted(grants if strict else ())
+    kept = (*map(Path.resolve, writable), *given.writable)
     own: tuple[Path, ...] = ()
     shared = None
     if strict:
         try:
-            enter(writable, network=bool(given.ports))
+            enter(kept, network=bool(given.ports))
         except IsolationMissingError as error:
             shared = error
         own = (_own_folder(apart=shared is None),)
     wanted = Confinement(
         level=level,
-        readable=(
-            *_imported_from(),
-            *_named(options.algo),
-            *map(Path.resolve, options.readable),
-            *given.readable,
-        ),
-        writable=(*own, *writable),
+        readable=(*_imported_from(), *map(Path.resolve, readable), *given.readable),
+        writable=(*own, *kept),
         devices=given.devices,
         ports=given.ports,
         own_mounts=strict and shared is None,
-        data_bytes=given.megabytes * MEGA if strict else None,
+        data_bytes=given.megabytes * MEGA if strict and bound_memory else None,
     )
-    missing = confine(wanted, lambda: ends.keep_here(_table_of_its_own))
-    return ShutIn(Refusals(given.megabytes), missing, shared)
+    return ShutIn(Refusals(given.megabytes), confine(wanted, before_filter), shared)
 
 
 def _own_folder(*, apart: bool) -> Path:

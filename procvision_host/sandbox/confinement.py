@@ -96,6 +96,9 @@ def confine(wanted: Confinement, before_filter: Callable[[], None] | None = None
 def interpreter_paths() -> tuple[Path, ...]:
     """Return what this Python reads: itself, its libraries, its environment. Not what is on its path besides."""
     found = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)}
+    environment = Path(sys.executable).absolute().parent.parent
+    if (environment / "pyvenv.cfg").is_file():  # what `site` would say, which may not have run
+        found.add(str(environment))
     return tuple(sorted(Path(path) for path in found if path and path != "/"))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,8 +15,10 @@ from typing import Any
 
 from attrs import frozen
 
+from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import described
 from procvision_sdk.training import TRAINER_GROUP, TrainingError
+from procvision_tools.validation.hosts import confined
 
 
 class WrongParameterError(TrainingError):
@@ -46,16 +50,19 @@ def train(
     progress: Callable[[float, str], None],
     *,
     bits: int | None = None,
+    isolation: str = "strict",
 ) -> Trained:
     """Train; gives what the trainer tells of the model, which then lies at `out`. Raises TrainingError.
 
     `params` are texts, key=value; `bits` is how many of 16 the samples of grey PNGs use. What lay at
-    `out` stays as it was unless everything went well.
+    `out` stays as it was unless everything went well. `isolation` says how far the trainer is shut in: under `strict`
+    it reads the pictures of the folder, and writes its model.
     """
-    part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+    room = _room(out)
+    part = room / out.name
     order = {"name": name, "folder": str(folder), "out": str(part), "params": list(params), "bits": bits}
     try:
-        with _running(order) as process:
+        with _running(order, isolation, folder, room) as process:
             last = _followed(process, progress)
         if last is None:
             raise TrainingError(f"the process that trains {name} {described(process.returncode)} before it was done")
@@ -63,19 +70,36 @@ def train(
             raise WrongParameterError(last["message"])
         if last["kind"] == "failed":
             raise TrainingError(last["message"])
+        if not stat.S_ISREG(part.lstat().st_mode):  # a link would lead wherever the trainer wants
+            raise TrainingError(f"the trainer of {name} wrote no file, but a link or something else")
         try:
             part.replace(out)
         except OSError as error:
             raise TrainingError(f"{out} can't be written: {error.strerror}") from error
         return Trained(last["facts"], tuple(last["notes"]))
     finally:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _room(out: Path) -> Path:
+    """Make the folder that the trainer writes to, beside the model's place. Raises TrainingError."""
+    room = out.absolute().with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+    try:
+        room.mkdir(mode=0o700)
+    except OSError as error:
+        raise TrainingError(f"{out} can't be written: {error.strerror}") from error
+    return room
 
 
 @contextlib.contextmanager
-def _running(order: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
+def _running(order: dict[str, Any], isolation: str, folder: Path, room: Path) -> Iterator[subprocess.Popen[str]]:
     """The process, which doesn't outlive the block."""
-    command = [sys.executable, "-P", "-m", "procvision_tools.training.child"]
+    own = [sys.executable, "-P", "-m", "procvision_tools.training.child"]
+    imported = [Path(entry) for entry in sys.path if entry]
+    try:
+        command = confined(own, isolation, readable=[folder, *imported], writable=[room])
+    except LaunchError as error:
+        raise TrainingError(str(error)) from error
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdin is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,12 +12,15 @@ from procvision_runner import LaunchError, Runner, RunnerOptions
 from procvision_sdk.manifest.model import ANY_PID, Manifest
 from procvision_testing import Finding, examine
 from procvision_tools.hints import split_hint
-from procvision_tools.validation.hosts import HostSilentError, ask
+from procvision_tools.validation.hosts import HostSilentError, ask, host_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from procvision_runner.options import IsolationLevel
+
+_OF_ISOLATION = ("PermissionError", "OSError", "MemoryError")
 LIST_TIMEOUT_S = 60.0
 """Looking at installed metadata: nothing of a plugin is imported."""
 
@@ -28,13 +31,17 @@ def checklist(
     pictures: Mapping[str, NDArray[np.uint8]] | None = None,
     timeout_s: float = 120.0,
     python: str = sys.executable,
+    *,
+    isolation: IsolationLevel = "strict",
+    grants: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """Give the findings, one after the other. ``timeout_s`` bounds the setup and each call.
 
-    ``python`` is the interpreter in whose environment the host runs.
+    ``python`` is the interpreter in whose environment the host runs. The algorithm is shut in as far as ``isolation``
+    says, and has the ``grants``.
     """
     try:
-        rows = ask(["list"], environment, LIST_TIMEOUT_S, python)
+        rows = ask(["list"], environment, LIST_TIMEOUT_S, python, isolation)
     except HostSilentError as error:
         yield Finding("a host finds it", "failed", str(error))
         return
@@ -51,12 +58,20 @@ def checklist(
         return
     manifest = msgspec.convert(row["manifest"], Manifest)
     yield from manifest_findings(manifest)
-    loaded = _loaded(name, environment, timeout_s, python)
+    options = RunnerOptions(
+        environment=environment,
+        ready_timeout_s=timeout_s,
+        pre_timeout_s=timeout_s,
+        execute_timeout_s=timeout_s,
+        isolation=isolation,
+        grants=tuple(grants),
+    )
+    loaded = _loaded(name, options, timeout_s, python)
     yield from loaded
     if loaded[-1].level == "failed":
         yield Finding("get_info() and the phases", "skipped", "it can't be loaded")
         return
-    yield from _answers(name, environment, pictures, timeout_s, python)
+    yield from _answers(name, options, pictures, python)
 
 
 def manifest_findings(manifest: Manifest) -> Iterator[Finding]:
@@ -97,33 +112,46 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _loaded(name: str, environment: Mapping[str, str], timeout_s: float, python: str) -> list[Finding]:
+def _loaded(name: str, options: RunnerOptions, timeout_s: float, python: str) -> list[Finding]:
     """Asset, and import, construction, setup() and teardown() in a process of its own."""
     title = "imported, set up and torn down in a process of its own"
+    assert options.environment is not None
+    assert options.isolation is not None
     try:
-        answer: dict[str, Any] = ask(["check", name], environment, timeout_s, python)
+        answer: dict[str, Any] = ask(
+            ["check", name], options.environment, timeout_s, python, options.isolation, options.grants
+        )
     except HostSilentError as error:
         return [Finding(title, "failed", str(error), "an algorithm raises, it doesn't end the process")]
     if answer["ok"]:
         return [Finding("assets are there"), Finding(title)]
-    message, hint = split_hint(str(answer["error"]))
+    message, hint = split_hint(_with_need(name, str(answer["error"]), options, python))
     if "files are missing" in message:
         return [Finding("assets are there", "failed", message.removeprefix("LoadError: "), hint)]
     return [Finding("assets are there"), Finding(title, "failed", message, hint)]
 
 
-def _answers(
-    name: str,
-    environment: Mapping[str, str],
-    pictures: Mapping[str, NDArray[np.uint8]] | None,
-    timeout_s: float,
-    python: str,
-) -> Iterator[Finding]:
-    options = RunnerOptions(
-        environment=environment, ready_timeout_s=timeout_s, pre_timeout_s=timeout_s, execute_timeout_s=timeout_s
-    )
+def _with_need(name: str, message: str, options: RunnerOptions, python: str) -> str:
+    """Return what a host says that can't load it: which need it comes from, where isolation refused something."""
+    if options.isolation != "strict" or not message.startswith(_OF_ISOLATION):
+        return message
     try:
-        with Runner(command=[python, "-P", "-m", "procvision_host", "--algo", name], options=options) as runner:
+        with Runner(command=_host(name, options, python), options=options):
+            return message
+    except LaunchError as error:
+        return str(error)
+
+
+def _host(name: str, options: RunnerOptions, python: str) -> list[str]:
+    given = [word for need in options.grants for word in ("--grant", need)]
+    return [*host_of(python), "--algo", name, "--isolation", str(options.isolation), *given]
+
+
+def _answers(
+    name: str, options: RunnerOptions, pictures: Mapping[str, NDArray[np.uint8]] | None, python: str
+) -> Iterator[Finding]:
+    try:
+        with Runner(command=_host(name, options, python), options=options) as runner:
             for finding in examine(runner, pictures=pictures):
                 yield finding
                 if not runner.alive:

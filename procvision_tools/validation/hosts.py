@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from procvision_runner.connection.launch import own_host
@@ -14,18 +17,66 @@ from procvision_sdk.wire.frames import quoted_text
 from procvision_tools.subprocesses import run_tool
 
 
+def host_of(python: str) -> tuple[str, ...]:
+    """Return the words that start the host of another environment, so that no code of a package runs in it."""
+    if python == sys.executable:
+        return own_host()
+    program = next(iter(sorted(Path(python).parent.parent.glob(_PROGRAM))), None)
+    return (python, "-P", "-m", "procvision_host") if program is None else (python, "-I", "-S", str(program))
+
+
+def environments(python: str | None) -> list[Path]:
+    """Return the folders of an environment and of the interpreter behind it."""
+    if python is None:
+        return []
+    return [Path(python).absolute().parent.parent, Path(python).resolve().parent.parent]
+
+
+def confined(
+    command: Sequence[str],
+    isolation: str,
+    *,
+    readable: Iterable[Path] = (),
+    writable: Iterable[Path] = (),
+    grants: Iterable[str] = (),
+) -> list[str]:
+    """Return the words that run a program shut in as an algorithm is. Raises LaunchError where our host isn't there."""
+    if isolation == "off":
+        return list(command)
+    words = [*own_host(), "confined", "--isolation", isolation]
+    for option, paths in (("--readable", readable), ("--writable", writable)):
+        for path in dict.fromkeys(paths):
+            words += [option, str(path)] if path.exists() else []
+    for need in grants:
+        words += ["--grant", need]
+    return [*words, "--", *command]
+
+
 class HostSilentError(ProcVisionError):
     """The program gave no answer that could be read."""
 
 
-def ask(arguments: list[str], environment: Mapping[str, str], timeout_s: float, python: str | None = None) -> Any:
+_PROGRAM = "lib/python3*/site-packages/procvision_host/launched.py"
+
+
+def ask(
+    arguments: list[str],
+    environment: Mapping[str, str],
+    timeout_s: float,
+    python: str | None = None,
+    isolation: str = "off",
+    grants: Sequence[str] = (),
+) -> Any:
     """Run `procvision-host ARGUMENTS --json` and give its answer. Raises HostSilentError.
 
-    `python` is the interpreter whose host is asked; without one it is the host that a runner would launch.
+    `python` is the interpreter whose host is asked; without one it is the host that a runner would launch. It is shut
+    in as far as `isolation` says, with what packages run at Python's start.
     """
     try:
         program = own_host() if python is None else (python, "-P", "-m", "procvision_host")
-        command = [*program, *arguments, "--json"]
+        readable = environments(python)
+        readable += [Path(entry) for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+        command = confined([*program, *arguments, "--json"], isolation, readable=readable, grants=grants)
         done = run_tool(command, environment, timeout_s)
     except subprocess.TimeoutExpired:
         raise HostSilentError(f"procvision-host {' '.join(arguments)} took more than {timeout_s:g} s") from None

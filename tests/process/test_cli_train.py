@@ -37,6 +37,11 @@ def train(pictures, out, params, progress):
         time.sleep(60)
     if act == "forget":
         return {}
+    if act == "link":
+        os.symlink(sys.executable, out)
+        return {}
+    if act.startswith("do "):
+        exec(act[3:], globals())
     out.write_text(" ".join(f"{one.name}:{one.pixels().shape}" for one in pictures))
     if act == "strange":
         return {"a": object()}
@@ -155,3 +160,40 @@ def test_a_broken_entry_point_or_picture_is_an_error(environment: dict[str, str]
     empty.mkdir()
     done = trained(environment, empty, out)
     assert (done.returncode, "there is no picture in" in done.stderr) == (2, True), done.stderr
+
+
+DEEDS = """
+import socket
+from pathlib import Path
+outcomes = []
+for deed in (
+    lambda: Path({secret!r}).read_text(), lambda: Path({beside!r}).write_text("x"), lambda: os.listdir({home!r}),
+    lambda: socket.create_connection(("127.0.0.1", 9)), lambda: os.kill(os.getppid(), 0),
+    lambda: os.chmod({secret!r}, 0o600),
+):
+    try: outcomes.append(deed() or "done")
+    except OSError as error: outcomes.append(type(error).__name__ if error.errno != 30 else "PermissionError")
+raise TrainingError(f"outcomes {{outcomes}}")
+"""
+
+
+def test_a_trainer_has_its_pictures_and_its_model_alone(
+    environment: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
+    """What it isn't given is refused; without isolation the same is possible."""
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    code = DEEDS.format(secret=str(secret), beside=str(tmp_path / "beside"), home=str(Path.home()))
+    done = trained(environment, folder, tmp_path / "m", "--param", f"act=do {code}")
+    assert f"outcomes {['PermissionError'] * 6}" in done.stderr, done.stderr
+    free = trained(environment, folder, tmp_path / "m", "--param", f"act=do {code}", "--isolation", "off")
+    assert "outcomes ['secret', 1" in free.stderr, free.stderr
+    assert "'ConnectionRefusedError', 'done', 'done']" in free.stderr
+
+
+def test_a_model_that_is_a_link_is_none(environment: dict[str, str], folder: Path, tmp_path: Path) -> None:
+    """It would be read wherever it leads."""
+    done = trained(environment, folder, tmp_path / "m", "--param", "act=link")
+    assert done.returncode == 2
+    assert "wrote no file, but a link" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good"]

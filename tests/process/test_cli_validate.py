@@ -162,3 +162,19 @@ def test_an_installed_algorithm_passes_with_a_picture_of_its_own(tmp_path):
     done = validate("pcb-compare", "--image", "board.png", folder=Path(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "pre and execute with a board.png picture: OK, then OK" in done.stdout
+
+
+def test_its_code_is_shut_in_and_what_it_needs_is_named(project):
+    """While it is imported as while it is called; what was granted it has."""
+    secret = project.parent / "secret"
+    secret.write_text("secret")
+    need = f"read:{secret}"
+    changed(project / ALGORITHM, r"import cv2", f"import cv2; open({str(secret)!r}).read()")
+    changed(project / MANIFEST, '"needs": {}', json.dumps({"needs": {need: "a file of its own"}})[1:-1])
+    done = validate(folder=project)
+    assert done.returncode == 1, done.stdout
+    assert f"weld-check needs to read {secret}, which isn't granted" in done.stdout
+    assert f"grant it by --grant {need}" in done.stdout
+    done = validate("--grant", need, folder=project)
+    assert done.returncode == 0, done.stdout
+    assert f"{need}: a file of its own" in done.stdout

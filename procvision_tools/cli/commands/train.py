@@ -21,13 +21,23 @@ _FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path
               help="A parameter of the trainer's; repeatable.")  # fmt: skip
 @click.option("--bits", type=click.IntRange(9, 16),
               help="How many bits a sample of grey 16-bit PNGs uses, as a camera of 12 bits writes them.")  # fmt: skip
+@click.option("--isolation", type=click.Choice(("off", "basic", "strict")), default="strict", show_default=True,
+              help="How far the trainer is shut in: strict leaves it the pictures and the model.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-def train(algorithm: str, folder: Path, out: Path, params: tuple[str, ...], bits: int | None, as_json: bool) -> int:
+def train(
+    algorithm: str,
+    folder: Path,
+    out: Path,
+    params: tuple[str, ...],
+    bits: int | None,
+    isolation: str,
+    as_json: bool,
+) -> int:
     """Teach an installed algorithm with the pictures in FOLDER, and below it.
 
     What the pictures have to show, the algorithm's documents say: good products alone for surface-anomaly. Each content
-    counts once; hidden names and other files are left out, and said. The trainer runs in a process of its own. A model
-    that lay at FILE stays unless everything went well.
+    counts once; hidden names and other files are left out, and said. The trainer runs in a process of its own, shut in.
+    A model that lay at FILE stays unless everything went well.
 
     \b
     Examples:
@@ -52,7 +62,7 @@ def train(algorithm: str, folder: Path, out: Path, params: tuple[str, ...], bits
             click.echo(f"\r\033[K{share:4.0%}  {text}", nl=False, err=True)
 
     try:
-        trained = parent.train(algorithm, folder, out, params, progress, bits=bits)
+        trained = parent.train(algorithm, folder, out, params, progress, bits=bits, isolation=isolation)
     except parent.WrongParameterError as error:
         raise usage_error(*split_hint(str(error))) from error
     except TrainingError as error:

@@ -10,8 +10,10 @@ import click
 
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import projects_and_names
+from procvision_tools.cli.needs import need_names
 
 if TYPE_CHECKING:
+    from procvision_runner.options import IsolationLevel
     from procvision_testing import Finding
 
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
@@ -26,14 +28,26 @@ DEFAULT_TIMEOUT_S = 120.0
 @click.option("--keys", "store", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="The trusted keys.  [default: $PROCVISION_KEYS, or the user's configuration]")  # fmt: skip
 @click.option("--allow-unsigned", is_flag=True, help="Install and run a bundle that nobody has signed, too.")
+@click.option("--isolation", type=click.Choice(("off", "basic", "strict")), default="strict", show_default=True,
+              help="How far its code is shut in: strict keeps it from the network and from files.")  # fmt: skip
+@click.option("--grant", "grants", multiple=True, metavar="NEED", callback=need_names,
+              help="A need of its manifest that it gets meanwhile; repeatable.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def validate(
-    subject: str, images: tuple[Path, ...], timeout_s: float, store: Path | None, allow_unsigned: bool, as_json: bool
+    subject: str,
+    images: tuple[Path, ...],
+    timeout_s: float,
+    store: Path | None,
+    allow_unsigned: bool,
+    isolation: IsolationLevel,
+    grants: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Check a project's folder, a wheel, a bundle or an installed algorithm: manifest, code and answers.
 
-    Its code runs in processes of its own, through the real host, on sample pictures. A bundle is installed into an
-    environment of its own, from its own wheels, if a key that is trusted here signed it; nothing is left behind.
+    Its code runs in processes of its own, shut in, through the real host, on sample pictures. A bundle is installed
+    into an environment of its own, from its own wheels, if a key that is trusted here signed it. Nothing is left
+    behind.
 
     \b
     Examples:
@@ -58,7 +72,8 @@ def validate(
             for name in opened_subject.names:
                 from procvision_tools.validation.checklist import checklist
 
-                rows = checklist(name, opened_subject.environment, pictures, timeout_s, opened_subject.python)
+                rows = checklist(name, opened_subject.environment, pictures, timeout_s, opened_subject.python,
+                                 isolation=isolation, grants=grants)  # fmt: skip
                 reports.append(tell(name, _chained(opened_subject.findings, rows), as_json))
     except NoScratchError as error:
         reports.append(tell(subject, [Finding("temporary files", "failed", *split_hint(str(error)))], as_json))
