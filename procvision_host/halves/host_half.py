@@ -100,7 +100,8 @@ class HostHalf:
             work()
         except BaseException as error:  # noqa: BLE001 - whatever it is, nobody would answer the cell any more
             if not self._ended.is_set():
-                trace = "".join(traceback.format_exception(error))
+                foreign = isinstance(error, (LostChannelError, SpoiltRingError))
+                trace = f"{error}; its process is ended" if foreign else "".join(traceback.format_exception(error))
                 with contextlib.suppress(OSError):
                     os.write(self._log_end, record("critical", f"the host half failed: {trace}"))
                 with contextlib.suppress(ProcessLookupError):
@@ -190,6 +191,7 @@ class HostHalf:
             if channel.question() != ["grants"]:
                 return
             channel.answer(Done(_grants(options)))
+            channel = HostChannel(self._ends.requests, self._ends.replies)  # what the cell asks then it numbers anew
         plan = self._plan(options)
         if plan.failed is None:
             self._collecting.start()
@@ -202,13 +204,17 @@ class HostHalf:
         self._close()
 
     def _answer_to(self, question: list[Any]) -> Done | Refused:
-        handler = _HANDLERS.get(question[0]) if question and isinstance(question[0], str) else None
-        if handler is None:
-            raise LostChannelError(f"the cell asks {question!r:.200}")
+        name = question[0] if question and isinstance(question[0], str) else ""
+        handler, kinds = _HANDLERS.get(name, (None, ()))
+        values = question[1:]
+        if handler is None or len(values) != len(kinds) or not all(map(isinstance, values, kinds)):
+            raise LostChannelError(f"the algorithm asks what nobody asks here, {question!r:.200}")
         try:
-            return Done(handler(self, *question[1:]))
+            return Done(handler(self, *values))
         except CallRefusedError as refusal:
             return Refused.of(refusal)
+        except (ValueError, TypeError) as error:  # msgspec's errors are ValueErrors
+            raise LostChannelError(f"the algorithm's {name} is no {name}: {error}") from error
 
     def _load(self, session_id: str) -> bytes | None:
         assert self._sessions is not None
@@ -310,17 +316,18 @@ class HostHalf:
         return found
 
 
-_HANDLERS: dict[str, Callable[..., Any]] = {
-    "load": HostHalf._load,
-    "save": HostHalf._save,
-    "delete": HostHalf._delete,
-    "end": HostHalf._end_session,
-    "open_image": HostHalf._open_image,
-    "still_valid": HostHalf._still_valid,
-    "record": HostHalf._record,
-    "enter": HostHalf._enter,
-    "leave": HostHalf._leave,
+_HANDLERS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "load": (HostHalf._load, (str,)),
+    "save": (HostHalf._save, (str, bytes)),
+    "delete": (HostHalf._delete, (str,)),
+    "end": (HostHalf._end_session, (str,)),
+    "open_image": (HostHalf._open_image, (str, dict)),
+    "still_valid": (HostHalf._still_valid, ()),
+    "record": (HostHalf._record, (int, bytes)),
+    "enter": (HostHalf._enter, (bytes,)),
+    "leave": (HostHalf._leave, (bytes, (int, float))),
 }
+"""What the cell asks, and the types of what it gives with it."""
 
 
 def _grants(options: HostOptions) -> list[str]:

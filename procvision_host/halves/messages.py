@@ -1,12 +1,14 @@
 """The private channel: the cell asks, the host half answers, one question at a time, by two pipes.
 
 Pipes, since a descriptor of one that a vendor's code closed can be opened again; what crosses is msgpack
-with its length before it.
+with its length before it. Questions are numbered: who asks in the cell's name is found out by the next one.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import select
 import struct
 from collections.abc import Callable
 from threading import Lock
@@ -14,13 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from procvision_host.exits import ALGORITHM_FAILED
+from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.errors import CallRefusedError
 
 if TYPE_CHECKING:
     from procvision_host.process.channels import HostEnds
 
+REST_S = 3.0
+"""How long the next piece of a question may take: the cell writes it as fast as it is read."""
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 """More than any session, picture's description or answer has."""
+_log = logging.getLogger(HOST_LOGGER)
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 4096
 """Room for what crosses as a rule; more would cost fresh memory at every read."""
@@ -81,14 +88,15 @@ class CellChannel:
         self._lock = Lock()
         self._asked: tuple[Any, ...] | None = None
         """A question whose answer is on its way, and is asked for later."""
+        self._number = 0
 
     def begin(self, *question: Any) -> None:
         """Send a question without waiting. `ask` with the same question returns the answer."""
         with self._lock:
             if self._asked is not None:
-                _read_frame(self._ends.read_reply)
+                self._answer()
             self._asked = question
-            self._ends.write_request(_framed(question))
+            self._write(question)
 
     def ask(self, *question: Any) -> Any:
         """Ask, and return the answer's value. Raises CallRefusedError for an answer that is a refusal."""
@@ -96,9 +104,9 @@ class CellChannel:
             asked, self._asked = self._asked, None
             if asked != question:
                 if asked is not None:
-                    _read_frame(self._ends.read_reply)  # nobody wants it any more
-                self._ends.write_request(_framed(question))
-            answer = _decode_answer(_read_frame(self._ends.read_reply))
+                    self._answer()  # nobody wants it any more
+                self._write(question)
+            answer = self._answer()
         if isinstance(answer, Refused):
             raise CallRefusedError(answer.code, answer.kind, answer.text, retryable=answer.retryable)
         return answer.value
@@ -106,6 +114,18 @@ class CellChannel:
     def grants(self) -> list[str]:
         """Return the grants of the configuration, by name: under `strict` the first question, asked once."""
         return msgspec.convert(self.ask("grants"), list[str])
+
+    def _write(self, question: tuple[Any, ...]) -> None:
+        self._number += 1
+        self._ends.write_request(_framed((self._number, *question)))
+
+    def _answer(self) -> Refused | Done:
+        try:
+            return _decode_answer(_read_frame(self._ends.read_reply))
+        except (LostChannelError, msgspec.DecodeError) as error:
+            # From now on each answer could be another question's: no state of a session may come of that.
+            _log.critical("what came from the host half is no answer, this process ends: %s", error)
+            os._exit(ALGORITHM_FAILED)
 
     def plan(self) -> Plan:
         """Wait until the host half has read the configuration, and return what it says of it."""
@@ -118,17 +138,32 @@ class HostChannel:
     def __init__(self, requests: int, replies: int) -> None:
         self._requests = requests
         self._replies = replies
+        self._poller = select.poll()
+        self._poller.register(requests, select.POLLIN)
+        self._number = 0
 
     def question(self) -> list[Any] | None:
         """Return the next question; None when the cell can't ask any more. Raises LostChannelError."""
+        self._begun = False
         try:
-            frame = _read_frame(lambda most: os.read(self._requests, most))
+            frame = _read_frame(self._read)
         except EOFError:
             return None
         try:
-            return _decode_question(frame)
-        except msgspec.DecodeError as error:
-            raise LostChannelError(str(error)) from None
+            number, *question = _decode_question(frame)
+        except ValueError as error:  # msgspec's errors are ValueErrors
+            raise LostChannelError(f"no question: {error}") from None
+        self._number += 1
+        if number != self._number:
+            raise LostChannelError(f"question {self._number} has the number {number!r:.40}: {question!r:.200}")
+        return question
+
+    def _read(self, most: int) -> bytes:
+        # A question comes when it comes, its rest at once: half of one would hold up the cell's next for ever.
+        if self._begun and not self._poller.poll(REST_S * 1000):
+            raise LostChannelError(f"of a question a part came, and nothing more within {REST_S:g} s")
+        self._begun = True
+        return os.read(self._requests, most)
 
     def answer(self, answer: Refused | Done) -> None:
         """Send an answer. Raises BrokenPipeError if the cell doesn't wait for it any more."""

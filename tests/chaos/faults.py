@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+from procvision_host.process.linux import parents
 from procvision_runner.errors import SwapError
 from procvision_runner.supervision.events import Event, HostRestarted, Swapped
 from procvision_runner.supervision.pool import Pool
@@ -83,8 +84,9 @@ class Faults(Background):
         if host is None or not host.ready:
             return
         number_ = random_.choice(SIGNALS)
-        # The guardian, too, may be what is killed; one that is stopped harms nobody.
-        victims = [host.process_id] * 3 + ([host.process.process_id] if number_ != signal.SIGSTOP else [])
+        # The guardian and the reaper, too, may be what is killed; one that is stopped harms nobody.
+        others = [host.process.process_id, parents().get(host.process_id, host.process_id)]
+        victims = [host.process_id] * 3 + (others if number_ != signal.SIGSTOP else [])
         with contextlib.suppress(ProcessLookupError):
             self._recovery.struck(supervisor.name)
             os.kill(random_.choice(victims), number_)

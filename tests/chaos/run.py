@@ -67,7 +67,7 @@ def options() -> SupervisorOptions:
         runner=RunnerOptions(
             handshake_timeout_s=20.0,
             pre_timeout_s=10.0,
-            execute_timeout_s=10.0,
+            execute_timeout_s=30.0,  # of all tries together: on a busy machine each may wait seconds for a host
             shutdown_timeout_s=3.0,
             terminate_timeout_s=1.0,
             heartbeat=HeartbeatPolicy(interval_s=0.5, grace_s=0.5),

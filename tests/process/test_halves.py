@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hooking import WATCHING
@@ -50,6 +53,10 @@ class Vendor(BaseAlgorithm):
                 if descriptor > 100:
                     try: os.write(descriptor, struct.pack("<I", 5) + b"\\xc1\\xc1\\xc1\\xc1\\xc1")
                     except OSError: pass
+        if do.startswith("ask:"):
+            gc.unfreeze()
+            ends = next(one for one in gc.get_objects() if type(one).__name__ == "HostEnds")
+            os.write(ends.requests, bytes.fromhex(do[4:]))
         if do == "close":
             os.closerange(3, 400)
         if do == "crash-later":
@@ -145,13 +152,49 @@ def test_a_vendor_that_writes_into_the_private_channel_ends_its_host_alone(
 ) -> None:
     """No call is left without an end, and the log says what it was."""
     host = vendor("--sessions", f"sqlite:{tmp_path}/s.db")
-    half = parents()[host.host]
+    half = parents()[parents()[host.host]]
     host.send_call(user_params={}, session={"id": "s", "context": {"do": "garbage"}})
     assert host.wait() == -signal.SIGKILL
     gone(half)
     host.log("the host half failed")
     fresh = vendor("--sessions", f"sqlite:{tmp_path}/s.db")
     assert call(fresh, "")["n"] in {1, 2}
+
+
+def asked(*words: Any) -> bytes:
+    """As it crosses."""
+    data = msgspec.msgpack.encode(words)
+    return struct.pack("<I", len(data)) + data
+
+
+NEXT = 4
+"""The number of the question that is due in an algorithm's first call, after plan, session and wrapper."""
+BAD_QUESTIONS: dict[str, tuple[bytes, str]] = {
+    "an unknown one": (asked(NEXT, "steal", "x"), "asks what nobody asks"),
+    "another type": (asked(NEXT, "load", 7), "asks what nobody asks"),
+    "no picture": (asked(NEXT, "open_image", "x:1", {"width": "wide"}), "no open_image"),
+    "no record": (asked(NEXT, "record", 77, b"x"), "the host half failed"),
+    "one that is right": (asked(NEXT, "load", "s"), "has the number"),
+    "out of turn": (asked(1, "load", "s"), "has the number"),
+    "no list": (struct.pack("<I", 1) + b"\x01", "no question"),
+    "a length beyond all": (b"\xff\xff\xff\xff", "bytes, at most"),
+    "half of one": (struct.pack("<I", 4000) + b"x", "of a question a part came"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_QUESTIONS)
+def test_a_bad_question_ends_the_algorithm_and_says_which_it_was(
+    kind: str, vendor: Callable[..., WireClient], tmp_path: Path
+) -> None:
+    """Nobody waits for an answer that doesn't come, and the log has a line about it, not our stack."""
+    data, said = BAD_QUESTIONS[kind]
+    host = vendor("--sessions", f"sqlite:{tmp_path}/s.db")
+    host.send_call(user_params={}, session={"id": "s", "context": {"do": f"ask:{data.hex()}"}})
+    assert host.wait() == -signal.SIGKILL
+    line = host.log("the host half failed")
+    # The algorithm's next question may have been read together with it.
+    assert said in line["message"] or "more bytes than the message has" in line["message"]
+    assert "Traceback" not in line["message"]
 
 
 def test_closed_descriptors_of_the_private_channel_are_opened_again(

@@ -43,7 +43,7 @@ def test_configure(watched: Callable[..., Watched]) -> None:
     seen = watched()
     told = seen.first("configure")
     assert told["thread"] == "procvision-private"
-    assert told["by"] == parents()[seen.host.host]
+    assert told["by"] == parents()[parents()[seen.host.host]]
 
 
 def test_host_loaded(watched: Callable[..., Watched]) -> None:
