@@ -15,11 +15,11 @@ import stat
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
 from procvision_runner.errors import LaunchError
 from procvision_sdk.errors import ErrorCode
@@ -29,9 +29,11 @@ ANY_PID = "*"
 ACTIVE = "active"
 FACTS_FILE = "deployment.json"
 FILES_FILE = "files.json"
+HISTORY_FILE = "history.jsonl"
 HOST_PROGRAM = "lib/python3*/site-packages/procvision_host/launched.py"
 MAX_FACTS_BYTES = 4 << 20
 MAX_FILES_BYTES = 64 << 20
+MAX_HISTORY_BYTES = 256 << 20
 _BLOCK_BYTES = 1 << 20
 
 
@@ -53,6 +55,8 @@ class Deployment:
     folder: Path
     facts: dict[str, Any]
     """What `deployment.json` says."""
+    grants: tuple[str, ...] = ()
+    """The needs that its activation grants."""
 
     @property
     def name(self) -> str:
@@ -97,18 +101,53 @@ def pid_of(link: str) -> str:
     return unquote(link)
 
 
-def active_version(folder: Path, pid: str | None) -> tuple[str, str] | None:
-    """Return whose link counts for a product, and to which version it leads; None where nothing is active.
+class Active(NamedTuple):
+    """The link that counts for a product."""
 
-    `folder` is that of a name.
-    """
+    pid: str
+    """Whose link it is."""
+    version: str
+    changed_ns: int
+    """When it was made: another activation, also one of the same version, makes another link."""
+
+
+def active_version(folder: Path, pid: str | None) -> Active | None:
+    """Return the link that counts for a product; None where nothing is active. `folder` is that of a name."""
     for candidate in dict.fromkeys((pid or ANY_PID, ANY_PID)):
+        link = folder / ACTIVE / link_name(candidate)
         try:
-            goal = (folder / ACTIVE / link_name(candidate)).readlink()
+            changed_ns, goal = link.lstat().st_mtime_ns, link.readlink()
         except OSError:
             continue
-        return candidate, goal.name
+        return Active(candidate, goal.name, changed_ns)
     return None
+
+
+def granted(root: Path, name: str, active: Active) -> tuple[str, ...]:
+    """Return the needs that were granted when this version was activated. Raises LaunchError.
+
+    The history has them: the last record of the product and this version, which is older than its link.
+    """
+    file = root / HISTORY_FILE
+    try:
+        lines = read_regular(file, MAX_HISTORY_BYTES).splitlines()
+        for line in reversed(lines):
+            if b'"activated"' in line or b'"rolled back"' in line:
+                event = msgspec.json.decode(line, type=_Activation)
+                if (event.name, event.pid, event.version) == (name, active.pid, active.version):
+                    return event.grants
+    except (OSError, ValueError) as error:
+        raise _error(
+            f"{file} can't be read: {error}; hint: procvision history", ErrorCode.ACTIVATION_CONFLICT
+        ) from error
+    return ()
+
+
+class _Activation(msgspec.Struct):
+    name: str
+    version: str
+    pid: str
+    grants: tuple[str, ...] = ()
 
 
 def active_deployment(root: Path, algorithm: str, pid: str | None = None) -> Deployment:
@@ -122,9 +161,9 @@ def active_deployment(root: Path, algorithm: str, pid: str | None = None) -> Dep
     for folder in sorted(_folders(root), key=lambda folder: folder.name != algorithm):
         active = active_version(folder, pid)
         if active is not None:
-            deployment = read_deployment(folder / active[1])
+            deployment = read_deployment(folder / active.version)
             if algorithm in deployment.algorithms:
-                found.append(deployment)
+                found.append(evolve(deployment, grants=granted(root, folder.name, active)))
     if not found:
         what = f"no version of {algorithm} is active{f' for product {pid}' if pid else ''} in {root}"
         raise _error(f"{what}; hint: procvision activate NAME==VERSION --root {root}", ErrorCode.ACTIVATION_CONFLICT)

@@ -31,7 +31,7 @@ def host_command(
     """Return a host's command line: `command` as it is, or that of our host for `algorithm` (NAME or NAME==VERSION).
 
     With `deployments` it is the version that is active there for the product, shut in as `strict` does unless the
-    options say how far. Raises ValueError unless exactly one of
+    options say how far, and with what its activation grants. Raises ValueError unless exactly one of
     algorithm and command is given, and LaunchError where this program can't launch ours or nothing is active.
     """
     if deployments is None and pid is not None:
@@ -45,12 +45,17 @@ def host_command(
     isolation = options.isolation or (None if deployments is None else "strict")
     if isolation is not None:
         given += ["--isolation", isolation]
+    grants = options.grants
+    words: tuple[str, ...] = ()
+    if deployments is not None:
+        deployment = active_deployment(Path(deployments), algorithm, pid)
+        words = deployment.command(algorithm)
+        grants = tuple(dict.fromkeys((*deployment.grants, *grants)))
     if options.working_folder is not None:
         given += ["--working-folder", os.path.abspath(options.working_folder)]  # noqa: PTH100 - links stay
-    for need in options.grants:
+    for need in grants:
         given += ["--grant", need]
     if deployments is not None:
-        words = active_deployment(Path(deployments), algorithm, pid).command(algorithm)
         return (*words, *given, *options.host_arguments)
     return (*own_host(), "--algo", algorithm, *given, *options.host_arguments)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from procvision_runner.connection.launch import host_command
-from procvision_runner.deployments import active_version, check_whole, deployment_folder
+from procvision_runner.deployments import Active, active_version, check_whole, deployment_folder
 from procvision_runner.errors import RunnerError
 from procvision_runner.supervision.spare import Spare
 
@@ -67,7 +67,7 @@ class ActivationFollower:
         # The command's first word is ROOT/NAME/VERSION/bin/python.
         self._folder = Path(command[0]).parents[2]
         self._command = command
-        self._seen: tuple[str, str] | None = None
+        self._seen: Active | None = None
         self._stop_asked = threading.Event()
         self._thread: threading.Thread | None = None
 

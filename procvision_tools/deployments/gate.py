@@ -8,15 +8,15 @@ be met by a defect of that label. Without it the folder has pictures in `OK/` an
 from __future__ import annotations
 
 import datetime
-import os
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from procvision_runner import CallError, CallResult, LaunchError, Runner, RunnerOptions
-from procvision_runner.deployments import Deployment, check_whole, digest, read_deployment
+from procvision_runner.deployments import Deployment, check_whole, read_deployment
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.regular_files import read_regular
 from procvision_testing import Finding
@@ -29,6 +29,8 @@ from procvision_tools.hints import split_hint
 
 GOLDEN_FILE = "golden.json"
 MAX_GOLDEN_BYTES = 16 << 20
+MAX_REPORT_BYTES = 256 << 20
+REPORT_FORMAT = "procvision-requalification/1"
 MIN_OVERLAP = 0.5
 """Intersection over union, the bound of PASCAL VOC, which most measures of detection begin with."""
 
@@ -55,6 +57,33 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     boxes: list[Box] = []
 
 
+class _Subject(msgspec.Struct):
+    text: str
+    kind: str
+    distribution: str
+    identity: str
+
+
+class _Judgement(msgspec.Struct):
+    sentence: str
+
+
+class _Bound(msgspec.Struct):
+    text: str
+    holds: bool
+    value: float | None
+
+
+class _Report(msgspec.Struct):
+    """What counts here of a requalification's report."""
+
+    format: str
+    new: _Subject
+    judgement: _Judgement
+    kept: bool
+    bounds: list[_Bound]
+
+
 class GoldenError(ProcVisionError):
     """The golden pictures can't be used. The text ends with a hint."""
 
@@ -66,16 +95,21 @@ def gate(
     *,
     golden: Path | None = None,
     report: Path | None = None,
+    grants: tuple[str, ...] = (),
     timeout_s: float = 120.0,
 ) -> Iterator[Finding]:
-    """Give the findings, one after the other. The first that failed is the last."""
+    """Give the findings, one after the other. The first that failed is the last.
+
+    What is run of it is shut in as it will be, with the needs that are granted.
+    """
     try:
         deployment = read_deployment(folder)
     except LaunchError as error:
         yield Finding("it is installed", "failed", *split_hint(str(error)))
         return
-    yield from _until_failed(_signature(deployment, store, when), _files(deployment), _validated(deployment, timeout_s),
-                             _golden(deployment, golden, timeout_s), _report(report))  # fmt: skip
+    yield from _until_failed(_signature(deployment, store, when), _files(deployment), _report(deployment, report),
+                             _validated(deployment, grants, timeout_s),
+                             _golden(deployment, golden, grants, timeout_s))  # fmt: skip
 
 
 def _until_failed(*parts: Iterator[Finding]) -> Iterator[Finding]:
@@ -120,14 +154,19 @@ def _environment() -> dict[str, str]:
     return {**clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _validated(deployment: Deployment, timeout_s: float) -> Iterator[Finding]:
+def _shut_in(deployment: Deployment, algorithm: str, grants: Sequence[str]) -> tuple[str, ...]:
+    given = [word for need in grants for word in ("--grant", need)]
+    return (*deployment.command(algorithm), "--isolation", "strict", *given)
+
+
+def _validated(deployment: Deployment, grants: Sequence[str], timeout_s: float) -> Iterator[Finding]:
     from procvision_tools.validation.checklist import checklist
 
     for name in deployment.algorithms:
-        yield from checklist(name, _environment(), None, timeout_s, str(deployment.python))
+        yield from checklist(name, _environment(), None, timeout_s, str(deployment.python), grants=grants)
 
 
-def _golden(deployment: Deployment, folder: Path | None, timeout_s: float) -> Iterator[Finding]:
+def _golden(deployment: Deployment, folder: Path | None, grants: Sequence[str], timeout_s: float) -> Iterator[Finding]:
     if folder is None:
         return
     pictures = golden_pictures(folder)
@@ -137,7 +176,7 @@ def _golden(deployment: Deployment, folder: Path | None, timeout_s: float) -> It
         title = f"{len(pictures)} golden pictures have the verdicts that they should"
         wrong = []
         try:
-            with Runner(command=deployment.command(name), options=options) as runner:
+            with Runner(command=_shut_in(deployment, name, grants), options=options) as runner:
                 for picture in pictures:
                     why = _judged(runner, folder, picture)
                     if why is not None:
@@ -205,9 +244,30 @@ def _met(box: Box, result: CallResult) -> bool:
     return False
 
 
-def _report(path: Path | None) -> Iterator[Finding]:
-    if path is not None:
-        try:
-            yield Finding("the report is kept by its hash", detail=f"{os.fspath(path)}, SHA-256 {digest(path)}")
-        except OSError as error:
-            yield Finding("the report is kept by its hash", "failed", f"{path} can't be read: {error.strerror}")
+def _report(deployment: Deployment, path: Path | None) -> Iterator[Finding]:
+    """Hold a requalification's report to this installation, and to its own bounds."""
+    if path is None:
+        return
+    title = "its requalification speaks for it"
+    try:
+        data = read_regular(path, MAX_REPORT_BYTES)
+        report = msgspec.json.decode(data, type=_Report)
+    except OSError as error:
+        yield Finding(title, "failed", f"{path} can't be read: {error.strerror}")
+        return
+    except ValueError as error:
+        hint = "procvision requalify NAME==NEW ARCHIVE --against NAME==OLD --json FILE"
+        yield Finding(title, "failed", f"{path} is no report of a requalification: {error}", hint)
+        return
+    new, missed = report.new, [f"{bound.text}: {bound.value}" for bound in report.bounds if not bound.holds]
+    said = f"{report.judgement.sentence} SHA-256 {hashlib.sha256(data).hexdigest()}"
+    if report.format != REPORT_FORMAT:
+        why = f"{path} has the format {report.format[:60]!r}, this reads {REPORT_FORMAT}"
+        yield Finding(title, "failed", why)
+    elif (new.kind, new.distribution) != ("deployment", deployment.name) or new.identity != deployment.facts.get("id"):
+        why = f"{path} is about {new.text[:80]}, not about this installation of {deployment.name}=={deployment.version}"
+        yield Finding(title, "failed", why, "requalify what is installed: --root DIR")
+    elif not report.kept or missed:
+        yield Finding(title, "failed", "\n".join([f"a bound is missed: {report.judgement.sentence}", *missed]))
+    else:
+        yield Finding(title, detail=said)

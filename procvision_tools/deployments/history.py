@@ -15,14 +15,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from procvision_runner.deployments import HISTORY_FILE, MAX_HISTORY_BYTES
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.private_files import touch_private
 from procvision_sdk.regular_files import read_regular
 from procvision_tools.bundling.errors import BundleError
-from procvision_tools.deployments.plan import Product, Version
+from procvision_tools.deployments.plan import Grants, Product, Version
 
-FILE = "history.jsonl"
-MAX_HISTORY_BYTES = 256 << 20
 START = "0" * 64
 """What stands before the first."""
 
@@ -32,7 +31,7 @@ class History:
 
     def __init__(self, root: Path) -> None:
         """Read them. Raises BundleError 2006 where the chain is broken."""
-        self._path = root / FILE
+        self._path = root / HISTORY_FILE
         self.events: list[dict[str, Any]] = []
         self._torn = 0
         try:
@@ -100,13 +99,26 @@ class History:
     @property
     def wanted(self) -> dict[Product, tuple[str, ...]]:
         """Product -> the versions that were active one after the other, without those that were rolled back."""
-        found: dict[Product, tuple[str, ...]] = {}
+        return {product: tuple(event["version"] for event in events) for product, events in self._active.items()}
+
+    @property
+    def grants(self) -> dict[Product, tuple[Grants, ...]]:
+        """Product -> what each of those was granted."""
+        return {
+            product: tuple(tuple(event.get("grants", ())) for event in events)
+            for product, events in self._active.items()
+        }
+
+    @property
+    def _active(self) -> dict[Product, list[dict[str, Any]]]:
+        found: dict[Product, list[dict[str, Any]]] = {}
         for event in self.events:
-            if event["event"] in ("activated", "rolled back"):
-                product = event["name"], event["pid"]
-                before = found.get(product, ())
-                found[product] = before[:-1] if event["event"] == "rolled back" else (*before, event["version"])
-        return found
+            events = found.setdefault((event["name"], event.get("pid", "")), [])
+            if event["event"] == "activated":
+                events.append(event)
+            elif event["event"] == "rolled back":
+                events.pop()
+        return {product: events for product, events in found.items() if events}
 
 
 def now() -> datetime.datetime:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from procvision_sdk.errors import ErrorCode
 from procvision_tools.bundling.errors import BundleError
@@ -19,6 +19,8 @@ Version: TypeAlias = tuple[str, str]
 """Name and version."""
 Product: TypeAlias = tuple[str, str]
 """Name and product id."""
+Grants: TypeAlias = tuple[str, ...]
+"""Needs that are granted, by name."""
 
 
 @frozen
@@ -37,6 +39,13 @@ class State:
     """By the history: the ids of those that were uninstalled."""
     wanted: Mapping[Product, tuple[str, ...]] = field(factory=dict)
     """By the history: product -> the versions that were active, the last of them now."""
+    grants: Mapping[Product, tuple[Grants, ...]] = field(factory=dict)
+    """By the history: product -> what each of those was granted; nothing where it isn't there."""
+
+    def granted(self, product: Product, at: int = -1) -> Grants:
+        """Give what a version that was active was granted: the one of now, or of `at`."""
+        grants = self.grants.get(product, ())
+        return grants[at] if len(grants) >= abs(at) else ()
 
 
 @frozen
@@ -47,6 +56,8 @@ class Wish:
     name: str = ""
     version: str = ""
     pids: tuple[str, ...] = ()
+    grants: Grants = ()
+    """Of an activation."""
 
 
 @frozen
@@ -59,6 +70,8 @@ class Step:
     pid: str = ""
     event: str = ""
     """Of a record: how it came to be active."""
+    grants: Grants = ()
+    """Of a record: the needs that are granted."""
 
 
 def plan(state: State, wish: Wish) -> list[Step]:
@@ -90,7 +103,7 @@ def _mending(state: State) -> tuple[list[Step], State]:
         if versions and active.get((name, pid)) != versions[-1] and (name, versions[-1]) in installed:
             steps.append(Step("link", name, versions[-1], pid))
             active[name, pid] = versions[-1]
-    return steps, State(installed, active, frozenset(), state.recorded, state.removed, state.wanted)
+    return steps, evolve(state, installed=installed, active=active, left=frozenset())
 
 
 def hidden(name: str, version: str) -> str:
@@ -117,10 +130,10 @@ def _activate(state: State, wish: Wish) -> list[Step]:
         step
         for pid in wish.pids
         for step in (
-            Step("record_active", wish.name, wish.version, pid, "activated"),
+            Step("record_active", wish.name, wish.version, pid, "activated", wish.grants),
             Step("link", wish.name, wish.version, pid),
         )
-        if state.active.get((wish.name, pid)) != wish.version
+        if (state.active.get((wish.name, pid)), state.granted((wish.name, pid))) != (wish.version, wish.grants)
     ]
 
 
@@ -132,7 +145,8 @@ def _rollback(state: State, wish: Wish) -> list[Step]:
             what = f"nothing of {wish.name} was active for {pid} before {versions[-1] if versions else 'now'}"
             raise BundleError(ErrorCode.ACTIVATION_CONFLICT, f"{what}; hint: procvision history")
         _check_installed(state, wish.name, versions[-2])
-        steps.append(Step("record_active", wish.name, versions[-2], pid, "rolled back"))
+        grants = state.granted((wish.name, pid), -2)
+        steps.append(Step("record_active", wish.name, versions[-2], pid, "rolled back", grants))
         steps.append(Step("link", wish.name, versions[-2], pid))
     return steps
 

@@ -126,7 +126,8 @@ class Store:
                 elif (place / FACTS_FILE).is_file():
                     installed[folder.name, place.name] = str(self.facts(folder.name, place.name).get("id"))
         history = self.history
-        return State(installed, active, frozenset(left), history.recorded, history.removed, history.wanted)
+        return State(installed, active, frozenset(left), history.recorded, history.removed, history.wanted,
+                     history.grants)  # fmt: skip
 
     def facts(self, name: str, version: str) -> dict[str, Any]:
         """Give what `deployment.json` says, nothing where it can't be read."""
@@ -143,8 +144,10 @@ class Store:
         for name, version in sorted(state.installed):
             facts = self.facts(name, version)
             pids = sorted(p for (n, p), v in state.active.items() if (n, v) == (name, version))
+            granted = {pid: list(grants) for pid in pids if (grants := state.granted((name, pid)))}
             kept = {key: facts.get(key) for key in ("algorithms", "bundle", "signed_by", "installed", "by", "python")}
-            rows.append({"name": name, "version": version, "active": pids, **kept, "fault": self._fault(name, version)})
+            kept |= {"grants": granted, "fault": self._fault(name, version)}
+            rows.append({"name": name, "version": version, "active": pids, **kept})
         return rows
 
     def _fault(self, name: str, version: str) -> str | None:
@@ -252,6 +255,7 @@ class Store:
     def _record_active(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
         said = self.facts(step.name, step.version)
         kept = {"id": said.get("id"), "bundle": said.get("bundle"), "signed_by": said.get("signed_by")}
+        kept["grants"] = list(step.grants)
         self.history.append(step.event, name=step.name, version=step.version, pid=step.pid, **kept, **facts)
 
     def _link(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -49,6 +50,7 @@ class Check(BaseAlgorithm):
             return Ng("spot", [Defect(1, 1, 2, 2, label="spot", score=0.9)])
         return Ok()
 '''
+NEED = "memory:5000MB"
 GOOD = np.full((8, 8, 3), 100, np.uint8)
 BAD = np.full((8, 8, 3), 100, np.uint8)
 BAD[1:3, 1:3] = 250
@@ -70,7 +72,7 @@ def done(*arguments, folder):
 def bundle(folder, version):
     """Each version needs another lamp: the two can't be in one environment."""
     make_wheel(folder / "links", "lamp", f"{version}.0", files={"lamp/__init__.py": f"BRIGHTNESS = {version}\n"})
-    manifest = json.dumps(MANIFEST | {"version": f"{version}.0"})
+    manifest = json.dumps(MANIFEST | {"version": f"{version}.0", "needs": {NEED: "a large model"}})
     files = {"seam_check/__init__.py": ALGORITHM, "seam_check/manifest.json": manifest}
     wheel = make_wheel(folder, "seam-check", f"{version}.0", requires=[f"lamp=={version}.0"], files=files,
                        entry_points=ENTRY_POINTS)  # fmt: skip
@@ -145,12 +147,12 @@ def test_versions_that_exclude_each_other_run_side_by_side(root, place):
 
 def test_the_gate_keeps_out_what_judges_golden_pictures_otherwise(root, place):
     assert activate(1, root, place).returncode == 0
-    result = activate(3, root, place, "--golden", "golden", "--grant", "network")
+    result = activate(3, root, place, "--golden", "golden", "--grant", NEED)
     assert result.returncode == 1
     assert "NG/a.png: it should be NG, and is OK" in result.stdout
     assert rows(root)["1.0"]["active"] == ["*"]
     event = History(root).events[-1]
-    assert (event["event"], event["version"], event["grants"]) == ("refused", "3.0", ["network"])
+    assert (event["event"], event["version"], event["grants"]) == ("refused", "3.0", [NEED])
     assert event["gate"][-1]["level"] == "failed"
     (place / "boxes").mkdir(exist_ok=True)
     Image.fromarray(BAD).save(place / "boxes" / "b.png")
@@ -163,7 +165,7 @@ def test_the_gate_keeps_out_what_judges_golden_pictures_otherwise(root, place):
 
 def test_a_rollback_gives_the_version_before_and_the_history_says_why(root, place):
     for version in (1, 2):
-        assert activate(version, root, place, "--report", place / "keys.json").returncode == 0
+        assert activate(version, root, place).returncode == 0
     with Runner("seam-check", deployments=root) as running:
         assert running.command[-2:] == ("--isolation", "strict")
         done("rollback", "seam-check", "--why", "escapes", "--root", root, folder=place)
@@ -185,6 +187,59 @@ def test_a_rollback_gives_the_version_before_and_the_history_says_why(root, plac
     assert [event["event"] for event in History(root).events][3:] == [
         "activated", "activated", "rolled back", "uninstalled",
     ]  # fmt: skip
+
+
+def test_grants_belong_to_an_activation_and_reach_the_host(root, place):
+    granted = ("--grant", NEED)
+    assert activate(1, root, place, *granted).returncode == 0
+    first = active_deployment(root, "seam-check")
+    assert first.grants == (NEED,)
+    assert rows(root)["1.0"]["grants"] == {"*": [NEED]}
+    with Runner("seam-check", deployments=root) as runner:
+        assert granted == runner.command[-2:]
+        assert runner.execute(BAD, pid="A").verdict == "NG"
+    with changing(root) as store:
+        for grants in ((NEED,), ()):  # the same again changes nothing
+            store.fulfil(Wish("activate", "seam-check", "1.0", ("*",), grants), facts={})
+    assert active_deployment(root, "seam-check").grants == ()
+    done("rollback", "seam-check", "--root", root, folder=place)
+    assert active_deployment(root, "seam-check").grants == (NEED,)
+    assert [(event["event"], event["grants"]) for event in History(root).events[3:]] == [
+        ("activated", [NEED]), ("activated", []), ("rolled back", [NEED]),
+    ]  # fmt: skip
+    result = activate(2, root, place, "--grant", "write:/tmp")
+    assert result.returncode == 1
+    assert "doesn't ask for write:/tmp" in result.stdout
+
+
+def test_a_requalification_that_is_not_this_ones_or_misses_a_bound_keeps_the_version_out(root, place, tmp_path):
+    assert activate(1, root, place).returncode == 0
+    identity = Store(root).facts("seam-check", "2.0")["id"]
+    report = {
+        "format": "procvision-requalification/1", "kept": True, "bounds": [], "judgement": {"sentence": "The same."},
+        "new": {"text": "seam-check==2.0", "kind": "deployment", "distribution": "seam-check", "identity": identity},
+    }  # fmt: skip
+    bad = {
+        "b.json: Object missing": {key: value for key, value in report.items() if key != "kept"},
+        "has the format": report | {"format": "procvision-requalification/2"},
+        "not about this installation": report | {"new": report["new"] | {"identity": "other"}},
+        "not about this": report | {"new": report["new"] | {"kind": "algorithm"}},
+        "new_escapes<=0: 2.0": report | {"bounds": [{"text": "new_escapes<=0", "holds": False, "value": 2}]},
+        "a bound is missed: The same.": report | {"kept": False},
+        "is no report of a requalification": [],
+    }
+    file = tmp_path / "b.json"
+    for words, changed in bad.items():
+        file.write_text(json.dumps(changed))
+        result = activate(2, root, place, "--report", file)
+        assert result.returncode == 1, words
+        assert words.removeprefix("b.json: ") in result.stdout
+        assert rows(root)["1.0"]["active"] == ["*"]
+    file.write_text(json.dumps(report))
+    assert activate(2, root, place, "--report", file).returncode == 0
+    gate = {row["title"]: row for row in History(root).events[-1]["gate"]}
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert digest in gate["its requalification speaks for it"]["detail"]
 
 
 def test_a_history_that_was_changed_is_noticed_and_a_torn_line_never_happened(root, place):

@@ -11,6 +11,7 @@ import click
 
 from procvision_tools.cli import exits
 from procvision_tools.cli.deploying import JSON, KEYS, ROOT
+from procvision_tools.cli.needs import need_names
 
 if TYPE_CHECKING:
     from procvision_testing import Finding
@@ -22,11 +23,12 @@ DEFAULT_TIMEOUT_S = 120.0
 @click.argument("version", metavar="NAME==VERSION")
 @click.option("--pid", "pids", multiple=True, metavar="P",
               help="A product that gets it; repeatable.  [default: all that have none of their own]")  # fmt: skip
-@click.option("--grant", "grants", multiple=True, metavar="NEED", help="A need that is granted, recorded; repeatable.")
+@click.option("--grant", "grants", multiple=True, metavar="NEED", callback=need_names,
+              help="A need that it gets, such as network:10.0.0.5:502; recorded, repeatable.")  # fmt: skip
 @click.option("--golden", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
               help="Pictures that it has to judge as they are labelled.")  # fmt: skip
 @click.option("--report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-              help="A report that speaks for it; its hash is recorded.")  # fmt: skip
+              help="Its requalification's report (procvision requalify --json): it has to be kept.")  # fmt: skip
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_TIMEOUT_S, show_default=True,
               help="How long the setup, and each call, may take.")  # fmt: skip
 @ROOT
@@ -61,16 +63,15 @@ def activate(
     from procvision_tools.deployments.store import changing
 
     name, number = name_and_version(version)
-    wish = Wish("activate", name, number, pids or (ANY_PID,))
+    wish = Wish("activate", name, number, pids or (ANY_PID,), tuple(sorted(grants)))
     keys = TrustStore.read(store_path(store))
     with told(), changing(root_of(root)) as kept:
         plan(kept.state(), wish)
         found: list[Finding] = []
         findings = gate(kept.root / name / number, keys, kept.history.latest, golden=golden, report=report,
-                        timeout_s=timeout_s)  # fmt: skip
+                        grants=wish.grants, timeout_s=timeout_s)  # fmt: skip
         outcome = tell(f"{name}=={number}", _kept(findings, found), as_json)
         facts: dict[str, Any] = {
-            "grants": sorted(grants),
             "gate": [{"title": finding.title, "level": finding.level, "detail": finding.detail} for finding in found],
             "report": None if report is None else digest(report),
         }
@@ -78,7 +79,9 @@ def activate(
             kept.fulfil(wish, facts=facts)
         else:
             kept.fulfil(Wish("mend"))
-            kept.history.append("refused", name=name, version=number, pids=list(wish.pids), **facts)
+            kept.history.append(
+                "refused", name=name, version=number, pids=list(wish.pids), grants=list(wish.grants), **facts
+            )
     if as_json:
         click.echo(json.dumps({**outcome, "active": outcome["ok"], "pids": list(wish.pids)}, indent=2))
     elif outcome["ok"]:
