@@ -11,13 +11,15 @@ from typing import Any
 
 import click
 
-from benchmarks import bytecodes, instructions, peers
+from benchmarks import bytecodes, counts, felt, instructions, peers
 from benchmarks.cases import AT_LEAST, AT_MOST, NEW_PROCESSES, cases, chosen, with_references
 from benchmarks.measure import Case, Measured, run
 from benchmarks.memory import memory_mb
 from benchmarks.page import target, write
 
 ROUNDS, QUICK_ROUNDS = 7, 2
+FELT = "felt"
+"""What `--only` calls the modes of a line."""
 INSTALL = "hint: pip install -r benchmarks/peers.txt"
 
 
@@ -71,8 +73,20 @@ def machine() -> dict[str, Any]:
     is_flag=True,
     help="Also count instructions with callgrind, for figures --from a file too: minutes.",
 )
+@click.option(
+    "--counts",
+    "touched",
+    is_flag=True,
+    help="Also count the cache lines and pages of a call at either end, for figures --from a file too: minutes.",
+)
 def main(
-    json_file: Path | None, page_file: Path | None, from_file: Path | None, only: str | None, quick: bool, count: bool
+    json_file: Path | None,
+    page_file: Path | None,
+    from_file: Path | None,
+    only: str | None,
+    quick: bool,
+    count: bool,
+    touched: bool,
 ) -> None:
     """Measure ours beside the floor and beside peers."""
     figures = (
@@ -80,6 +94,10 @@ def main(
         if from_file is not None
         else measure(only, QUICK_ROUNDS if quick else ROUNDS)
     )
+    if touched:
+        if (why := counts.missing()) is not None:
+            raise click.ClickException(f"cache lines can't be counted: {why}")
+        figures["counts"] = counts.counts(_progress)
     if count:
         if not instructions.available():
             raise click.ClickException("there is no valgrind: instructions can't be counted")
@@ -88,32 +106,33 @@ def main(
         json_file.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     if page_file is not None:
         write(figures, page_file)
-    for line in lines(figures["rows"]):
+    for line in [*lines(figures["rows"]), *felt_lines(figures.get("felt", []))]:
         click.echo(line)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(text, err=True)
 
 
 def measure(only: str | None, number_of_rounds: int) -> dict[str, Any]:
     """A whole run, as what `--json` writes."""
-    picked = chosen(only)
+    picked = [] if only == FELT else chosen(only)
     missing = peers.installed()[1]
-    if only is not None and not picked:
+    if only is not None and not picked and only != FELT:
         absent = [name for name in missing if only in name or name in only]
         if absent:
             raise click.ClickException(f"not installed: {', '.join(absent)}; {INSTALL}")
         raise click.ClickException(f"no case is named {only!r}; there are: {', '.join(case.name for case in cases())}")
 
-    def progress(text: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(text, err=True)
-
     def failed(case: Case, error: Exception) -> None:
-        if case.group != "peers":
+        if case.name.startswith(("floor", "ours")):
             raise error
         click.echo(f"{case.name} can't be measured: {error!r}", err=True)
         missing.append(f"{case.name} (it fails here)")
 
     def rows(some: list[Case]) -> list[dict[str, Any]]:
-        return table(run(some, number_of_rounds, progress, failed))
+        return table(run(some, number_of_rounds, _progress, failed))
 
     # Some peers keep processes at work while they wait: they run by themselves, with ours beside them once more.
     told = rows([case for case in picked if case.group != "peers"])
@@ -121,6 +140,8 @@ def measure(only: str | None, number_of_rounds: int) -> dict[str, Any]:
     if theirs:
         told += [row for row in rows(with_references(theirs)) if row["case"] in theirs]
     figures: dict[str, Any] = {"machine": machine(), "rounds": number_of_rounds, "rows": told}
+    if only is None or only == FELT:
+        figures["felt"] = felt.rows(felt.cases(), number_of_rounds, _progress, failed)
     if only is None:
         figures |= {"memory_mb": memory_mb(), "bytecodes": bytecodes.a_call()}
     figures["left_out"] = missing
@@ -129,8 +150,19 @@ def measure(only: str | None, number_of_rounds: int) -> dict[str, Any]:
     return figures
 
 
+def felt_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """What a line feels, for a terminal."""
+    return [
+        f"{row['mode']:<20} {row['case']:<40} {row['p50_us']:>9} {row['p99_us']:>9} {row.get('ratio', ''):>7} "
+        f"{target(row):>8}  {row.get('reference', '')}".rstrip()
+        for row in rows
+    ]
+
+
 def lines(rows: list[dict[str, Any]]) -> list[str]:
     """The table for a terminal."""
+    if not rows:
+        return []
     width = max(len(str(row["case"])) for row in rows)
     titles = f"{'median us':>11} {'least..greatest':>23} {'cpu us':>9} {'ratio':>7} {'target':>8}  reference"
     told = [f"{'case':<{width}} {titles}"]

@@ -74,7 +74,7 @@ class Measured:
         )
 
 
-class _Opened:
+class Opened:
     """A case that is ready to run, with the processes that it started."""
 
     def __init__(self, case: Case, stack: ExitStack, cores: Sequence[int]) -> None:
@@ -124,7 +124,7 @@ def run(
         for case in cases:
             progress(f"warming up {case.name}")
             try:
-                opened.append(_Opened(case, stack, cores))
+                opened.append(Opened(case, stack, cores))
             except Exception as error:  # noqa: BLE001 - whatever a peer's library raises
                 failed(case, error)
         for number in range(rounds):

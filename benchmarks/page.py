@@ -46,6 +46,10 @@ def page(run: dict[str, Any]) -> str:
         _HEAD + f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
         f"CPython {machine['python']}{' of the distribution' if machine['of_the_distribution'] else ''}; "
         f"{run['rounds']} rounds.",
+        *_felt(run.get("felt", [])),
+        *_counts(run.get("counts", [])),
+        "",
+        "## Back to back, on one core",
         "",
         "![Medians of the control path](../images/performance-control.svg)",
         "![Medians with a copied picture of 2 megapixels](../images/performance-2mp.svg)",
@@ -71,6 +75,53 @@ def page(run: dict[str, Any]) -> str:
     if run.get("left_out"):
         out += ["", f"Left out, since it was not installed: {', '.join(run['left_out'])}."]
     return "\n".join(out) + "\n\n" + NOTES.read_text("utf-8")
+
+
+def _felt(rows: list[dict[str, Any]]) -> list[str]:
+    """A row a case, a column a mode; the reference of a ratio is the last column."""
+    modes = list(dict.fromkeys(row["mode"] for row in rows))
+    if not modes:
+        return []
+    by = {(row["case"], row["mode"]): row for row in rows}
+    out = [
+        "",
+        "## What a line feels",
+        "",
+        "p50 / p99 in µs, then the ratio of the p50 to the reference's in the same rounds. A loop on one core finds",
+        "its code and data in the nearest caches. A line that calls every 10 ms, each end on a core of its own, behind an",
+        "algorithm that has emptied them, doesn't.",
+        "",
+        f"| case | {' | '.join(modes)} | ratios to |",
+        f"|---|{'---:|' * len(modes)}---|",
+    ]
+    for case in dict.fromkeys(row["case"] for row in rows):
+        cells = []
+        for mode in modes:
+            row = by[case, mode]
+            ratio = "" if "ratio" not in row else f", **{row['ratio']}**"
+            bound = target(row)
+            cells.append(f"{row['p50_us']:,} / {row['p99_us']:,}{ratio}{f' ({bound})' if bound else ''}")
+        out.append(f"| {case} | {' | '.join(cells)} | {by[case, modes[0]].get('reference', '')} |")
+    return out
+
+
+def _counts(rows: list[dict[str, Any]]) -> list[str]:
+    """What a steady call touches, which repeats and carries over to other machines."""
+    if not rows:
+        return []
+    out = [
+        "",
+        "## What a call touches",
+        "",
+        "Instructions, different cache lines of 64 bytes and different pages of 4 KiB of one steady call in user",
+        "space, by stepping through it. A call for which nothing is in the caches costs by these.",
+        "",
+        "| case | end | instructions | lines | pages |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for row in rows:
+        out.append(f"| {row['case']} | {row['end']} | {row['instructions']:,} | {row['lines']:,} | {row['pages']:,} |")
+    return out
 
 
 def _by_module(counted: dict[str, dict[str, float]]) -> list[tuple[str, str, str]]:

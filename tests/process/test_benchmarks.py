@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks import counts, felt
+from benchmarks.page import page
 from benchmarks.peers import PEERS
 
 ROOT = Path(__file__).parents[2]
@@ -95,3 +98,32 @@ def test_recovery_is_measured_with_a_spare_and_without(tmp_path: Path) -> None:
     without, spare = json.loads(figures.read_text())["rows"]
     assert spare["reference"] == without["case"]
     assert spare["ratio"] < 1
+
+
+def refused_case(case: object, error: Exception) -> None:
+    raise error
+
+
+def test_a_line_is_measured_with_pauses_and_on_two_cores() -> None:
+    """Each mode has a row with p50, p99 and the ratio to its reference in that mode; the page leads with them."""
+    names = ("floor: pipe", "ours: control path")
+    some = [case for case in felt.cases() if case.name in names]
+    rows = felt.rows(some, 1, lambda _: None, refused_case, quick=True)
+    modes = [mode.name for mode in felt.MODES if len(os.sched_getaffinity(0)) > 1 or not mode.apart]
+    assert [(row["mode"], row["case"]) for row in rows] == [(mode, name) for mode in modes for name in names]
+    for row in rows:
+        assert 0 < row["p50_us"] <= row["p99_us"]
+        assert row.get("reference") == (None if row["case"] == "floor: pipe" else "floor: pipe")
+    run = {**json.loads(FIGURES.read_text("utf-8")), "felt": rows}
+    told = page(run)
+    assert told.index("## What a line feels") < told.index("## Back to back, on one core")
+    assert all(f"{row['p50_us']:,} / {row['p99_us']:,}" in told for row in rows)
+
+
+@pytest.mark.skipif(counts.missing() is not None, reason=str(counts.missing()))
+def test_what_a_call_touches_repeats() -> None:
+    """The same path in two processes: as many instructions, but for what a hash or an address decides."""
+    first, second = (counts.counted("floor: pipe", "runner") for _ in range(2))
+    assert first["instructions"] > first["lines"] > first["pages"] > 10
+    for what in first:
+        assert abs(first[what] - second[what]) < 0.1 * first[what], what
