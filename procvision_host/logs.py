@@ -1,8 +1,9 @@
 """Writes everything that a host logs, as one JSON object a line.
 
 The standard library's logging, warnings and uncaught exceptions all end here; the lines go through a pipe to the
-guardian, which also brings foreign text into the same form. A line that finds the pipe full is dropped and counted;
-only for the end of a line that has begun is there a wait, and a short one: the guardian always reads.
+guardian, which also brings foreign text into the same form and always reads. So a line that finds the pipe full waits
+for the guardian, but not for long, and never for more than a tenth of the time: what isn't taken then is dropped and
+counted, and the guardian tells the count.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ MAX_MESSAGE_CHARACTERS = 8192
 MAX_LINE_BYTES = 64 * 1024
 """A longer line goes without the fields that a vendor put on it. A message alone can't be so long."""
 LINE_PATIENCE_S = 0.2
-"""How long the end of a long line waits for room in the pipe."""
+"""How long a line, or the end of a long one, waits for room in the pipe."""
+WAITED_AT_MOST_S = 1.0
+"""How long lines may have waited in all; a tenth of the time that passes is forgiven."""
+_FORGIVEN = 0.1
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
@@ -83,13 +87,18 @@ class OwnPipe:
 class JsonLinesHandler(logging.Handler):
     """Writes records as JSON lines to the guardian's pipe."""
 
-    def __init__(self, ends: LogPipe, algorithm: str, context: LogContext) -> None:
+    def __init__(
+        self, ends: LogPipe, algorithm: str, context: LogContext, dropped: Callable[[], object] | None = None
+    ) -> None:
+        """`dropped` is called for each line that was dropped."""
         super().__init__()
         self._ends = ends
         self._algorithm = algorithm
         self._context = context
         self._torn = False
-        self.dropped = 0
+        self._dropped = dropped
+        self._waited_s = 0.0
+        self._waited_at = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record. Never raises and never blocks, whatever is in the record."""
@@ -100,7 +109,8 @@ class JsonLinesHandler(logging.Handler):
         try:
             self._write(line + b"\n")
         except OSError:
-            self.dropped += 1
+            if self._dropped is not None:
+                self._dropped()
 
     def _line(self, record: logging.LogRecord) -> bytes:
         line = _encode(record_fields(record, self._algorithm, self._context))
@@ -112,14 +122,29 @@ class JsonLinesHandler(logging.Handler):
     def _write(self, line: bytes) -> None:
         """Write a whole line, or nothing of it. One that was torn nevertheless is ended before the next."""
         data = b"\n" + line if self._torn else line
-        written = self._ends.write_log(data)
+        try:
+            written = self._ends.write_log(data)
+        except BlockingIOError:
+            self._wait_for_room(self._patience_s())
+            written = self._ends.write_log(data)
         self._torn = False
-        deadline = monotonic() + LINE_PATIENCE_S
         while written < len(data):
             self._torn = True
-            select((), (self._ends.logs,), (), max(0.0, deadline - monotonic()))
+            self._wait_for_room(LINE_PATIENCE_S)
             written += self._ends.write_log(data[written:])
         self._torn = False
+
+    def _patience_s(self) -> float:
+        """Return how long a line may wait that has not begun: nothing once lines have waited too long."""
+        now = monotonic()
+        self._waited_s = max(0.0, self._waited_s - (now - self._waited_at) * _FORGIVEN)
+        self._waited_at = now
+        return min(LINE_PATIENCE_S, WAITED_AT_MOST_S - self._waited_s)
+
+    def _wait_for_room(self, patience_s: float) -> None:
+        began = monotonic()
+        select((), (self._ends.logs,), (), max(0.0, patience_s))
+        self._waited_s += monotonic() - began
 
     def _unwritable(self, record: logging.LogRecord, error: Exception) -> dict[str, Any]:
         text = shown(record.msg)
@@ -176,9 +201,18 @@ def _traceback(exc_info: Any) -> str:
         return f"(the traceback can't be shown: {type(error).__name__})"
 
 
-def install(ends: LogPipe, algorithm: str, context: LogContext, level: str) -> logging.Logger:
-    """Bring logging, warnings and uncaught exceptions to the JSON lines. Return the host's own logger."""
-    handler = JsonLinesHandler(ends, algorithm, context)
+def install(
+    ends: LogPipe,
+    algorithm: str,
+    context: LogContext,
+    level: str,
+    dropped: Callable[[], object] | None = None,
+) -> logging.Logger:
+    """Bring logging, warnings and uncaught exceptions to the JSON lines. Return the host's own logger.
+
+    `dropped` is called for each line for which there was no room.
+    """
+    handler = JsonLinesHandler(ends, algorithm, context, dropped)
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())

@@ -39,7 +39,7 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: SharedPage, ring
         options = HostOptions(algo=name)
     arguments.clear()
     context = LogContext()
-    install(ends, options.algo, context, options.log_level)
+    install(ends, options.algo, context, options.log_level, board.line_dropped)
     connection = Connection(
         Role.HOST,
         now=time.monotonic(),

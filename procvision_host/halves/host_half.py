@@ -50,6 +50,8 @@ class HostHalf:
         self._ring = ring
         self.log, self._log_end = os.pipe()
         """Where this process's own log can be read."""
+        self.lines_dropped = 0
+        """How many lines of it found no room."""
         self._hooks: Hooks | None = None
         self._dispatcher: RecordDispatcher | None = None
         self._wrappers: Wrappers | None = None
@@ -75,6 +77,9 @@ class HostHalf:
     def wake(self) -> None:
         """Look at the records: the cell has written one."""
         self._woken.set()
+
+    def _line_dropped(self) -> None:
+        self.lines_dropped += 1
 
     def hear(self, line: bytes) -> None:
         """Tell observers of a line of the cell's log."""
@@ -184,7 +189,7 @@ class HostHalf:
             options = parse(list(self._arguments))
         except click.ClickException:
             return  # the cell says so
-        install(OwnPipe(self._log_end), options.algo, LogContext(), options.log_level)
+        install(OwnPipe(self._log_end), options.algo, LogContext(), options.log_level, self._line_dropped)
         channel = HostChannel(self._ends.requests, self._ends.replies)
         if options.isolation == "strict":
             # Asked before everything else: the cell is shut in while hooks and stores are made.

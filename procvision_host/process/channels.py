@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock, get_native_id, start_new_thread
-from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETSIG, F_SETSIG, fcntl, ioctl
+from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETSIG, F_SETPIPE_SZ, F_SETSIG, fcntl, ioctl
 from os import close, fstat, read, stat, write
 from os import open as os_open
 from termios import FIONREAD
@@ -36,6 +36,8 @@ _MARK = 57
 _OUT_OF_THE_WAY = 200
 """Where the frames' descriptors begin: above what code closes that makes itself a daemon with a small table in mind,
 and never 0, 1 or 2. Below 1024, which `select` needs."""
+_LOG_PIPE_BYTES = 256 * 1024
+"""25 ms of a log of 10 MB/s: for so long the guardian may be kept from reading. The kernel's own is a quarter of it."""
 _MENDING_ATTEMPTS = 10
 """Code that closes descriptors in one thread may close those that another has just opened."""
 
@@ -336,6 +338,13 @@ class HostEnds:
             return False
 
 
+def _widen(log_pipe: int) -> None:
+    try:
+        fcntl(log_pipe, F_SETPIPE_SZ, _LOG_PIPE_BYTES)
+    except OSError:
+        return  # This user's pipes take as much as they may.
+
+
 def out_of_the_way(descriptor: int) -> int:
     """Return a duplicate with a high number, if the process's limit allows it."""
     try:
@@ -452,6 +461,7 @@ def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = 
         os.close(source)
     # A full log pipe loses a line; it never stops the host.
     os.set_blocking(logs_write, False)
+    _widen(logs_write)
     os.set_blocking(control_read, False)
     os.set_blocking(control_write, False)
     return HostEnds(

@@ -26,14 +26,16 @@ from procvision_host.process.output_relay import Relay, record
 from procvision_host.process.packages import add_folders
 from procvision_host.process.reaper import leave_as
 from procvision_host.process.shared_page import SharedPage
-from procvision_host.process.watchdog import Bite, Watchdog
+from procvision_host.process.watchdog import END_TIME_S, Bite, Watchdog
 
 if TYPE_CHECKING:
     from procvision_host.halves.host_half import HostHalf
     from procvision_host.halves.ring import Ring
 
-FLUSH_TIME_S = 1.0
-"""How long a leaving guardian waits for a reader to take the last lines."""
+FLUSH_PATIENCE_S = 1.0
+"""How long a leaving guardian waits for a reader to take a piece of the last lines."""
+FLUSH_TIME_S = 5.0
+"""How long for all of them; END_TIME_S where the host didn't leave in its time."""
 ORPHANS_WAIT_S = 30.0
 """So long a child that ended may wait for whoever has started it."""
 
@@ -180,7 +182,7 @@ class Guardian:
             self._half.end(code if code >= 0 and self._board.left_by_itself else None)
         self._relay.finish("error" if code < 0 else None)
         code = exits.ALGORITHM_FAILED if self._watchdog.killed else self._told_end(code)
-        self._relay.out.flush(FLUSH_TIME_S)
+        self._relay.out.flush(FLUSH_PATIENCE_S, END_TIME_S if self._watchdog.killed else FLUSH_TIME_S)
         leave_as(code)
 
     def _told_end(self, code: int) -> int:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import select
+import stat
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -27,9 +28,13 @@ STRAY_LIMIT_S = 1.0
 """After so long a pause it is told although its call still runs: the stacks of a hung host are asked for in it."""
 STRAY_RECORD_BYTES = 4096
 """How much of one call's stray output a record shows; the rest is counted."""
-MAX_BACKLOG_BYTES = 1024 * 1024
-"""How much waits for a stderr that nobody reads; further lines are counted and dropped."""
+MAX_BACKLOG_BYTES = 16 * 1024 * 1024
+"""How much waits for a stderr that nobody reads, 1.6 s of a log of 10 MB/s; further lines are counted and dropped."""
 _CHUNK = 65536
+_PIECES = 32
+"""How many pieces are written between two looks at everything else."""
+_LAST_WORD_S = 0.1
+"""How long a leaving guardian waits for room for the count of what is lost."""
 _PIPE_BUF = select.PIPE_BUF
 """A poll that says a pipe is writable promises room for so many bytes."""
 
@@ -46,6 +51,13 @@ class Backlog:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self._pieces = 1
+        with contextlib.suppress(OSError):
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                # Opened once more, the pipe can be written without blocking, and nobody else's descriptor changes.
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                self.descriptor = os.open(f"/proc/self/fd/{descriptor}", flags)
+                self._pieces = _PIECES
         self._waiting = bytearray()
         self._dropped = 0
         self._broken = False
@@ -57,10 +69,13 @@ class Backlog:
         if len(self._waiting) + len(line) > MAX_BACKLOG_BYTES:
             self._dropped += 1
             return
+        self._tell_dropped()
+        self._waiting += line
+
+    def _tell_dropped(self) -> None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             self._waiting += record("warning", f"{dropped} log lines were dropped: stderr was not read")
-        self._waiting += line
 
     @property
     def waiting(self) -> bool:
@@ -68,26 +83,50 @@ class Backlog:
         return bool(self._waiting)
 
     def write_some(self) -> None:
-        """Write a piece, whole lines if they fit. Call it when the descriptor was found writable."""
+        """Write some pieces. Call it when the descriptor was found writable."""
+        for _ in range(self._pieces):
+            if not self._write_piece():
+                return
+        if not self._waiting:
+            self._tell_dropped()
+
+    def _write_piece(self) -> bool:
+        """Write a piece, whole lines if they fit. Return whether there may be room for more."""
         piece = self._waiting[:_PIPE_BUF]
+        if not piece:
+            return True
         # So that a reader who comes too late finds no half of one, unless it is longer than a pipe takes at once.
         whole = piece.rfind(b"\n") + 1
         try:
             written = os.write(self.descriptor, piece[:whole] if whole else piece)
+        except BlockingIOError:
+            return False
         except OSError:
             # Nobody will ever read it again; the host goes on.
             self._broken = True
             self._waiting.clear()
-        else:
-            del self._waiting[:written]
+            return False
+        del self._waiting[:written]
+        return True
 
-    def flush(self, limit_s: float) -> None:
-        """Write what waits, for as long as a reader takes it."""
+    def flush(self, patience_s: float, limit_s: float) -> None:
+        """Write what waits, for as long as a reader takes it: within `patience_s` each piece, within `limit_s` all.
+
+        What is left then is counted in a last line.
+        """
         poller = select.poll()
         poller.register(self.descriptor, select.POLLOUT)
         deadline = time.monotonic() + limit_s
-        while self._waiting and (left := deadline - time.monotonic()) > 0 and poller.poll(left * 1000):
+        while self._waiting and (left := deadline - time.monotonic()) > 0:
+            if not poller.poll(min(left, patience_s) * 1000):
+                break
             self.write_some()
+        if self._waiting:
+            self._dropped += self._waiting.count(b"\n")
+            self._waiting.clear()
+            self._tell_dropped()
+            if poller.poll(_LAST_WORD_S * 1000):
+                self._write_piece()
 
 
 class Lines:
@@ -172,6 +211,7 @@ class Relay:
         self.descriptors: tuple[int, ...] = (ends.logs, ends.stray_stdout, ends.stray_stderr)
         self._board = board
         self._half = half
+        self._dropped = 0
         self._lines = {ends.logs: Lines()}
         self._logs = ends.logs
         if half is not None:
@@ -209,10 +249,17 @@ class Relay:
                 self._half.hear(line)
 
     def report(self, now: float) -> None:
-        """Make records of what was gathered and is complete."""
+        """Make records of what was gathered and is complete, and of what the host had to drop."""
+        self._tell_dropped()
         for stray in self._strays.values():
             if stray.ripe(now):
                 stray.report(self.out)
+
+    def _tell_dropped(self) -> None:
+        dropped = self._board.lines_dropped + (0 if self._half is None else self._half.lines_dropped)
+        if dropped != self._dropped:
+            count, self._dropped = dropped - self._dropped, dropped
+            self.say("warning", f"{count} log lines were dropped: they came faster than they could be taken")
 
     def finish(self, level: str | None) -> None:
         """Take what was written before the end, when everything that could still write is gone."""
@@ -226,3 +273,4 @@ class Relay:
             self._pass_on(descriptor, lines.end())
         for stray in self._strays.values():
             stray.report(self.out, level)
+        self._tell_dropped()

@@ -6,6 +6,7 @@ offset  bytes
 15      1   length of the request id
 16      64  request id of the call, UTF-8, cut
 80      8   how long the runner lets the drain take from its notice on, in milliseconds; 0: as long as the host may
+88      8   how many lines of its log the host had to drop
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ _NUMBER = struct.Struct("<Q")
 _LEAVING = 8
 _ID = 15
 _ID_BYTES = 64
-_TIME = 10
-"""The number at offset 80."""
+_TIME, _DROPPED = 10, 11
+"""The numbers at offset 80 and 88."""
 _NAME = struct.Struct(f"<{1 + _ID_BYTES}p")
 """A length byte, then the text; what is too long is cut."""
 
@@ -51,6 +52,16 @@ class SharedPage:
         """How long the runner lets the drain take; 0 where it doesn't say."""
         duration_ms: int = _NUMBER.unpack_from(self._memory, _TIME * _NUMBER.size)[0]
         return duration_ms
+
+    def line_dropped(self) -> None:
+        """Note that a line of the host's log found no room."""
+        self._numbers[_DROPPED] += 1
+
+    @property
+    def lines_dropped(self) -> int:
+        """How many lines of the host's log found no room."""
+        count: int = _NUMBER.unpack_from(self._memory, _DROPPED * _NUMBER.size)[0]
+        return count
 
     def leaves(self) -> None:
         """Note that the host ends of its own will. An exit without this is the algorithm's doing."""

@@ -26,6 +26,7 @@ class HostLog:
         self.ended = False
         self._descriptor = descriptor
         self._delivery = Delivery((on_record,), "procvision-log") if on_record is not None else None
+        self._told_dropped = 0
         self._tail = b""
         self._lock = threading.Lock()
         self._poller = select.poll()
@@ -67,6 +68,19 @@ class HostLog:
             if self._delivery is not None:
                 for record in records:
                     self._delivery.emit(record)
+                self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        """Tell a slow listener how much it missed, once there is room again. Under the lock."""
+        assert self._delivery is not None
+        dropped = self._delivery.dropped
+        if dropped != self._told_dropped:
+            text = f"{dropped - self._told_dropped} log records were dropped: `on_log` is slower than the host's log"
+            record = {**_record(text), "level": "warning", "logger": "procvision.runner"}
+            if self._delivery.emit(record):
+                self._told_dropped = dropped
+            else:
+                self._told_dropped += 1  # This one was dropped, too, and is no record of the host's.
 
     def close(self) -> None:
         """Tell what was read, then nothing more: the host is gone."""

@@ -214,8 +214,14 @@ class WireClient:
     # --- stderr ---------------------------------------------------------------------------------------------
 
     def _read_stderr(self) -> None:
-        with contextlib.suppress(ValueError):
-            self._lines.extend(self._stderr)
+        # By large pieces: a line at a time would be read byte by byte, and be the slowest of readers.
+        tail = b""
+        with contextlib.suppress(ValueError, OSError):
+            while data := self._stderr.read(65536):
+                *lines, tail = (tail + data).split(b"\n")
+                self._lines.extend(lines)
+        if tail:
+            self._lines.append(tail)
 
     def start_reading_stderr(self) -> None:
         """For a client that left it unread."""

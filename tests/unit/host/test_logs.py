@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import threading
+import time
 from typing import Any
 
 import pytest
 
-from procvision_host.logs import MAX_LINE_BYTES, MAX_MESSAGE_CHARACTERS, JsonLinesHandler, LogContext
+from procvision_host.logs import (
+    LINE_PATIENCE_S,
+    MAX_LINE_BYTES,
+    MAX_MESSAGE_CHARACTERS,
+    WAITED_AT_MOST_S,
+    JsonLinesHandler,
+    LogContext,
+    OwnPipe,
+)
 from procvision_sdk.wire.messages import Call, SessionRef
 
 
@@ -19,6 +30,10 @@ class Pipe:
         self.written = b""
         self.room: int | None = None
         self.logs = 1  # writable, as far as `select` is concerned
+        self.dropped = 0
+
+    def drop(self) -> None:
+        self.dropped += 1
 
     def write_log(self, data: bytes) -> int:
         if self.room == 0:
@@ -45,7 +60,7 @@ def context() -> LogContext:
 @pytest.fixture
 def logger(pipe: Pipe, context: LogContext) -> logging.Logger:
     made = logging.Logger("vendor")
-    made.addHandler(JsonLinesHandler(pipe, "weld-check", context))  # type: ignore[arg-type]
+    made.addHandler(JsonLinesHandler(pipe, "weld-check", context, pipe.drop))  # type: ignore[arg-type]
     return made
 
 
@@ -151,9 +166,31 @@ def test_line_that_finds_no_room_is_dropped_and_counted(logger: logging.Logger, 
     pipe.room = None
     logger.info("kept")
     assert [record["message"] for record in pipe.records] == ["kept"]
-    (handler,) = logger.handlers
-    assert isinstance(handler, JsonLinesHandler)
-    assert handler.dropped == 1
+    assert pipe.dropped == 1
+
+
+def test_lines_wait_for_the_guardian_but_not_for_ever(context: LogContext) -> None:
+    """One that reads a little late loses nobody a line; one that has stopped costs a second, not a patience a line."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    made, dropped = logging.Logger("vendor"), list[int]()
+    made.addHandler(JsonLinesHandler(OwnPipe(write_end), "weld-check", context, lambda: dropped.append(1)))
+    reader = threading.Thread(target=lambda: [time.sleep(0.01) or os.read(read_end, 16384) for _ in range(14)])
+    try:
+        reader.start()
+        for _ in range(200):  # three times what the pipe holds
+            made.info("x" * 1000)
+        reader.join()
+        assert dropped == []
+        for _ in range(2000):
+            made.info("x" * 1000)
+        assert len(dropped) > 1900
+        handler = made.handlers[0]
+        assert isinstance(handler, JsonLinesHandler)
+        assert handler._waited_s < WAITED_AT_MOST_S + LINE_PATIENCE_S  # two thousand patiences are seven minutes
+    finally:
+        os.close(read_end)
+        os.close(write_end)
 
 
 def test_line_that_is_taken_in_pieces_is_whole(logger: logging.Logger, pipe: Pipe) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,15 +100,34 @@ def test_bytes_that_are_no_text_are_told_all_the_same(sink: Sink) -> None:
 
 
 def test_lines_that_find_no_room_are_counted(sink: Sink) -> None:
-    """The bound holds, and the first line that finds room again says how many are missing."""
+    """The bound holds, and once there is room again a line says how many are missing, also if no other follows."""
     line = b"{" + b" " * 9998 + b"}\n"
     for _ in range(MAX_BACKLOG_BYTES // len(line) + 3):
         sink.backlog.add(line)
-    kept = len(sink.records())
+    *kept, told = sink.records()
+    assert len(kept) == MAX_BACKLOG_BYTES // len(line)
+    assert told["message"] == "3 log lines were dropped: stderr was not read"
     sink.backlog.add(record("info", "after"))
-    told = sink.records()
-    assert kept == MAX_BACKLOG_BYTES // len(line)
-    assert [r["message"] for r in told] == ["3 log lines were dropped: stderr was not read", "after"]
+    assert [r["message"] for r in sink.records()] == ["after"]
+
+
+def test_stderr_that_is_a_file_is_not_opened_again(tmp_path: Path) -> None:
+    """It would be written from its start."""
+    with (tmp_path / "log").open("ab") as file:
+        file.write(b"before\n")
+        file.flush()
+        backlog = Backlog(file.fileno())
+        backlog.add(b"{}\n")
+        backlog.flush(1.0, 1.0)
+    assert (tmp_path / "log").read_bytes() == b"before\n{}\n"
+
+
+def test_a_pipe_stays_as_it_was_for_others(sink: Sink) -> None:
+    """The backlog writes without blocking by a description of its own."""
+    sink.backlog.add(b"x" * 300_000 + b"\n")
+    sink.backlog.write_some()
+    assert sink.backlog.waiting
+    assert os.get_blocking(sink.write_end)
 
 
 def test_closed_stderr_is_given_up(sink: Sink) -> None:
@@ -121,11 +142,9 @@ def test_closed_stderr_is_given_up(sink: Sink) -> None:
 
 def test_reader_who_comes_too_late_finds_whole_lines(sink: Sink) -> None:
     """The backlog stops where the pipe was full, and that is the end of a line."""
-    os.set_blocking(sink.write_end, False)
     for number in range(2000):
         sink.backlog.add(record("info", f"line {number} " + "x" * (number % 700)))
-    sink.backlog.flush(0.01)
-    assert sink.backlog.waiting
+    sink.backlog.flush(0.01, 0.01)
     text = os.read(sink.read_end, 1 << 20)
     assert text.endswith(b"\n")
     assert [json.loads(line)["message"].split()[1] for line in text.splitlines()] == [
@@ -133,12 +152,29 @@ def test_reader_who_comes_too_late_finds_whole_lines(sink: Sink) -> None:
     ]
 
 
+def test_a_reader_who_is_too_slow_at_the_end_is_told_how_much_it_missed(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the last line, for which there is room as soon as it reads on."""
+    monkeypatch.setattr("procvision_host.process.output_relay._LAST_WORD_S", 30.0)
+    for number in range(2000):
+        sink.backlog.add(record("info", f"line {number} " + "x" * 500))
+    texts: list[bytes] = []
+    reader = threading.Timer(0.2, lambda: texts.append(os.read(sink.read_end, 30_000)))
+    reader.start()
+    sink.backlog.flush(0.01, 0.01)
+    reader.join()
+    lines = (texts[0] + os.read(sink.read_end, 1 << 20)).splitlines()
+    told = json.loads(lines.pop())["message"]
+    assert told == f"{2000 - len(lines)} log lines were dropped: stderr was not read"
+
+
 def test_flush_ends_with_its_limit(sink: Sink) -> None:
     """A reader that has stopped reading doesn't hold up the end."""
     for _ in range(100):
         sink.backlog.add(b" " * 9999 + b"\n")
-    sink.backlog.flush(0.01)
-    assert sink.backlog.waiting
+    sink.backlog.flush(0.01, 0.01)
+    assert len(os.read(sink.read_end, 1 << 20)) < 100 * 10_000
 
 
 def test_log_lines_are_whole_however_they_are_cut() -> None:
