@@ -46,8 +46,36 @@ class HostEnd:
 
     @property
     def signal(self) -> str | None:
-        """The signal's name, where it was one that ended the process."""
-        return signal_name(self.exit_status) if self.exit_status is not None and self.exit_status < 0 else None
+        """The signal's name, where it was one that ended the process, or one that the status stands for."""
+        number = ending_signal(self.exit_status)
+        return signal_name(-number) if number is not None else None
+
+
+_CRASHES = frozenset(
+    (
+        signal.SIGILL,
+        signal.SIGTRAP,
+        signal.SIGABRT,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGKILL,
+        signal.SIGSEGV,
+        signal.SIGXCPU,
+        signal.SIGSYS,
+    )
+)
+_SHELLS_SIGNALS = 128
+"""Shells, sandboxes and containers give this and the signal's number as the status of what it ended."""
+
+
+def ending_signal(exit_status: int | None) -> int | None:
+    """Return the signal that ended a process, also where one between tells it by a status of 128 and its number."""
+    if exit_status is None or exit_status == UNKNOWN_STATUS:
+        return None
+    if exit_status < 0:
+        return -exit_status
+    number = exit_status - _SHELLS_SIGNALS
+    return number if number in _CRASHES else None
 
 
 def signal_name(exit_status: int) -> str:
@@ -65,7 +93,9 @@ def described(exit_status: int | None) -> str:
     if exit_status == UNKNOWN_STATUS:
         return "ended, and how is lost: this program ignores SIGCHLD, or collects children that aren't its own"
     if exit_status >= 0:
-        return f"exited with status {exit_status}"
+        number = ending_signal(exit_status)
+        meant = f", which stands for {signal_name(-number)}" if number is not None else ""
+        return f"exited with status {exit_status}{meant}"
     return f"was ended by {signal_name(exit_status)}"
 
 
@@ -81,15 +111,15 @@ def end_of(exit_status: int | None, logs: Iterable[Mapping[str, Any]], new_oom_k
     beside one of those was one of those.
     """
     text = described(exit_status)
-    if exit_status == -signal.SIGKILL and new_oom_kills:
+    number = ending_signal(exit_status)
+    if number == signal.SIGKILL and new_oom_kills:
         return HostEnd(EndKind.OUT_OF_MEMORY, f"{text}: the kernel ran out of memory", exit_status)
     said = _said_of_memory(logs) if exit_status not in (None, 0) else None
     if said is not None:
         return HostEnd(EndKind.OUT_OF_MEMORY, f"{text}, out of memory ({said})", exit_status)
-    if exit_status == -signal.SIGXCPU:
+    if number == signal.SIGXCPU:
         return HostEnd(EndKind.CRASHED, f"{text}: it has used up its CPU time", exit_status)
-    crashed = exit_status is not None and exit_status < 0
-    return HostEnd(EndKind.CRASHED if crashed else EndKind.EXITED, text, exit_status)
+    return HostEnd(EndKind.EXITED if number is None else EndKind.CRASHED, text, exit_status)
 
 
 def _said_of_memory(logs: Iterable[Mapping[str, Any]]) -> str | None:

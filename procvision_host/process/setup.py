@@ -112,6 +112,10 @@ def leave(status: int, board: SharedPage) -> NoReturn:
 
     with contextlib.suppress(BaseException):
         threading.Thread(target=end, name="procvision-end", daemon=True).start()
+    # In the interpreter's own order: pools of processes and threads are told of the end before what waits for them.
+    for end_pool in reversed(getattr(threading, "_threading_atexits", ())):
+        with contextlib.suppress(BaseException):
+            end_pool()
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()
     with contextlib.suppress(BaseException):

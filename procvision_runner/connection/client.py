@@ -339,7 +339,8 @@ class Client:
         status = self.process.exit_status
         if self._killed_for is not None:
             kind, text = self._killed_for
-            return HostEnd(kind, f"{text} and was ended", status)
+            what, hint, advice = text.partition("; hint: ")
+            return HostEnd(kind, f"{what} and was ended{hint}{advice}", status)
         if self._table.stopping:
             return HostEnd(EndKind.STOPPED, f"was stopped: it {described(status)}", status)
         end = end_of(status, self.log.records, self.process.new_oom_kills())

@@ -45,6 +45,8 @@ DEFAULT_MAX_PENDING = 4
 """How many calls a runner may send ahead of their answers."""
 
 
+_SHOWN_BYTES = 40
+"""So much is shown of what is neither a frame nor text."""
 _BEFORE_OPEN = (ConnectionState.STARTING, ConnectionState.HANDSHAKING)
 
 _Legal: TypeAlias = Mapping[type[AnyMessage], ConnectionState]
@@ -207,7 +209,8 @@ class Connection:
             told = (
                 f"text came where a frame was expected: {text}; hint: something else writes to the protocol's pipe"
                 if text
-                else f"a frame of {overrun} bytes was announced, the limit is {self.max_frame_bytes}"
+                else f"a frame of {overrun} bytes was announced, the limit is {self.max_frame_bytes}; "
+                f"it begins with {self._splitter.overrun_start[:_SHOWN_BYTES]!r}"
             )
             events.append(self._fatal("frame_too_large", told))
         return events

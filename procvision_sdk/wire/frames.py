@@ -8,12 +8,14 @@ caller has to hang up.
 
 from __future__ import annotations
 
+import re
 from struct import Struct
 
 from procvision_sdk.wire.greeting import HEADER_BYTES
 
 DEFAULT_MAX_FRAME_BYTES = 64 * 1024 * 1024
 """64 MiB, the protocol's default; either side may set another."""
+_ASCII_TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\r\x1b")
 MAX_QUOTED_BYTES = 200
 """So much of a stream that is no frame is shown: two lines of a terminal."""
 
@@ -25,11 +27,28 @@ def frame(payload: bytes) -> bytes:
     return len(payload).to_bytes(HEADER_BYTES, "big") + payload
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""What terminals are told between letters."""
+
+
 def quoted_text(data: bytes) -> str:
-    """Return the text that bytes are, in quotes for an error; "" where they are no text."""
-    lines = data[:MAX_QUOTED_BYTES].decode("utf-8", "replace").strip().splitlines()
-    text = " ".join(" ".join(lines).split())
-    return repr(text) if text and text.isprintable() and "\ufffd" not in text[:-1] else ""
+    """Return the text that bytes are, in quotes for an error; "" where they are no text.
+
+    In another encoding than UTF-8 its letters are shown by escapes, as long as most of it is ASCII.
+    """
+    shown = data[:MAX_QUOTED_BYTES]
+    text = _COLOURS.sub("", shown.decode("utf-8", "replace"))
+    text = " ".join(text.split())
+    if text and text.isprintable() and "\ufffd" not in text[:-1]:
+        return repr(text)
+    # A header is four bytes, of which a length that anyone means has a zero.
+    ascii_bytes = sum(byte in _ASCII_TEXT for byte in shown)
+    if 0 in shown or sum(byte in _ASCII_TEXT for byte in shown[:HEADER_BYTES]) < HEADER_BYTES - 1:
+        return ""
+    if ascii_bytes * 4 < len(shown) * 3:
+        return ""
+    text = _COLOURS.sub("", shown.decode("utf-8", "backslashreplace"))
+    return repr(" ".join(text.split())).replace("\\\\", "\\")
 
 
 class FrameSplitter:

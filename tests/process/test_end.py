@@ -226,8 +226,8 @@ def lives(number):
 
 class Kept(HostProcess):
     made = []
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
         self.made.append(self)
 
 import procvision_runner.runner, procvision_runner.supervision.supervised_host
@@ -384,5 +384,6 @@ def test_a_host_that_is_process_1_collects_orphans_and_hears_sigterm(first: Call
 
 def test_a_crash_in_a_host_that_is_process_1_is_told(first: Callable[..., Runner]) -> None:
     """It can't end by the signal itself, so it ends as a shell tells of one."""
-    with first() as runner, pytest.raises(HostDiedError, match="139"):
+    with first() as runner, pytest.raises(HostDiedError, match="139, which stands for SIGSEGV") as died:
         tell(runner, "os.kill(os.getpid(), 11)")
+    assert (died.value.cause, died.value.signal) == ("crashed", "SIGSEGV")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, FrameSplitter, frame
+from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, FrameSplitter, frame, quoted_text
 
 
 def test_frame_is_length_then_payload() -> None:
@@ -89,3 +89,23 @@ def test_large_frame_in_small_pieces_takes_linear_time() -> None:
     splitter = FrameSplitter()
     data = frame(b"x" * 2_000_000)
     assert sum(len(splitter.feed(data[at : at + 64])) for at in range(0, len(data), 64)) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"Welcome to the\nvision library\n", "'Welcome to the vision library'"),
+        (b"\x1b[1;31mWARNING: licence expires\x1b[0m\n", "'WARNING: licence expires'"),
+        ("检查完成\n".encode(), "'检查完成'"),
+        ("Prüfung läuft, bitte warten\n".encode("latin-1"), r"'Pr\xfcfung l\xe4uft, bitte warten'"),
+        (b'{"type":"hello","sdk_version":"1.0"}\n', '\'{"type":"hello","sdk_version":"1.0"}\''),
+        (b"\xff\xff\xff\xff" + b"{" * 100, ""),
+        (b"\x08\x00\x00\x00" + b'{"type":"result"}', ""),
+        (b"\x7fELF\x02\x01\x01\x00" + bytes(64), ""),
+        (b"", ""),
+    ],
+    ids=range(9),
+)
+def test_text_in_a_frames_place_is_shown_and_a_header_is_not(data: bytes, shown: str) -> None:
+    """In colours and in other encodings, too."""
+    assert quoted_text(data) == shown
