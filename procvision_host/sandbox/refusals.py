@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 
-from procvision_sdk.manifest.needs import Need, file_need
+from procvision_sdk.manifest.needs import Need, file_need, parse_need
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _ANY_NETWORK = (
@@ -75,10 +75,19 @@ def told(needs: Sequence[Need], declared: Sequence[Need]) -> str:
     """Return what is needed, and how it is granted."""
     some = needs[:_MAX_NAMED]
     text = f"needs {', '.join(need.told for need in some)}"
+    if not all(map(_can_be_granted, some)):
+        return f"{text}, which nobody is granted"
     grants = " ".join(f"--grant {need}" for need in some)
     if all(need in declared for need in some):
         return f"{text}, which isn't granted; hint: grant it by {grants}"
     return f"{text}, which its manifest doesn't declare; hint: declare it there under needs, then grant it by {grants}"
+
+
+def _can_be_granted(need: Need) -> bool:
+    try:
+        return parse_need(str(need)) == need
+    except ValueError:
+        return False
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

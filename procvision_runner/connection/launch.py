@@ -55,6 +55,8 @@ def host_command(
         given += ["--working-folder", os.path.abspath(options.working_folder)]  # noqa: PTH100 - links stay
     for need in grants:
         given += ["--grant", need]
+    for path in options.readable:
+        given += ["--readable", os.path.abspath(path)]  # noqa: PTH100 - links stay
     if deployments is not None:
         return (*words, *given, *options.host_arguments)
     return (*own_host(), "--algo", algorithm, *given, *options.host_arguments)

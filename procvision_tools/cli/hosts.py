@@ -55,6 +55,8 @@ class Hosting:
     """Needs that the algorithm gets."""
     env: tuple[str, ...] = ()
     """Environment variables that the algorithm gets besides those allowed."""
+    readable: tuple[Path, ...] = ()
+    """Files and folders that the algorithm reads."""
     spare: bool = False
     """Whether a second host stands by."""
 
@@ -68,6 +70,8 @@ class Hosting:
             given += ["--sessions", self.sessions]
         if self.isolation is not None:
             given += ["--isolation", self.isolation]
+        for path in self.readable:
+            given += ["--readable", str(path.absolute())]
         for need in self.grants:
             given += ["--grant", need]
         for name in self.hooks:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,7 +16,8 @@ import pytest
 from peer_plugins import environment, install_algorithm
 
 from procvision_host.sandbox.rules import try_namespaces
-from procvision_runner import HostDiedError, LaunchError, Pool, Runner, RunnerOptions, Supervisor, SupervisorOptions
+from procvision_runner import HostDiedError, Pool, Runner, RunnerOptions, Supervisor, SupervisorOptions
+from procvision_testing.boards.make import make_board, with_defects
 
 LEVELS = ("off", "basic", "strict")
 ALGORITHM = """
@@ -213,18 +213,16 @@ def test_a_kept_host_is_shut_in_too(kind: Any, installed: dict[str, str], secret
         assert told(f"open({str(secret)!r})").startswith("refused")
 
 
-@pytest.mark.parametrize("name", ["pcb-compare", "code-reader", "surface-anomaly"])
-def test_algorithms_of_ours_start_under_strict(name: str) -> None:
-    """With what they import."""
-    if shutil.which("procvision-host") is None and not Path(sys.executable).with_name("procvision-host").exists():
-        pytest.skip("procvision-host is not installed")
-    try:
-        with Runner(name, options=RunnerOptions(isolation="strict", ready_timeout_s=100.0)) as runner:
-            assert runner.info()["manifest"]["name"] == name
-    except LaunchError as error:
-        if "no algorithm" in str(error):
-            pytest.skip(f"{name} is not installed")
-        raise
+def test_a_board_is_compared_under_strict() -> None:
+    """By NumPy and OpenCV. The tests of the other algorithms with a host run shut in, with onnxruntime."""
+    pytest.importorskip("procvision_pcb", reason="procvision-pcb is not installed")
+    board = make_board(seed=3)
+    with Runner("pcb-compare", options=RunnerOptions(isolation="strict", ready_timeout_s=100.0)) as runner:
+        session = runner.session()
+        assert runner.pre_execute(board.picture, pid="A", session=session).status == "OK"
+        assert runner.execute(board.picture, pid="A", session=session).verdict == "OK"
+        found = runner.execute(with_defects(board, ["open", "short"], seed=1)[0], pid="A", session=session)
+        assert found.verdict == "NG"
 
 
 def test_a_machine_without_a_mechanism_is_named_and_off_works(installed: dict[str, str]) -> None:

@@ -13,15 +13,16 @@ from textures import bad, good
 
 from procvision_anomaly import modelfile
 from procvision_anomaly.description import Network
-from procvision_runner import CallFailedError, Runner
+from procvision_runner import CallFailedError, Runner, RunnerOptions
 
 NOISE = np.random.default_rng(3).integers(0, 256, (320, 320, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    """A host with `surface-anomaly`."""
-    with Runner("surface-anomaly") as running:
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    """A host with `surface-anomaly`, shut in: it reads the models, which its parameters name."""
+    options = RunnerOptions(isolation="strict", readable=(tmp_path_factory.getbasetemp(),))
+    with Runner("surface-anomaly", options=options) as running:
         yield running
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from code_pictures import MANIFEST, code, placed
 
-from procvision_runner import CallFailedError, Runner
+from procvision_runner import CallFailedError, Runner, RunnerOptions
 
 GS1_TEXT = "(01)09501101020917(17)271231(21)SN42"
 PARAMS = {"syntax": "GS1", "match": "exact", "field": "21", "expected_from": "serial", "duplicates_are_ng": True}
@@ -17,9 +17,9 @@ PARAMS = {"syntax": "GS1", "match": "exact", "field": "21", "expected_from": "se
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
-    """A host with `code-reader`, as it is installed."""
+    """A host with `code-reader`, as it is installed, shut in."""
     assert version("procvision-codes") == MANIFEST["version"]
-    with Runner("code-reader") as running:
+    with Runner("code-reader", options=RunnerOptions(isolation="strict")) as running:
         yield running
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from procvision_compat.guides import Guides
-from procvision_runner import CallFailedError, Runner
+from procvision_runner import CallFailedError, Runner, RunnerOptions
 
 LIKE = np.full((24, 32, 3), 100, np.uint8)
 UNLIKE = np.full((24, 32, 3), 200, np.uint8)
@@ -19,8 +19,8 @@ GUIDE_INFO = [{"label": "screw", "posList": [{"x": 1, "y": 2, "width": 3, "heigh
 
 @pytest.fixture(scope="module")
 def runner(guided_package: Path) -> Iterator[Runner]:
-    """A host with the package."""
-    with Runner(f"legacy:{guided_package}") as running:
+    """A host with the package, shut in."""
+    with Runner(f"legacy:{guided_package}", options=RunnerOptions(isolation="strict")) as running:
         yield running
 
 

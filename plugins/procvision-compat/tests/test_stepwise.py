@@ -19,8 +19,8 @@ DARK = np.full((24, 32, 3), (10, 20, 30), np.uint8)
 
 @pytest.fixture(scope="module")
 def runner(stepwise_package: Path) -> Iterator[Runner]:
-    """A host with the package."""
-    with Runner(f"legacy:{stepwise_package}") as running:
+    """A host with the package, shut in."""
+    with Runner(f"legacy:{stepwise_package}", options=RunnerOptions(isolation="strict")) as running:
         yield running
 
 

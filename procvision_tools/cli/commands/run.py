@@ -54,6 +54,8 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 @click.option("--grant", "grants", multiple=True, metavar="NEED", callback=need_names,
               help="With --isolation strict: a need of its manifest that the algorithm gets, such as"
               " network:10.0.0.5:502; repeatable.")  # fmt: skip
+@click.option("--readable", type=_FILE_OR_FOLDER, multiple=True, metavar="PATH",
+              help="With --isolation strict: what the algorithm reads, such as a model; repeatable.")  # fmt: skip
 @click.option("--timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
               help="How long a call may take; by default 10 s for `pre`, 30 s for `execute`.")  # fmt: skip
 @click.option("--one-product", is_flag=True, help="The pictures are one product's: one for each step, in their order.")
@@ -88,6 +90,7 @@ def run(
     isolation: str | None,
     env: tuple[str, ...],
     grants: tuple[str, ...],
+    readable: tuple[Path, ...],
     timeout_s: float | None,
     one_product: bool,
     reference: Path | None,
@@ -137,6 +140,7 @@ def run(
         isolation=isolation,
         env=env,
         grants=grants,
+        readable=readable,
         timeout_s=timeout_s,
         spare=spare,
     )
