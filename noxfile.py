@@ -122,9 +122,12 @@ def versions(session: nox.Session) -> None:
 
 @nox.session
 def requalification(session: nox.Session) -> None:
-    """A million results compared, and every engine with workers that die."""
+    """A million results compared, engines with workers that die, commands killed 50 times, a version against itself."""
     install_all(session)
-    tests = ["tests/unit/tools/requalification", "tests/process/test_engines.py"]
+    tests = [
+        "tests/unit/tools/requalification",
+        *(f"tests/process/test_{name}.py" for name in ("engines", "cli_requalify")),
+    ]
     session.run(
         "pytest", "--timeout=7200", *(session.posargs or tests),
         env={"PROCVISION_SYNTHETIC_RESULTS": "1000000", "PROCVISION_REQUALIFY_KILLS": "50"},

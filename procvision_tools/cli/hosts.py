@@ -59,6 +59,8 @@ class Hosting:
     """Files and folders that the algorithm reads."""
     spare: bool = False
     """Whether a second host stands by."""
+    command: tuple[str, ...] = ()
+    """What launches the host in place of ours, as it is; then `algorithm` is a name for people."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -139,7 +141,8 @@ def kept_alive(hosting: Hosting, live: TextIO | None = None) -> Iterator[Launche
         noticing.take(record)
 
     options = evolve(OPTIONS, runner=hosting.options(), spare=hosting.spare)
-    supervisor = Supervisor(hosting.algorithm, options=options, on_log=on_log)
+    named = None if hosting.command else hosting.algorithm
+    supervisor = Supervisor(named, command=hosting.command or None, options=options, on_log=on_log)
     with ExitStack() as stack:
         view = stack.enter_context(watching(supervisor, live)) if live is not None else None
         stack.enter_context(supervisor)

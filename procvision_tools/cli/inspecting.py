@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 
 from procvision_runner import CallFailedError, RunnerError
 from procvision_sdk.errors import ErrorCode
@@ -59,6 +59,8 @@ class InspectionRequest:
     """``key=value``, as they were given."""
     bits: int | None = None
     """Of samples of 16 bits in a grey PNG, how many are used; None is all."""
+    read: Mapping[Path, PictureFile] = field(factory=dict, repr=False)
+    """Files that were read already, by the names above."""
 
     @property
     def title(self) -> str:
@@ -155,8 +157,11 @@ class _Files:
 
     @classmethod
     def of(cls, request: InspectionRequest) -> _Files:
-        image = request.image if isinstance(request.image, Frame) else load(request.image)
-        return cls(image, None if request.reference is None else load(request.reference))
+        def file_of(path: Path) -> PictureFile:
+            return request.read.get(path) or load(path)
+
+        image = request.image if isinstance(request.image, Frame) else file_of(request.image)
+        return cls(image, None if request.reference is None else file_of(request.reference))
 
 
 def _inspect(

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "install": "procvision_tools.cli.commands.install:install",
         "keys": "procvision_tools.cli.commands.keys:keys",
         "package": "procvision_tools.cli.commands.package:package",
+        "requalify": "procvision_tools.cli.commands.requalify:requalify",
         "rollback": "procvision_tools.cli.commands.rollback:rollback",
         "run": "procvision_tools.cli.commands.run:run",
         "train": "procvision_tools.cli.commands.train:train",

@@ -47,13 +47,13 @@ NO_FAILURES = Bound("failures<=0", "failures", "", "<=", False, 0.0)
 """Holds always, unless another bound on the failures is stated."""
 
 
-def parse_bound(text: str) -> Bound:
-    """Read a bound. Raises ValueError that says what is wrong and ends with a hint."""
+def parse_bound(text: str, meanings: Mapping[str, str] = MEANINGS) -> Bound:
+    """Read a bound on one of the figures that have ``meanings``. Raises ValueError that ends with a hint."""
     form = _FORM.fullmatch(text)
     if form is None or (form["baseline"] is None and form["number"] is None):
         raise ValueError(f"{text!r} is no bound\nhint: FIGURE>=NUMBER, such as f_score>=0.97 or recall>=baseline-0.005")
-    if form["figure"] not in MEANINGS:
-        raise ValueError(f"{text!r}: there is no figure {form['figure']!r}\nhint: there are {', '.join(MEANINGS)}")
+    if form["figure"] not in meanings:
+        raise ValueError(f"{text!r}: there is no figure {form['figure']!r}\nhint: there are {', '.join(meanings)}")
     return Bound(
         text=text.strip(),
         figure=form["figure"],

@@ -144,7 +144,7 @@ def load(path: Path) -> PictureFile:
         data = read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
         raise PictureFileError(f"{shown(path)} can't be read: {error.strerror or error}") from error
-    return PictureFile(path, data, _header(path, data))
+    return PictureFile(path, data, header_of(path, data))
 
 
 def look(path: Path) -> Header:
@@ -155,7 +155,7 @@ def look(path: Path) -> Header:
     except OSError as error:
         raise PictureFileError(f"{shown(path)} can't be read: {error.strerror or error}") from error
     try:
-        return _header(path, start)
+        return header_of(path, start)
     except PictureFileError:
         if len(start) >= status.st_size:
             raise
@@ -186,7 +186,8 @@ def unused_bits(paths: Iterable[Path], bits: int | None) -> tuple[str, ...]:
     )
 
 
-def _header(path: Path, data: bytes) -> Header:
+def header_of(path: Path, data: bytes) -> Header:
+    """Read the header of a file's first bytes; ``path`` is what errors name. Raises PictureFileError."""
     try:
         if data.startswith(png.SIGNATURE):
             found = png.header_of(data)

@@ -1,0 +1,133 @@
+"""Results of shards, on the disk: made once, found again by what they were made of.
+
+    OUT/results/KEY.parquet   what both versions said of the shard's products
+    OUT/times/KEY.parquet     how long it took them
+
+KEY is a hash of everything that a result depends on: both versions' identities, the settings, and each product's name,
+pictures (by size and time, or ETag), steps and parameters. A file is written under another name and renamed, so what
+has its name is whole. Nothing of the truth is in it: it may become known later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from procvision_sdk.errors import ProcVisionError
+from procvision_sdk.private_files import make_private_folder, write_private
+from procvision_sdk.regular_files import read_regular
+from procvision_tools.extras import need
+from procvision_tools.requalification.archive import Product, Said
+
+FORM = 1
+"""Of what is kept: another one's results aren't taken."""
+MAX_BYTES = 1 << 30
+
+
+class ResultsError(ProcVisionError):
+    """A folder of results can't be used. The text ends with a hint."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What was said of one product; ``old`` is None where the archive has it."""
+
+    name: str
+    new: Said
+    old: Said | None = None
+
+
+def key_of(products: Sequence[Product], settings: Mapping[str, Any]) -> str:
+    """Return the key of a shard's result."""
+    inputs = [(product.name, product.pid, product.shots) for product in products]
+    data = msgspec.json.encode({"form": FORM, "settings": settings, "products": inputs}, order="deterministic")
+    return hashlib.sha256(data).hexdigest()
+
+
+class Results:
+    """A folder of results. One process writes; what another one writes at the same time is the same."""
+
+    def __init__(self, folder: Path) -> None:
+        need("pyarrow", "pyarrow", "results of a requalification", "requalify")
+        self.folder = folder
+        try:
+            for below in ("results", "times"):
+                make_private_folder(folder / below)
+        except OSError as error:
+            raise ResultsError(f"{error.filename or folder} can't be made: {error.strerror or error}") from error
+
+    def __contains__(self, key: str) -> bool:
+        return self._place("results", key).is_file() and self._place("times", key).is_file()
+
+    def write(self, key: str, rows: Sequence[Row]) -> None:
+        """Write a shard's results: the times first, since the results' name says that both are there."""
+        sides: dict[str, list[Said | None]] = {"old": [row.old for row in rows], "new": [row.new for row in rows]}
+        names = [row.name for row in rows]
+        times: dict[str, list[Any]] = {"name": names}
+        results: dict[str, list[Any]] = {"name": names}
+        for side, all_said in sides.items():
+            times[f"{side}_ms"] = [None if said is None else said.took_ms for said in all_said]
+            for column in ("verdict", "failure", "message", "killed"):
+                results[f"{side}_{column}"] = [None if said is None else getattr(said, column) for said in all_said]
+            for column in ("defect_rects", "values"):
+                results[f"{side}_{column}"] = [
+                    None if said is None else msgspec.json.encode(getattr(said, column)).decode() for said in all_said
+                ]
+        try:
+            write_private(self._place("times", key), _parquet(times))
+            write_private(self._place("results", key), _parquet(results))
+        except OSError as error:
+            raise ResultsError(f"{self.folder} can't be written: {error.strerror or error}") from error
+
+    def read(self, key: str) -> Iterator[Row]:
+        """Give a shard's rows. Raises ResultsError."""
+        parquet = need("pyarrow.parquet", "pyarrow", "results of a requalification", "requalify")
+        path = self._place("results", key)
+        try:
+            columns = parquet.read_table(io.BytesIO(read_regular(path, MAX_BYTES))).to_pydict()
+            took = parquet.read_table(io.BytesIO(read_regular(self._place("times", key), MAX_BYTES))).to_pydict()
+            for at, name in enumerate(columns["name"]):
+                new = _said(columns, took, "new", at)
+                assert new is not None
+                yield Row(name, new, _said(columns, took, "old", at))
+        except (OSError, ValueError, KeyError, AssertionError, msgspec.DecodeError) as error:
+            raise ResultsError(f"{path} can't be read: {error}\nhint: take it away; it is made again") from error
+
+    def leftovers(self) -> list[Path]:
+        """Return the files that a killed command was writing."""
+        return [path for below in ("results", "times") for path in (self.folder / below).glob(".*.part")]
+
+    def clear(self) -> None:
+        """Take those away."""
+        for path in self.leftovers():
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _place(self, below: str, key: str) -> Path:
+        return self.folder / below / f"{key}.parquet"
+
+
+def _said(columns: Mapping[str, Any], took: Mapping[str, Any], side: str, at: int) -> Said | None:
+    if columns[f"{side}_verdict"][at] is None:
+        return None
+    kept = {column: columns[f"{side}_{column}"][at] for column in ("verdict", "failure", "message", "killed")}
+    for column in ("defect_rects", "values"):
+        kept[column] = msgspec.json.decode(columns[f"{side}_{column}"][at])
+    return msgspec.convert({**kept, "took_ms": took[f"{side}_ms"][at]}, Said)
+
+
+def _parquet(columns: Mapping[str, list[Any]]) -> bytes:
+    pyarrow = need("pyarrow", "pyarrow", "results of a requalification", "requalify")
+    parquet = need("pyarrow.parquet", "pyarrow", "results of a requalification", "requalify")
+    types = {"name": pyarrow.string(), "killed": pyarrow.bool_(), "ms": pyarrow.float64()}
+    schema = pyarrow.schema(
+        [(name, types.get(name.rpartition("_")[2], pyarrow.string())) for name in columns]
+    )  # fmt: skip
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.table(dict(columns), schema=schema), out)
+    return out.getvalue()
