@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from procvision_station.journal.audit import Audit
+    from procvision_station.running import LineRunner
     from procvision_station.web.accounts import Accounts
 
 OK, FAILED = 0, 1
@@ -37,17 +38,19 @@ def station() -> None:
 @station.command(short_help="Make a station's folder, with a simulated camera.")
 @click.argument("folder", type=_FOLDER)
 @click.option("--count", type=click.IntRange(min=1), help="End after so many products; else it goes on.")
-def new(folder: Path, count: int | None) -> int:
+@click.option("--port", type=click.IntRange(0, 65535), help="With a page on this port of this machine.")
+def new(folder: Path, count: int | None, port: int | None) -> int:
     """Make a folder with a station that runs as it is: a simulated camera, generated boards, pcb-compare.
 
     \b
     Examples:
       procvision station new line-3
       procvision station new line-3 --count 20
+      procvision station new line-3 --port 8700
     """
     from procvision_station.scaffold import make_station
 
-    for path in make_station(folder, count):
+    for path in make_station(folder, count, port=port):
         click.echo(f"wrote {path}")
     click.echo(f"\nprocvision station run {folder}")
     return OK
@@ -90,7 +93,6 @@ def run(folder: Path) -> int:
     from procvision_station.companions import commands as beside
     from procvision_station.companions import companions
     from procvision_station.configuration.reading import read_station
-    from procvision_station.parts import StationError
     from procvision_station.station import run_station
     from procvision_tools.report.text import printable
 
@@ -101,6 +103,14 @@ def run(folder: Path) -> int:
 
     with companions(beside(configuration), notice):
         runners = run_station(configuration, notice)
+    _show_end(runners)
+    return OK
+
+
+def _show_end(runners: Mapping[str, LineRunner]) -> None:
+    """Tell what the lines came to. Raises StationError where a product that was told has no record."""
+    from procvision_station.parts import StationError
+
     for name, runner in runners.items():
         told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(runner.verdicts.items()))
         click.echo(f"{name}: {runner.verdicts.total()} products: {told or 'none'}", err=True)
@@ -110,6 +120,41 @@ def run(folder: Path) -> int:
         raise StationError(
             f"products that were told ERROR are not in the ledger: {told}\nhint: is there room on the disk?"
         )
+
+
+@station.command(short_help="Show a station with generated boards, and its page.")
+@click.argument("folder", type=_FOLDER, default=Path("procvision-station-demo"))
+@click.option("--count", type=click.IntRange(min=1), help="End after so many products; else it goes on.")
+@click.option("--browser/--no-browser", default=True, help="Whether the page is opened.")
+def demo(folder: Path, count: int | None, browser: bool) -> int:
+    """Make a station in FOLDER, unless there is one, run it, and open its page. Ctrl-C ends it.
+
+    A simulated camera takes generated boards, each fifth of them bad. Each verdict is a line on stdout. The page is of
+    this machine alone; its first start prints a name and a one-time password.
+
+    \b
+    Examples:
+      procvision station demo
+      procvision station demo line-3 --count 20 --no-browser
+    """
+    from procvision_station.companions import commands as beside
+    from procvision_station.companions import companions, free_port, opened_page
+    from procvision_station.configuration.reading import STATION_FILE, read_station
+    from procvision_station.scaffold import make_station
+    from procvision_station.station import run_station
+    from procvision_tools.report.text import printable
+
+    if not (folder / STATION_FILE).exists():
+        for path in make_station(folder, count, port=free_port(), every_s=1.0):
+            click.echo(f"wrote {path}", err=True)
+    configuration = read_station(folder)
+
+    def notice(text: str) -> None:
+        click.echo(printable(text), err=True)
+
+    with companions(beside(configuration), notice), opened_page(configuration, open_it=browser):
+        runners = run_station(configuration, notice)
+    _show_end(runners)
     return OK
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
+import webbrowser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from procvision_station.configuration.reading import StationConfiguration
@@ -94,3 +96,40 @@ def end_with(parent: int, stop: threading.Event, look_s: float = 1.0) -> None:
         stop.set()
 
     threading.Thread(target=look, name="procvision-parent", daemon=True).start()
+
+
+# --- the page in a browser ------------------------------------------------------------------------------------
+
+OPENED_WITHIN_S = 30.0
+"""A page that doesn't answer by then has said why."""
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@contextlib.contextmanager
+def opened_page(station: StationConfiguration, *, open_it: bool) -> Iterator[None]:
+    """Open a station's page in a browser as soon as it answers, where there is one and `open_it` says so."""
+    stop = threading.Event()
+    web = station.file.web
+
+    def wait() -> None:
+        until = time.monotonic() + OPENED_WITHIN_S
+        while web is not None and time.monotonic() < until and not stop.wait(0.2):
+            try:
+                socket.create_connection((web.host, web.port), 1.0).close()
+            except OSError:
+                continue
+            webbrowser.open(f"{'https' if web.certificate else 'http'}://{web.host}:{web.port}/")
+            return
+
+    if web is not None and open_it:
+        threading.Thread(target=wait, name="procvision-browser", daemon=True).start()
+    try:
+        yield
+    finally:
+        stop.set()

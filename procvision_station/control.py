@@ -108,7 +108,17 @@ class ChooseRecipe(_Command, frozen=True, kw_only=True, tag="choose_recipe"):
     why: Annotated[str, Meta(max_length=4000)] = ""
 
 
-Command: TypeAlias = Status | Overrule | Note | Pin | Action | ChangeRecipe | ChooseRecipe
+class DeletePictures(_Command, frozen=True, kw_only=True, tag="delete_pictures"):
+    """Delete kept pictures: first each line's ledger says so. The station's retention sends it."""
+
+    lines: dict[str, list[Annotated[str, Meta(pattern=r"^[0-9a-f]{2}/[0-9a-f]{62}\.[a-z0-9]{1,8}$")]]]
+    """The files by the lines that have them."""
+    why: str
+    as_of: float
+    """When the journals were read to their ends, by the monotonic clock: a file that came since stays."""
+
+
+Command: TypeAlias = Status | Overrule | Note | Pin | Action | ChangeRecipe | ChooseRecipe | DeletePictures
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

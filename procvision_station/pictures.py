@@ -6,7 +6,10 @@ import hashlib
 import io
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from queue import Full, Queue
 from typing import Any
@@ -18,8 +21,14 @@ from procvision_sdk.private_files import make_private_folder, write_private
 from procvision_station.configuration.model import PicturesSection
 from procvision_station.line.messages import Verdict
 
+MAX_RECENT = 100_000
+"""Names of files that are remembered: an hour at 30 a second."""
+Told = Callable[[Mapping[str, Any], Callable[[], None] | None], None]
 PNG_COMPRESSION = 1
 """A picture of a sensor has noise in it: higher levels take many times as long and save little."""
+
+JPEG_QUALITY = 90
+"""What is lost of a good product's picture, no person sees."""
 
 
 @frozen
@@ -27,7 +36,8 @@ class _Waiting:
     key: str
     step: int
     picture: Picture
-    told: Callable[[Mapping[str, Any]], None]
+    lossy: bool
+    told: Told
 
 
 def is_kept(policy: PicturesSection, verdict: Verdict, key: str) -> bool:
@@ -36,8 +46,11 @@ def is_kept(policy: PicturesSection, verdict: Verdict, key: str) -> bool:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) < share * 2**32
 
 
-def encoded(picture: Picture) -> tuple[bytes, str]:
-    """Return a picture as a file's bytes, and the file's suffix. Raises ValueError for one that lies elsewhere."""
+def encoded(picture: Picture, *, lossy: bool = False) -> tuple[bytes, str]:
+    """Return a picture as a file's bytes, and the file's suffix. Raises ValueError for one that lies elsewhere.
+
+    A picture that came encoded stays as it came. `lossy` makes a JPEG, where it has eight bits.
+    """
     if picture.data is not None:
         return picture.data, ".jpg" if picture.encoding == "jpeg" else f".{picture.encoding}"
     if picture.pixels is None:
@@ -47,6 +60,9 @@ def encoded(picture: Picture) -> tuple[bytes, str]:
     pixels = picture.pixels[:, :, ::-1] if picture.color_space == "BGR" else picture.pixels
     image = need("PIL.Image", "Pillow", "keeping pictures", "station").fromarray(pixels.copy(order="C"))
     out = io.BytesIO()
+    if lossy and image.mode in ("L", "RGB"):
+        image.save(out, "JPEG", quality=JPEG_QUALITY)
+        return out.getvalue(), ".jpg"
     image.save(out, "PNG", compress_level=PNG_COMPRESSION)
     return out.getvalue(), ".png"
 
@@ -65,16 +81,35 @@ class PictureStore:
         need("PIL.Image", "Pillow", "keeping pictures", "station")
         self.folder = folder
         self._queue: Queue[_Waiting | None] = Queue(room)
+        self._deleting = threading.Lock()
+        self._recent: OrderedDict[str, float] = OrderedDict()
+        """When the event of a file's last product was on the disk, by the monotonic clock; infinity before."""
         self._thread = threading.Thread(target=self._run, name="procvision-pictures", daemon=True)
         self._thread.start()
 
-    def keep(self, key: str, step: int, picture: Picture, told: Callable[[Mapping[str, Any]], None]) -> bool:
-        """Take a picture in; False where too many wait. `told` gets an event when it is on the disk, or is lost."""
+    def keep(self, key: str, step: int, picture: Picture, told: Told, *, lossy: bool = False) -> bool:
+        """Take a picture in; False where too many wait. `told` gets an event when it is on the disk, or is lost.
+
+        It gets what to call when the event is, too.
+        """
         try:
-            self._queue.put_nowait(_Waiting(key, step, picture, told))
+            self._queue.put_nowait(_Waiting(key, step, picture, lossy, told))
         except Full:
             return False
         return True
+
+    def delete(self, files: Sequence[str], as_of: float, record: Callable[[Sequence[str]], None]) -> int:
+        """Delete files that no product came to share after `as_of`; return how many. Any thread may call.
+
+        `record` says so in the ledger before; what it raises keeps the files. Raises OSError.
+        """
+        with self._deleting:
+            going = [file for file in files if self._recent.get(file, 0.0) <= as_of]
+            if going:
+                record(going)
+            for file in going:
+                (self.folder / file).unlink(missing_ok=True)
+        return len(going)
 
     def stop(self) -> None:
         """Write what waits, and end."""
@@ -85,25 +120,37 @@ class PictureStore:
         while (waiting := self._queue.get()) is not None:
             where = {"key": waiting.key, "step": waiting.step}
             try:
-                name, size = self._write(waiting.picture)
+                name, size = self._write(waiting.picture, lossy=waiting.lossy)
             except Exception as error:  # noqa: BLE001 - whatever goes wrong with a picture, the line goes on
-                waiting.told(lost(waiting.key, waiting.step, f"{type(error).__name__}: {error}"))
+                waiting.told(lost(waiting.key, waiting.step, f"{type(error).__name__}: {error}"), None)
             else:
-                waiting.told({"event": "picture", **where, "file": name, "bytes": size})
+                waiting.told({"event": "picture", **where, "file": name, "bytes": size}, partial(self._recorded, name))
 
-    def _write(self, picture: Picture) -> tuple[str, int]:
+    def _recorded(self, name: str) -> None:
+        self._recent[name] = time.monotonic()
+        self._recent.move_to_end(name)
+        while len(self._recent) > MAX_RECENT and next(iter(self._recent.values())) != float("inf"):
+            self._recent.popitem(last=False)
+
+    def _write(self, picture: Picture, *, lossy: bool) -> tuple[str, int]:
         """Return the file's name below the folder, and its size in bytes, once it survives a power cut."""
-        data, suffix = encoded(picture)
+        data, suffix = encoded(picture, lossy=lossy)
         digest = hashlib.sha256(data).hexdigest()
-        below = self.folder / digest[:2]
-        path = below / f"{digest[2:]}{suffix}"
-        if not path.exists():
-            new = not below.is_dir()
-            make_private_folder(below)
-            write_private(path, data)
-            for folder in (below, self.folder) if new else (below,):
-                _sync_folder(folder)
-        return f"{digest[:2]}/{path.name}", len(data)
+        name = f"{digest[:2]}/{digest[2:]}{suffix}"
+        with self._deleting:
+            # From here on the file is this product's, too.
+            self._recent[name] = float("inf")
+            self._write_file(self.folder / name, data)
+        return name, len(data)
+
+    def _write_file(self, path: Path, data: bytes) -> None:
+        if path.exists():
+            return
+        new = not path.parent.is_dir()
+        make_private_folder(path.parent)
+        write_private(path, data)
+        for folder in (path.parent, self.folder) if new else (path.parent,):
+            _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -28,6 +28,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "stopped": "the line ended whole, with its counts of verdicts",
         "picture": "a kept picture is on the disk, as `file` below the folder of pictures",
         "picture_lost": "a picture that was to be kept could not be written, and why",
+        "pictures_deleted": "kept pictures go, `files` below the folder of pictures, and why; first this is recorded",
         "not_told": "an output did not take a verdict, and why",
         "trigger_failed": "the trigger failed, and why; it is asked again",
         "overruled": "a user's verdict on a product, beside the algorithm's",
@@ -51,6 +52,7 @@ class _Item:
     key: str | None = None
     asked: Future[int] | None = None
     """Who waits for the record, and is told where there is none: it is not tried again then."""
+    on_disk: Callable[[], None] | None = None
 
 
 class Recorder:
@@ -69,9 +71,9 @@ class Recorder:
         """Write a product's record; `Recorded` or `RecordFailed` answers."""
         self._queue.put(_Item(_KINDS[kind], _writable(content), key))
 
-    def event(self, content: Mapping[str, Any]) -> None:
-        """Write an event. One that can't be written is tried again with what comes next."""
-        self._queue.put(_Item(Kind.EVENT, _writable(content)))
+    def event(self, content: Mapping[str, Any], on_disk: Callable[[], None] | None = None) -> None:
+        """Write an event. One that can't be written is tried again with what comes next. `on_disk` is called then."""
+        self._queue.put(_Item(Kind.EVENT, _writable(content), on_disk=on_disk))
 
     def asked(self, content: Mapping[str, Any]) -> Future[int]:
         """Write an event that has to be answered for: the future has its sequence, or why it is not recorded."""
@@ -117,6 +119,8 @@ class Recorder:
             for item, sequence in zip(items, sequences, strict=True):
                 if item.asked is not None:
                     item.asked.set_result(sequence)
+                if item.on_disk is not None:
+                    item.on_disk()
             answers = [Recorded(item.key) for item in batch if item.key is not None]
         for answer in answers:
             self._answer(answer)

@@ -274,10 +274,10 @@ class LineRunner:
             product.awaited = frozenset(product.pictures)
             said = dict.fromkeys(product.pictures, "kept")
         else:
-            said = {
-                step: "not kept" if not kept else "kept" if self._keep(product.key, step, picture) else "too many wait"
-                for step, picture in sorted(product.pictures.items())
-            }
+            said = {}
+            for step, picture in sorted(product.pictures.items()):
+                taken = kept and self._keep(product.key, step, picture, told)
+                said[step] = "kept" if taken else "too many wait" if kept else "not kept"
             product.pictures = {}
         return {
             "product": recipe.product,
@@ -290,17 +290,18 @@ class LineRunner:
             "steps": [{**each, "picture": said[each["step"]]} if each["step"] in said else each for each in answers],
         }
 
-    def _keep(self, key: str, step: int, picture: Picture) -> bool:
-        return self._pictures.keep(key, step, picture, self.recorder.event)
+    def _keep(self, key: str, step: int, picture: Picture, told: Verdict) -> bool:
+        lossy = told is Verdict.OK and self._station.file.pictures.ok_as == "jpeg"
+        return self._pictures.keep(key, step, picture, self.recorder.event, lossy=lossy)
 
     def _wait_for_pictures(self, product: _Product, record: Callable[[], None]) -> None:
         """Record a product when its pictures are on the disk; where one can't be written, it is tried again whole."""
         awaited, failed = set(product.awaited), ""
         lock = threading.Lock()
 
-        def written(step: int, event: Mapping[str, Any]) -> None:
+        def written(step: int, event: Mapping[str, Any], on_disk: Callable[[], None] | None = None) -> None:
             nonlocal failed
-            self.recorder.event(event)
+            self.recorder.event(event, on_disk)
             with lock:
                 awaited.discard(step)
                 if "reason" in event:

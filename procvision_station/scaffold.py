@@ -24,13 +24,14 @@ keep_ok = 0.05
 keep_ng = 1.0
 keep_error = 1.0
 
+{web}
 [lines.main]
 recipe = "board"
 deadline_ms = 2000    # from trigger to verdict: what is late is ERROR
 
 [lines.main.trigger]
 kind = "interval"
-every_s = 0.5
+every_s = {every_s:g}
 {count}
 [lines.main.cameras.top]
 kind = "simulated"
@@ -40,6 +41,14 @@ defect_every = 5
 [[lines.main.outputs]]
 kind = "json-lines"
 path = "-"            # stdout
+"""
+_WEB = """\
+[web]                 # the page, of this machine alone
+port = {port}
+"""
+_NO_WEB = """\
+# [web]               # the page; of this machine alone, as long as no host is named
+# port = 8700
 """
 _RECIPE = """\
 # A product, and the steps of its inspection.
@@ -60,15 +69,23 @@ class FolderTakenError(ProcVisionError):
     """There is a station already, or the folder can't be made."""
 
 
-def make_station(folder: Path, count: int | None = None) -> Iterator[Path]:
-    """Write the files of a station, and yield them. Raises FolderTakenError where there is one already."""
+def make_station(
+    folder: Path, count: int | None = None, *, port: int | None = None, every_s: float = 0.5
+) -> Iterator[Path]:
+    """Write the files of a station and yield them, with a page on `port`. Raises FolderTakenError where one is."""
     from procvision_testing.boards import make_board
     from procvision_tools.report.pictures import write_png
 
     if (folder / STATION_FILE).exists():
         raise FolderTakenError(f"{folder / STATION_FILE} is there already\nhint: another folder; nothing was changed")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._")[:64] or "station"
-    counted = f"count = {count}\n" if count is not None else ""
+    text = _STATION.format(
+        name=name,
+        seed=SEED,
+        every_s=every_s,
+        count=f"count = {count}\n" if count is not None else "",
+        web=_NO_WEB if port is None else _WEB.format(port=port),
+    )
     try:
         for below in (folder / RECIPES, (folder / REFERENCE).parent):
             below.mkdir(parents=True, exist_ok=True)
@@ -77,7 +94,7 @@ def make_station(folder: Path, count: int | None = None) -> Iterator[Path]:
         write_private(folder / RECIPES / "board.toml", _RECIPE.format(reference=REFERENCE))
         yield folder / RECIPES / "board.toml"
         # Last: a folder with this file is a whole station.
-        write_private(folder / STATION_FILE, _STATION.format(name=name, seed=SEED, count=counted))
+        write_private(folder / STATION_FILE, text)
         yield folder / STATION_FILE
     except OSError as error:
         raise FolderTakenError(f"{error.filename or folder} can't be written: {error.strerror or error}") from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from procvision_sdk.private_files import make_private_folder, write_private
+from procvision_station.ballast import Ballast
 from procvision_station.configuration.reading import (
     CHOSEN_FILE,
     RECIPES,
@@ -30,12 +32,14 @@ from procvision_station.control import (
     Command,
     ControlError,
     ControlServer,
+    DeletePictures,
     Note,
     Overrule,
     Pin,
     Status,
 )
 from procvision_station.inspecting import Inspector
+from procvision_station.journal.layout import Kind
 from procvision_station.journal.writer import open_journal
 from procvision_station.kinds import Kinds
 from procvision_station.parts import StationError, opened, opened_inspector
@@ -58,9 +62,12 @@ class Station:
         runners: Mapping[str, LineRunner],
         recorder: Recorder,
         opened_for: Mapping[str, ExitStack],
+        pictures: PictureStore,
     ) -> None:
+        self._pictures, self._ballast = pictures, Ballast(configuration.data_folder)
+        self._ballast.take()
         self._configuration, self._runners, self._recorder = configuration, runners, recorder
-        self._changing = threading.Lock()
+        self._changing, self._deleting = threading.Lock(), threading.Lock()
         self._opened_for = dict(opened_for)
         """What ends the hosts of each line's inspector."""
 
@@ -76,6 +83,9 @@ class Station:
         if isinstance(command, Action):
             content = {**command.content, "event": command.event, "user": command.user}
             return self._recorded(STATION_JOURNAL, self._recorder.asked(content))
+        if isinstance(command, DeletePictures):
+            with self._deleting:
+                return self._delete(command)
         if isinstance(command, ChangeRecipe):
             with self._changing:
                 return self._change(command)
@@ -90,6 +100,41 @@ class Station:
         if runner is None:
             raise ControlError(f"there is no line {line!r:.60}\nhint: there are {', '.join(self._runners)}")
         return runner
+
+    # --- pictures -------------------------------------------------------------------------------------------
+
+    def _delete(self, command: DeletePictures) -> Answer:
+        """Delete pictures: where the disk is too full for the record, the ballast makes room for it."""
+
+        def record(going: Sequence[str]) -> None:
+            for line, files in command.lines.items():
+                of_line = sorted(set(files) & set(going))
+                if of_line:
+                    self._record_somehow(line, {"event": "pictures_deleted", "files": of_line, "why": command.why})
+
+        files = sorted({file for files in command.lines.values() for file in files})
+        deleted = self._pictures.delete(files, command.as_of, record)
+        self._ballast.take()
+        return Answer(content={"deleted": deleted})
+
+    def _record_somehow(self, line: str, content: Mapping[str, Any]) -> None:
+        """Record also on a disk that is full, and of a line that is no more in the file. Raises OSError."""
+        try:
+            self._record_now(line, content)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._ballast.give_up():
+                raise
+            self._record_now(line, content)
+
+    def _record_now(self, line: str, content: Mapping[str, Any]) -> None:
+        if line in self._runners:
+            self._runners[line].recorder.asked(content).result(RECORD_WITHIN_S)
+            return
+        if line not in {path.name for path in self._configuration.journals_folder.iterdir()}:
+            raise ControlError(f"there is no journal of a line {line!r:.60}")
+        with open_journal(self._configuration.journal_folder(line)) as journal:
+            journal.append(Kind.EVENT, content)
+            journal.sync()
 
     # --- recipes --------------------------------------------------------------------------------------------
 
@@ -217,7 +262,9 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
             name: LineRunner(station, station.lines[name], each, pictures, notice) for name, each in parts.items()
         }
         recorder = Recorder(journal, lambda _: None)
-        commanded = Station(station, runners, recorder, {name: each.opened_for for name, each in parts.items()})
+        commanded = Station(
+            station, runners, recorder, {name: each.opened_for for name, each in parts.items()}, pictures
+        )
         stack.callback(commanded.close)
         control = ControlServer(station.data_folder, commanded.carry_out)
         threads = [threading.Thread(target=runner.run, name=f"procvision-{name}") for name, runner in runners.items()]

@@ -37,6 +37,27 @@ class PicturesSection(_Table, frozen=True, kw_only=True):
     keep_ok: Annotated[float, Meta(ge=0, le=1, description="Of the OK products, the share whose pictures are kept")]
     keep_ng: Annotated[float, Meta(ge=0, le=1, description="Of the NG products, the share whose pictures are kept")]
     keep_error: Annotated[float, Meta(ge=0, le=1, description="Of the ERROR products, the share that is kept")]
+    ok_as: Annotated[
+        Literal["png", "jpeg"], Meta(description="How pictures of OK products are kept: as they were, or as JPEG")
+    ] = "png"
+    ok_days: Annotated[
+        Annotated[float, Meta(gt=0, le=36_500)] | None,
+        Meta(description="Pictures of OK products go after so many days; left out, the disk alone decides"),
+    ] = None
+    ng_days: Annotated[
+        Annotated[float, Meta(gt=0, le=36_500)] | None, Meta(description="The same, of NG products; not overruled ones")
+    ] = None
+    error_days: Annotated[
+        Annotated[float, Meta(gt=0, le=36_500)] | None, Meta(description="The same, of ERROR products")
+    ] = None
+    free_mb: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Megabytes that are kept free: with less, the oldest pictures go, of OK first, then ERROR, NG "
+            "and overruled ones. Pinned ones stay",
+        ),
+    ] = 1000
     evidence: Annotated[
         Literal["behind", "first"],
         Meta(

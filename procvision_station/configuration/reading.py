@@ -21,6 +21,8 @@ from procvision_station.configuration.checking import Located, Problem, check, d
 from procvision_station.configuration.model import (
     Kinded,
     LineSection,
+    PicturesSection,
+    ProjectionSection,
     RecipeFile,
     StationFile,
     StationSection,
@@ -34,6 +36,8 @@ from procvision_station.shifts import Shifts, parsed_starts
 STATION_FILE = "station.toml"
 RECIPES = "recipes"
 DATA = "data"
+JOURNALS, PICTURES = "journal", "pictures"
+"""Below `data`."""
 CHOSEN_FILE = "chosen-recipes.json"
 """Below `data`: a line's recipe that was chosen while it ran."""
 MAX_FILE_BYTES = 256 * 1024
@@ -107,7 +111,7 @@ class StationConfiguration:
     @property
     def journals_folder(self) -> Path:
         """Where the journals of all lines lie."""
-        return self.folder / DATA / "journal"
+        return self.folder / DATA / JOURNALS
 
     @property
     def shifts(self) -> Shifts:
@@ -122,7 +126,7 @@ class StationConfiguration:
     @property
     def pictures_folder(self) -> Path:
         """Where the pictures lie."""
-        return self.folder / DATA / "pictures"
+        return self.folder / DATA / PICTURES
 
 
 class _File:
@@ -252,6 +256,23 @@ def read_recipe(folder: Path, name: str, line: LineConfiguration, content: bytes
         problems = [Located(STATION_FILE, None, each.message, each.hint) for each in found]
         raise ConfigurationError([*problems, *(located for file in recipes.values() for located in file.problems)])
     return recipe
+
+
+def read_projection(folder: Path) -> tuple[PicturesSection, ProjectionSection]:
+    """Read what a projection needs of a station's file: a mistake elsewhere keeps nobody from the history.
+
+    Raises ConfigurationError.
+    """
+    file = _File(folder / STATION_FILE, STATION_FILE)
+    data = file.data or {}
+    found: list[Problem] = []
+    pictures = check(data.get("pictures", {}), PicturesSection, ("pictures",), found)
+    projection = check(data.get("projection", {}), ProjectionSection, ("projection",), found)
+    for problem in found if file.data is not None else ():
+        file.add(problem)
+    if file.problems or pictures is None or projection is None:
+        raise ConfigurationError(file.sorted_problems())
+    return pictures, projection
 
 
 def read_web(folder: Path, instead: Mapping[str, Any]) -> tuple[str, WebSection]:

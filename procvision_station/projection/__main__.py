@@ -1,5 +1,7 @@
 """`python -m procvision_station.projection FOLDER [PARENT]`: fills a station's projection until SIGTERM or Ctrl-C.
 
+Beside it, it keeps the pictures' policy: what is too old, or too much for the disk, it has deleted.
+
 Where `PARENT` is given, it ends with this process, too. At its end it reads the journals to their ends once more.
 """
 
@@ -14,9 +16,11 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from procvision_station.companions import end_with
-from procvision_station.configuration.reading import read_station
+from procvision_station.configuration.reading import DATA, JOURNALS, PICTURES, read_projection
 from procvision_station.projection.database import Database, ProjectionError
+from procvision_station.projection.kept_pictures import KeptPictures
 from procvision_station.projection.projector import Projector
+from procvision_station.retention import Retention
 
 
 def main() -> int:
@@ -26,10 +30,15 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     if len(sys.argv) > 2:
         end_with(int(sys.argv[2]), stop)
-    station = read_station(Path(sys.argv[1]))
-    database = Database(station.file.projection.database, station.data_folder, writes=True)
+    folder = Path(sys.argv[1])
+    policy, settings = read_projection(folder)
+    data = folder / DATA
+    database = Database(settings.database, data, writes=True)
     try:
-        projector = Projector(database, station.journals_folder, _notice)
+        projector = Projector(database, data / JOURNALS, _notice)
+        kept = KeptPictures(Database(settings.database, data))
+        retention = Retention(policy, data, data / PICTURES, kept, lambda: projector.caught_up_at)
+        threading.Thread(target=retention.run, args=(stop, _notice), name="procvision-retention", daemon=True).start()
         projector.run(stop)
         with contextlib.suppress(SQLAlchemyError, OSError, ProjectionError):
             projector.catch_up()

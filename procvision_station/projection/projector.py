@@ -43,6 +43,8 @@ class Projector:
         """Erased records for which a line was computed anew."""
         self._held: set[str] = set()
         """Lines whose position was held against the journal since the database was opened."""
+        self.caught_up_at = float("-inf")
+        """When all journals were read to their ends last, by the monotonic clock."""
         self.rebuilds: list[str] = []
         """Why something was computed anew, in words."""
 
@@ -81,7 +83,11 @@ class Projector:
         ProjectionError.
         """
         self._make_ready()
-        return sum(self._line(name) for name in self._names())
+        began = time.monotonic()
+        done = sum(self._line(name) for name in self._names())
+        if not done:
+            self.caught_up_at = began
+        return done
 
     def rebuild(self) -> int:
         """Compute everything anew; return from how many records. Raises as `step`."""

@@ -151,6 +151,7 @@ pictures = Table(
     Column("reason", Text),
     Column("at_ms", BigInteger, nullable=False),
     Index("pictures_by_file", "file"),
+    Index("pictures_by_age", "state", "at_ms"),
 )
 """A picture that was to be kept: `there`, `lost` or `deleted`. Two products may have one file."""
 

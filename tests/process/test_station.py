@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import psutil
 import pytest
 
 from procvision_runner import Picture
+from procvision_station.companions import commands, companions
 from procvision_station.configuration.reading import read_station, version_of
 from procvision_station.control import (
     Action,
@@ -42,6 +44,7 @@ from procvision_station.projection.projector import Projector
 from procvision_station.projection.queries import ReadModel
 from procvision_station.scaffold import make_station
 from procvision_station.station import run_station
+from procvision_testing.boards import make_board
 from procvision_tools.sources.picture_files import load
 
 CAMERA, EVERY = 'kind = "simulated"\nseed = 7\ndefect_every = 5', "every_s = 0.15"
@@ -401,3 +404,74 @@ def wait_until(holds) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+class NoisyCamera(Peer):
+    """No two of its pictures are one file."""
+
+    def __init__(self, options, folder: Path) -> None:
+        self.count = 0
+        self.pixels = make_board(seed=7).picture
+
+    def grab(self, fired: Fired) -> Picture:
+        self.count += 1
+        noise = np.random.default_rng(self.count).integers(-2, 3, self.pixels.shape)
+        return Picture.of((self.pixels + noise).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a tmpfs can be mounted by root alone")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_disk_that_fills_loses_its_oldest_good_pictures_and_no_record(small_disk: Path) -> None:
+    """By the policy, then at once by another's file: what was deleted is recorded before, and OK comes back."""
+    folder = changed(
+        small_disk / "line",
+        (CAMERA, 'kind = "noisy"'),
+        TO_FILE,
+        ("keep_ok = 0.05", "keep_ok = 1.0\nfree_mb = 44"),
+        ("every_s = 0.15", "every_s = 0.1"),
+        count=100,
+    )
+    data, foreign = folder / "data", small_disk / "foreign"
+
+    def fill() -> None:
+        wait_until(lambda: any(each.get("event") == "pictures_deleted" for each in quietly(folder)))
+        free = os.statvfs(small_disk)
+        with contextlib.suppress(OSError):  # others write, too: then it is fuller still
+            foreign.write_bytes(bytes(free.f_bavail * free.f_frsize - 20_000))
+
+    filling = threading.Thread(target=fill)
+    filling.start()
+    kinds = kinds_with(noisy=NoisyCamera)
+    station = read_station(folder, kinds)
+    with companions(commands(station), lambda _: None):
+        (runner,) = run_station(station, lambda _: None, kinds).values()
+    filling.join()
+    assert runner.unrecorded == 0
+    assert runner.verdicts.total() == 100
+    found = ledger(folder)
+    deleted = [file for each in found if each.get("event") == "pictures_deleted" for file in each["files"]]
+    there = {str(path.relative_to(data / "pictures")) for path in (data / "pictures").rglob("*.png")}
+    written = {each["file"]: each["key"] for each in found if each.get("event") == "picture"}
+    assert len(deleted) == len(set(deleted)) > 20
+    assert there == written.keys() - set(deleted)
+    by_age = list(written)
+    assert set(deleted) == set(by_age[: len(deleted)])  # the oldest
+    assert all(each["told"] in ("OK", "ERROR") for each in found if each["kind"] == "product")
+    assert runner.verdicts["OK"] > 50
+
+
+def quietly(folder: Path) -> list[dict]:
+    """What a ledger that is being written has; nothing before it is there."""
+    with contextlib.suppress(OSError, AssertionError):
+        return ledger(folder)
+    return []

@@ -258,7 +258,7 @@ def test_a_picture_that_cant_be_kept_is_told_and_others_are(tmp_path, pictures):
 def test_a_queue_that_is_full_takes_no_picture(tmp_path):
     store = PictureStore(tmp_path, 1)
     picture = Picture.of(np.zeros((2000, 2000), np.uint8))
-    taken = [store.keep(str(number), 0, picture, lambda _: None) for number in range(50)]
+    taken = [store.keep(str(number), 0, picture, lambda *_: None) for number in range(50)]
     store.stop()
     assert taken[0]
     assert not all(taken)

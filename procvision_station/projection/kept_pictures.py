@@ -1,0 +1,92 @@
+"""What a projection knows of the pictures that are there: the oldest of a class, and who shares a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from procvision_station.projection import tables as t
+from procvision_station.projection.database import Database, ProjectionError
+
+
+class KeptPictures:
+    """Asks a projection about pictures. One thread uses it. Everything raises ProjectionError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def oldest(self, of_class: str, before_ms: int | None, most: int) -> list[str]:
+        """Return files whose every product is of a class, or of one that goes sooner; the oldest first.
+
+        The classes are the verdicts that were told, and `overruled`. A pinned product's are of none.
+        """
+        c, p = t.pictures.c, t.products.c
+        order = ("OK", "ERROR", "NG", "overruled")
+        sooner = order[: order.index(of_class) + 1]
+        here = and_(p.line == c.line, p.key == c.key)
+        goes: ColumnElement[bool] = and_(not_(p.pinned), or_(*(_is(each) for each in sooner)))
+        if before_ms is not None:
+            goes = and_(goes, p.triggered_ms < before_ms)
+        other = t.pictures.alias("other")
+        sharer = t.products.alias("sharer")
+        shared = [_is(each, sharer.c) for each in sooner]
+        stays = (
+            select(other.c.key)
+            .join(sharer, and_(sharer.c.line == other.c.line, sharer.c.key == other.c.key), isouter=True)
+            .where(other.c.file == c.file, other.c.state == "there")
+            .where(
+                or_(
+                    sharer.c.key.is_(None),
+                    sharer.c.pinned,
+                    not_(or_(*shared)),
+                    *([sharer.c.triggered_ms >= before_ms] if before_ms is not None else []),
+                )
+            )
+        )
+        query = (
+            select(c.file)
+            .join(t.products, here)
+            .where(c.state == "there", _is(of_class), goes, not_(stays.exists()))
+            .order_by(c.at_ms)
+            .limit(most)
+        )
+        return list(dict.fromkeys(self._asked(lambda connection: connection.execute(query).scalars().all())))
+
+    def last_deleted(self, most: int) -> list[str]:
+        """Return the files that were recorded as deleted last, and that no product has any more."""
+        c, other = t.pictures.c, t.pictures.alias("other")
+        there = select(other.c.key).where(other.c.file == c.file, other.c.state == "there")
+        query = (
+            select(c.file, func.max(c.at_ms).label("at"))
+            .where(c.state == "deleted", c.file.is_not(None), not_(there.exists()))
+            .group_by(c.file)
+            .order_by(func.max(c.at_ms).desc())
+            .limit(most)
+        )
+        return [row.file for row in self._asked(lambda connection: connection.execute(query).all())]
+
+    def lines_of(self, files: Sequence[str]) -> dict[str, list[str]]:
+        """Return the files of each line that has one of these."""
+        c = t.pictures.c
+        query = select(c.line, c.file).where(c.file.in_(files)).distinct().order_by(c.line, c.file)
+        found: dict[str, list[str]] = {}
+        for row in self._asked(lambda connection: connection.execute(query).all()):
+            found.setdefault(row.line, []).append(row.file)
+        return found
+
+    def _asked(self, ask: Callable[[Connection], Any]) -> Any:
+        try:
+            with self._database.reading() as connection:
+                return ask(connection)
+        except SQLAlchemyError as error:
+            said = str(getattr(error, "orig", None) or error).strip().splitlines()
+            raise ProjectionError(f"{self._database} can't be asked: {said[0] if said else error!r}") from error
+
+
+def _is(of_class: str, p: Any = t.products.c) -> ColumnElement[bool]:
+    if of_class == "overruled":
+        return p.overruled.is_not(None)  # type: ignore[no-any-return]
+    return and_(p.told == of_class, p.overruled.is_(None))
