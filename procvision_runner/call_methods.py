@@ -18,6 +18,7 @@ from procvision_sdk.errors import ErrorCode
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from procvision_runner.connection.steady_calls import SteadyCalls
     from procvision_runner.images.slots import Lease, SlotPool
     from procvision_runner.options import RunnerOptions
     from procvision_runner.results import CallResult
@@ -34,6 +35,8 @@ class CallMethods(ABC):
     """Where the pictures lie, as long as calls can be made."""
     _owner: int
     """The id of the process that has the hosts."""
+    _steady: SteadyCalls | None = None
+    """Makes the calls that are like those before them, as long as calls can be made; None where there is none."""
 
     def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
         """Return a new inspection, to pass to calls. `context` is what the algorithm may know of the product.
@@ -64,6 +67,13 @@ class CallMethods(ABC):
         timeout_s: float | None = None,
     ) -> CallResult:
         """Prepare a step. The arguments and errors are those of `execute`."""
+        steady = self._steady
+        if steady is not None:
+            result = steady.inspect(
+                "pre", image, pid, step_index, session, user_params, final, camera_id, timestamp_ms, timeout_s
+            )
+            if result is not None:
+                return result
         return self._run(
             prepare(
                 self._open_slots(), self._call_options, "pre", image, pid,
@@ -94,6 +104,13 @@ class CallMethods(ABC):
         Raises TypeError or ValueError for an image that is no picture, SlotsExhaustedError and CallError. A result of
         status ERROR is returned.
         """
+        steady = self._steady
+        if steady is not None:
+            result = steady.inspect(
+                "execute", image, pid, step_index, session, user_params, final, camera_id, timestamp_ms, timeout_s
+            )
+            if result is not None:
+                return result
         return self._run(
             prepare(
                 self._open_slots(), self._call_options, "execute", image, pid,

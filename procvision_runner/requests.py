@@ -65,7 +65,7 @@ def prepare(
         call.shared_mem_id = image.shared_mem_id
         call.image_meta = image_meta(image, camera_id, timestamp_ms)
         return Request(call, (image.width, image.height), timeout_s, None, session_id)
-    lease = image if isinstance(image, Lease) else _filled(slots, options, image)
+    lease = image if isinstance(image, Lease) else filled(slots, options, image)
     try:
         call.shared_mem_id = lease.publish()
     except BaseException:
@@ -81,7 +81,8 @@ def reset_request(options: RunnerOptions, session: InspectionSession | str) -> R
     return Request(Call(phase="reset", session=reference), None, options.pre_timeout_s, None, reference.id)
 
 
-def _filled(slots: SlotPool, options: RunnerOptions, image: CallImage) -> Lease:
+def filled(slots: SlotPool, options: RunnerOptions, image: CallImage) -> Lease:
+    """Return the lease of a slot that has a copy of a picture. Raises as `prepare`."""
     picture = as_picture(image)
     lease = slots.lease(picture, options.slot_timeout_s)
     try:

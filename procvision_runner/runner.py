@@ -19,6 +19,7 @@ from typing import Any
 from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.client import Client
 from procvision_runner.connection.launch import get_ready, host_command
+from procvision_runner.connection.steady_calls import SteadyCalls
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions, check_stop_timeout
 from procvision_runner.process.host_log import HostLog
@@ -79,6 +80,7 @@ class Runner(CallMethods):
         except BaseException:
             self.stop()
             raise
+        self._steady = SteadyCalls(client, slots, self.options)
         return self
 
     def stop(self, timeout_s: float | None = None) -> int | None:
@@ -93,7 +95,7 @@ class Runner(CallMethods):
             # A fork of this process has copies of all this, and the host is not the fork's to end.
             return None
         check_stop_timeout(timeout_s)
-        self._slots = None
+        self._slots = self._steady = None
         try:
             return client.stop(timeout_s=timeout_s)
         finally:

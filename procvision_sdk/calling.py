@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from procvision_sdk.images.meta import ColorSpace
     from procvision_sdk.images.picture import Picture, Pixels
 
+OWN_ID_BYTES = 8
+"""Of a session that nobody named: no two are alike."""
 InspectingPhase: TypeAlias = Literal["pre", "execute"]
 """The phases that take a picture."""
 
@@ -46,7 +48,7 @@ class InspectionSession:
 
 def new_session(context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:
     """Return a new inspection, with an id that no other has unless one is given."""
-    return InspectionSession(session_id or secrets.token_hex(8), dict(context or {}))
+    return InspectionSession(session_id or secrets.token_hex(OWN_ID_BYTES), dict(context or {}))
 
 
 def session_ref(session: InspectionSession | str | None, *, final: bool) -> SessionRef:
@@ -55,7 +57,7 @@ def session_ref(session: InspectionSession | str | None, *, final: bool) -> Sess
         reference = session.reference
         return SessionRef(id=reference.id, context=reference.context, final=True) if final else reference
     if session is None:
-        return SessionRef(id=secrets.token_hex(8), final=True)
+        return SessionRef(id=secrets.token_hex(OWN_ID_BYTES), final=True)
     return SessionRef(id=session, final=final)
 
 

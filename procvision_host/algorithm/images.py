@@ -44,8 +44,15 @@ class Images:
             raise
         except Exception as error:
             raise _backend_failed(scheme, error) from error
+        self.was_read = False
         self._current = (shared_mem_id, raw_meta, image)
         return image
+
+    def lie_in_slots(self, shared_mem_id: str) -> bool:
+        """Return whether pictures of such an id lie in slots that this process maps itself, as far as it is known."""
+        from procvision_host.builtin.mapped_slots import MappedSlots
+
+        return isinstance(self._backends.get(shared_mem_id.partition(":")[0]), MappedSlots)
 
     def release(self) -> None:
         """Let nothing be read until the next call opens its picture."""

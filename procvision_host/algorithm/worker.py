@@ -7,17 +7,17 @@ there is none. Only the thread that set the algorithm up calls it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from procvision_host.algorithm.call_checker import CallChecker
+from procvision_host.algorithm.call_checker import CallChecker, CheckedCall
 from procvision_host.algorithm.exceptions import error_of, explained
 from procvision_host.algorithm.images import Images
 from procvision_host.algorithm.sessions import Sessions
 from procvision_host.logs import HOST_LOGGER, LogContext
-from procvision_sdk.algorithm import SESSION_OF_THE_CALL, BaseAlgorithm, Returned
+from procvision_sdk.algorithm import SESSION_OF_THE_CALL, BaseAlgorithm
 from procvision_sdk.answers import check_returned
 from procvision_sdk.errors import CallRefusedError, ErrorCode, FatalError
 from procvision_sdk.manifest.model import Manifest
@@ -29,6 +29,7 @@ from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result
 if TYPE_CHECKING:
     from procvision_host.sandbox.refusals import Refusals
 
+_NO_START, _NO_FINISH = BaseAlgorithm.on_step_start, BaseAlgorithm.on_step_finish
 _log = logging.getLogger(HOST_LOGGER)
 
 
@@ -48,9 +49,9 @@ class Worker:
     ) -> None:
         self._algorithm = algorithm
         self._manifest = manifest
-        self._images = images
+        self.images = images
         self._sessions = sessions
-        self._checker = checker
+        self.checker = checker
         self._context = context
         self._versions = versions
         self._refusals = refusals
@@ -61,16 +62,74 @@ class Worker:
         self.wants_replacing = False
         """Whether the last call that raised asked for a new process."""
 
-    def run(self, call: Call) -> Result | Error:
-        """Execute a call and return its one answer. Never raises."""
+    def run(  # noqa: PLR0912, PLR0915 - each function more is code to be met cold
+        self, call: Call, checked: CheckedCall | None = None, user_params: dict[str, Any] | None = None
+    ) -> Result | Error:
+        """Execute a call and return its one answer. Never raises.
+
+        `checked` is what a check of the call gave, if it was checked before; `user_params` are then its completed ones.
+        """
         self._context.call = call
-        phase = call.phase
+        phase, algorithm, images = call.phase, self._algorithm, self.images
+        image = None
         try:
-            if phase == "execute":
-                return self._inspect(call, phase, self._algorithm.execute)
-            if phase == "pre":
-                return self._inspect(call, phase, self._algorithm.pre_execute)
-            return self._other(call)
+            if phase != "execute" and phase != "pre":  # noqa: PLR1714 - on the way of every call
+                return self._other(call)
+            if call.session is not None:
+                self._sessions.expect(call.session.id)
+            if checked is None or user_params is None:
+                checked = self.checker.check(call)
+                user_params = checked.user_params
+            step_index, reference = checked.step_index, checked.session
+            image_id, image_meta = call.shared_mem_id, call.image_meta
+            if checked.meta is not None:
+                assert image_id is not None
+                assert image_meta is not None
+                image = images.open(image_id, image_meta, checked.meta)
+            session = Session(reference.id, reference.context, self._sessions.load(reference.id))
+            algorithm.__dict__[SESSION_OF_THE_CALL] = session
+            method = algorithm.execute if phase == "execute" else algorithm.pre_execute
+            began = perf_counter()
+            start = algorithm.on_step_start
+            if getattr(start, "__func__", None) is not _NO_START:
+                start(step_index, session, session.context)
+            returned = method(step_index, checked.pid, session, user_params, image_id or "", image_meta or {})
+            answer = check_returned(returned, phase, checked.size)
+            if answer.truncated is not None:
+                _log.warning("%d defect_rects were returned, the best-scored 20 are kept", answer.truncated)
+            data, status = answer.data, answer.status
+            debug = data.get("debug")
+            if type(debug) is dict:
+                debug |= self._diagnostics.take()
+            else:
+                data["debug"] = debug = self._diagnostics.take()
+            debug["latency_ms"] = int((perf_counter() - began) * 1e6) / 1e3
+            finish = algorithm.on_step_finish
+            if getattr(finish, "__func__", None) is not _NO_FINISH:
+                # A copy: what was checked goes out, whatever the algorithm does to what it is shown.
+                finish(step_index, session, {"status": status, "message": answer.message, "data": plain(data, "data")})
+            if image is not None:
+                image.still_valid()
+            if status == "OK":
+                if images.failed_read is not None:
+                    raise images.failed_read  # noqa: TRY301
+                unseen = image is not None and not images.was_read
+                if unseen and self._must_read and data.get("result_status") == "OK":
+                    raise _not_read()  # noqa: TRY301
+            if self._cancellation.requested:
+                # The session stays as it was: what a cancelled call did is not part of the inspection.
+                return cancelled_answer(call)
+            if session._loaded is not None and not reference.final:
+                self._save(reference.id, session)
+            return Result(
+                request_id=call.request_id,
+                phase=phase,
+                step_index=step_index,
+                status=status,
+                message=answer.message,
+                error_code=answer.error_code,
+                data=data,
+            )
         except CallRefusedError as refusal:
             return self._refusal(call, refusal)
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt included: the protocol says so
@@ -82,10 +141,12 @@ class Worker:
                 _log.error("%s raised %s%s", phase, type(error).__name__, told, exc_info=error)
             return error_of(call.request_id, error, self._manifest.name, needed)
         finally:
-            self._images.release()
-            self._diagnostics.take()
+            if image is not None or images.failed_read is not None:
+                images.release()
+            if self._diagnostics._values:
+                self._diagnostics.take()
             self._context.call = None
-            vars(self._algorithm).pop(SESSION_OF_THE_CALL, None)
+            algorithm.__dict__.pop(SESSION_OF_THE_CALL, None)
 
     def answered(self, call: Call, answer: AnyMessage, _elapsed_ms: float) -> None:
         """End a session whose final call was answered with a result.
@@ -96,64 +157,10 @@ class Worker:
         if session is not None and session.final and type(answer) is Result and call.phase != "info":
             self._sessions.end(session.id)
 
-    # --- the phases -----------------------------------------------------------------------------------------
-
-    def _inspect(self, call: Call, phase: str, method: Callable[..., Returned]) -> Result | Error:
-        if call.session is not None:
-            self._sessions.expect(call.session.id)
-        checked = self._checker.check(call)
-        image = None
-        image_id, image_meta = call.shared_mem_id, call.image_meta
-        if checked.meta is not None:
-            assert image_id is not None
-            assert image_meta is not None
-            image = self._images.open(image_id, image_meta, checked.meta)
-        reference = checked.session
-        session = Session(reference.id, reference.context, self._sessions.load(reference.id))
-        vars(self._algorithm)[SESSION_OF_THE_CALL] = session
-        algorithm, step_index = self._algorithm, checked.step_index
-        began = perf_counter()
-        algorithm.on_step_start(step_index, session, session.context)
-        returned = method(step_index, checked.pid, session, checked.user_params, image_id or "", image_meta or {})
-        answer = check_returned(returned, phase, checked.size)
-        if answer.truncated is not None:
-            _log.warning("%d defect_rects were returned, the best-scored 20 are kept", answer.truncated)
-        data, status = answer.data, answer.status
-        debug = data.get("debug")
-        if type(debug) is dict:
-            debug |= self._diagnostics.take()
-        else:
-            data["debug"] = debug = self._diagnostics.take()
-        debug["latency_ms"] = int((perf_counter() - began) * 1e6) / 1e3
-        finish = algorithm.on_step_finish
-        if getattr(finish, "__func__", None) is not BaseAlgorithm.on_step_finish:
-            # A copy: what was checked goes out, whatever the algorithm does to what it is shown.
-            finish(step_index, session, {"status": status, "message": answer.message, "data": plain(data, "data")})
-        if image is not None:
-            image.still_valid()
-        if status == "OK":
-            if self._images.failed_read is not None:
-                raise self._images.failed_read
-            unseen = image is not None and not self._images.was_read
-            if unseen and self._must_read and data.get("result_status") == "OK":
-                raise _not_read()
-        if self._cancellation.requested:
-            # The session stays as it was: what a cancelled call did is not part of the inspection.
-            return cancelled_answer(call)
-        if not reference.final:
-            self._save(reference.id, session)
-        return Result(
-            request_id=call.request_id,
-            phase=phase,
-            step_index=step_index,
-            status=status,
-            message=answer.message,
-            error_code=answer.error_code,
-            data=data,
-        )
+    # --- the other phases -----------------------------------------------------------------------------------
 
     def _other(self, call: Call) -> Result:
-        self._checker.check_phase(call)
+        self.checker.check_phase(call)
         data = self._info() if call.phase == "info" else self._reset(call)
         return Result(request_id=call.request_id, phase=call.phase, step_index=call.step_index, status="OK", data=data)
 
@@ -171,7 +178,7 @@ class Worker:
             raise CallRefusedError(ErrorCode.INVALID_PARAMS, "bad_result", f"get_info() returned {error}") from None
 
     def _reset(self, call: Call) -> dict[str, Any]:
-        reference = self._checker.check_session(call)
+        reference = self.checker.check_session(call)
         try:
             state = self._sessions.load(reference.id)
         except CallRefusedError as refusal:

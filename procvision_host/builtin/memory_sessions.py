@@ -57,7 +57,8 @@ class MemorySessionStore:
         """Return the state last saved, unless its time has passed. Raises SessionStoreError if it was put out."""
         found = self._states.get(session_id)
         if found is None:
-            self._refuse_if_put_out(session_id)
+            if self._put_out:
+                self._refuse_if_put_out(session_id)
             return None
         if self._expired(found[0]):
             self._drop(session_id)

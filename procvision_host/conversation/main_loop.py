@@ -7,7 +7,6 @@ Warning: a blocking read never happens under the conversation's lock.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from os import _exit
 from time import monotonic
@@ -15,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from procvision_host import exits
 from procvision_host.conversation.drain import Drain
-from procvision_host.conversation.shared import Conversation
+from procvision_host.conversation.shared import Conversation, told_too_late
 from procvision_host.conversation.standby import Standby
-from procvision_host.logs import HOST_LOGGER
 from procvision_host.process.channels import HostEnds, wait_for_stray_output
 from procvision_host.process.shared_page import SharedPage
 from procvision_sdk.cancellation import Cancellation
@@ -29,9 +27,8 @@ from procvision_sdk.wire.messages import AlgorithmName, AnyMessage, Call, Error,
 from procvision_sdk.wire.tables import ConnectionState
 
 if TYPE_CHECKING:
+    from procvision_host.algorithm.worker import Worker
     from procvision_host.halves.cell import Records
-
-_log = logging.getLogger(HOST_LOGGER)
 
 
 class Loop:
@@ -46,27 +43,27 @@ class Loop:
         shutdown_grace_s: float,
         drain_timeout_s: float,
     ) -> None:
-        self._ends = ends
-        self._board = board
-        self._conversation = Conversation(ends, connection, board, Drain(shutdown_grace_s, drain_timeout_s))
-        self._standby = Standby(self._conversation, ends)
-        self._calls = 0
-        self._is_copy = False
+        self.ends = ends
+        self.board = board
+        self.conversation = Conversation(ends, connection, board, Drain(shutdown_grace_s, drain_timeout_s))
+        self.standby = Standby(self.conversation, ends)
+        self.calls = 0
+        self.is_copy = False
 
     @property
     def exit_status(self) -> int:
         """The exit status of the process."""
-        return self._conversation.exit_status
+        return self.conversation.exit_status
 
     @exit_status.setter
     def exit_status(self, exit_status: int) -> None:
-        self._conversation.exit_status = exit_status
+        self.conversation.exit_status = exit_status
 
     # --- before the first call ------------------------------------------------------------------------------
 
     def shake_hands(self) -> bool:
         """Wait for the runner's hello. Return False if the host has to leave instead."""
-        conversation = self._conversation
+        conversation = self.conversation
         connection = conversation.connection
         while connection.state is ConnectionState.HANDSHAKING and not conversation.draining:
             deadline = connection.deadline
@@ -86,30 +83,30 @@ class Loop:
 
     def start_standby(self) -> None:
         """Start the second thread. It reads from now on, until `serve`."""
-        self._standby.start()
+        self.standby.start()
 
     def record(self, records: Records) -> None:
         """Record answers for observers from now on."""
-        self._conversation.records = records
+        self.conversation.records = records
 
     def tell_of_drain(self, told: Callable[[int], None]) -> None:
         """Call `told` once with the exit status, when the drain begins. It must only pass that on."""
-        self._conversation.told_of_drain = told
+        self.conversation.told_of_drain = told
 
     def loading_failed(
         self, code: str, kind: str, message: str, exit_status: int, detail: Any = None, *, retryable: bool = False
     ) -> None:
         """Say that the algorithm can't be used, and begin to drain. `retryable`: the same launch may succeed later."""
-        self._conversation.send(error_message(code, kind, message, retryable=retryable, detail=detail))
-        self._conversation.drain(exit_status, acknowledged=True)
+        self.conversation.send(error_message(code, kind, message, retryable=retryable, detail=detail))
+        self.conversation.drain(exit_status, acknowledged=True)
 
     def made(self, cancellation: Cancellation) -> None:
         """Take the cancellation flag of the algorithm, which is constructed."""
-        self._conversation.cancellation = cancellation
+        self.conversation.cancellation = cancellation
 
     def loaded(self, algorithm: AlgorithmName, host_version: str) -> None:
         """Note that the algorithm is set up. The first pong in state ready tells what it is."""
-        conversation = self._conversation
+        conversation = self.conversation
         conversation.versions = (algorithm, host_version)
         with conversation.lock:
             conversation.status.on("loaded")
@@ -118,27 +115,30 @@ class Loop:
 
     def serve(
         self,
+        worker: Worker,
         execute: Callable[[Call], Result | Error],
         answered: Callable[[Call, AnyMessage, float], None],
-        wants_replacing: Callable[[], bool],
+        *,
+        steady: bool,
     ) -> None:
         """Execute calls until the drain. `answered` is told of each after its answer was written.
 
-        `wants_replacing` is asked after an `error`: whether a new process has to take this one's place.
+        With `steady`, calls like those before them are the worker's alone: nothing of `execute` or `answered` but the
+        worker's own has to see them.
         """
-        conversation, standby = self._conversation, self._standby
+        conversation, standby = self.conversation, self.standby
         waiting = conversation.waiting
+        self._worker, self._answered = worker, answered
+        take = conversation.take
+        if steady:
+            from procvision_host.conversation.steady_calls import SteadyCalls
+
+            take = SteadyCalls(self, worker).take
         while True:
             if waiting:
                 call = self._next_call()
-                if call is None:
-                    continue
-                answer = execute(call)
-                replace = type(answer) is Error and wants_replacing()
-                answer, elapsed_ms = self._give(call, answer)
-                answered(call, answer, elapsed_ms)
-                if replace:
-                    conversation.drain(exits.ALGORITHM_FAILED, acknowledged=True)
+                if call is not None:
+                    self.finish(call, execute(call))
             elif conversation.draining:
                 # The host still answers pings while teardown() runs.
                 standby.take_over()
@@ -146,10 +146,19 @@ class Loop:
             elif standby.reads:
                 standby.give_back()
             else:
-                conversation.reader.pump(None)
+                conversation.reader.pump(None, take)
+
+    def finish(self, call: Call, answer: Result | Error) -> None:
+        """Write a call's answer, and do what follows from it."""
+        # A new process has to take this one's place where an algorithm's exception says so.
+        replace = type(answer) is Error and self._worker.wants_replacing
+        answer, elapsed_ms = self._give(call, answer)
+        self._answered(call, answer, elapsed_ms)
+        if replace:
+            self.conversation.drain(exits.ALGORITHM_FAILED, acknowledged=True)
 
     def _next_call(self) -> Call | None:
-        conversation = self._conversation
+        conversation = self.conversation
         lock = conversation.lock
         lock.acquire()
         try:
@@ -162,20 +171,20 @@ class Loop:
             conversation.running = call
         finally:
             lock.release()
-        self._calls += 1
-        self._board.call_begins(self._calls, call.request_id)
-        if self._standby.sleeps:
-            self._standby.wake()
+        self.calls += 1
+        self.board.call_begins(self.calls, call.request_id)
+        if self.standby.sleeps:
+            self.standby.wake()
         return call
 
     def _give(self, call: Call, answer: Result | Error) -> tuple[Result | Error, float]:
         """Write a call's answer. Return what was answered, and the milliseconds since the call began."""
-        if self._is_copy:
+        if self.is_copy:
             _exit(0)
-        conversation = self._conversation
+        conversation = self.conversation
         wait_for_stray_output()
         # The algorithm has had its hands on the process: the frames' descriptors may not be what they were.
-        if not self._ends.verify():
+        if not self.ends.verify():
             conversation.reader.descriptors_changed()
         lock = conversation.lock
         lock.acquire()
@@ -187,20 +196,20 @@ class Loop:
             answer = conversation.answer_instead if abandoned else conversation.write_answer(answer, call)
         finally:
             lock.release()
-        self._board.call_ends()
+        self.board.call_ends()
         if abandoned:
-            _log.warning("the answer of call %s came too late and is dropped", call.request_id)
+            told_too_late(call)
         return answer, elapsed_ms
 
     # --- the end --------------------------------------------------------------------------------------------
 
     def close(self) -> int:
         """Write the last frame, after `teardown()`. Return the exit status."""
-        conversation = self._conversation
+        conversation = self.conversation
         status = conversation.exit_status
-        self._ends.mend()
+        self.ends.mend()
         with conversation.lock:
-            self._standby.stop()
+            self.standby.stop()
             if conversation.acknowledged and conversation.connection.state is ConnectionState.DRAINING:
                 last = Shutdown(status="OK" if status == exits.CLEAN else "ERROR")
                 conversation.write(conversation.connection.send(last))
@@ -210,9 +219,9 @@ class Loop:
 
     def became_copy(self) -> None:
         """Note, in a child that the algorithm forked, that only the original speaks for this host."""
-        self._is_copy = True
+        self.is_copy = True
 
     def end_copy(self) -> None:
         """End a forked child that came back from the vendor's code, before it answers in the original's name."""
-        if self._is_copy:
+        if self.is_copy:
             _exit(0)

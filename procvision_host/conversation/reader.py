@@ -49,8 +49,10 @@ class Reader:
         """Wait for no more frames."""
         self._poller.unregister(self._ends.frames_in)
 
-    def pump(self, timeout_s: float | None, *, suspicious: bool = False) -> None:
-        """Wait for bytes or a request, and pass on what comes.
+    def pump(
+        self, timeout_s: float | None, take: Callable[[bytes], None] | None = None, *, suspicious: bool = False
+    ) -> None:
+        """Wait for bytes or a request, and pass on what comes: frames' bytes to this `take`, if one is given.
 
         `suspicious` while a vendor's code is at work: what is ready may be a file of its own.
         """
@@ -77,7 +79,7 @@ class Reader:
                         raise
                     self.descriptors_changed()
                     return
-                self._take(data)
+                (take or self._take)(data)
             elif descriptor == ends.control:
                 self._read_requests()
             else:

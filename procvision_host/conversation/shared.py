@@ -276,3 +276,8 @@ class Conversation:
             )
         # A reader that waits without a deadline has one now.
         self._ends.wake_reader(b"\n")
+
+
+def told_too_late(call: Call) -> None:
+    """Log that a call's answer came after another had been given in its place."""
+    _log.warning("the answer of call %s came too late and is dropped", call.request_id)

@@ -86,6 +86,11 @@ class OtherHalf:
         """Tell observers that the drain began."""
         self.tell("procvision_host_draining", exit_status=exit_status)
 
+    @property
+    def disturbs_calls(self) -> bool:
+        """Whether observers or wrappers have to see every call."""
+        return self.records is not None or self.plan.wrapped
+
     def around(self, run: Callable[[Call], Result | Error]) -> Callable[[Call], Result | Error]:
         """Return the execution of calls with the wrappers' first parts before it; `run` itself if there are none."""
         if self._channel is None or not self.plan.wrapped:

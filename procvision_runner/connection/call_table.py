@@ -82,12 +82,14 @@ class CallTable:
         """When `tick` has something to do. Read without the lock, as a hint how long to wait."""
         self.unexpected: list[Result | Error | Pong] = []
         """The last answers that came late, came twice or answer no call."""
+        self.waiting_for_room = 0
+        """How many callers wait until another's call has ended."""
+        self.last_number = 0
+        """The number in the last call's `request_id`."""
         self._ask_after_s = _SHORTEST_ASK_S
         self._max_in_flight = max_in_flight
         self._log = log
         self._observer = observer
-        self._waiting_for_room = 0
-        self._last_number = 0
 
     @property
     def alive(self) -> bool:
@@ -97,7 +99,7 @@ class CallTable:
     @property
     def has_called(self) -> bool:
         """Whether any call was sent."""
-        return self._last_number > 0
+        return self.last_number > 0
 
     def allow_one_at_a_time(self) -> None:
         """Send no call before the one before it is answered: the host's hello doesn't show that it takes more."""
@@ -117,8 +119,8 @@ class CallTable:
                     self._wait_for_room(pending)
                 if self.end is not None or self.stopping:
                     self._refuse_call()
-                self._last_number += 1
-                call.request_id = request_id = f"call-{self._last_number}"
+                self.last_number += 1
+                call.request_id = request_id = f"call-{self.last_number}"
                 call.timeout_ms = host_timeout_ms(pending.timeout_s)
                 frame = self.connection.send(call, checked=True)
                 if self.calls:
@@ -147,13 +149,13 @@ class CallTable:
             raise
 
     def _wait_for_room(self, pending: PendingCall) -> None:
-        self._waiting_for_room += 1
+        self.waiting_for_room += 1
         try:
             while len(self.calls) >= self._max_in_flight and self.alive:
                 if not self.room.wait(pending.deadline - monotonic()):
                     self._refuse_for_room()
         finally:
-            self._waiting_for_room -= 1
+            self.waiting_for_room -= 1
 
     def _refuse_for_room(self) -> NoReturn:
         raise CallTimeoutError(
@@ -270,7 +272,7 @@ class CallTable:
         elif pending.future is not None:
             self.submitted -= 1
         pending.free()
-        if self._waiting_for_room:
+        if self.waiting_for_room:
             self.room.notify()
         if calls:
             self._start_next(now)
@@ -387,7 +389,10 @@ class CallTable:
 
         with self.lock:
             request_id = pending.call.request_id
-            if pending.ended or request_id is None or self.calls.get(request_id) is not pending:
+            if request_id is None or self.calls.get(request_id) is not pending:
+                pending.free()
+                return False
+            if pending.ended:
                 return False
             pending.future = Future()
             self.submitted += 1

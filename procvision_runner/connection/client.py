@@ -22,6 +22,7 @@ from procvision_runner.connection.observer import Observer
 from procvision_runner.connection.pending_call import Judge, PendingCall
 from procvision_runner.connection.reader_thread import ReaderThread
 from procvision_runner.connection.receiver import Receiver
+from procvision_runner.connection.steady_calls import Exchange
 from procvision_runner.connection.writer import KEPT_FRAMES, Record, Writer
 from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import EndKind, HostEnd, described, end_of
@@ -73,7 +74,7 @@ class Client:
             handshake_timeout_s=options.handshake_timeout_s,
             heartbeat=options.heartbeat,
         )
-        self._table = table = CallTable(connection, options.max_in_flight, log, self._observer)
+        self.table = table = CallTable(connection, options.max_in_flight, log, self._observer)
         self._leadership = table.leadership
         self._writer = Writer(process, self.frames, self._before_waiting)
         self._receiver = receiver = Receiver(
@@ -88,6 +89,7 @@ class Client:
             host_is_gone=self._host_is_gone,
         )
         self._reader_thread = ReaderThread(process, table, receiver, log, give_up=self._give_up)
+        self.exchange = Exchange(self, table, self._writer, receiver)
         self._killed_for: tuple[EndKind, str] | None = None
 
     # --- what is known --------------------------------------------------------------------------------------
@@ -115,23 +117,23 @@ class Client:
     @property
     def unexpected(self) -> list[Result | Error | Pong]:
         """The last answers that came late, came twice or answer no call. None is taken for another call's answer."""
-        return self._table.unexpected
+        return self.table.unexpected
 
     @property
     def end(self) -> HostEnd | None:
         """How the host ended; None while it has not."""
-        return self._table.end
+        return self.table.end
 
     @property
     def alive(self) -> bool:
         """Whether calls can be made."""
-        return self._table.alive
+        return self.table.alive
 
     # --- the handshake --------------------------------------------------------------------------------------
 
     def shake_hands(self) -> None:
         """Wait for the host's hello and answer it. Raises LaunchError."""
-        table = self._table
+        table = self.table
         table.lead_handshake(self)
         self._reader_thread.start()
         timeout_s = self._options.handshake_timeout_s
@@ -181,22 +183,28 @@ class Client:
         """
         pending = PendingCall(call, time.monotonic(), timeout_s, on_freed)
         try:
-            self._begin(pending)
-            self._wait_for(pending)
+            if not self.exchange.carry(pending):
+                self.carry_beside_others(pending)
         except BaseException:
-            self._orphan(pending)
+            self.orphan(pending)
             raise
         if pending.error is not None:
             raise pending.error
         assert pending.answer is not None
         return pending.answer, pending.took_s
 
-    def _wait_for(self, pending: PendingCall) -> None:
-        table, leadership = self._table, self._leadership
+    def carry_beside_others(self, pending: PendingCall) -> None:
+        """Carry a call to its end, whatever it is, where others may be on their way or another thread reads."""
+        self._begin(pending)
+        self.wait_for(pending)
+
+    def wait_for(self, pending: PendingCall) -> None:
+        """Wait for the end of a call that was sent. Its caller reads where no other thread does."""
+        table, leadership = self.table, self._leadership
         while not pending.ended:
             if leadership.leader is pending or table.try_to_lead(pending):
                 try:
-                    now = pending.sent_at
+                    now = time.monotonic()
                     while not pending.ended and now < pending.deadline and leadership.leader is pending:
                         now = self._receiver.read_once(now, pending.deadline)
                         if table.reader_oversleeps:
@@ -209,19 +217,21 @@ class Client:
                 pending.woken.wait(max(0.0, pending.deadline - time.monotonic()))
             if not pending.ended and time.monotonic() >= pending.deadline:
                 self._give_up(pending)
+        if leadership.leader is pending:
+            self._hand_over(pending)
         if self._receiver.pong_awaited:
             # A pong that no thread reads would count as missed.
             self._reader_thread.wake()
 
     def _wake_sleeping_reader(self) -> None:
-        self._table.reader_oversleeps = False
+        self.table.reader_oversleeps = False
         self._reader_thread.wake()
 
-    def _orphan(self, pending: PendingCall) -> None:
+    def orphan(self, pending: PendingCall) -> None:
         """Cancel a call whose caller was interrupted. The reader thread sees to its end and to its slot's."""
         if self._leadership.leader is pending:
             self._hand_over(pending)
-        if self._table.orphan(pending):
+        if self.table.orphan(pending):
             self._cancel(pending)
 
     def submit(
@@ -245,14 +255,19 @@ class Client:
         return future
 
     def _begin(self, pending: PendingCall) -> None:
-        frame = self._table.begin(pending)
+        frame = self.table.begin(pending)
         try:
             written = self._writer.write(frame, pending.sent_at, pending.deadline, pending)
         except BaseException:
             self.kill(EndKind.STOPPED, "was written to by a thread that was interrupted")
             raise
-        if not written and not self._table.stopping:
-            # A torn frame can't be taken back: this host is of no use any more. The call ends with the host.
+        if not written:
+            self.not_written(pending)
+
+    def not_written(self, pending: PendingCall) -> None:
+        """End a host that took a call's frame in part at most, in time. The call ends with the host."""
+        if not self.table.stopping:
+            # A torn frame can't be taken back: this host is of no use any more.
             pending.deadline += _EXIT_PATIENCE_S
             self.kill(EndKind.NOT_READING, "did not read its stdin")
 
@@ -264,22 +279,22 @@ class Client:
     def _give_up(self, pending: PendingCall) -> None:
         """End and cancel a call whose time is over. Its slot stays leased until the host is done with it."""
         now = time.monotonic()
-        if not self._table.give_up(pending, now):
+        if not self.table.give_up(pending, now):
             return
         self._observer.timed_out(pending)
         # Only the reader thread ends calls that have a Future.
-        self._table.resolve(pending, reading=self._leadership.leader is self._reader_thread)
-        if self._table.connection.answers_without_ids:
+        self.table.resolve(pending, reading=self._leadership.leader is self._reader_thread)
+        if self.table.connection.answers_without_ids:
             self.kill(EndKind.TIMEOUT, "did not answer in time, and its answers have no ids to tell a late one by")
             return
         self._cancel(pending)
 
     def _time_out(self, answer: Error, now: float) -> None:
         """End a call that the host has answered because its time is over. Its slot stays leased."""
-        pending = self._table.time_out(answer, now)
+        pending = self.table.time_out(answer, now)
         if pending is not None:
             self._observer.timed_out(pending)
-            self._table.resolve(pending, reading=True)
+            self.table.resolve(pending, reading=True)
         # It asks the host until the algorithm is done with the call.
         self._reader_thread.wake()
 
@@ -291,18 +306,18 @@ class Client:
         self._reader_thread.wake()
 
     def _hand_over(self, leader: object) -> None:
-        if self._table.hand_over(leader):
+        if self.table.hand_over(leader):
             self._reader_thread.wake()
 
     def _send(self, message: AnyMessage, deadline: float) -> bool:
         """Send a message that is no call. Return False if it may not be sent any more, or could not be."""
         now = time.monotonic()
-        frame = self._table.frame(message, now)
+        frame = self.table.frame(message, now)
         if frame is None:
             return False
         if self._writer.write(frame, now, deadline):
             return True
-        if self._writer.torn and not self._table.stopping:
+        if self._writer.torn and not self.table.stopping:
             self.kill(EndKind.NOT_READING, "did not read its stdin")
         return False
 
@@ -313,8 +328,8 @@ class Client:
 
         Return False if that was decided before.
         """
-        with self._table.lock:
-            if self._table.end is not None or self._killed_for is not None:
+        with self.table.lock:
+            if self.table.end is not None or self._killed_for is not None:
                 return False
             self._killed_for = (kind, text)
             return True
@@ -333,7 +348,7 @@ class Client:
             # It closed its stdout and lives on. It can't answer, and it must not read a slot that is leased again.
             self.process.kill_tree()
         self.log.settle(0.5)
-        self._table.end_all(self._how_it_ended(), time.monotonic())
+        self.table.end_all(self._how_it_ended(), time.monotonic())
 
     def _how_it_ended(self) -> HostEnd:
         status = self.process.exit_status
@@ -341,7 +356,7 @@ class Client:
             kind, text = self._killed_for
             what, hint, advice = text.partition("; hint: ")
             return HostEnd(kind, f"{what} and was ended{hint}{advice}", status)
-        if self._table.stopping:
+        if self.table.stopping:
             return HostEnd(EndKind.STOPPED, f"was stopped: it {described(status)}", status)
         end = end_of(status, self.log.records, self.process.new_oom_kills())
         if self.host_error is not None:
@@ -354,7 +369,7 @@ class Client:
         Not `politely`, it begins with SIGTERM, for a host that has shown that it doesn't answer.
         `timeout_s` is the time until SIGKILL; None is that of the options.
         """
-        table = self._table
+        table = self.table
         shutdown_s, terminate_s = self._steps_s(timeout_s)
         table.stopping = self._writer.given_up = True
         with table.lock:
@@ -415,7 +430,7 @@ class Client:
         if not callbacks:
             return
         held_up = self._reader_thread if self._reader_thread.is_any_of(callbacks) else None
-        self._table.free_held_up_leader(held_up)
+        self.table.free_held_up_leader(held_up)
         if held_up is not None:
             self._reader_thread = held_up.replaced()
 

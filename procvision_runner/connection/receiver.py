@@ -50,7 +50,8 @@ class Receiver:
         self._stdout = process.stdout
         poller = select.poll()
         poller.register(process.stdout, select.POLLIN)
-        self._poll = poller.poll
+        self.poll = poller.poll
+        """Waits for what the host says, so many milliseconds."""
         self.hello: HostHello | None = None
         self.host_error: Error | None = None
         """The last `error` frame that names no call."""
@@ -67,7 +68,7 @@ class Receiver:
         tick_at = self._table.tick_at
         until = deadline if tick_at is None or tick_at > deadline else tick_at
         # A negative time would mean for ever.
-        if self._poll((until - now) * 1000 + 0.5 if until > now else 0.5):
+        if self.poll((until - now) * 1000 + 0.5 if until > now else 0.5):
             try:
                 now = self.read()
             except BaseException:
@@ -88,6 +89,11 @@ class Receiver:
             data = b""
         now = monotonic()
         self._record.append((now, "in", data[:KEPT_FRAME_BYTES]))
+        self.take(data, now)
+        return now
+
+    def take(self, data: bytes, now: float) -> None:
+        """Handle bytes that were read; none are the end of the stream."""
         events, ended = self._table.receive(data, now)
         if ended is not None:
             self._table.resolve(ended, reading=True)
@@ -95,7 +101,6 @@ class Receiver:
             self._handle(event, now)
         if not data:
             self._host_is_gone()
-        return now
 
     def tick(self) -> None:
         """Send the pings that are due, and handle those that were not answered."""

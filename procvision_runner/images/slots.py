@@ -45,12 +45,12 @@ class Lease:
     __slots__ = (
         "_array",
         "_copy",
-        "_described",
         "_pool",
         "_released",
         "_slot",
         "bits",
         "color_space",
+        "described",
         "encoding",
         "height",
         "payload_bytes",
@@ -61,7 +61,8 @@ class Lease:
         self._pool = pool
         self._copy: NamedSlot | None = None
         self._slot = slot
-        self._described = described
+        self.described = described
+        """What the slot's header says of the picture."""
         self._released = False
         self._array: Pixels | None = None
         self.width, self.height, self.color_space, self.encoding, self.payload_bytes, self.bits = described
@@ -112,7 +113,7 @@ class Lease:
         if self._array is not None:
             self._array.setflags(write=False)
         slot.generation = generation = generation + 1
-        if self._described == slot.described:
+        if self.described == slot.described:
             write_generation(slot.memory, generation)
         else:
             self._describe(slot, generation)
@@ -138,7 +139,7 @@ class Lease:
         """Write the whole header. What is encoded has its own each time, with the CRC-32 of what lies there."""
         crc = 0
         if self.encoding == "raw":
-            slot.described = self._described
+            slot.described = self.described
         else:
             slot.described = None
             crc = zlib.crc32(memoryview(slot.memory)[PAYLOAD_OFFSET : PAYLOAD_OFFSET + self.payload_bytes])

@@ -106,28 +106,26 @@ class Connection:
         self.peer_hello: HostHello | RunnerHello | None = None
         self._table: Mapping[ConnectionState, Mapping[Act, ConnectionState]] = TRANSITIONS[role]
         self._codec = Codec(role)
-        self._splitter = FrameSplitter(max_frame_bytes)
-        self._pending: set[str] = set()
-        self._anonymous = 0
+        self.splitter = FrameSplitter(max_frame_bytes)
+        self.pending_ids: set[str] = set()
+        """The ids of the calls that wait for their answer. Steady calls are put in and taken out directly."""
+        self.anonymous = 0
+        """How many calls without an id wait."""
         self._outline_host = False
-        self._answers_without_ids = False
+        self.answers_without_ids = False
+        """Whether a host's answers need no id: its hello shows no `pending`, and it has not sent an answer with one.
+
+        A late answer of such a host can't be told from the next call's, nor one that was sent twice.
+        """
         self._handshake_deadline = now + handshake_timeout_s if handshake_timeout_s else None
         self._heartbeat_policy = heartbeat
         self._heartbeat: Heartbeat | None = None
         self._pings = 0
 
     @property
-    def answers_without_ids(self) -> bool:
-        """Whether a host's answers need no id: its hello shows no `pending`, and it has not sent an answer with one.
-
-        A late answer of such a host can't be told from the next call's, nor one that was sent twice.
-        """
-        return self._answers_without_ids
-
-    @property
     def pending(self) -> int:
         """How many calls wait for their answer."""
-        return len(self._pending) + self._anonymous
+        return len(self.pending_ids) + self.anonymous
 
     # --- what we send ---------------------------------------------------------------------------------------
 
@@ -152,7 +150,7 @@ class Connection:
         if type(message) is Result or type(message) is Error:
             self._settle_own_answer(message)
         elif call_id is not None:
-            self._pending.add(call_id)
+            self.pending_ids.add(call_id)
         elif type(message) is Ping and self._heartbeat is not None and message.request_id is not None:
             self._heartbeat.sent(message.request_id, now)
         elif message.TYPE == "hello" and target is ConnectionState.OPEN:
@@ -180,7 +178,7 @@ class Connection:
     def _own_call_id(self, call: Call) -> str:
         if call.request_id is None:
             raise LocalProtocolError("a call needs a request_id: without it its answer can't be told from another's")
-        if call.request_id in self._pending:
+        if call.request_id in self.pending_ids:
             raise LocalProtocolError(f"a call with request_id {call.request_id!r} is still waiting for its answer")
         return call.request_id
 
@@ -188,37 +186,37 @@ class Connection:
         # Only a host has taken calls; a runner's `error` frames answer no call of its own.
         if self.role is Role.HOST:
             if answer.request_id is not None:
-                self._pending.discard(answer.request_id)
-            elif self._anonymous and not _is_refusal(answer):
-                self._anonymous -= 1
+                self.pending_ids.discard(answer.request_id)
+            elif self.anonymous and not _is_refusal(answer):
+                self.anonymous -= 1
 
     # --- what comes in --------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float = 0.0) -> list[Event]:
         """Return the events that these bytes complete. Never raises for what the peer sent."""
-        if self._splitter.is_one_frame(data):
+        if self.splitter.is_one_frame(data):
             return [self._event(data[HEADER_BYTES:], now)]
         events: list[Event] = []
-        for payload in self._splitter.feed(data):
+        for payload in self.splitter.feed(data):
             events.append(self._event(payload, now))
             if self.state is ConnectionState.FAILED:
                 return events
-        overrun = self._splitter.overrun
+        overrun = self.splitter.overrun
         if overrun is not None and self.state not in (ConnectionState.FAILED, ConnectionState.CLOSED):
-            text = quoted_text(self._splitter.overrun_start)
+            text = quoted_text(self.splitter.overrun_start)
             told = (
                 f"text came where a frame was expected: {text}; hint: something else writes to the protocol's pipe"
                 if text
                 else f"a frame of {overrun} bytes was announced, the limit is {self.max_frame_bytes}; "
-                f"it begins with {self._splitter.overrun_start[:_SHOWN_BYTES]!r}"
+                f"it begins with {self.splitter.overrun_start[:_SHOWN_BYTES]!r}"
             )
             events.append(self._fatal("frame_too_large", told))
         return events
 
     def receive_end(self) -> list[Event]:
         """Return the peer's stream ended."""
-        if self._splitter.inside_frame and ("receive", "garbage") in self._table[self.state]:
-            text = quoted_text(self._splitter.kept)
+        if self.splitter.inside_frame and ("receive", "garbage") in self._table[self.state]:
+            text = quoted_text(self.splitter.kept)
             told = f", of which this came: {text}" if text else ""
             return [self._fatal("cut_frame", f"the stream ended inside a frame{told}")]
         self._enter(self._table[self.state].get(("receive", "end"), self.state))
@@ -260,20 +258,20 @@ class Connection:
         return message
 
     def _taken_answer(self, answer: Result | Error) -> Event:
-        if self._answers_without_ids:
+        if self.answers_without_ids:
             if answer.request_id is None:
                 answer.request_id = self._the_only_call()
-            elif answer.request_id in self._pending:
-                self._answers_without_ids = False
-        if answer.request_id not in self._pending:
+            elif answer.request_id in self.pending_ids:
+                self.answers_without_ids = False
+        if answer.request_id not in self.pending_ids:
             return UnexpectedAnswer(answer)
-        self._pending.remove(answer.request_id)
+        self.pending_ids.remove(answer.request_id)
         return answer
 
     def _the_only_call(self) -> str | None:
         """Return the one call that waits, where a host's answers need no id: an answer without one is its."""
-        if self._answers_without_ids and len(self._pending) == 1:
-            return next(iter(self._pending))
+        if self.answers_without_ids and len(self.pending_ids) == 1:
+            return next(iter(self.pending_ids))
         return None
 
     def _take_pong(self, pong: Pong) -> None:
@@ -290,12 +288,12 @@ class Connection:
             pong.request_id = self._heartbeat.oldest
 
     def _take_call(self, call: Call) -> None:
-        request_id, pending = call.request_id, self._pending
+        request_id, pending = call.request_id, self.pending_ids
         if request_id in pending:
             raise RemoteProtocolError(
                 "duplicate_request_id", f"a call with request_id {request_id!r} waits already", request_id=request_id
             )
-        if len(pending) + self._anonymous >= self.max_pending:
+        if len(pending) + self.anonymous >= self.max_pending:
             raise RemoteProtocolError(
                 "busy",
                 f"{self.pending} calls wait already, at most {self.max_pending} may; "
@@ -304,7 +302,7 @@ class Connection:
                 retryable=True,
             )
         if request_id is None:
-            self._anonymous += 1
+            self.anonymous += 1
         else:
             pending.add(request_id)
 
@@ -320,7 +318,7 @@ class Connection:
         self.peer_hello = hello
         # Such a host may know no more than the outline of the protocol, in which nothing has an id.
         self._outline_host = isinstance(hello, HostHello) and "pending" not in hello.capabilities
-        self._answers_without_ids = self._outline_host
+        self.answers_without_ids = self._outline_host
         self._handshake_deadline = None
         if self.role is Role.HOST:
             self._opened(now)
@@ -378,7 +376,7 @@ class Connection:
 
     def _refused(self, violation: RemoteProtocolError) -> Violation:
         request_id = violation.request_id
-        if self.role is Role.HOST and request_id in self._pending:
+        if self.role is Role.HOST and request_id in self.pending_ids:
             # With the id the refusal would be taken for the answer of the call that still waits.
             request_id = violation.request_id = None
         reply = self._reply(violation)
@@ -386,7 +384,7 @@ class Connection:
             request_id = self._the_only_call()
         if self.role is Role.RUNNER and request_id is not None:
             if violation.message_type in ("result", "error"):
-                self._pending.discard(request_id)
+                self.pending_ids.discard(request_id)
             else:
                 # It answers no call; an unknown message of a newer host may well name one that goes on.
                 request_id = None
@@ -402,5 +400,5 @@ class Connection:
         violation = RemoteProtocolError(kind, text, fatal=True)
         reply = self._reply(violation)
         self._enter(self._table[self.state].get(("receive", "garbage"), ConnectionState.FAILED))
-        self._splitter.close()
+        self.splitter.close()
         return Violation(kind, text, fatal=True, reply=reply)

@@ -64,8 +64,8 @@ def test_bytecodes_of_a_call_are_counted_at_both_ends() -> None:
     code = "import json; from benchmarks import bytecodes; print(json.dumps(bytecodes.a_call()))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     ends = json.loads(run.stdout)
-    assert {"procvision_runner.connection.call_table", "procvision_sdk.wire.connection"} <= set(ends["runner"])
-    assert {"procvision_host.algorithm.worker", "procvision_sdk.wire.connection"} <= set(ends["host"])
+    assert {"procvision_runner.connection.steady_calls", "procvision_runner.connection.writer"} <= set(ends["runner"])
+    assert {"procvision_host.algorithm.worker", "procvision_host.conversation.steady_calls"} <= set(ends["host"])
     assert not any(module.startswith("procvision_host") for module in ends["runner"])
 
 

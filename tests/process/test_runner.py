@@ -335,7 +335,7 @@ def test_a_submitted_call_ends_in_time_while_a_caller_reads() -> None:
             hung = runner.submit("execute", pid="A", timeout_s=0.2)
             with ThreadPoolExecutor(1) as threads:
                 waits = threads.submit(runner.execute, pid="A", timeout_s=20.0)
-                eventually(lambda: len(client._table.calls) == 3, "three calls on their way")
+                eventually(lambda: len(client.table.calls) == 3, "three calls on their way")
                 client._reader_thread.wake()  # whatever makes it look: it hands the reading to the caller that waits
                 assert first.result(10).verdict == "OK"
                 with pytest.raises(CallTimeoutError):

@@ -118,7 +118,7 @@ def test_a_call_waits_for_room_and_gets_it_from_an_answer(log: HostLog) -> None:
     assert refused.freed
     waits = a_call(at=NOW * 1000, timeout_s=NOW * 1000)
     running = in_thread(wire.table.begin, waits)
-    eventually(lambda: wire.table._waiting_for_room == 1, "it waits")
+    eventually(lambda: wire.table.waiting_for_room == 1, "it waits")
     wire.answer(result(first.call))
     wire.host.receive(running.result(), NOW)
     assert waits.call.request_id == "call-2"

@@ -261,7 +261,7 @@ def test_an_interrupted_caller_leaves_its_call_to_the_reader_thread(rig: Rig, mo
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rig.client, "_wait_for", interrupted)
+    monkeypatch.setattr(rig.client, "wait_for", interrupted)
     with pytest.raises(KeyboardInterrupt):
         rig.client.call(Call(phase="execute"), PATIENCE_S, freed.set)
     call = rig.host.hear(Call)

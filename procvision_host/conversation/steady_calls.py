@@ -1,0 +1,345 @@
+"""The steady state of the host's side: a call like one before it, from its bytes to the bytes of its answer.
+
+The strategy: a line's calls differ in little. `_Template` is a frame that the general code's checks let through: byte
+for byte what it was, but for the holes, which are the request's id, the session's id, and of a picture the generation
+and the time. A frame that is the same outside the holes was checked before; what stands in the holes is checked here.
+It says then what that call said, with the holes' values in it: nothing is decoded and nothing is checked again.
+`SteadyCalls.answer` does the rest in one function: it begins the call, lets the worker execute it, writes the answer.
+Everything else is the general code's. It finds nothing begun where `answer` returns False: a frame of another form,
+calls that wait, a drain. And where a steady call ends as others do, by an exception, a refusal, a status ERROR, it is
+given the answer to write. Where observers or wrappers are named, there are no steady calls.
+Warning: what `answer` changes is shared with the second thread, which may read, answer pings and even this call while
+the algorithm works. It is changed under the same lock and in the same order as by the general code.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from fcntl import ioctl
+from os import _exit
+from termios import FIONREAD
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from procvision_host.algorithm.call_checker import MAX_SESSION_ID_LENGTH
+from procvision_host.conversation.shared import told_too_late
+from procvision_host.process.channels import wait_for_stray_output
+from procvision_sdk.errors import CallRefusedError
+from procvision_sdk.images.layout import MAX_GENERATION_DIGITS
+from procvision_sdk.wire.codec import Codec
+from procvision_sdk.wire.errors import RemoteProtocolError
+from procvision_sdk.wire.greeting import HEADER_BYTES
+from procvision_sdk.wire.messages import MAX_REQUEST_ID_CHARS, Call, Result
+from procvision_sdk.wire.tables import ConnectionState, HostStatus, Role
+
+if TYPE_CHECKING:
+    from procvision_host.algorithm.call_checker import CallChecker, CheckedCall
+    from procvision_host.algorithm.images import Images
+    from procvision_host.algorithm.worker import Worker
+    from procvision_host.conversation.main_loop import Loop
+
+MAX_TEMPLATES = 8
+"""A line has a few steps, each with its phases."""
+MAX_VAIN = 64
+"""After so many frames in a row that are like none before, one in so many is learned: each costs a second decoding."""
+_BEGINNING = b'{"type":"call","request_id":"'
+_ID_AT = HEADER_BYTES + len(_BEGINNING)
+_SESSION_ID = b'{"id":"'
+_IMAGE_ID = b',"shared_mem_id":"'
+_TIME = b'"timestamp_ms":'
+_LONGEST_TIME = 15
+"""Digits: thirty thousand years in milliseconds."""
+_PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+"""What stands in a JSON string as it is."""
+_ATOMS = frozenset((str, bool, int, float, type(None)))
+_NO_BYTES = bytes(4)
+_OPEN = ConnectionState.OPEN
+_READY, _EXECUTING = HostStatus.READY, HostStatus.EXECUTING
+_encode = msgspec.json.Encoder().encode
+_decode = Codec(Role.HOST).decode
+
+
+class _Template:
+    """A frame that was checked, cut at its holes.
+
+    What follows the request's id is `to_session` SESSION `to_picture` GENERATION `to_time` TIME `after`: those in
+    capitals are holes. Without a picture it ends with `to_picture`.
+    """
+
+    __slots__ = (
+        "after",
+        "call",
+        "checked",
+        "deep",
+        "image_meta",
+        "image_prefix",
+        "seen",
+        "session",
+        "to_picture",
+        "to_session",
+        "to_time",
+    )
+
+    def __init__(self, data: bytes, id_end: int, call: Call, checked: CheckedCall) -> None:
+        """`data` is the frame, exactly as our encoder writes `call`. Raises ValueError for what can't be a template."""
+        self.call = call
+        self.checked = checked
+        at = data.index(_SESSION_ID, id_end) + len(_SESSION_ID)
+        self.session = checked.session
+        """Of the last frame."""
+        session_id = self.session.id.encode("ascii")
+        if not is_plain(session_id):
+            raise ValueError("the session's id is written with escapes")
+        self.to_session = data[id_end:at]
+        self.image_prefix: str | None = None
+        self.image_meta: dict[str, Any] = {}
+        self.to_time = self.after = b""
+        generation_at = len(data)
+        if checked.meta is not None:
+            generation_at = self._cut_picture(data, call)
+        self.seen = data[id_end:generation_at]
+        """`to_session`, the last frame's session and `to_picture`: the next has the same as a rule."""
+        self.to_picture = data[at + len(session_id) : generation_at]
+        self.deep = not _ATOMS.issuperset(map(type, checked.user_params.values()))
+        """Whether the algorithm could change a parameter in place."""
+
+    def follows(self, data: bytes, id_end: int) -> bool:
+        """Return whether a frame is this with another session, which the next is compared with from now on."""
+        at = id_end + len(self.to_session)
+        end = data.find(b'"', at)
+        session_id = data[at:end]
+        if (
+            end < 0
+            or not data.startswith(self.to_session, id_end)
+            or not data.startswith(self.to_picture, end)
+            or not 0 < len(session_id) <= MAX_SESSION_ID_LENGTH
+            or not is_plain(session_id)
+        ):
+            return False
+        self.seen = b"".join((self.to_session, session_id, self.to_picture))
+        self.session = replace(self.session, id=str(session_id, "ascii"))
+        self.call = replace(self.call, session=self.session)
+        self.checked = replace(self.checked, session=self.session)
+        return True
+
+    def _cut_picture(self, data: bytes, call: Call) -> int:
+        """Cut what is said of the picture. Return where its generation begins."""
+        meta, image_id = call.image_meta, call.shared_mem_id
+        if meta is None or image_id is None or not _ATOMS.issuperset(map(type, meta.values())):
+            raise ValueError("what is said of the picture is no flat object")
+        named, _, number = image_id.rpartition(":")
+        self.image_prefix, self.image_meta = f"{named}:", meta
+        prefix = self.image_prefix.encode("ascii")
+        time = meta.get("timestamp_ms")
+        if not is_plain(prefix) or not is_generation(number.encode()) or type(time) is not int:
+            raise ValueError("the picture has no generation, or no time")
+        # What stands before the picture's id was written like this, too.
+        before = _encode(replace(call, shared_mem_id=None, image_meta=None, timeout_ms=None))
+        generation_at = HEADER_BYTES + len(before) - 1 + len(_IMAGE_ID) + len(prefix)
+        generation_end = generation_at + len(number)
+        written = _encode(meta)
+        time_at = data.index(written, generation_end) + written.index(_TIME) + len(_TIME)
+        self.to_time = data[generation_end:time_at]
+        digits = b"%d" % time
+        self.after = data[time_at + len(digits) :]
+        if not is_time(digits):
+            raise ValueError("the picture's time is none of our days")
+        return generation_at
+
+
+def is_plain(text: bytes) -> bool:
+    """Return whether a JSON string of these bytes says exactly what they are."""
+    return not text.translate(None, _PLAIN)
+
+
+def is_generation(digits: bytes) -> bool:
+    """Return whether these are a generation, as the backends of slots read it."""
+    return digits.isdigit() and len(digits) <= MAX_GENERATION_DIGITS
+
+
+def is_time(digits: bytes) -> bool:
+    """Return whether these are a JSON number, and a time."""
+    return digits.isdigit() and len(digits) <= _LONGEST_TIME and not digits.startswith(b"0")
+
+
+def learned(data: bytes, id_end: int, checker: CallChecker, images: Images) -> _Template | None:
+    """Return the template of a frame that holds a call; None where the general code has something to say of it."""
+    try:
+        call = _decode(data[HEADER_BYTES:])
+        if type(call) is not Call or call.phase not in ("execute", "pre"):
+            return None
+        checked = checker.check(call)
+        if call.shared_mem_id is not None and not images.lie_in_slots(call.shared_mem_id):
+            return None
+        # The places of the holes are known where a frame is what our encoder writes.
+        if _encode(call) != data[HEADER_BYTES:]:
+            return None
+        return _Template(data, id_end, call, checked)
+    except (RemoteProtocolError, CallRefusedError, ValueError):
+        return None
+
+
+class SteadyCalls:
+    """Answers the steady calls of one algorithm."""
+
+    __slots__ = (
+        "_board",
+        "_conversation",
+        "_ends",
+        "_loop",
+        "_standby",
+        "_stray",
+        "_templates",
+        "_vain",
+        "_worker",
+    )
+
+    def __init__(self, loop: Loop, worker: Worker) -> None:
+        self._loop = loop
+        self._worker = worker
+        self._conversation = loop.conversation
+        self._standby = loop.standby
+        self._ends = loop.ends
+        self._board = loop.board
+        self._stray = bytearray(4)
+        self._templates: list[_Template] = []
+        self._vain = 0
+
+    def take(self, data: bytes) -> None:
+        """Answer a steady call; pass other bytes on."""
+        if not self.answer(data):
+            self._conversation.take(data)
+
+    def answer(self, data: bytes) -> bool:  # noqa: PLR0912, PLR0915 - each function more is code to be met cold
+        """Answer the call that these bytes are. Return False, with nothing done, if they are no steady call."""
+        conversation = self._conversation
+        connection = conversation.connection
+        length = len(data) - HEADER_BYTES
+        if (
+            not data.startswith(_BEGINNING, HEADER_BYTES)
+            or int.from_bytes(data[:HEADER_BYTES], "big") != length
+            or length > connection.max_frame_bytes
+            or not connection.splitter.empty
+        ):
+            return False
+        id_end = data.find(b'"', _ID_AT)
+        raw_id = data[_ID_AT:id_end]
+        if id_end < 0 or len(raw_id) > MAX_REQUEST_ID_CHARS or raw_id.translate(None, _PLAIN):
+            return False
+        for template in self._templates:
+            if data.startswith(template.seen, id_end):
+                self._vain = 0
+                break
+        else:
+            found = self._found(data, id_end)
+            if found is None:
+                return False
+            template = found
+        request_id = str(raw_id, "ascii")
+        call = replace(template.call, request_id=request_id)
+        generation_at = id_end + len(template.seen)
+        if template.image_prefix is None:
+            if generation_at != len(data):
+                return False
+        else:
+            generation_end = data.find(b'"', generation_at)
+            generation = data[generation_at:generation_end]
+            time = data[generation_end + len(template.to_time) : len(data) - len(template.after)]
+            if (
+                not generation.isdigit()
+                or len(generation) > MAX_GENERATION_DIGITS
+                or not data.startswith(template.to_time, generation_end)
+                or not time.isdigit()
+                or len(time) > _LONGEST_TIME
+                or time.startswith(b"0")
+                or not data.endswith(template.after)
+            ):
+                return False
+            call.shared_mem_id = template.image_prefix + str(generation, "ascii")
+            call.image_meta = template.image_meta | {"timestamp_ms": int(time)}
+        checked = template.checked
+        params = deepcopy(checked.user_params) if template.deep else checked.user_params.copy()
+        lock, status, pending_ids = conversation.lock, conversation.status, connection.pending_ids
+        lock.acquire()
+        try:
+            if (
+                pending_ids
+                or connection.anonymous
+                or conversation.waiting
+                or connection.state is not _OPEN
+                or status.now is not _READY
+            ):
+                return False
+            pending_ids.add(request_id)
+            status.now = _EXECUTING
+            conversation.abandoned = conversation.cancellation.requested = False
+            conversation.running_since = monotonic()
+            conversation.running = call
+        finally:
+            lock.release()
+        loop, worker = self._loop, self._worker
+        loop.calls += 1
+        self._board.call_begins(loop.calls, request_id)
+        if self._standby.sleeps:
+            self._standby.wake()
+        answer = worker.run(call, checked, params)
+        if type(answer) is not Result:
+            loop.finish(call, answer)
+            return True
+        try:
+            payload = _encode(answer)
+        except Exception:  # noqa: BLE001 - the general code tells what JSON can't carry
+            loop.finish(call, answer)
+            return True
+        if loop.is_copy:
+            _exit(0)
+        try:
+            ioctl(1, FIONREAD, self._stray)
+            if self._stray != _NO_BYTES:
+                wait_for_stray_output()
+        except OSError:
+            pass  # Its fd 1 is the algorithm's own doing.
+        # The algorithm has had its hands on the process: the frames' descriptors may not be what they were.
+        if not self._ends.verify():
+            conversation.reader.descriptors_changed()
+        length = len(payload)
+        lock.acquire()
+        try:
+            conversation.running = None
+            if status.now is _EXECUTING:
+                status.now = _READY
+            else:
+                status.on("answered")
+            abandoned = conversation.abandoned
+            if not abandoned:
+                if connection.state is _OPEN and length <= connection.max_frame_bytes:
+                    pending_ids.discard(request_id)
+                    conversation.write(length.to_bytes(HEADER_BYTES, "big") + payload)
+                else:
+                    answer = conversation.write_answer(answer, call)
+        finally:
+            lock.release()
+        self._board.call_ends()
+        if abandoned:
+            told_too_late(call)
+        elif template.session.final:
+            worker.answered(call, answer, 0.0)
+        return True
+
+    def _found(self, data: bytes, id_end: int) -> _Template | None:
+        """Return the template of a frame that is of another session than the last, or that has none yet."""
+        for template in self._templates:
+            if template.follows(data, id_end):
+                self._vain = 0
+                return template
+        self._vain += 1
+        if self._vain > MAX_VAIN and self._vain % MAX_VAIN:
+            return None
+        found = learned(data, id_end, self._worker.checker, self._worker.images)
+        if found is not None:
+            self._templates.insert(0, found)
+            del self._templates[MAX_TEMPLATES:]
+        return found

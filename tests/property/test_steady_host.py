@@ -1,0 +1,325 @@
+"""The host's steady calls and its general code are given the same frames, whole, mutated and of any form.
+
+They give the same answers, and the algorithm is given the same: the steady code lets nothing through that the general
+code refuses, and says of what it takes exactly what a decoder says.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from procvision_host.algorithm.call_checker import CallChecker
+from procvision_host.algorithm.images import Images
+from procvision_host.algorithm.sessions import GuardedSessions
+from procvision_host.algorithm.worker import Worker
+from procvision_host.builtin.mapped_slots import MappedSlots
+from procvision_host.builtin.memory_sessions import MemorySessionStore
+from procvision_host.conversation.main_loop import Loop
+from procvision_host.conversation.steady_calls import SteadyCalls
+from procvision_host.logs import HOST_LOGGER, LogContext
+from procvision_host.process.shared_page import SharedPage
+from procvision_sdk import BaseAlgorithm, Ng, Ok, Session
+from procvision_sdk.images.layout import ARENA_SCHEME, SlotHeader, parse_arena_id, write_header
+from procvision_sdk.manifest.model import Manifest
+from procvision_sdk.wire.codec import Codec
+from procvision_sdk.wire.connection import Connection
+from procvision_sdk.wire.frames import FrameSplitter, frame
+from procvision_sdk.wire.messages import AlgorithmName, Call, SessionRef
+from procvision_sdk.wire.tables import HostStatus, Role
+
+AREA = {"x": 0, "y": 0, "width": 1, "height": 1}
+MANIFEST = msgspec.convert(
+    {
+        "name": "echo",
+        "version": "1.0",
+        "entry_point": "echo:Echo",
+        "supported_pids": ["A", "B"],
+        "reads_picture": False,
+        "steps": [
+            {"index": 1, "name": "one", "params": []},
+            {
+                "index": 2,
+                "name": "two",
+                "params": [
+                    {"key": "level", "type": "float", "min": 0, "max": 1, "default": 0.5},
+                    {"key": "area", "type": "rect", "default": AREA},
+                    {"key": "name", "type": "string", "default": ""},
+                ],
+            },
+        ],
+    },
+    Manifest,
+)
+WIDTH, HEIGHT, GENERATION = 4, 3, 8
+IMAGE = f"arena:0:65536:{GENERATION}"
+LATENCY = re.compile(rb'"latency_ms":[0-9.]+')
+
+
+class Echo(BaseAlgorithm):
+    """Says what it was given, remembers how often, and spoils whatever it can."""
+
+    def execute(
+        self,
+        step_index: int,
+        pid: str,
+        session: Session,
+        user_params: Mapping[str, Any],
+        shared_mem_id: str,
+        image_meta: Mapping[str, Any],
+    ) -> Any:
+        told = [step_index, pid, session.id, dict(session.context), dict(user_params), shared_mem_id, dict(image_meta)]
+        count = session.get("calls", 0)
+        session.set("calls", count + 1)
+        self.diagnostics.publish("told", [*told, count])
+        for lent in (user_params, image_meta):
+            assert isinstance(lent, dict)
+            lent["spoilt"] = True
+        if "area" in user_params:
+            user_params["area"]["x"] = -1
+        if step_index == 1:
+            return {"status": "OK", "data": {"result_status": "OK"}} if count % 2 else Ok()
+        if count % 3 == 0:
+            raise RuntimeError("now and then")
+        return Ng("a scratch", [{"x": 0, "y": 0, "width": 1, "height": 1, "label": "s", "score": 1}])
+
+
+class Slots(MappedSlots):
+    """One slot."""
+
+    def map_slot(self, shared_mem_id: str) -> tuple[mmap.mmap, int, int]:
+        _, _, generation = parse_arena_id(shared_mem_id)
+        memory = mmap.mmap(-1, 8192)
+        write_header(memory, SlotHeader(GENERATION, WIDTH, HEIGHT, "RGB", "raw", WIDTH * HEIGHT * 3))
+        return memory, 8192, generation
+
+
+class Ends:
+    """Descriptors that nobody closes, and a guardian that hears everything."""
+
+    def __init__(self) -> None:
+        self.frames_in, self._written = os.pipe()
+        self.answers, self.frames_out = os.pipe()
+        self.control, self.wake = os.pipe()
+        os.set_blocking(self.answers, False)
+
+    def verify(self) -> bool:
+        return True
+
+    def mend(self) -> bool:
+        return False
+
+    def notify_guardian(self, notice: bytes) -> None:
+        """Nobody listens."""
+
+    def wake_reader(self, request: bytes) -> None:
+        """Nobody waits."""
+
+    def close(self) -> None:
+        for descriptor in (self.frames_in, self._written, self.answers, self.frames_out, self.control, self.wake):
+            os.close(descriptor)
+
+
+class Host:
+    """A host's loop without a process around it."""
+
+    def __init__(self, *, steady: bool) -> None:
+        self.ends = Ends()
+        connection = Connection(Role.HOST, now=0.0, max_frame_bytes=4096)
+        connection.hello_was_written()
+        self.loop = Loop(self.ends, connection, SharedPage(), shutdown_grace_s=3.0, drain_timeout_s=10.0)  # type: ignore[arg-type]
+        algorithm = Echo()
+        self.worker = Worker(
+            algorithm,
+            MANIFEST,
+            Images({ARENA_SCHEME: Slots}),
+            GuardedSessions(MemorySessionStore(), 1000),
+            CallChecker(MANIFEST),
+            LogContext(),
+            {},
+        )
+        self.loop.made(algorithm.cancellation)
+        self.loop.loaded(AlgorithmName(name="echo"), "1")
+        self.loop._worker, self.loop._answered = self.worker, self.worker.answered
+        self.calls = SteadyCalls(self.loop, self.worker)
+        self.take = self.calls.take if steady else self.loop.conversation.take
+        self.take(frame(b'{"type":"hello","runner_version":"1.0"}'))
+
+    def answers(self, data: bytes) -> list[bytes]:
+        """Take bytes, execute what waits, and return the payloads that were written, but for the time that it took."""
+        self.take(data)
+        conversation = self.loop.conversation
+        while conversation.waiting:
+            call = self.loop._next_call()
+            assert call is not None
+            self.loop.finish(call, self.worker.run(call))
+        assert conversation.running is None
+        assert conversation.status.now in (HostStatus.READY, HostStatus.DRAINING)
+        try:
+            written = os.read(self.ends.answers, 1 << 16)
+        except BlockingIOError:
+            return []
+        return [LATENCY.sub(b"", payload) for payload in FrameSplitter().feed(written)]
+
+
+ENCODE = Codec(Role.RUNNER).encode
+TEXTS = st.text(st.sampled_from('aZ9 -"\\{}[]:,é\u2028\x00'), max_size=8)
+RIGHT_PARAMS = [
+    None,
+    {"level": 1},
+    {"level": 0.5, "name": f'","shared_mem_id":"{IMAGE}'},
+    {"area": {**AREA, "width": 2}},
+]
+TIMES = st.integers(1_700_000_000_000, 1_700_000_000_999)
+
+
+@st.composite
+def right_calls(draw: st.DrawFn) -> Call:
+    """A call that the host executes."""
+    step_index = draw(st.sampled_from([1, 2]))
+    call = Call(
+        request_id=draw(st.sampled_from(["call-1", "call-22"])),
+        phase=draw(st.sampled_from(["execute", "execute", "pre"])),
+        step_index=step_index,
+        pid=draw(st.sampled_from(["A", "B"])),
+        session=SessionRef(
+            id=draw(st.sampled_from(["s", "0123456789abcdef"])),
+            context=draw(st.sampled_from([{}, {"trace_id": "t"}, {"deep": [{"id": "s"}]}])),
+            final=draw(st.sampled_from([False, False, True])),
+        ),
+        user_params=draw(st.sampled_from(RIGHT_PARAMS)) if step_index == 2 else None,
+        timeout_ms=draw(st.sampled_from([None, 1000])),
+    )
+    if draw(st.integers(0, 2)):
+        call.shared_mem_id = IMAGE
+        call.image_meta = {"width": WIDTH, "height": HEIGHT, "timestamp_ms": draw(TIMES), "color_space": "RGB"}
+    return call
+
+
+@st.composite
+def other_calls(draw: st.DrawFn, like: Call) -> Call:
+    """A call that differs in one thing, which may be wrong."""
+    call = replace(like)
+    session = like.session
+    assert session is not None
+    match draw(st.integers(0, 8)):
+        case 0:
+            call.request_id = draw(st.sampled_from(["call-3", "", "é", '"', "a\\b", "x" * 256, "x" * 257, None]))
+        case 1:
+            call.phase = draw(st.sampled_from(["execute", "pre", "info", "reset", "other"]))
+        case 2:
+            call.step_index = draw(st.sampled_from([1, 2, 3, None]))
+        case 3:
+            call.pid = draw(st.sampled_from(["A", "C", 'A"', None]))
+        case 4:
+            ids = ["t", 'é"', "", '{"id":"s"}', "x" * 256, "x" * 257]
+            call.session = replace(session, id=draw(st.sampled_from(ids)))
+        case 5:
+            call.session = replace(session, context=draw(st.dictionaries(TEXTS, TEXTS, max_size=2)))
+        case 6:
+            values = [None, {"level": True}, {"level": 2}, {"level": 1.0}, {"other": 1}, *RIGHT_PARAMS]
+            call.user_params = draw(st.sampled_from(values))
+        case 7:
+            ids = [None, "arena:0:65536:10", "arena:0:65536:x", "arena:0:65536:", "arena:0:65536:008", "shm:x:8"]
+            call.shared_mem_id = draw(st.sampled_from(ids))
+        case _:
+            meta = dict(like.image_meta or {})
+            meta |= {"timestamp_ms": draw(TIMES | st.sampled_from([None, -1, 0, 1.5, "now", 10**15, 10**16]))}
+            meta |= draw(st.sampled_from([{}, {}, {"width": 5}, {"camera_id": '"timestamp_ms":1'}, {"more": [1]}]))
+            call.image_meta = meta
+    return call
+
+
+ALPHABET = b'{}[]":,\\u0123456789.-+eE \x00\x1f\x7f\x80\xc3\xa9\xffatrufnls'
+
+
+@st.composite
+def mutated(draw: st.DrawFn, payload: bytes) -> bytes:
+    """A frame that is not quite what it was; its header tells the truth as a rule."""
+    changed = bytearray(payload)
+    for _ in range(draw(st.integers(1, 2))):
+        at = len(changed) if draw(st.integers(0, 9)) == 0 else draw(st.integers(0, len(changed)))
+        deed = draw(st.integers(0, 3))
+        if deed == 0:
+            changed[at : at + 1] = bytes([draw(st.sampled_from(ALPHABET))])
+        elif deed == 1:
+            changed[at:at] = bytes([draw(st.sampled_from(ALPHABET))])
+        elif deed == 2:
+            del changed[at : at + draw(st.integers(1, 4))]
+        else:
+            end = draw(st.integers(at, min(len(changed), at + 40)))
+            changed[at:at] = changed[at:end]
+    return bytes(changed)
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """What the host says of wrong frames is no news here."""
+    caplog.set_level(logging.CRITICAL, HOST_LOGGER)
+
+
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.data())
+def test_steady_code_answers_as_the_general_code(data: st.DataObject) -> None:
+    """Frame by frame, and whatever came before."""
+    general, steady = Host(steady=False), Host(steady=True)
+    try:
+        base = data.draw(right_calls())
+        for _ in range(data.draw(st.integers(4, 16))):
+            call = base
+            match data.draw(st.integers(0, 5)):
+                case 0:
+                    call = data.draw(other_calls(base))
+                case 1:
+                    base = data.draw(right_calls())
+                case 2:
+                    assert base.session is not None
+                    base = replace(base, session=replace(base.session, id=data.draw(st.sampled_from("abc"))))
+            payload = ENCODE(call)
+            if data.draw(st.integers(0, 2)) == 0:
+                payload = data.draw(mutated(payload))
+            sent = frame(payload)
+            if data.draw(st.integers(0, 19)) == 0:
+                sent = sent[:3] + bytes([sent[3] ^ 1]) + sent[4:]
+            assert steady.answers(sent) == general.answers(sent), sent
+    finally:
+        general.ends.close()
+        steady.ends.close()
+
+
+def test_calls_like_those_before_are_steady() -> None:
+    """With another id, session, generation and time, with parameters and a state: they never reach the general code."""
+    host = Host(steady=True)
+    taken: list[bytes] = []
+    host.loop.conversation.take = taken.append  # type: ignore[method-assign]
+    meta = {"width": WIDTH, "height": HEIGHT, "color_space": "RGB"}
+    for number in range(6):
+        call = Call(
+            request_id=f"call-{number}",
+            phase="execute",
+            step_index=1 + number % 2,
+            pid="A",
+            session=SessionRef(id=f"session-{number // 2}", context={"trace_id": "t"}),
+            user_params={"level": 0.25} if number % 2 else None,
+            timeout_ms=1000,
+        )
+        if number > 1:
+            call.shared_mem_id = IMAGE
+            call.image_meta = {**meta, "timestamp_ms": 1_700_000_000_000 + number}
+            host.worker.images._backends.setdefault(ARENA_SCHEME, Slots())
+        answer = host.answers(frame(ENCODE(call)))
+        assert len(answer) == 1
+        assert f'"request_id":"call-{number}"'.encode() in answer[0]
+        assert b'"spoilt"' not in answer[0]
+    host.ends.close()
+    assert taken == []

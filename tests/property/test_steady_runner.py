@@ -1,0 +1,265 @@
+"""The runner's steady calls and its general code are given the same arguments and the same answers, right and wrong.
+
+They write the same frames, return the same results and raise the same errors: no answer that the general code refuses
+becomes a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scripted_host import PATIENCE_S, ScriptedProcess, eventually, hello, in_thread
+
+from procvision_runner import Runner
+from procvision_runner.connection.client import Client
+from procvision_runner.connection.steady_calls import SteadyCalls
+from procvision_runner.images.slots import SlotPool
+from procvision_runner.options import RunnerOptions
+from procvision_runner.process.host_log import HostLog
+from procvision_sdk.calling import InspectionSession
+from procvision_sdk.images.picture import Picture
+from procvision_sdk.wire.frames import frame
+from procvision_sdk.wire.messages import Result, RunnerHello
+
+OPTIONS = RunnerOptions(heartbeat=None, handshake_timeout_s=PATIENCE_S, shutdown_timeout_s=PATIENCE_S, max_slots=2)
+TIME = re.compile(rb'"timestamp_ms":1[0-9]{12}|"id":"[0-9a-f]{16}"')
+"""The time now, and the id of a session that a call has for itself."""
+GOOD = {"result_status": "OK", "debug": {"latency_ms": 0.5}}
+ALPHABET = b'{}[]":,\\u0123456789.-+eE \x00\x1f\x7f\x80\xc3\xff_trufnlsOKNG'
+
+
+class Unsteady:
+    """Leaves every call to the general code."""
+
+    def carry(self, pending: Any, tail: bytes | None = None) -> bool:
+        return False
+
+
+class Rig:
+    """A runner whose host is the test."""
+
+    def __init__(self, *, steady: bool) -> None:
+        self.host = ScriptedProcess()
+        self.runner = Runner(command=["echo"], options=OPTIONS)
+        client = Client(self.host, OPTIONS, HostLog(self.host.stderr, 20, None))  # type: ignore[arg-type]
+        shaking = in_thread(client.shake_hands)
+        self.host.say(hello("pending", "arena"))
+        self.host.hear(RunnerHello)
+        shaking.result()
+        self.runner._client = client
+        self.runner._slots = slots = SlotPool(2, 1 << 24)
+        if steady:
+            self.runner._steady = SteadyCalls(client, slots, OPTIONS)
+        else:
+            client.exchange = Unsteady()  # type: ignore[assignment]
+        self.number = 0
+
+    def outcome(self, answer: bytes, **arguments: Any) -> tuple[Any, ...]:
+        """Make a call that is answered with these bytes; what is written, and what comes of it."""
+        client = self.runner._client
+        assert client is not None
+        lent = arguments.pop("lent", None)
+        if lent is not None:
+            arguments["image"] = lease = self.runner.lend(*lent)
+            lease.array[...] = 7
+        os.write(self.host._out, answer)
+        try:
+            phase = arguments.pop("phase", "execute")
+            told: Any = (self.runner.execute if phase == "execute" else self.runner.pre_execute)(**arguments)
+            told = msgspec.structs.replace(told, elapsed_ms=0.0)
+        except Exception as error:
+            told = (type(error), re.sub("[0-9.]+ s", "", str(error)))
+        written = b""
+        with contextlib.suppress(BlockingIOError):
+            os.set_blocking(self.host._in, False)
+            written = os.read(self.host._in, 1 << 16)
+        slots, table = self.runner._slots, client.table
+        assert slots is not None
+        if isinstance(told, tuple):  # what follows from that is another thread's
+            return told, TIME.sub(b"", written)
+        state = (
+            slots.leased,
+            len(table.calls),
+            len(table.connection.pending_ids),
+            table.leadership.state,
+            client.alive,
+        )
+        return told, TIME.sub(b"", written), state
+
+    def next_id(self) -> str:
+        client = self.runner._client
+        assert client is not None
+        return f"call-{client.table.last_number + 1}"
+
+    def close(self) -> None:
+        self.host.end(0)
+        self.runner.stop()
+
+
+@contextlib.contextmanager
+def rigs() -> Iterator[tuple[Rig, Rig]]:
+    general, steady = Rig(steady=False), Rig(steady=True)
+    try:
+        yield general, steady
+    finally:
+        general.close()
+        steady.close()
+
+
+SESSIONS = [
+    None,
+    "by-name",
+    'é"',
+    InspectionSession("s", {"trace_id": "t"}),
+    InspectionSession("s", {"deep": [{"a": 1.5}]}),
+]
+PIXELS = np.zeros((3, 4, 3), np.uint8)
+VALUES = st.sampled_from([True, False, 0, 1, 0.0, -0.0, 1.0, 0.1, "x", "é", None, [1], {"a": 2}, 2**70, float("nan")])
+
+
+@st.composite
+def arguments(draw: st.DrawFn) -> dict[str, Any]:
+    """What a caller may give."""
+    given: dict[str, Any] = {
+        "phase": draw(st.sampled_from(["execute", "execute", "pre"])),
+        "pid": draw(st.sampled_from(["A", "A", "B", 'é"\\'])),
+        "step_index": draw(st.sampled_from([1, 1, 2, True])),
+        "session": draw(st.sampled_from(SESSIONS)),
+        "user_params": draw(st.none() | st.dictionaries(st.sampled_from(["level", "ä"]), VALUES, max_size=2)),
+        "final": draw(st.sampled_from([False, False, True])),
+        "camera_id": draw(st.sampled_from([None, None, "left", '"timestamp_ms":0'])),
+        "timestamp_ms": draw(st.sampled_from([None, None, 0, 5, -1])),
+        "timeout_s": draw(st.sampled_from([None, None, 5, 2.5])),
+    }
+    match draw(st.sampled_from(["none", "array", "grey", "picture", "bgr", "deep", "lent", "elsewhere"])):
+        case "array":
+            given["image"] = PIXELS
+        case "grey":
+            given["image"] = PIXELS[:, :, 0]
+        case "picture":
+            given["image"] = Picture.of(PIXELS)
+        case "bgr":
+            given["image"] = Picture.of(PIXELS, "BGR")
+        case "deep":
+            given["image"] = Picture.of(PIXELS.astype(np.uint16), bits=12)
+        case "lent":
+            given["lent"] = (4, 3)
+        case "elsewhere":
+            given["image"] = Picture.elsewhere("file:/x/1", 4, 3)
+    return given
+
+
+@settings(max_examples=40)
+@given(st.lists(arguments(), min_size=2, max_size=4))
+def test_steady_calls_write_what_the_general_code_writes(some: list[dict[str, Any]]) -> None:
+    """Each twice and in turn, so that every call follows one like it and one that is another."""
+    with rigs() as (general, steady):
+        for one in [*some, *some, some[-1]]:
+            told = [
+                rig.outcome(
+                    frame(
+                        msgspec.json.encode(
+                            Result(
+                                request_id=rig.next_id(),
+                                phase=one["phase"],
+                                step_index=1,
+                                status="OK",
+                                data=GOOD if one["phase"] == "execute" else {},
+                            )
+                        )
+                    ),
+                    **one,
+                )
+                for rig in (general, steady)
+            ]
+            assert told[1] == told[0], one
+            if isinstance(told[0][0], tuple):  # it raised, and the answer is still in the pipe
+                return
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> bytes:
+    """An answer to the first call, whole, wrong, mutated, or not alone."""
+    data: Any = draw(
+        st.sampled_from(
+            [
+                GOOD,
+                {"result_status": "OK"},
+                {"result_status": "OK", "debug": 1},
+                {"result_status": "OK", "defect_rects": [{"x": 1}]},
+                {"result_status": "NG", "ng_reason": "why", "defect_rects": []},
+                {"result_status": "NG", "debug": {}},
+                {"result_status": "ok"},
+                {"debug": {}},
+                {},
+                {"result_status": "OK", "debug": {"deep": eval("[" * 70 + "]" * 70)}},
+            ]
+        )
+    )
+    result = Result(
+        request_id=draw(st.sampled_from(["call-1", "call-1", "call-1", "call-2", None])),
+        phase=draw(st.sampled_from(["execute", "execute", "pre", ""])),
+        step_index=draw(st.sampled_from([1, None])),
+        status=draw(st.sampled_from(["OK", "OK", "ERROR"])),
+        message=draw(st.sampled_from(["", "é"])),
+        error_code=draw(st.sampled_from([None, "9"])),
+        data=data,
+    )
+    payload = bytearray(msgspec.json.encode(result))
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(payload)))
+        replaced = draw(st.integers(0, 2))
+        payload[at : at + replaced] = bytes(draw(st.lists(st.sampled_from(ALPHABET), max_size=2)))
+    sent = frame(bytes(payload))
+    return sent + frame(b'{"type":"pong","state":"ready"}') if draw(st.integers(0, 7)) == 0 else sent
+
+
+@settings(max_examples=60)
+@given(answers())
+@example(frame(b'{"request_id":"call-1","phase":"execute","status":"OK","data":{"result_status":"OK"}}'))
+def test_an_answer_means_the_same_to_steady_calls(answer: bytes) -> None:
+    """A result, or the same error; one that is no answer to this call leaves it to its deadline."""
+    with rigs() as (general, steady):
+        told = [rig.outcome(answer, pid="A", session="s", timeout_s=0.03) for rig in (general, steady)]
+        assert told[1] == told[0]
+
+
+def test_calls_like_those_before_are_steady() -> None:
+    """With a picture of any kind or none, with parameters, with sessions that change: never the general code."""
+    with rigs() as (_, steady):
+        runner = steady.runner
+        runner._run = None  # type: ignore[method-assign, assignment]
+        runner._client.carry_beside_others = None  # type: ignore[union-attr, method-assign, assignment]
+        for session in (None, "s", InspectionSession("t", {"trace_id": "1"})):
+            for image in (None, PIXELS, Picture.of(PIXELS, "BGR"), "lent"):
+                answer = Result(request_id=steady.next_id(), phase="execute", status="OK", data=GOOD)
+                how = {"lent": (4, 3)} if isinstance(image, str) else {"image": image}
+                told = steady.outcome(
+                    frame(msgspec.json.encode(answer)), pid="A", session=session, user_params={"level": 0.5}, **how
+                )
+                assert told[0].verdict == "OK"
+
+
+def test_a_call_beside_another_is_the_general_codes() -> None:
+    """And the next one, when that has its answer, is steady again."""
+    with rigs() as (_, steady):
+        client = steady.runner._client
+        assert client is not None
+        future = steady.runner.submit("execute", pid="A", session="s")
+        calling = in_thread(lambda: steady.runner.execute(pid="A", session="s"))
+        eventually(lambda: len(client.table.calls) == 2, "both are on their way")
+        for number in (1, 2):
+            answer = Result(request_id=f"call-{number}", phase="execute", status="OK", data=GOOD)
+            os.write(steady.host._out, frame(msgspec.json.encode(answer)))
+        assert future.result(PATIENCE_S).verdict == calling.result().verdict == "OK"
+        answer = Result(request_id="call-3", phase="execute", status="OK", data=GOOD)
+        steady.runner._run = None  # type: ignore[method-assign, assignment]
+        assert steady.outcome(frame(msgspec.json.encode(answer)), pid="A", session="s")[0].verdict == "OK"
