@@ -18,6 +18,7 @@ from attrs import frozen
 
 from procvision_host.options import MEGA
 from procvision_host.sandbox.confinement import Confinement, Level, confine
+from procvision_host.sandbox.connections import Broker
 from procvision_host.sandbox.grants import granted
 from procvision_host.sandbox.kernel import IsolationMissingError, system_call
 from procvision_host.sandbox.namespaces import SHARED_MEMORY, enter
@@ -78,6 +79,7 @@ def shut(
     kept = (*map(Path.resolve, writable), *given.writable)
     own: tuple[Path, ...] = ()
     shared = None
+    broker = Broker(given.addresses) if given.addresses else None
     if strict:
         try:
             enter(kept, network=bool(given.ports))
@@ -93,7 +95,8 @@ def shut(
         own_mounts=strict and shared is None,
         data_bytes=given.megabytes * MEGA if strict and bound_memory else None,
     )
-    return ShutIn(Refusals(given.megabytes), confine(wanted, before_filter), shared)
+    missing = confine(wanted, before_filter, os.close if broker is None else broker.hand_over)
+    return ShutIn(Refusals(given.megabytes, broker), missing, shared)
 
 
 def _own_folder(*, apart: bool) -> Path:

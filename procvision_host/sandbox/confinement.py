@@ -57,18 +57,23 @@ class Confinement:
     devices: tuple[Path, ...] = ()
     """What is granted besides: likewise."""
     ports: tuple[int, ...] = ()
-    """TCP ports to which connections are granted: likewise."""
+    """TCP ports to which connections are granted: likewise. Where to, `confine`'s `hand_over` says."""
     own_mounts: bool = False
     """Whether it has mounts of its own, with a `/dev/shm` that nobody else reaches and all others' files read-only."""
     data_bytes: int | None = None
     """The most memory of its own that it may allocate (RLIMIT_DATA); None leaves the limit as it is."""
 
 
-def confine(wanted: Confinement, before_filter: Callable[[], None] | None = None) -> list[IsolationMissingError]:
+def confine(
+    wanted: Confinement,
+    before_filter: Callable[[], None] | None = None,
+    hand_over: Callable[[int], None] = os.close,
+) -> list[IsolationMissingError]:
     """Give up, for good, what the level takes from this process. Return what this machine can't enforce of it.
 
     To be called by the one thread of a process: Landlock and capabilities are a thread's. A thread that `before_filter`
-    starts has given up the same, and may still do what the filter of system calls takes away in the end.
+    starts has given up the same, and may still do what the filter of system calls takes away in the end. `hand_over`
+    takes the descriptor by which the kernel asks for each connection, where some are granted; closed, all of them fail.
     """
     if wanted.data_bytes is not None:
         _bound_data(wanted.data_bytes)
@@ -89,7 +94,13 @@ def confine(wanted: Confinement, before_filter: Callable[[], None] | None = None
     if before_filter is not None:
         before_filter()
     strictly = seccomp.strict(connections=bool(wanted.ports), read_only_tree=wanted.own_mounts)
-    enforce(lambda: seccomp.refuse(strictly if strict else seccomp.BASIC))
+
+    def filtered() -> None:
+        listener = seccomp.refuse(strictly if strict else seccomp.BASIC)
+        if listener is not None:
+            hand_over(listener)
+
+    enforce(filtered)
     return missing
 
 

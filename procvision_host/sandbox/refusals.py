@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 
+from procvision_host.sandbox.connections import Broker
 from procvision_sdk.manifest.needs import Need, file_need, parse_need
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -24,8 +25,9 @@ _MAX_NAMED = 3
 class Refusals:
     """What was granted to this cell, and what an exception says of what wasn't."""
 
-    def __init__(self, megabytes: int) -> None:
+    def __init__(self, megabytes: int, broker: Broker | None = None) -> None:
         self._megabytes = megabytes
+        self._broker = broker
         self.ungranted: Sequence[Need] = ()
         """The needs that the manifest declares and nobody granted."""
 
@@ -47,6 +49,9 @@ class Refusals:
         if needs:
             return told(needs, self.ungranted)
         if error.errno == errno.EACCES and not paths:
+            refused = self._broker.refused() if self._broker is not None else None
+            if refused is not None:
+                return told([refused], self.ungranted)
             # What the filter answers to a socket or a connection; nothing else is refused so and without a name.
             declared = [need for need in self.ungranted if need.kind == "network"]
             return told(declared, self.ungranted) if declared else _ANY_NETWORK

@@ -23,6 +23,8 @@ from procvision_host.sandbox.kernel import (
 )
 
 ALLOW = 0x7FFF0000
+ASK = 0x7FC00000
+"""The call waits for the process that has the filter's listener, and fails where that is gone."""
 KILL_PROCESS = 0x80000000
 _ERRNO = 0x00050000
 _ARCHITECTURES = (0xC000003E, 0xC00000B7)
@@ -33,6 +35,8 @@ _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
 _EQUAL, _AT_LEAST, _ANY_BIT = 0x15, 0x35, 0x45
 _SET_MODE_FILTER = 1
 _ALL_THREADS = 1
+_LISTENER = 8 | 16
+"""NEW_LISTENER, and TSYNC_ESRCH: with it TSYNC tells of a failure by an errno, not by a thread's id (Linux 5.7)."""
 
 NAMESPACE_FLAGS = 0x7E020080
 """CLONE_NEW with NS, CGROUP, UTS, IPC, USER, PID, NET or TIME."""
@@ -117,11 +121,12 @@ CONNECTIONS = (
     Refusal(("socket",), refusing(errno.EACCES), (Check(1, _STREAM, mask=_SOCKET_TYPE, negated=True),)),
     Refusal(("socket",), refusing(errno.EACCES), (Check(2, 0, negated=True), Check(2, _TCP, negated=True))),
     Refusal(("bind", "listen", "accept", "accept4"), refusing(errno.EACCES)),
+    Refusal(("connect",), ASK),
     Refusal(("sendto", "sendmmsg"), refusing(errno.EACCES), (Check(3, _FAST_OPEN, _ANY_BIT),)),
     Refusal(("sendmsg",), refusing(errno.EACCES), (Check(2, _FAST_OPEN, _ANY_BIT),)),
     NETWORK[1],
 )
-"""In place of `NETWORK` where connections are granted: TCP alone, and none that is made by sending."""
+"""In place of `NETWORK` where connections are granted: TCP alone, where to is asked, and none is made by sending."""
 INTERFACES = Refusal(("ioctl",), checks=(Check(1, _SOCKET_CONTROL, mask=0xFFFFFF00),))
 """What a socket can ask and change of the machine's network interfaces (linux/sockios.h)."""
 SHARED_IPC = Refusal(
@@ -199,14 +204,20 @@ def _instruction(operation: int, value: int, if_true: int = 0, if_false: int = 0
     return struct.pack("HBBI", operation, if_true, if_false, value)
 
 
-def refuse(refusals: Sequence[Refusal]) -> None:
-    """Put a filter on every thread of this process, and on all that it starts. Raises IsolationMissingError."""
+def refuse(refusals: Sequence[Refusal]) -> int | None:
+    """Put a filter on every thread of this process, and on all that it starts. Raises IsolationMissingError.
+
+    Return the descriptor of its listener if it has calls to `ASK` for.
+    """
     require_machine("seccomp")
     program = assembled(refusals, MACHINES[require_machine("seccomp")])
     code = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
     give_up_new_privileges()
+    asks = any(refusal.verdict == ASK for refusal in refusals)
+    flags = _ALL_THREADS | (_LISTENER if asks else 0)
     try:
-        system_call("seccomp", _SET_MODE_FILTER, _ALL_THREADS, ctypes.create_string_buffer(header, len(header)))
+        got = system_call("seccomp", _SET_MODE_FILTER, flags, ctypes.create_string_buffer(header, len(header)))
     except OSError as error:
-        raise IsolationMissingError("seccomp", str(error.strerror)) from error
+        raise IsolationMissingError("seccomp's listener" if asks else "seccomp", str(error.strerror)) from error
+    return got if asks else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import stat
 import sys
@@ -113,6 +116,68 @@ def test_a_granted_connection_works_and_no_other_does(tmp_path: Path) -> None:
             ):
                 assert "PermissionError" in algorithm.refused(code), code
             assert algorithm.does(f"out = subprocess.run([sys.executable, '-c', {child!r}]).returncode") == "1"
+
+
+WITHOUT_BLOCKING = """
+import select
+one = socket.socket(); one.setblocking(False)
+try: one.connect(('127.0.0.1', {port}))
+except BlockingIOError: pass
+assert select.select([], [one], [], 10)[1] and one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+one.settimeout(10); out = one.recv(9).decode()
+"""
+RACE = """
+import ctypes, struct, threading
+libc, stop = ctypes.CDLL(None, use_errno=True), threading.Event()
+good, bad = (struct.pack("=H", 2) + struct.pack(">H", port) + bytes([127, 0, 0, n]) + bytes(8) for n, port in {both})
+address = ctypes.create_string_buffer(good, 16)
+def flip():
+    while not stop.is_set():
+        address[:] = bad; address[:] = good
+thread = threading.Thread(target=flip); thread.start()
+reached = []
+for _ in range(200):
+    one = socket.socket()
+    if libc.connect(one.fileno(), address, 16) == 0: reached.append(one.getpeername())
+    one.close()
+stop.set(); thread.join()
+out = sorted(set(reached))
+"""
+
+
+def test_a_granted_connection_goes_to_its_address_alone(tmp_path: Path) -> None:
+    """Landlock knows the port only; a broker outside knows the address, and nobody changes it after its look."""
+    with server("127.0.0.1") as port, socket.create_server(("127.0.0.2", port)):
+        need = f"network:127.0.0.1:{port}"
+        with Needing(tmp_path, {need: "it asks the controller"}, (need,)) as algorithm:
+            assert algorithm.does(connecting(port)) == "hello"
+            assert algorithm.does(WITHOUT_BLOCKING.format(port=port)) == "hello"
+            assert algorithm.does(f"socket.socket(socket.AF_INET6).connect(('::ffff:127.0.0.1', {port}))") == ""
+            text = algorithm.refused(connecting(port, "127.0.0.2"))
+            assert f"needs network to 127.0.0.2:{port}, which its manifest doesn't declare" in text
+            assert "PermissionError" in algorithm.refused(
+                f"socket.socket(socket.AF_INET6).connect(('::ffff:127.0.0.2', {port}))"
+            )
+            race = RACE.format(both=[(1, port), (2, port)])
+            assert algorithm.does(race) in ("[]", f"[('127.0.0.1', {port})]")
+            assert algorithm.does("try: os.wait()\nexcept ChildProcessError: out = 'no child'") == "no child"
+            (broker,) = siblings(algorithm.runner.process_id)
+            os.kill(broker, signal.SIGKILL)
+            assert "OSError" in algorithm.refused(connecting(port))
+            assert algorithm.does("out = 1") == "1"
+
+
+def siblings(process: int | None) -> list[int]:
+    """The other children of a process's parent."""
+
+    def parent(one: int | None) -> int | None:
+        with contextlib.suppress(OSError):
+            return int(Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[1])
+        return None
+
+    own = parent(process)
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    return [one for one in found if one != process and parent(one) == own]
 
 
 def test_a_connection_that_was_not_granted_is_named(tmp_path: Path) -> None:
