@@ -47,7 +47,7 @@ class HostOptions:
     hook_option: tuple[str, ...] = ()
     config: Path | None = None
     log_level: str = "info"
-    isolation: str = "off"
+    isolation: str = "basic"
     isolation_missing: str = "error"
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
@@ -126,7 +126,7 @@ _CONFINING: list[Callable[[Any], Any]] = [
     click.option(
         "--isolation",
         type=click.Choice(ISOLATION_LEVELS),
-        default="off",
+        default="basic",
         show_default=True,
         help="How far the algorithm is shut in: basic from other processes, strict from network and files, too.",
     ),

@@ -100,7 +100,10 @@ def _shut_in(options: HostOptions, ends: HostEnds, loop: Loop, *, asks: bool) ->
     for lacking in missing:
         _log.warning("isolation %s: %s", options.isolation, lacking)
     if missing and options.isolation_missing == "error":
-        text = f"{missing[0]}; hint: procvision-host isolation, or --isolation-missing warn"
+        text = (
+            f"{missing[0]}; hint: procvision-host isolation tells what there is, --isolation-missing warn goes on "
+            "without it, --isolation off without all of it"
+        )
         loop.loading_failed(ErrorCode.CONFIGURATION_INVALID, "configuration", text, exits.CONFIGURATION)
         return options, None
     return options, outcome.refusals

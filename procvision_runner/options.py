@@ -83,8 +83,12 @@ class RunnerOptions:
         default=None, validator=attrs.validators.in_((None, "off", "basic", "strict"))
     )
     """How far our host shuts the algorithm's process in: `basic` from other processes, `strict` also from the network
-    and from files; None takes the host's default. What the machine can't enforce is a LaunchError. A `command` is
-    launched as it is."""
+    and from files; None is `basic`, and `strict` for a deployment. A `command` is launched as it is."""
+    isolation_missing: Literal["error", "warn"] | None = attrs.field(
+        default=None, validator=attrs.validators.in_((None, "error", "warn"))
+    )
+    """What becomes of a host where this machine can't enforce all of that: a LaunchError that names what is missing,
+    which None is as well, or a warning in its log."""
     working_folder: str | os.PathLike[str] | None = None
     """Where our host's algorithm works, as relative paths in parameters are meant; None is `/`."""
     grants: tuple[str, ...] = attrs.field(default=(), converter=_needs)

@@ -45,6 +45,8 @@ def host_command(
     isolation = options.isolation or (None if deployments is None else "strict")
     if isolation is not None:
         given += ["--isolation", isolation]
+    if options.isolation_missing is not None:
+        given += ["--isolation-missing", options.isolation_missing]
     grants = options.grants
     words: tuple[str, ...] = ()
     if deployments is not None:

@@ -53,6 +53,8 @@ class Hosting:
     """How far the algorithm's process is shut in; None takes the host's default."""
     grants: tuple[str, ...] = ()
     """Needs that the algorithm gets."""
+    isolation_missing: str | None = None
+    """What becomes of a host where the machine can't enforce that; None takes the host's default."""
     env: tuple[str, ...] = ()
     """Environment variables that the algorithm gets besides those allowed."""
     readable: tuple[Path, ...] = ()
@@ -74,6 +76,8 @@ class Hosting:
             given += ["--isolation", self.isolation]
         for path in self.readable:
             given += ["--readable", str(path.absolute())]
+        if self.isolation_missing is not None:
+            given += ["--isolation-missing", self.isolation_missing]
         for need in self.grants:
             given += ["--grant", need]
         for name in self.hooks:

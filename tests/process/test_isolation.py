@@ -233,17 +233,19 @@ def test_a_machine_without_a_mechanism_is_named_and_off_works(installed: dict[st
         "calls = ('landlock_create_ruleset', 'landlock_add_rule', 'landlock_restrict_self')\n"
         "refuse((Refusal(calls, refusing(errno.ENOSYS)),))\n"
         "from procvision_runner import LaunchError, Runner, RunnerOptions\n"
-        "for level, more in (('off', ()), ('strict', ()), ('strict', ('--isolation-missing', 'warn'))):\n"
-        "    options = RunnerOptions(isolation=level, host_arguments=more, ready_timeout_s=60.0)\n"
+        "for level, missing in (('off', None), (None, None), ('strict', None), (None, 'warn')):\n"
+        "    options = RunnerOptions(isolation=level, isolation_missing=missing, ready_timeout_s=60.0)\n"
         "    try:\n"
-        "        with Runner('told', options=options) as runner: print(level, more, runner.alive)\n"
-        "    except LaunchError as error: print(level, error.error_code, 'Landlock' in str(error))\n"
+        "        with Runner('told', options=options) as runner: print(level, missing, runner.alive)\n"
+        "    except LaunchError as error:\n"
+        "        print(level, error.error_code, 'Landlock' in str(error), '--isolation off' in str(error))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=installed, timeout=110)
     assert done.stdout.splitlines() == [
-        "off () True",
-        "strict 1010 True",
-        "strict ('--isolation-missing', 'warn') True",
+        "off None True",
+        "None 1010 True True",
+        "strict 1010 True True",
+        "None warn True",
     ], done.stderr
 
 

@@ -50,7 +50,12 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 )
 @click.option("--isolation", type=click.Choice(("off", "basic", "strict")),
               help="How far the algorithm's process is shut in: basic from other processes, strict from network and"
-              " files, too.")  # fmt: skip
+              " files, too.  [default: basic]")  # fmt: skip
+@click.option(
+    "--isolation-missing",
+    type=click.Choice(("error", "warn")),
+    help="What becomes of a host where this machine can't enforce all of it.  [default: error]",
+)
 @click.option("--grant", "grants", multiple=True, metavar="NEED", callback=need_names,
               help="With --isolation strict: a need of its manifest that the algorithm gets, such as"
               " network:10.0.0.5:502; repeatable.")  # fmt: skip
@@ -88,6 +93,7 @@ def run(
     sessions: str | None,
     hooks: tuple[str, ...],
     isolation: str | None,
+    isolation_missing: str | None,
     env: tuple[str, ...],
     grants: tuple[str, ...],
     readable: tuple[Path, ...],
@@ -138,6 +144,7 @@ def run(
         sessions=sessions,
         hooks=hooks,
         isolation=isolation,
+        isolation_missing=isolation_missing,
         env=env,
         grants=grants,
         readable=readable,
