@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from procvision_host.options import MEGA
+from procvision_host.sandbox.amounts import bound_basic, bound_processes
 from procvision_host.sandbox.confinement import Confinement, Level, confine
 from procvision_host.sandbox.connections import Broker
 from procvision_host.sandbox.grants import granted
@@ -72,9 +73,11 @@ def shut(
 ) -> ShutIn:
     """Give up what a level takes, for good. Raises GrantError for a grant that can't be given.
 
-    To be called while this process has one thread. What the level bounds of memory is left if it isn't `bound_memory`.
+    To be called while this process has one thread. What the level bounds of amounts is left if it isn't `bound_memory`.
     """
     strict = level is Level.STRICT
+    if level is not Level.OFF:
+        bound_basic()  # first: /proc may be read-only then
     given = granted(grants if strict else ())
     kept = (*map(Path.resolve, writable), *given.writable)
     own: tuple[Path, ...] = ()
@@ -85,6 +88,8 @@ def shut(
             enter(kept, network=bool(given.ports))
         except IsolationMissingError as error:
             shared = error
+        if shared is None and bound_memory:
+            bound_processes()
         own = (_own_folder(apart=shared is None),)
     wanted = Confinement(
         level=level,
@@ -93,6 +98,7 @@ def shut(
         devices=given.devices,
         ports=given.ports,
         own_mounts=strict and shared is None,
+        bounded=bound_memory,
         data_bytes=given.megabytes * MEGA if strict and bound_memory else None,
     )
     missing = confine(wanted, before_filter, os.close if broker is None else broker.hand_over)

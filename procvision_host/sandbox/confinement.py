@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from procvision_host.sandbox import landlock, seccomp
+from procvision_host.sandbox import amounts, landlock, seccomp
 from procvision_host.sandbox.kernel import IsolationMissingError
 from procvision_host.sandbox.namespaces import SHARED_MEMORY
 from procvision_host.sandbox.privileges import drop_capabilities
@@ -60,6 +60,8 @@ class Confinement:
     """TCP ports to which connections are granted: likewise. Where to, `confine`'s `hand_over` says."""
     own_mounts: bool = False
     """Whether it has mounts of its own, with a `/dev/shm` that nobody else reaches and all others' files read-only."""
+    bounded: bool = True
+    """Whether files and their number are bounded, under `strict`."""
     data_bytes: int | None = None
     """The most memory of its own that it may allocate (RLIMIT_DATA); None leaves the limit as it is."""
 
@@ -76,10 +78,12 @@ def confine(
     takes the descriptor by which the kernel asks for each connection, where some are granted; closed, all of them fail.
     """
     if wanted.data_bytes is not None:
-        _bound_data(wanted.data_bytes)
+        amounts.bound(resource.RLIMIT_DATA, wanted.data_bytes)
     if wanted.level is Level.OFF:
         return []
     strict = wanted.level is Level.STRICT
+    if strict and wanted.bounded:
+        amounts.bound_strict()
     missing: list[IsolationMissingError] = []
 
     def enforce(step: Callable[[], list[IsolationMissingError] | None]) -> None:
@@ -111,13 +115,6 @@ def interpreter_paths() -> tuple[Path, ...]:
     if (environment / "pyvenv.cfg").is_file():  # what `site` would say, which may not have run
         found.add(str(environment))
     return tuple(sorted(Path(path) for path in found if path and path != "/"))
-
-
-def _bound_data(most: int) -> None:
-    """Set the limit, unless a lower one is set."""
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
 
 
 def _without_capabilities() -> None:

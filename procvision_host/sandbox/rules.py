@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import mmap
 import os
 import resource
 import signal
@@ -21,11 +22,15 @@ from pathlib import Path
 
 import attrs
 
+from procvision_host.options import MEGA
+from procvision_host.sandbox.amounts import FILE_BYTES, OPEN_FILES, bound_basic
 from procvision_host.sandbox.confinement import Confinement, Level, confine
+from procvision_host.sandbox.grants import DEFAULT_MEGABYTES
 from procvision_host.sandbox.kernel import IsolationMissingError, mount, number_of, system_call
 from procvision_host.sandbox.namespaces import SHARED_MEMORY, enter
 
 _PTRACE_ATTACH = 16
+_MOST_ADJUSTED = 1000
 _CLONE_NEWUSER = 0x10000000
 
 
@@ -47,6 +52,8 @@ class Scene:
     """The folder that the child may write to."""
     shared: Path
     """A file of the child's user in /dev/shm."""
+    ended_at: int = attrs.field(factory=lambda: int(Path("/proc/self/oom_score_adj").read_text()))
+    """How soon the kernel ends the process that isn't shut in, where memory runs out."""
 
 
 @attrs.frozen
@@ -194,6 +201,35 @@ def _change_rights(scene: Scene) -> None:
     (scene.folder / "secret").chmod(0o644)
 
 
+def _dump_core(_: Scene) -> None:
+    if resource.getrlimit(resource.RLIMIT_CORE) == (0, 0):
+        raise PermissionError("none is written, and the limit can't be raised")
+    resource.setrlimit(resource.RLIMIT_CORE, (1, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _outlive_others(scene: Scene) -> None:
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    if own > scene.ended_at or own == _MOST_ADJUSTED:
+        raise PermissionError(f"its oom_score_adj is {own}, its runner's {scene.ended_at}")
+
+
+def _allocate(_: Scene) -> None:
+    mmap.mmap(-1, DEFAULT_MEGABYTES * MEGA, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+
+
+def _write_large_file(scene: Scene) -> None:
+    with (scene.own / "large").open("wb") as file:
+        file.truncate(FILE_BYTES + 1)
+
+
+def _open_many(__: Scene) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with contextlib.ExitStack() as opened:
+        for _ in range(OPEN_FILES + 1):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+
+
 RULES: tuple[Rule, ...] = (
     Rule("reads no other process's memory", Level.BASIC, "Landlock", _look_at_memory),
     Rule("reads no other process's environment", Level.BASIC, "Landlock", _look_at_environment),
@@ -209,6 +245,8 @@ RULES: tuple[Rule, ...] = (
     Rule("starts nothing in other namespaces", Level.BASIC, "seccomp", _clone_into_namespace),
     Rule("mounts nothing", Level.BASIC, "seccomp", _mount),
     Rule("has no capabilities and gains none", Level.BASIC, "capabilities, no_new_privs", _gain_rights),
+    Rule("leaves no core dump", Level.BASIC, "RLIMIT_CORE", _dump_core),
+    Rule("is ended before its runner where memory runs out", Level.BASIC, "oom_score_adj", _outlive_others),
     Rule("connects to no TCP port", Level.STRICT, "seccomp", _connect),
     Rule("listens on no TCP port", Level.STRICT, "seccomp", _listen),
     Rule("sends no datagrams", Level.STRICT, "seccomp", _send_datagram),
@@ -221,6 +259,9 @@ RULES: tuple[Rule, ...] = (
     Rule("shares no memory by System V", Level.STRICT, "seccomp", _share_memory),
     Rule("reaches no others' memory in /dev/shm", Level.STRICT, "Landlock", _reach_shared_memory),
     Rule("changes no others' files' rights", Level.STRICT, "namespaces or seccomp", _change_rights),
+    Rule(f"has at most {DEFAULT_MEGABYTES} MB of memory of its own", Level.STRICT, "RLIMIT_DATA", _allocate),
+    Rule("writes no file of more than 1 GiB", Level.STRICT, "RLIMIT_FSIZE", _write_large_file),
+    Rule(f"opens at most {OPEN_FILES} files", Level.STRICT, "RLIMIT_NOFILE", _open_many),
 )
 
 
@@ -271,8 +312,15 @@ def _tried_in_child(level: Level, scene: Scene, rules: Sequence[Rule]) -> tuple[
     if process_id == 0:
         os.close(read)
         try:
+            if level is not Level.OFF:
+                bound_basic()
             apart = level is Level.STRICT and _entered(scene.own)
-            own = Confinement(level=level, writable=(scene.own,), own_mounts=apart)
+            own = Confinement(
+                level=level,
+                writable=(scene.own,),
+                own_mounts=apart,
+                data_bytes=DEFAULT_MEGABYTES * MEGA if level is Level.STRICT else None,
+            )
             missing = [str(error) for error in confine(own)]
             told = json.dumps([missing, [_outcome(rule, scene) for rule in rules]]).encode()
             with os.fdopen(write, "wb") as out:

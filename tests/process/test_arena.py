@@ -183,7 +183,7 @@ def test_vendor_cannot_change_what_another_inspects(user: int, tmp_path: Path) -
         from pathlib import Path
         from procvision_runner import Runner
         bad = np.full((48, 64, 3), 255, np.uint8)
-        host = [sys.executable, "-m", "procvision_host", "--algo"]
+        host = [sys.executable, "-m", "procvision_host", "--isolation", "off", "--env", "NOTE", "--algo"]
         with Runner(command=[*host, "evil"]), Runner(command=[*host, "honest"]) as honest:
             lease = honest.lend(64, 48)
             lease.array[:] = 255
@@ -255,9 +255,12 @@ station.stop()
 
 
 def test_algorithm_that_closes_everything_gets_the_next_slot_too(tmp_path: Path) -> None:
-    """The arena's descriptor is found again; it only reads, and no child and no environment has it."""
+    """The arena's descriptor is found again; it only reads, and no child and no environment has it.
+
+    The child looks into its own folder in /proc, which it can't where it is shut in.
+    """
     install_algorithm(tmp_path, "closing", CLOSING)
-    with Runner("closing", options=options(tmp_path)) as runner:
+    with Runner("closing", options=options(tmp_path, isolation="off")) as runner:
         for number, size in enumerate((10, 300, 700, 40), 1):
             answer = runner.execute(np.full((size, size, 3), number, np.uint8), pid="A")
             assert (answer.verdict, answer.debug["mean"]) == ("OK", number)
@@ -318,7 +321,7 @@ def test_pictures_follow_a_swap_to_a_host_without_an_arena_and_back() -> None:
 
 
 def test_runner_within_a_host_has_an_arena_of_its_own(tmp_path: Path) -> None:
-    """What it inherited of its own runner's leads nowhere."""
+    """What it inherited of its own runner's leads nowhere. Shut in, it could start none: hosts look into /proc/self."""
     outer = """
 import numpy as np
 from procvision_sdk import BaseAlgorithm, Ok, read_image_from_shared_memory
@@ -333,7 +336,7 @@ class Vendor(BaseAlgorithm):
     install_algorithm(tmp_path / "outer", "outer", outer)
     install_algorithm(tmp_path / "inner", "honest", HONEST)
     told = environment(tmp_path / "outer", tmp_path / "inner")
-    with Runner("outer", options=RunnerOptions(environment=told)) as runner:
+    with Runner("outer", options=RunnerOptions(environment=told, isolation="off")) as runner:
         assert runner.execute(GOOD, pid="A").debug["inner"] == "NG"
         assert runner.execute(BAD, pid="A").debug["inner"] == "OK"
 

@@ -167,6 +167,27 @@ def test_what_algorithms_do_goes_on(code: str, told: Any) -> None:
     assert told(code).startswith("done"), code
 
 
+def test_amounts_are_bounded(told: Any) -> None:
+    """Dumps of memory, who is ended first where memory runs out; under `strict` files as well."""
+    core = told("import resource; out = resource.getrlimit(resource.RLIMIT_CORE)")
+    adjusted = int(told("out = open('/proc/self/oom_score_adj').read()").removeprefix("done: "))
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    large = told("file = tempfile.TemporaryFile(); file.truncate((1 << 30) + 1)")
+    files = told("out = [os.open('/dev/null', 0) for _ in range(4200)] and 'many'") if told.level == "strict" else ""
+    if told.level == "off":
+        assert adjusted == own
+        assert large.startswith("done")
+        return
+    assert core == "done: (0, 0)"
+    assert adjusted == min(1000, own + 500)
+    if told.level == "basic":
+        assert large.startswith("done")
+        return
+    assert large.startswith("refused: File too large")
+    assert files.startswith("refused: Too many open files")
+    assert told("for number in range(3, 5000):\n    try: os.close(number)\n    except OSError: pass").startswith("done")
+
+
 def test_closed_descriptors_are_mended_at_every_level(told: Any) -> None:
     """The frames go on, although the process may not look into its guardian any more."""
     code = "for number in range(3, 256):\n    try: os.close(number)\n    except OSError: pass"
