@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from procvision_host.hooks.manager import HookRow
     from procvision_sdk.manifest.needs import Need
 
-_STATUSES = "\n".join(f"  {status:>2}  {meaning}" for status, meaning in exits.MEANINGS.items())
+_MEANINGS = {**exits.MEANINGS, os.EX_IOERR: "what a command found could not be written"}
+_STATUSES = "\n".join(f"  {status:>2}  {meaning}" for status, meaning in sorted(_MEANINGS.items()))
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
@@ -313,9 +315,19 @@ def _usage(message: str, hint: str) -> click.ClickException:
 
 
 def main() -> None:
-    """Run the command line. A wrong one exits 64."""
+    """Run the command line. A wrong one exits 64, one whose output can't be written 74."""
     try:
         cli.main(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # Python's own status would be 1, which is a verdict elsewhere.
+        with contextlib.suppress(OSError, ValueError):
+            click.echo(f"error: {error.strerror or error}: what was found could not be told", err=True)
+        for stream in (1, 2):
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        sys.exit(os.EX_IOERR)
     except click.ClickException as error:
         message = error.format_message()
         click.echo(f"error: {message}", err=True)

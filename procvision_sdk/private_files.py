@@ -7,6 +7,7 @@ then, nor open them to hold a lock on them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -40,6 +41,18 @@ def touch_private(path: Path) -> None:
     """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE))
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that a file may be put in a path's place: nothing is there, or a file, or a link.
+
+    Raises OSError for a device, a pipe or a folder: root could put a file in the place of /dev/null.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            what = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+            raise OSError(errno.EEXIST, f"it is {what}, and no file", str(path))
 
 
 def write_private(path: Path, data: bytes | str) -> None:

@@ -220,6 +220,9 @@ def _mapped(descriptor: int, size: int) -> mmap.mmap:
     try:
         memory = mmap.mmap(descriptor, size)
         memory.madvise(mmap.MADV_DONTFORK)
+    except ValueError as error:  # the limit of a file's size cut it off
+        too_large = OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        raise ArenaUnavailableError(f"a memory of {size} bytes", too_large, "ulimit -f") from error
     except OSError as error:
         hint = "ulimit -v, or a smaller arena_bytes"
         raise ArenaUnavailableError(f"an address space of {size} bytes", error, hint) from error

@@ -19,6 +19,7 @@ from procvision_sdk.errors import ErrorCode, ManifestError
 from procvision_sdk.hookspecs import ENTRY_POINT_GROUP
 from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import MAX_MANIFEST_BYTES, parse_manifest
+from procvision_sdk.private_files import check_replaceable
 from procvision_tools.bundling.archives import opened_archive, read_entry
 from procvision_tools.bundling.errors import BundleError
 from procvision_tools.bundling.native import misfits
@@ -169,6 +170,7 @@ def write(
     data = msgspec.json.format(msgspec.json.encode(index), indent=2) + b"\n"
     sources = {f"wheels/{wheel.path.name}": wheel.path for wheel in wheels.values()}
     parts = _parts(index, data, sign(data) if sign is not None else None, {**manifests, **sources})
+    check_replaceable(path)
     unfinished = path.with_name(path.name + ".part")
     try:
         with unfinished.open("wb") as archive:

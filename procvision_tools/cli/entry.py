@@ -5,7 +5,11 @@ Python ends with 1 after an exception, and 1 means NG here. This module imports 
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import sys
+from typing import NoReturn
 
 NO_VERDICT = 2
 """`exits.ERROR`, which can't be imported where imports fail."""
@@ -22,4 +26,20 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(NO_VERDICT)
-    run()
+    try:
+        run()
+    except Exception:  # noqa: BLE001 - not even the error could be told: Python's own status for it would mean NG
+        sys.exit(NO_VERDICT)
+    except SystemExit as leaving:
+        if sys.flags.inspect and isinstance(leaving.code, int):
+            # Else the interpreter asks for more commands, and ends with a status of its own.
+            _leave(leaving.code)
+        raise
+
+
+def _leave(status: int) -> NoReturn:
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 import click
 
 from procvision_tools.cli import exits
@@ -22,7 +25,16 @@ def usage_error(message: str, hint: str = "") -> CommandError:
 
 
 def show_error(message: str, hint: str = "") -> None:
-    """Print an error to stderr."""
+    """Print an error to stderr. Where nobody takes it, as on a full disk, the exit status says what there is to say."""
+    try:
+        _print_error(message, hint)
+    except (OSError, ValueError):
+        # What is still buffered must not fail once more at the interpreter's end.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _print_error(message: str, hint: str) -> None:
     first, *others = message.splitlines() or [""]
     click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(first)}", err=True)
     for line in others:

@@ -7,6 +7,7 @@ One that can't be imported is shown with its reason, and leaves the others usabl
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import io
@@ -227,7 +228,8 @@ def _unforeseen(error: Exception) -> int:
         show_error(f"stdout can't be written: {getattr(told, 'strerror', None) or told}; what was found is not told")
         return exits.ERROR
     if not isinstance(error, OSError):
-        traceback.print_exception(error)
+        with contextlib.suppress(OSError, ValueError):
+            traceback.print_exception(error)
     show_error(f"{type(error).__name__}: {error}")
     return exits.ERROR
 

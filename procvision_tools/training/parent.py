@@ -17,6 +17,7 @@ from attrs import frozen
 
 from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import described
+from procvision_sdk.private_files import check_replaceable
 from procvision_sdk.training import TRAINER_GROUP, TrainingError
 from procvision_tools.validation.hosts import confined
 
@@ -85,6 +86,7 @@ def _room(out: Path) -> Path:
     """Make the folder that the trainer writes to, beside the model's place. Raises TrainingError."""
     room = out.absolute().with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:
+        check_replaceable(out)
         room.mkdir(mode=0o700)
     except OSError as error:
         raise TrainingError(f"{out} can't be written: {error.strerror}") from error

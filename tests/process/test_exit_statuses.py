@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ class Vendor(BaseAlgorithm):
             return Ng("zu hell, \u4eae", [Defect(0, 0, 2, 2, "spot", 0.5)])
         return Ok(message="gut, \u597d")
 """
+ENTRY = f"{sys.executable} -m procvision_tools"
 RUN = " ".join(PROCVISION) + " run bright"
 
 
@@ -139,3 +141,42 @@ def test_on_a_read_only_system_doctor_says_what_is_wrong():
     assert "no folder for temporary files" in done.stdout
     assert "Traceback" not in done.stderr
     assert Path("/tmp").exists()
+
+
+@pytest.mark.parametrize("output", [">/dev/full 2>/dev/full", ">out.txt 2>err.txt", ">&- 2>&-"])
+@pytest.mark.parametrize("picture", ["good.png", "bad.png"])
+def test_an_error_that_nobody_takes_is_no_ng(output, picture, bright, tmp_path, pictures):
+    """Neither stdout nor stderr can be written: the status alone says that there is no verdict."""
+    shutil.copy(pictures / picture, tmp_path)
+    program = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+    program += "os.execvp(sys.argv[1], sys.argv[1:])"
+    limited = f"{sys.executable} -c '{program}' " if "out.txt" in output else ""
+    assert shell(f"{limited}{RUN} {picture} {output}", tmp_path, bright).returncode == 2
+
+
+@pytest.mark.parametrize(("picture", "status"), [("good.png", 0), ("bad.png", 1)])
+def test_an_interpreter_that_would_ask_for_more_tells_the_verdict(picture, status, bright, pictures):
+    """PYTHONINSPECT has Python go on at its end, and end with a status of its own."""
+    done = shell(f"PYTHONINSPECT=1 {ENTRY} run bright {picture} </dev/null", pictures, bright)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["list", "list --json", "show bright", "hooks", "--version", "isolation"])
+def test_a_host_command_whose_output_is_lost_says_so(command, bright):
+    """With a status of its own, and one line."""
+    host = f"{sys.executable} -m procvision_host {command} >/dev/full"
+    done = shell(host, None, bright)
+    assert done.returncode == os.EX_IOERR
+    assert done.stderr.splitlines()[-1] == "error: No space left on device: what was found could not be told"
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path):
+    """Root could put a model in the place of /dev/null."""
+    os.mkfifo(tmp_path / "model.pvm")
+    folder = tmp_path / "good"
+    folder.mkdir()
+    done = shell(f"{' '.join(PROCVISION)} train surface-anomaly {folder} --out {tmp_path / 'model.pvm'}", None, None)
+    assert done.returncode == 2
+    assert "it is a device or a pipe, and no file" in done.stderr
+    assert stat.S_ISFIFO((tmp_path / "model.pvm").stat().st_mode)
