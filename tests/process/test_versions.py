@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -33,12 +34,17 @@ from procvision_tools.deployments.plan import Wish
 from procvision_tools.deployments.store import Store, changing, remove
 
 ALGORITHM = '''
+import time
+
 import lamp
 from procvision_sdk import BaseAlgorithm, Defect, Ng, Ok, Prepared, read_image_from_shared_memory
 
 
 class Check(BaseAlgorithm):
     """A bright spot is a defect; version 3 is blind."""
+
+    def setup(self):
+        time.sleep(lamp.SETUP_S)
 
     def pre_execute(self, *args):
         return Prepared()
@@ -50,6 +56,7 @@ class Check(BaseAlgorithm):
             return Ng("spot", [Defect(1, 1, 2, 2, label="spot", score=0.9)])
         return Ok()
 '''
+SETUP_S = 2 if "PROCVISION_CALLS" in os.environ else 0
 NEED = "memory:5000MB"
 GOOD = np.full((8, 8, 3), 100, np.uint8)
 BAD = np.full((8, 8, 3), 100, np.uint8)
@@ -71,7 +78,12 @@ def done(*arguments, folder):
 
 def bundle(folder, version):
     """Each version needs another lamp: the two can't be in one environment."""
-    make_wheel(folder / "links", "lamp", f"{version}.0", files={"lamp/__init__.py": f"BRIGHTNESS = {version}\n"})
+    make_wheel(
+        folder / "links",
+        "lamp",
+        f"{version}.0",
+        files={"lamp/__init__.py": f"BRIGHTNESS, SETUP_S = {version}, {SETUP_S}\n"},
+    )
     manifest = json.dumps(MANIFEST | {"version": f"{version}.0", "needs": {NEED: "a large model"}})
     files = {"seam_check/__init__.py": ALGORITHM, "seam_check/manifest.json": manifest}
     wheel = make_wheel(folder, "seam-check", f"{version}.0", requires=[f"lamp=={version}.0"], files=files,
@@ -328,33 +340,63 @@ def test_unsigned_bundles_are_installed_only_by_an_explicit_word_that_is_kept(pl
     assert Store(tmp_path / "r").versions() == []
 
 
-def test_a_running_supervisor_changes_over_and_back_and_loses_no_call(root, place):
-    """The short form; `nox -s versions` runs the long one."""
+CALLS = int(os.environ.get("PROCVISION_CALLS", "60"))
+EVERY_S = 0.1
+"""Ten calls a second, each at its time, whatever the one before took."""
+
+
+def test_a_running_supervisor_changes_over_and_back_and_loses_no_call(root, place, capsys):
+    """The short form; `nox -s versions` makes 1,000 calls over as many changes as fit, with a setup of two seconds."""
     assert activate(1, root, place).returncode == 0
-    calls, every = int(os.environ.get("PROCVISION_CALLS", "60")), 0.05
-    lamps, failed, stop = [], [], threading.Event()
-    with Supervisor("seam-check", deployments=root, options=SupervisorOptions(spare=True)) as station:
+    lamps, failed, told, took_s, from_link_s, changes = [], [], [], [], [], 0
+    link = root / "seam-check" / "active" / "%2A"
+    done_with = threading.Event()
+    options = SupervisorOptions(spare=True)
+    with Supervisor("seam-check", deployments=root, options=options, listeners=[told.append]) as station:
+
+        def call():
+            try:
+                lamps.append(lamp_of(station.execute(BAD, pid="A")))
+            except Exception as error:
+                failed.append(error)
 
         def work():
-            while not stop.is_set() or len(lamps) < calls:
-                try:
-                    lamps.append(lamp_of(station.execute(BAD, pid="A")))
-                except Exception as error:
-                    failed.append(error)
-                time.sleep(every)
+            begin, number, calls = time.monotonic(), 0, []
+            while number < CALLS or not done_with.is_set():
+                time.sleep(max(0.0, begin + number * EVERY_S - time.monotonic()))
+                calls.append(threading.Thread(target=call))
+                calls[-1].start()
+                number += 1
+            for thread in calls:
+                thread.join()
 
         worker = threading.Thread(target=work)
         worker.start()
-        assert activate(2, root, place).returncode == 0
-        wait_for(lambda: lamps[-1] == 2)
-        done("rollback", "seam-check", "--root", root, folder=place)
-        wait_for(lambda: lamps[-1] == 1)
-        # A version that can't be launched leaves the old one serving.
-        stop.set()
+        while not changes or len(lamps) < CALLS - 100:
+            assert activate(2, root, place).returncode == 0
+            wait_for(lambda: lamps and lamps[-1] == 2)
+            wait_for(lambda: station.fallback.process_id is not None)
+            before = len(told)
+            begin = time.monotonic()
+            command = [sys.executable, "-m", "procvision_tools", "rollback", "seam-check", "--root", str(root)]
+            subprocess.run(command, check=True, capture_output=True)
+            wait_for(lambda: lamps[-1] == 1)
+            took_s.append(time.monotonic() - begin)
+            from_link_s.append(time.time() - link.lstat().st_mtime)
+            changes += 2
+            # It took no launch: what stood by took over.
+            kinds = [type(event).__name__ for event in told[before:]]
+            assert "SpareTookOver" in kinds[: kinds.index("Swapped")]
+            wait_for(lambda: station.spare.process_id is not None)
+        done_with.set()
         worker.join()
+    with capsys.disabled():
+        print(f"\n{len(lamps)} calls over {changes} changes, {len(failed)} failed")
+        for what, times in (("back, from the link's change", from_link_s), ("with the command's start", took_s)):
+            print(f"{what}: median {statistics.median(times):.2f} s, at most {max(times):.2f} s")
     assert failed == []
     assert set(lamps) == {1, 2}
-    assert len(lamps) >= calls
+    assert len(lamps) >= CALLS
 
 
 def wait_for(what, timeout_s=60):
