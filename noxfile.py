@@ -111,9 +111,13 @@ def kill(session: nox.Session) -> None:
 
 @nox.session
 def versions(session: nox.Session) -> None:
-    """Commands of deployments killed at each change, a bundle flipped at each byte, 1,000 calls over swaps."""
+    """Commands of deployments killed at each change, a bundle flipped at each byte, 1,000 calls over swaps.
+
+    And ProcVision with a bundle on a machine that has neither packages nor a network.
+    """
     install_all(session)
-    tests = ["tests/process/test_versions.py", "tests/process/test_signatures.py"]
+    tests = ["tests/process/test_versions.py", "tests/process/test_signatures.py",
+             "tests/docs/test_pages.py::test_the_how_to_of_a_machine_without_a_network_works"]  # fmt: skip
     session.run(
         "pytest", "--timeout=7200", *(session.posargs or tests),
         env={"PROCVISION_KILLS": "all", "PROCVISION_FLIPS": "all", "PROCVISION_CALLS": "1000"},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,8 +34,13 @@ def blocks(page: str) -> list[Block]:
     return [Block(match[1], match[2], match[3]) for match in _BLOCK.finditer(text)]
 
 
-def follow(page: str, folder: Path, environment: Mapping[str, str]) -> int:
-    """Follows a page in `folder`; how many commands it ran. Raises AssertionError where the page isn't true."""
+def follow(
+    page: str, folder: Path, environment: Mapping[str, str], within: Callable[[int], Sequence[str]] = lambda _: ()
+) -> int:
+    """Follows a page in `folder`; how many commands it ran. Raises AssertionError where the page isn't true.
+
+    `within` gives the words before the shell of the block of this number.
+    """
     ran = 0
     output: str | None = None
     for block in blocks(page):
@@ -44,7 +49,7 @@ def follow(page: str, folder: Path, environment: Mapping[str, str]) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.body, "utf-8")
         elif block.language == "sh":
-            output = _output(block.body, folder, environment)
+            output = _output(block.body, folder, environment, within(ran))
             ran += 1
             continue
         elif block.language == "text" and output is not None:
@@ -53,9 +58,9 @@ def follow(page: str, folder: Path, environment: Mapping[str, str]) -> int:
     return ran
 
 
-def _output(commands: str, folder: Path, environment: Mapping[str, str]) -> str:
+def _output(commands: str, folder: Path, environment: Mapping[str, str], within: Sequence[str]) -> str:
     done = subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", commands],
+        [*within, "bash", "-eo", "pipefail", "-c", commands],
         cwd=folder,
         env=dict(environment),
         stdin=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import socket
@@ -69,6 +70,22 @@ def test_the_how_to_of_packages_works(tmp_path: Path) -> None:
 def test_the_how_to_of_versions_works(tmp_path: Path) -> None:
     """Two versions from the vendor's project to the station that goes from one to the other and back."""
     assert follow("how-to/run-versions.md", tmp_path, own_environment(BIN)) == 7
+
+
+@pytest.mark.skipif(os.environ.get("PROCVISION_KILLS") != "all", reason="long: nox -s versions")
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="takes a network namespace of its own")
+@pytest.mark.timeout(400)
+def test_the_how_to_of_a_machine_without_a_network_works(tmp_path: Path) -> None:
+    """What stands below "At the station" runs without a network interface, with the system's own Python in an empty
+    environment.
+    """
+    (tmp_path / "procvision").symlink_to(DOCS.parent)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "python3").symlink_to(Path(sys.executable).resolve())  # of the version for which the folder is made
+    bare = ("unshare", "--net", "env", "-i", f"HOME={tmp_path}", f"PATH={programs}:/usr/bin:/bin")
+    page = "how-to/install-without-a-network.md"
+    assert follow(page, tmp_path, own_environment(BIN), lambda number: bare if number == 2 else ()) == 3
 
 
 @pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto isn't installed: apt-get install mosquitto")

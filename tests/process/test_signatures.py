@@ -10,12 +10,15 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("packaging.metadata", reason="packaging reads wheels")
 pytest.importorskip("cryptography", reason="the extra sign")
+import other_bundle_tool
 from made_wheels import algorithm_wheel, make_wheel
 
 from procvision_tools.bundling.bundle import read_signed, unpack
@@ -67,6 +70,33 @@ def test_another_tool_verifies_by_the_reference_alone(place, tmp_path):
                tmp_path / "index", "-sigfile", tmp_path / "signature"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     assert "Verified Successfully" in done.stdout, done.stderr
+
+
+def other_tool(*words, folder):
+    command = [sys.executable, "-I", other_bundle_tool.__file__, *map(str, words)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_a_tool_that_knows_the_reference_alone_verifies_what_we_make(place):
+    done = other_tool("verify", "x.zip", "acme.pub", folder=place)
+    assert done.stdout == "seam-check==1.0\n", done.stderr
+    source = Path(other_bundle_tool.__file__).read_text("utf-8")
+    assert "import procvision" not in source
+    assert "from procvision" not in source
+
+
+def test_what_a_tool_makes_that_knows_the_reference_alone_is_taken(place, tmp_path):
+    with zipfile.ZipFile(place / "x.zip") as bundle:
+        index = json.loads(bundle.read("bundle.json"))
+        bundle.extractall(tmp_path)
+    target = index["target"]
+    wheels = sorted((tmp_path / "wheels").iterdir())
+    done = other_tool("make", tmp_path / "y.zip", "acme.key", "seam-check", "1.0", target["platform"], target["python"],
+                      target["abi"], tmp_path / "manifests" / "seam-check.json", *wheels, folder=place)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    taken = procvision("verify", tmp_path / "y.zip", "--keys", "keys.json", folder=place)
+    assert taken.returncode == 0, taken.stdout
+    assert "the bundle is whole, and as it was made" in taken.stdout
 
 
 def test_secrets_and_the_store_are_their_owners_alone(place):
@@ -188,6 +218,7 @@ def test_every_flipped_byte_is_refused(place, tmp_path):
     every = os.environ.get("PROCVISION_FLIPS") == "all"
     sample = rest if every else random.Random(15).sample(rest, 200)
     broken = tmp_path / "broken.zip"
+    public = (place / "acme.pub").read_bytes()
     passed = []
     for at in [*chosen, *sample]:
         changed = bytearray(data)
@@ -198,7 +229,10 @@ def test_every_flipped_byte_is_refused(place, tmp_path):
             verified(index, signature, said.distribution, store, NOW)
             unpack(broken, tmp_path / "into")
         except BundleError:
-            continue
+            try:
+                other_bundle_tool.verify(bytes(changed), public)
+            except (other_bundle_tool.RefusedError, ValueError):
+                continue
         passed.append(at)
     assert passed == []
 
