@@ -130,8 +130,9 @@ def granted(root: Path, name: str, active: Active) -> tuple[str, ...]:
     """
     file = root / HISTORY_FILE
     try:
-        lines = read_regular(file, MAX_HISTORY_BYTES).splitlines()
-        for line in reversed(lines):
+        # What stands behind the last line feed was being written when its command was killed: it never happened.
+        whole = read_regular(file, MAX_HISTORY_BYTES).rpartition(b"\n")[0]
+        for line in reversed(whole.splitlines()):
             if b'"activated"' in line or b'"rolled back"' in line:
                 event = msgspec.json.decode(line, type=_Activation)
                 if (event.name, event.pid, event.version) == (name, active.pid, active.version):

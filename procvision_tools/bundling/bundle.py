@@ -6,11 +6,14 @@ directory, the index, every hash, every wheel's directory, and only then what th
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import msgspec
 from attrs import frozen
@@ -322,12 +325,25 @@ def _check_names(archive: zipfile.ZipFile, index: Index) -> None:
         raise BundleError(ErrorCode.INVALID_PACKAGE, f"{INDEX}: {different[0]} is {where}")
 
 
+@contextmanager
+def _written(goal: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write; what the disk refuses is no fault of the bundle's. Raises BundleError 2005."""
+    try:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        with goal.open("wb") as sink:
+            yield sink
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+            raise
+        text = f"{goal.parent} can't be written: {error.strerror}; hint: make room, or rights to write there"
+        raise BundleError(ErrorCode.INSTALL_FAILED, text) from error
+
+
 def _unpack_file(archive: zipfile.ZipFile, file: File, into: Path) -> None:
     """Unpack at most as many bytes as are stated, and refuse what differs."""
     goal = into / PurePosixPath(file.path)
-    goal.parent.mkdir(parents=True, exist_ok=True)
     digest, length = hashlib.sha256(), 0
-    with archive.open(file.path) as source, goal.open("wb") as sink:
+    with archive.open(file.path) as source, _written(goal) as sink:
         while piece := source.read(1 << 20):
             length += len(piece)
             if length > file.bytes:

@@ -38,6 +38,6 @@ def install(bundle: Bundle, into: Path, *, compiled: bool = False, held: Sequenc
         *links, *wanted,
     ]  # fmt: skip
     for command in (make, fill):
-        what = "it can't be installed from its own wheels"
+        what = f"it can't be installed from its own wheels into {into}"
         run(command, clean_environment(), ErrorCode.INSTALL_FAILED, what, held)
     return python

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -61,5 +63,6 @@ def run(
         text = (done.stderr or done.stdout).decode("utf-8", "replace")
         lines = [_STRANGE_CHARS.sub(" ", line).strip() for line in text.splitlines()]
         said = [line for line in lines if line and not line.startswith("WARNING")][-LINES_SHOWN:]
-        raise BundleError(code, "\n".join([what, *said]))
+        hint = ["hint: make room on the disk"] if os.strerror(errno.ENOSPC) in text else []
+        raise BundleError(code, "\n".join([what, *said, *hint]))
     return done.stdout.decode("utf-8", "replace")

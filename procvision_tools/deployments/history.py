@@ -66,17 +66,18 @@ class History:
         }
         event["hash"] = _hash(event)
         touch_private(self._path)
-        with self._path.open("r+b") as file:
+        with self._path.open("r+b", buffering=0) as file:  # what a full disk didn't take isn't written later
             size = file.seek(0, os.SEEK_END) - self._torn
             try:
                 file.truncate(size)
                 file.seek(size)
-                file.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
-                file.flush()
+                left = memoryview(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+                while left:
+                    left = left[file.write(left) :]
                 os.fsync(file.fileno())
-            except OSError:
+            except OSError as error:
                 file.truncate(size)
-                raise
+                raise OSError(error.errno, error.strerror, str(self._path)) from error
         self._torn = 0
         self.events.append(event)
 
