@@ -39,9 +39,6 @@ def check_returned(value: Any, phase: str, size: tuple[int, int] | None) -> Answ
     `size` is the picture's (width, height), None where the call had none. Raises CallRefusedError: 1006 for the
     form, 1007 for coordinates.
     """
-    if phase == "execute" and _is_bare_ok(value):
-        # What most calls return, and all of it is known: there is nothing to rebuild and nothing more to check.
-        return Answer("OK", "", None, {"result_status": "OK"})
     if type(value) is not dict and isinstance(value, ReturnValue):
         value = value.to_dict()
     if not isinstance(value, dict):
@@ -61,8 +58,11 @@ def check_returned(value: Any, phase: str, size: tuple[int, int] | None) -> Answ
     return check_answer(phase, value.get("status"), message, value.get("error_code"), data, size)
 
 
-def _is_bare_ok(value: Any) -> bool:
-    """Return whether this is an OK without anything else, in builtins alone: objects can say that they equal a text."""
+def is_bare_ok(value: Any) -> bool:
+    """Return whether what `execute` returned is an OK and nothing else: there is nothing to rebuild and more to check.
+
+    In builtins alone, since other objects can say that they equal a text.
+    """
     if type(value) is Ok:
         return (
             type(value.message) is str

@@ -18,7 +18,7 @@ from procvision_host.algorithm.images import Images
 from procvision_host.algorithm.sessions import Sessions
 from procvision_host.logs import HOST_LOGGER, LogContext
 from procvision_sdk.algorithm import SESSION_OF_THE_CALL, BaseAlgorithm
-from procvision_sdk.answers import check_returned
+from procvision_sdk.answers import Answer, check_returned, is_bare_ok
 from procvision_sdk.errors import CallRefusedError, ErrorCode, FatalError
 from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.plain import PlainValueError, plain
@@ -94,7 +94,11 @@ class Worker:
             if getattr(start, "__func__", None) is not _NO_START:
                 start(step_index, session, session.context)
             returned = method(step_index, checked.pid, session, user_params, image_id or "", image_meta or {})
-            answer = check_returned(returned, phase, checked.size)
+            if phase == "execute" and is_bare_ok(returned):
+                # What most calls return.
+                answer = Answer("OK", "", None, {"result_status": "OK"})
+            else:
+                answer = check_returned(returned, phase, checked.size)
             if answer.truncated is not None:
                 _log.warning("%d defect_rects were returned, the best-scored 20 are kept", answer.truncated)
             data, status = answer.data, answer.status

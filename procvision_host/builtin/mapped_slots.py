@@ -17,8 +17,6 @@ from procvision_sdk.images.layout import (
     MAX_GENERATION_DIGITS,
     SlotHeader,
     check_description,
-    check_generation,
-    read_generation,
     read_header,
     split_header,
     stale,
@@ -39,7 +37,7 @@ MAX_ROOM_BYTES = 200_000_000
 class _Mapping:
     """One slot, mapped, with the last view of it, and what its header said when it was last read."""
 
-    __slots__ = ("agreed", "header", "length", "memory", "said", "view", "view_key")
+    __slots__ = ("agreed", "header", "length", "memory", "meta", "said", "view", "viewed")
 
     def __init__(self, memory: mmap.mmap, length: int) -> None:
         self.memory = memory
@@ -49,8 +47,11 @@ class _Mapping:
         self.header: SlotHeader | None = None
         self.agreed: tuple[object, ...] = ()
         """What of a call's `image_meta` was found to agree with this header."""
+        self.meta: ImageMeta | None = None
+        """The last that agreed: calls like it bring the same object."""
         self.view: RgbArray | None = None
-        self.view_key: tuple[int, int, str, int] | None = None
+        self.viewed: SlotHeader | None = None
+        """The header that the view was made of."""
 
 
 class MappedImage:
@@ -68,21 +69,20 @@ class MappedImage:
         """Return the picture. It is a view of the slot where it is raw."""
         if self._array is None:
             mapping, header = self._mapping, self._header
-            key = (header.width, header.height, header.color_space, header.payload_offset)
-            if mapping.view_key != key:
+            if mapping.viewed is not header:
                 from procvision_sdk.images.view import rgb_view
 
                 mapping.view = rgb_view(
                     memoryview(mapping.memory), header.width, header.height, header.color_space, header.payload_offset
                 )
-                mapping.view_key = key
+                mapping.viewed = header
             self._array = mapping.view
             assert self._array is not None
         return self._array
 
     def still_valid(self) -> None:
         """Check the slot. Raises CallRefusedError (1002) if it was written again while the call ran."""
-        found = read_generation(self._mapping.memory)
+        _, found, _ = split_header(self._mapping.memory)
         if found != self._generation:
             raise stale(self._generation, found)
 
@@ -109,15 +109,18 @@ class MappedSlots:
             mapping = self._keep(named, mapped, length)
         header = mapping.header
         before, found, behind = split_header(mapping.memory)
-        check_generation(generation, found)
+        if found != generation or generation % 2:
+            raise stale(generation, found)
         if header is None or (before, behind) != mapping.said:
             # Read from a copy: what is checked is what is used, whatever is written meanwhile.
             header = read_header(before + bytes(GENERATION_BYTES) + behind, mapping.length)
-            mapping.header, mapping.said, mapping.agreed = header, (before, behind), ()
-        described = (meta.width, meta.height, meta.color_space, meta.encoding, meta.bits)
-        if described != mapping.agreed:
-            check_description(header, meta)
-            mapping.agreed = described
+            mapping.header, mapping.said, mapping.agreed, mapping.meta = header, (before, behind), (), None
+        if meta is not mapping.meta:
+            described = (meta.width, meta.height, meta.color_space, meta.encoding, meta.bits)
+            if described != mapping.agreed:
+                check_description(header, meta)
+                mapping.agreed = described
+            mapping.meta = meta
         if header.encoding != "raw":
             return MappedImage(mapping, header, generation, self._decoded(mapping, header, meta))
         if header.bits > 8:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeAlias
 
+import msgspec
+
 from procvision_runner.errors import CallError
 from procvision_sdk.wire.messages import Call, Result
 
@@ -17,55 +19,32 @@ Judge: TypeAlias = Callable[[Result, float], Any]
 """Makes of a result, and of the seconds that it took, what a Future is given. What it raises the Future raises."""
 
 
-class PendingCall:
+class PendingCall(msgspec.Struct, eq=False):
     """A call that was sent. The call table's lock guards it.
 
     It *ends* for the caller once, with an answer or an error. It is *freed* when the host can't touch its picture any
     more: with the answer as a rule, later if the call timed out, at the latest when the host ends.
     """
 
-    __slots__ = (
-        "answer",
-        "call",
-        "deadline",
-        "ended",
-        "error",
-        "freed",
-        "future",
-        "judge",
-        "needs_wake",
-        "on_freed",
-        "sent_at",
-        "timeout_s",
-        "took_s",
-        "woken",
-    )
+    call: Call
+    sent_at: float
+    timeout_s: float
+    on_freed: Callable[[], None] | None
+    future: Future[Any] | None = None
+    judge: Judge | None = None
+    answer: Result | None = None
+    error: CallError | None = None
+    ended: bool = False
+    freed: bool = False
+    took_s: float = 0.0
+    needs_wake: bool = False
+    """Whether the reader thread has to be woken: to read the answer, or to end the call in time."""
+    woken: threading.Event | None = None
+    """Set when the caller, who waits while another thread reads, has to look again."""
+    deadline: float = 0.0
 
-    def __init__(
-        self,
-        call: Call,
-        begun_at: float,
-        timeout_s: float,
-        on_freed: Callable[[], None] | None,
-        future: Future[Any] | None = None,
-        judge: Judge | None = None,
-    ) -> None:
-        self.call = call
-        self.deadline = begun_at + timeout_s
-        self.on_freed = on_freed
-        self.future = future
-        self.judge = judge
-        self.answer: Result | None = None
-        self.error: CallError | None = None
-        self.ended = False
-        self.freed = False
-        self.sent_at = begun_at
-        self.timeout_s = timeout_s
-        self.took_s = 0.0
-        self.needs_wake = False
-        """Whether the reader thread has to be woken: to read the answer, or to end the call in time."""
-        self.woken: threading.Event | None = None
-        """Set when the caller, who waits while another thread reads, has to look again."""
+    def __post_init__(self) -> None:
+        self.deadline = self.sent_at + self.timeout_s
 
     def end(self, answer: Result | None, error: CallError | None, now: float) -> bool:
         """End the call for the caller. Return False if it had ended before."""

@@ -301,7 +301,7 @@ class SteadyCalls:
             except BaseException:
                 lease.release()
                 raise
-            size = (lease.width, lease.height)
+            size = lease.described[:2]
         if session is None:
             # A session of this call's own: its id stands in the place of the last one's, which is as long.
             own_id = token_hex(OWN_ID_BYTES)

@@ -20,13 +20,14 @@ from procvision_runner.errors import LaunchError, SlotsExhaustedError
 from procvision_runner.images.arena import Arena, ArenaSlot, ArenaUnavailableError, largest_arena
 from procvision_runner.images.segments import NamedSlot, remove_leftovers
 from procvision_sdk.images.layout import (
+    GENERATION_OFFSET,
     PAYLOAD_OFFSET,
     SlotHeader,
+    pack_generation,
     read_header,
-    write_generation,
     write_header,
 )
-from procvision_sdk.images.meta import CHANNELS, ColorSpace
+from procvision_sdk.images.meta import CHANNELS, ColorSpace, Encoding
 from procvision_sdk.images.picture import Description, Picture
 
 if TYPE_CHECKING:
@@ -42,20 +43,7 @@ class Lease:
     call has ended.
     """
 
-    __slots__ = (
-        "_array",
-        "_copy",
-        "_pool",
-        "_released",
-        "_slot",
-        "bits",
-        "color_space",
-        "described",
-        "encoding",
-        "height",
-        "payload_bytes",
-        "width",
-    )
+    __slots__ = ("_array", "_copy", "_pool", "_released", "_slot", "described")
 
     def __init__(self, pool: SlotPool, slot: ArenaSlot | NamedSlot, described: Description) -> None:
         self._pool = pool
@@ -65,13 +53,42 @@ class Lease:
         """What the slot's header says of the picture."""
         self._released = False
         self._array: Pixels | None = None
-        self.width, self.height, self.color_space, self.encoding, self.payload_bytes, self.bits = described
         # Odd: being written. An id of this generation can't exist yet, one of the last is stale from here on. It is odd
         # already where the last lease went back without a call.
         slot.generation = generation = slot.generation + 1 + slot.generation % 2
-        write_generation(slot.memory, generation)
+        pack_generation(slot.memory, GENERATION_OFFSET, generation)
         if slot.named:
             slot.write_generation()
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.described[0]
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.described[1]
+
+    @property
+    def color_space(self) -> ColorSpace:
+        """How the channels lie in `array`."""
+        return self.described[2]
+
+    @property
+    def encoding(self) -> Encoding:
+        """`raw`, or the file's."""
+        return self.described[3]
+
+    @property
+    def payload_bytes(self) -> int:
+        """How much of the slot the picture takes."""
+        return self.described[4]
+
+    @property
+    def bits(self) -> int | None:
+        """Of a sample; None for 8, and for a file."""
+        return self.described[5]
 
     @property
     def array(self) -> Pixels:
@@ -95,7 +112,8 @@ class Lease:
     def fill(self, picture: Picture) -> None:
         """Copy a picture in: one copy, into memory that is mapped and warm."""
         if picture.pixels is not None:
-            self._slot.view(self.width, self.height, self.color_space, self.bits)[...] = picture.pixels
+            width, height, color_space, _, _, bits = self.described
+            self._slot.view(width, height, color_space, bits)[...] = picture.pixels
         else:
             assert picture.data is not None
             self._slot.memory[PAYLOAD_OFFSET : PAYLOAD_OFFSET + len(picture.data)] = picture.data
@@ -114,11 +132,11 @@ class Lease:
             self._array.setflags(write=False)
         slot.generation = generation = generation + 1
         if self.described == slot.described:
-            write_generation(slot.memory, generation)
+            pack_generation(slot.memory, GENERATION_OFFSET, generation)
         else:
             self._describe(slot, generation)
         if slot.named:
-            slot.write_out(self.payload_bytes)
+            slot.write_out(self.described[4])
         return f"{slot.prefix}{generation}"
 
     def named_identity(self) -> str:

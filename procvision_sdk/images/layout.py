@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -60,7 +60,10 @@ WritableBuffer: TypeAlias = bytearray | memoryview | mmap.mmap
 
 _HEADER = struct.Struct("<8sHBBIQIIQIB19x")
 _GENERATION = struct.Struct("<Q")
-_SPLIT = struct.Struct("<16sQ40s")
+pack_generation = _GENERATION.pack_into
+"""Writes a generation at an offset of a buffer: odd while the slot is being written, even when it is written."""
+split_header: Callable[[ReadableBuffer], tuple[bytes, int, bytes]] = struct.Struct("<16sQ40s").unpack_from
+"""Returns a header's generation, and what stands before and behind it: the same bytes say the same."""
 
 
 class SlotHeader(msgspec.Struct, frozen=True, gc=False):
@@ -155,12 +158,6 @@ def read_generation(buffer: ReadableBuffer) -> int:
 def write_generation(buffer: WritableBuffer, generation: int) -> None:
     """Mark a slot as being written (odd) or written (even)."""
     _GENERATION.pack_into(buffer, GENERATION_OFFSET, generation)
-
-
-def split_header(buffer: ReadableBuffer) -> tuple[bytes, int, bytes]:
-    """Return a header's generation, and what stands before and behind it: the same bytes say the same."""
-    before, generation, behind = _SPLIT.unpack_from(buffer, 0)
-    return before, generation, behind
 
 
 def read_header(buffer: ReadableBuffer, segment_bytes: int) -> SlotHeader:
