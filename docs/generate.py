@@ -14,6 +14,7 @@ from generating import (
     leadership,
     manifest,
     protocol,
+    rest,
     runner,
     station,
     supervision,
@@ -34,6 +35,7 @@ PAGES: dict[str, Regions] = {
     "reference/protocol.md": protocol.REGIONS,
     "reference/runner.md": runner.REGIONS,
     "reference/station.md": station.REGIONS,
+    "reference/station-rest.md": rest.REGIONS,
     "reference/supervision.md": supervision.REGIONS,
     "tutorial/first-algorithm.md": tutorial.REGIONS,
 }

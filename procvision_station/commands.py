@@ -80,11 +80,13 @@ def check(folder: Path) -> int:
 
 @station.command(short_help="Run the lines until they end, or Ctrl-C.")
 @click.argument("folder", type=_THERE)
-def run(folder: Path) -> int:
+@click.option("--page/--no-page", "with_page", default=True, help="Serve the page too, if there is a table [web].")
+def run(folder: Path, *, with_page: bool) -> int:
     """Run the station's lines until their triggers end, or until Ctrl-C or SIGTERM.
 
     What is on its way then is told and recorded. The exit status is 0 where every product that was told is recorded.
-    Processes beside it fill the projection and, where station.toml has a table [web], serve the page.
+    Processes beside it fill the projection and, where station.toml has a table [web], serve the page. Whatever becomes
+    of them, the lines go on.
 
     \b
     Examples:
@@ -101,7 +103,8 @@ def run(folder: Path) -> int:
     def notice(text: str) -> None:
         click.echo(printable(text), err=True)
 
-    with companions(beside(configuration), notice):
+    wanted = {name: command for name, command in beside(configuration).items() if with_page or name != "page"}
+    with companions(wanted, notice):
         runners = run_station(configuration, notice)
     _show_end(runners)
     return OK
@@ -180,8 +183,8 @@ def page(folder: Path, parent: int | None, **instead: str | int | None) -> int:
     from procvision_station.web.server import serve_page
     from procvision_tools.report.text import printable
 
-    name, settings = read_web(folder, {key: value for key, value in instead.items() if value is not None})
-    serve_page(folder, name, settings, lambda text: click.echo(printable(text), err=True), parent)
+    configuration = read_web(folder, {key: value for key, value in instead.items() if value is not None})
+    serve_page(configuration, lambda text: click.echo(printable(text), err=True), parent)
     return OK
 
 

@@ -63,8 +63,9 @@ def rows(line: str, folder: Path, *, header: bool = True) -> Iterator[tuple[Any,
             told = corrected.get(each.get("key"), {})
             whole = dict(each)
             whole.update((name, told[name]) for name in ("told", "reason") if name in told)
-            yield tuple(_cell(whole.get(column, "")) for column in COLUMNS)
+            yield tuple(plain_cell(whole.get(column, "")) for column in COLUMNS)
 
 
-def _cell(value: Any) -> Any:
+def plain_cell(value: Any) -> Any:
+    """Return a value that no spreadsheet takes for a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -49,6 +49,7 @@ from procvision_station.line.messages import (
     Verdict,
 )
 from procvision_station.line.tables import ProductState
+from procvision_station.live_pictures import LivePictures
 from procvision_station.parts import LineParts
 from procvision_station.pictures import PictureStore, is_kept, lost
 from procvision_station.recorder import Recorder
@@ -107,11 +108,12 @@ class LineRunner:
         parts: LineParts,
         pictures: PictureStore,
         notice: Notice,
+        live: LivePictures | None = None,
     ) -> None:
         self.name, self._line_file, self._station, self._parts = line.name, line, station, parts
         self.inspector = parts.inspector
         """Of the next product."""
-        self._pictures, self._notice = pictures, notice
+        self._pictures, self._notice, self._live = pictures, notice, live
         self.run_id = secrets.token_hex(4)
         self.verdicts: Counter[Verdict] = Counter()
         self.unrecorded = 0
@@ -268,6 +270,9 @@ class LineRunner:
         """Return what the record has of the inspection. What comes after the verdict stands is no part of it."""
         recipe = product.inspector.recipe
         answers = [dict(answer) for answer in product.answers]
+        if self._live is not None:
+            for step, picture in sorted(product.pictures.items()):
+                self._live.show(self.name, product.key, step, picture)
         policy = self._station.file.pictures
         kept = is_kept(policy, told, product.key)
         if kept and policy.evidence == "first":

@@ -43,7 +43,7 @@ kind = "json-lines"
 path = "-"            # stdout
 """
 _WEB = """\
-[web]                 # the page, of this machine alone
+[web]                 # the page and the REST interface, of this machine alone
 port = {port}
 """
 _NO_WEB = """\

@@ -42,6 +42,7 @@ from procvision_station.inspecting import Inspector
 from procvision_station.journal.layout import Kind
 from procvision_station.journal.writer import open_journal
 from procvision_station.kinds import Kinds
+from procvision_station.live_pictures import LivePictures
 from procvision_station.parts import StationError, opened, opened_inspector
 from procvision_station.pictures import PictureStore
 from procvision_station.recorder import Recorder
@@ -49,6 +50,8 @@ from procvision_station.running import LineRunner, Notice
 
 STATION_JOURNAL = "_station"
 """Beside the lines' journals; no line can have this name."""
+LIVE = "live"
+"""The folder of the last pictures, below the folder of data."""
 RECORD_WITHIN_S = 10.0
 """So long a command waits for the disk."""
 
@@ -257,9 +260,10 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
         make_private_folder(station.data_folder)
         journal = stack.enter_context(open_journal(station.journal_folder(STATION_JOURNAL)))
         pictures = PictureStore(station.pictures_folder, station.file.pictures.queue)
+        live = LivePictures(station.data_folder / LIVE) if station.file.web is not None else None
         parts = {name: stack.enter_context(opened(station, line, kinds)) for name, line in station.lines.items()}
         runners = {
-            name: LineRunner(station, station.lines[name], each, pictures, notice) for name, each in parts.items()
+            name: LineRunner(station, station.lines[name], each, pictures, notice, live) for name, each in parts.items()
         }
         recorder = Recorder(journal, lambda _: None)
         commanded = Station(
@@ -280,6 +284,8 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
                 thread.join()
             control.close()
             pictures.stop()
+            if live is not None:
+                live.stop()
             for runner in runners.values():
                 runner.close()
             recorder.stop()

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from attrs import evolve, field, frozen
 
 from procvision_sdk.errors import ManifestError, ProcVisionError
 from procvision_sdk.manifest.model import Manifest
+from procvision_sdk.manifest.parameters import AnyParameter
 from procvision_station.configuration.checking import Located, Problem, check, dotted
 from procvision_station.configuration.model import (
     Kinded,
@@ -116,8 +117,7 @@ class StationConfiguration:
     @property
     def shifts(self) -> Shifts:
         """The plant's shifts."""
-        section = self.file.station
-        return Shifts(ZoneInfo(section.time_zone), parsed_starts(section.shifts))
+        return shifts_of(self.file.station)
 
     def journal_folder(self, line: str) -> Path:
         """Return where a line's journal lies."""
@@ -133,14 +133,15 @@ class _File:
     """A TOML file, and its problems with their places."""
 
     def __init__(self, path: Path, name: str, content: bytes | None = None) -> None:
-        self.path, self.name, self._content = path, name, content
+        """Read the file, or take `content` in its place."""
+        self.path, self.name, self.content = path, name, content
         self.problems: list[Located] = []
         self.places: Mapping[KeyPath, Place] = {}
         self.version = ""
         self.data: dict[str, Any] | None = self._read()
 
     def _read(self) -> dict[str, Any] | None:
-        content = self._content
+        content = self.content
         if content is None:
             try:
                 with self.path.open("rb") as file:
@@ -152,6 +153,7 @@ class _File:
         if len(content) > MAX_FILE_BYTES:
             self._add(None, f"it has more than {MAX_FILE_BYTES} bytes")
             return None
+        self.content = content
         self.version = version_of(content)
         try:
             text = content.decode("utf-8")
@@ -211,10 +213,7 @@ def read_station(folder: Path, kinds: Kinds | None = None) -> StationConfigurati
     lines: dict[str, LineConfiguration] = {}
     recipes: dict[str, _File] = {}
     if station is not None:
-        try:
-            ZoneInfo(station.station.time_zone)
-        except (OSError, ValueError, KeyError):  # of another form, of a file that is none, or not there
-            found.append(_no_zone(station.station.time_zone))
+        found.extend(_zone_problems(station.station))
         if station.web is not None:
             found.extend(_web(folder, station.web))
     chosen = read_chosen(folder)
@@ -275,10 +274,87 @@ def read_projection(folder: Path) -> tuple[PicturesSection, ProjectionSection]:
     return pictures, projection
 
 
-def read_web(folder: Path, instead: Mapping[str, Any]) -> tuple[str, WebSection]:
-    """Read what a page needs of a station's file: its name and `[web]`, of which `instead` replaces keys.
+@frozen
+class RecipeReading:
+    """A recipe's file, whether or not it can be run."""
 
-    A mistake elsewhere in the file keeps nobody from the page. Raises ConfigurationError.
+    text: str
+    version: str
+    recipe: Recipe | None
+    """None where something is wrong."""
+    declared: tuple[Sequence[AnyParameter], ...]
+    """What the manifests declare, a step each."""
+    lines: tuple[str, ...]
+    """Those that run it."""
+    problems: list[Located]
+
+
+def recipe_names(folder: Path) -> list[str]:
+    """Return the recipes that there is a file of."""
+    return sorted(path.stem for path in (folder / RECIPES).glob("*.toml"))
+
+
+def look_at_recipe(folder: Path, name: str, text: str | None = None) -> RecipeReading:
+    """Read one recipe, or hold `text` to what it would be in its place. Nothing is raised: what is wrong is told."""
+    shown = f"{RECIPES}/{name}.toml"
+    station = _File(folder / STATION_FILE, STATION_FILE)
+    written = (station.data or {}).get("lines")
+    chosen = read_chosen(folder)
+    using: dict[str, Collection[str]] = {}
+    everywhere: dict[str, None] = {}
+    for line, table in written.items() if isinstance(written, dict) else ():
+        cameras = table.get("cameras") if isinstance(table, dict) else None
+        if isinstance(cameras, dict):
+            everywhere.update(dict.fromkeys(cameras))
+            if chosen.get(line, table.get("recipe")) == name:
+                using[line] = list(cameras)
+    content = text.encode("utf-8", "surrogatepass") if text is not None else None
+    recipe: Recipe | None = None
+    file = _File(folder / shown, shown, content)
+    # A recipe that no line uses is held to the cameras of all.
+    for place, (line, cameras) in enumerate((using or {"": list(everywhere)}).items()):
+        recipe = _checked_recipe(folder, name, file, cameras, line, fresh=place == 0)
+    recipe = None if file.problems else recipe
+    declared = []
+    for step in recipe.steps if recipe is not None else ():
+        manifest = _manifest(step.algorithm, (), [])
+        declared_step = manifest.step(step.step) if manifest is not None else None
+        declared.append(declared_step.params if declared_step is not None else ())
+    return RecipeReading(
+        text=(file.content or b"").decode("utf-8", "replace"),
+        version=file.version,
+        recipe=recipe,
+        declared=tuple(declared),
+        lines=tuple(using),
+        problems=file.sorted_problems(),
+    )
+
+
+@frozen
+class PageConfiguration:
+    """What a page needs of a station's folder."""
+
+    folder: Path
+    station: StationSection
+    web: WebSection
+    projection: ProjectionSection
+    lines: tuple[str, ...]
+
+    @property
+    def data_folder(self) -> Path:
+        """Where what the station writes lies."""
+        return self.folder / DATA
+
+    @property
+    def shifts(self) -> Shifts:
+        """The plant's shifts."""
+        return shifts_of(self.station)
+
+
+def read_web(folder: Path, instead: Mapping[str, Any]) -> PageConfiguration:
+    """Read what a page needs of a station's file; `instead` replaces keys of `[web]`.
+
+    A mistake in a line keeps nobody from the page. Raises ConfigurationError.
     """
     file = _File(folder / STATION_FILE, STATION_FILE)
     data = file.data or {}
@@ -289,17 +365,28 @@ def read_web(folder: Path, instead: Mapping[str, Any]) -> tuple[str, WebSection]
     web = check(table, WebSection, ("web",), found)
     if web is not None:
         found.extend(_web(folder, web))
+    projection = check(data.get("projection", {}), ProjectionSection, ("projection",), found)
+    if station is not None:
+        found.extend(_zone_problems(station))
+    lines = data.get("lines")
     for problem in found if file.data is not None else ():
         file.add(problem)
-    if file.problems or station is None or web is None:
+    if file.problems or station is None or web is None or projection is None:
         raise ConfigurationError(file.sorted_problems())
-    return station.name, web
+    return PageConfiguration(folder, station, web, projection, tuple(lines) if isinstance(lines, dict) else ())
 
 
-def _no_zone(name: str) -> Problem:
-    return Problem(
-        ("station", "time_zone"), f"station.time_zone: {name!r:.60} is no time zone", "such as Europe/Berlin"
-    )
+def shifts_of(section: StationSection) -> Shifts:
+    """Return the plant's shifts."""
+    return Shifts(ZoneInfo(section.time_zone), parsed_starts(section.shifts))
+
+
+def _zone_problems(section: StationSection) -> Iterator[Problem]:
+    try:
+        ZoneInfo(section.time_zone)
+    except (OSError, ValueError, KeyError):  # of another form, of a file that is none, or not there
+        message = f"station.time_zone: {section.time_zone!r:.60} is no time zone"
+        yield Problem(("station", "time_zone"), message, "such as Europe/Berlin")
 
 
 def _web(folder: Path, section: WebSection) -> Iterator[Problem]:
@@ -383,12 +470,19 @@ def _recipe(
     fresh = file is None
     if file is None:
         if not (folder / shown).is_file():
-            there = sorted(path.stem for path in (folder / RECIPES).glob("*.toml"))
+            there = recipe_names(folder)
             close = difflib.get_close_matches(name, there, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(there) or 'none'}"
             found.append(Problem(at, f"{dotted(at)}: there is no {shown}", hint))
             return None
         file = recipes[name] = _File(folder / shown, shown)
+    return _checked_recipe(folder, name, file, cameras, at[1], fresh=fresh)
+
+
+def _checked_recipe(
+    folder: Path, name: str, file: _File, cameras: Collection[str], line: str | int, *, fresh: bool
+) -> Recipe | None:
+    """Hold a recipe's file to its keys, to a line's cameras and to what is installed."""
     if file.data is None:
         return None
     wrong: list[Problem] = []
@@ -398,7 +492,7 @@ def _recipe(
         for place, each in enumerate(recipe.steps):
             at_step: KeyPath = ("steps", place)
             if each.camera not in cameras:
-                message = f"steps[{place}].camera: the line {at[1]} has no camera {each.camera}"
+                message = f"steps[{place}].camera: the line {line} has no camera {each.camera}"
                 wrong.append(Problem((*at_step, "camera"), message, f"it has {', '.join(cameras)}"))
             manifest = _manifest(each.algorithm, (*at_step, "algorithm"), wrong)
             reference = _reference(folder, each.reference, (*at_step, "reference"), wrong)

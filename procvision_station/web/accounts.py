@@ -495,6 +495,11 @@ class Accounts:
         rows = self._read("SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?", (after, most))
         return [(row["id"], row["at"], json.loads(row["content"])) for row in rows]
 
+    def sent(self, number: int) -> None:
+        """Take an entry off: it is in the ledger."""
+        with self._change() as change:
+            change.execute("DELETE FROM events WHERE id = ?", (number,))
+
 
 def _user(row: sqlite3.Row) -> User:
     return User(

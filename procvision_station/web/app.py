@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from attrs import frozen
-from litestar import Litestar, Request, Router, get
+from litestar import Litestar, Request, Response, Router, get
 from litestar.di import Provide
-from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
+from procvision_station.configuration.reading import PageConfiguration
+from procvision_station.projection.queries import ReadModel
+from procvision_station.web import pages
 from procvision_station.web.accounts import Accounts, Role
-from procvision_station.web.api import account
+from procvision_station.web.api import account, audit, changes, ledger, lines, pictures, recipes, statistics, versions
 from procvision_station.web.doors import CSRF_HEADER, PUBLIC, Doors, needs, with_headers
+from procvision_station.web.live import Live
 from procvision_station.web.problems import MAX_REQUEST_BYTES, as_json
+from procvision_station.web.relay import Relay
 
 API = "/api"
+_MODULES = (account, lines, ledger, pictures, statistics, changes, recipes, versions, audit)
 
 
 @frozen
@@ -27,21 +35,47 @@ class Page:
 
     accounts: Accounts
     doors: Doors
-    station: str
-    """The station's name."""
+    model: ReadModel
+    configuration: PageConfiguration
 
 
 def make_app(page: Page) -> Litestar:
     """Return the application. `with_headers` wraps it where it is served."""
-    parts: dict[str, Any] = {"accounts": page.accounts, "doors": page.doors, "page": page}
-    routes: Sequence[HTTPRouteHandler] = (*account.ROUTES, description)
+    configuration = page.configuration
+    data = configuration.data_folder
+    shown = pictures.Pictures(data / "pictures", data / "live")
+    live = Live(page.model, configuration.shifts, data, configuration.lines, shown)
+    site = pages.Site(
+        station=configuration.station.name, zone=configuration.station.time_zone, lines=list(configuration.lines)
+    )
+    parts: dict[str, Any] = {
+        "accounts": page.accounts,
+        "doors": page.doors,
+        "model": page.model,
+        "live": live,
+        "site": site,
+        "pictures": shown,
+        "changes": changes.Changes(data),
+        "recipes": recipes.Recipes(configuration.folder),
+        "deployments": versions.Deployments(data / "deployments"),
+        "journals": audit.Journals(data / "journal"),
+    }
+
+    def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        if request.scope["path"].startswith(f"{API}/") or request.method not in ("GET", "HEAD"):
+            return as_json(request, error)
+        return pages.refused(request, error, site)
+
     return Litestar(
-        route_handlers=[Router(API, route_handlers=list(routes))],
+        route_handlers=[
+            Router(API, route_handlers=[*(route for module in _MODULES for route in module.ROUTES), description]),
+            *pages.ROUTES,
+        ],
         guards=[page.doors.admit],
         dependencies={name: Provide(_giving(part), sync_to_thread=False) for name, part in parts.items()},
-        exception_handlers={Exception: as_json},
+        exception_handlers={Exception: refused},
         openapi_config=OpenAPIConfig(
-            title=f"ProcVision station {page.station}",
+            title="The REST interface of a ProcVision station",
             version="1",
             use_handler_docstrings=True,
             # Litestar's own pages load scripts from elsewhere: they have no role, so nobody gets to them.
@@ -56,10 +90,29 @@ def make_app(page: Page) -> Litestar:
                 }
             ),
         ),
+        lifespan=[_running(live.run), _running(Relay(page.accounts, data).run)],
         request_max_body_size=MAX_REQUEST_BYTES,
         logging_config=None,
         debug=False,
     )  # fmt: skip
+
+
+def _running(
+    work: Callable[[], Coroutine[None, None, None]],
+) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    """Let something run as long as the application does."""
+
+    @contextlib.asynccontextmanager
+    async def run(_: Litestar) -> AsyncIterator[None]:
+        task = asyncio.create_task(work())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    return run
 
 
 def served(page: Page) -> ASGIApp:

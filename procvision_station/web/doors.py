@@ -86,7 +86,7 @@ class Doors:
             raise RequestRefusedError(421, "host", value=host[:100])
         needed = handler.opt.get("role")
         if needed is None:
-            raise RequestRefusedError(404, "unknown", where=connection.url.path[:200])
+            raise RequestRefusedError(404, "unknown", where=connection.scope["path"][:200])
         changing = connection.scope.get("method", "GET") not in UNCHANGING
         if changing:
             _from_here(connection, host)

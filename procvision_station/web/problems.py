@@ -76,7 +76,7 @@ def problem_of(request: Request[Any, Any, Any], error: Exception) -> RequestRefu
     """Return what a request is told of an exception."""
     if isinstance(error, RequestRefusedError):
         return error
-    where = _short(request.url.path)
+    where = _short(request.scope["path"])
     if isinstance(error, SignInRefusedError):
         wait = {"Retry-After": str(int(error.wait_s) + 1)} if error.wait_s else {}
         return RequestRefusedError(429 if error.wait_s else 401, error.code, headers=wait, **error.facts)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import ssl
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from procvision_sdk.errors import ProcVisionError
+from procvision_station.companions import end_with
 from procvision_station.configuration.model import WebSection
-from procvision_station.configuration.reading import DATA, is_loopback
+from procvision_station.configuration.reading import PageConfiguration, is_loopback
 
 GRACE_S = 2
 """For requests on their way when the page ends; streams of events are cut."""
-PARENT_CHECK_S = 1.0
+NICER = 5
 MAX_CONNECTIONS = 500
 """Browsers and programs at a time; one more is told 503."""
 
@@ -70,9 +72,7 @@ def tls_context(folder: Path, settings: WebSection) -> ssl.SSLContext | None:
     return context
 
 
-def serve_page(
-    folder: Path, station: str, settings: WebSection, tell: Callable[[str], None], parent: int | None = None
-) -> None:
+def serve_page(configuration: PageConfiguration, tell: Callable[[str], None], parent: int | None = None) -> None:
     """Serve a station's page until SIGTERM or Ctrl-C, or until the process `parent` is gone.
 
     Raises PageError, `MissingExtraError` and OSError.
@@ -81,19 +81,26 @@ def serve_page(
 
     uvicorn = need("uvicorn", "uvicorn", "the station's page", "station")
     need("litestar", "litestar", "the station's page", "station")
+    need("sqlalchemy", "SQLAlchemy", "the station's page", "station")
+    from procvision_station.projection.database import Database
+    from procvision_station.projection.queries import ReadModel
     from procvision_station.web.accounts import WEB_FOLDER, Accounts
     from procvision_station.web.app import Page, served
     from procvision_station.web.doors import Doors
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="page: %(levelname)s: %(message)s")
+    folder, settings, data = configuration.folder, configuration.web, configuration.data_folder
+    # What a browser asks for waits for what a line does.
+    with contextlib.suppress(OSError):
+        os.nice(NICER)
     tls = tls_context(folder, settings)
     listener = bound_socket(settings)
-    accounts = Accounts(
-        folder / DATA / WEB_FOLDER, idle_s=settings.idle_minutes * 60, absolute_s=settings.session_hours * 3600
-    )
+    accounts = Accounts(data / WEB_FOLDER, idle_s=settings.idle_minutes * 60, absolute_s=settings.session_hours * 3600)
     try:
         first = accounts.first_password()
-        app = served(Page(accounts, Doors(accounts, names_of(settings)), station))
+        database = Database(configuration.projection.database, data)
+        model = ReadModel(database, configuration.shifts)
+        app = served(Page(accounts, Doors(accounts, names_of(settings)), model, configuration))
         config = uvicorn.Config(
             app,
             lifespan="on",
@@ -110,7 +117,9 @@ def serve_page(
         )
         server = uvicorn.Server(config)
         if parent is not None:
-            threading.Thread(target=_end_with, args=(parent, server), daemon=True).start()
+            gone = threading.Event()
+            end_with(parent, gone)
+            threading.Thread(target=_end_after, args=(gone, server), daemon=True).start()
         name = f"[{settings.host}]" if ":" in settings.host else settings.host
         tell(f"page: {'https' if tls else 'http'}://{name}:{listener.getsockname()[1]}/")
         if first is not None:
@@ -121,8 +130,7 @@ def serve_page(
         accounts.close()
 
 
-def _end_with(parent: int, server: object) -> None:
+def _end_after(gone: threading.Event, server: Any) -> None:
     """End the page when the line's process has ended: what it shows would look alive."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_S)
-    server.should_exit = True  # type: ignore[attr-defined]
+    gone.wait()
+    server.should_exit = True

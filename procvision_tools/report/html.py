@@ -29,7 +29,7 @@ from procvision_tools.report.text import columns, printable
 if TYPE_CHECKING:
     from procvision_sdk.results import Defect
 
-TEMPLATE, SECTION, SCRIPT = "page.html.jinja", "section.html.jinja", "page.js"
+TEMPLATE, SECTION, SCRIPTS = "page.html.jinja", "section.html.jinja", ("zoom.js", "page.js")
 PAGE_BYTES = 20_000_000
 """A page stays below that, so that a browser opens it at once and a mail takes it."""
 WHOLE_PICTURES_BYTES = 8_000_000
@@ -272,7 +272,7 @@ def script() -> Script:
 
     Without it, as where a mail program shows the page, all of the page is still read.
     """
-    text = _file(SCRIPT)
+    text = "".join(map(_file, SCRIPTS))
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return Script(markup(text), f"sha256-{digest}")
 

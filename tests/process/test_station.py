@@ -50,6 +50,7 @@ from procvision_tools.sources.picture_files import load
 CAMERA, EVERY = 'kind = "simulated"\nseed = 7\ndefect_every = 5', "every_s = 0.15"
 TO_FILE = ('path = "-"            # stdout', 'path = "told.jsonl"')
 COMMAND = [sys.executable, "-m", "procvision_tools", "station"]
+RUN = [*COMMAND, "run", "--no-page"]
 
 
 COMMANDS = (
@@ -172,7 +173,7 @@ def test_a_new_station_runs_from_the_command_line_and_its_ledger_has_what_it_tol
     folder = tmp_path / "line-3"
     for arguments in (["new", folder, "--count", "7"], ["check", folder]):
         subprocess.run([*COMMAND, *arguments], check=True, capture_output=True, timeout=60)
-    done = subprocess.run([*COMMAND, "run", folder], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([*RUN, folder], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 7
@@ -200,7 +201,7 @@ def test_a_new_station_runs_from_the_command_line_and_its_ledger_has_what_it_tol
     broken = subprocess.run([*COMMAND, "audit", folder], capture_output=True, text=True, timeout=60)
     assert broken.returncode == 1
     assert "BROKEN: 0000000000000001.seg: byte" in broken.stdout
-    refused = subprocess.run([*COMMAND, "run", folder], capture_output=True, text=True, timeout=60)
+    refused = subprocess.run([*RUN, folder], capture_output=True, text=True, timeout=60)
     assert refused.returncode == 2
     assert "the journal is damaged" in refused.stderr
 
@@ -288,7 +289,7 @@ def test_a_station_that_is_killed_has_a_record_of_every_ok_and_ng_that_it_told(t
     path = folder / "told.jsonl"
     for _ in range(3):
         before = path.stat().st_size if path.exists() else 0
-        with subprocess.Popen([*COMMAND, "run", folder], stderr=subprocess.DEVNULL, start_new_session=True) as station:
+        with subprocess.Popen([*RUN, folder], stderr=subprocess.DEVNULL, start_new_session=True) as station:
             deadline = time.monotonic() + 60
             while (path.stat().st_size if path.exists() else 0) <= before + 2000 and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -373,7 +374,7 @@ def test_a_recipe_is_changed_between_two_products_and_taken_back(tmp_path: Path)
         send(data, ChooseRecipe(user="u-2", line="main", recipe="other"))
         with pytest.raises(ControlError, match=r"there is no recipes/nothing\.toml"):
             send(data, ChooseRecipe(user="u-2", line="main", recipe="nothing"))
-        wait_until(lambda: ledger(folder)[-1].get("recipe") == "other")
+        wait_until(lambda: (last := ledger(folder)[-1])["kind"] == "product" and last["recipe"] == "other")
         [each for each in psutil.Process(station.pid).children(recursive=True) if "pcb-compare" in each.cmdline()]
         after = [each.cmdline() for each in psutil.Process(station.pid).children(recursive=True)]
         station.terminate()
@@ -391,7 +392,7 @@ def test_a_recipe_is_changed_between_two_products_and_taken_back(tmp_path: Path)
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A station's process, which a test that fails leaves behind nowhere."""
-    with subprocess.Popen([*COMMAND, "run", folder], stderr=subprocess.DEVNULL, start_new_session=True) as station:
+    with subprocess.Popen([*RUN, folder], stderr=subprocess.DEVNULL, start_new_session=True) as station:
         try:
             yield station
         finally:

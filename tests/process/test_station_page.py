@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -17,6 +19,7 @@ import pytest
 pytest.importorskip("litestar", reason="the extra station serves the page")
 
 from procvision_station.configuration.reading import ConfigurationError, read_web
+from procvision_station.exporting import records
 from procvision_station.scaffold import make_station
 from procvision_station.web.server import PageError, bound_socket, tls_context
 
@@ -96,7 +99,7 @@ def test_a_taken_port_and_an_open_address_are_told_with_a_hint(tmp_path: Path) -
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        _, settings = read_web(tmp_path / "a", {"port": other.getsockname()[1]})
+        settings = read_web(tmp_path / "a", {"port": other.getsockname()[1]}).web
         with pytest.raises(PageError, match=r"can't be listened on: .*\nhint: another port"):
             bound_socket(settings)
     for host in ("0.0.0.0", "::", "192.168.1.7", "station.example"):
@@ -106,6 +109,90 @@ def test_a_taken_port_and_an_open_address_are_told_with_a_hint(tmp_path: Path) -
     for wrong in ({"certificate": "a.pem"}, {"key": "a.key"}, {"certificate": "no.pem", "key": "no.key"}):
         with pytest.raises(ConfigurationError, match=r"web\.(certificate|key)"):
             read_web(tmp_path / "a", wrong)
-    _, settings = read_web(tmp_path / "a", {"certificate": "station.toml", "key": "station.toml"})
+    settings = read_web(tmp_path / "a", {"certificate": "station.toml", "key": "station.toml"}).web
     with pytest.raises(PageError, match="can't be used"):
         tls_context(tmp_path / "a", settings)
+
+
+def test_a_running_station_shows_a_verdict_and_takes_an_overrule_into_its_ledger(tmp_path: Path) -> None:
+    """The lines' process, the projection's and the page's, as `run` starts them."""
+    folder = tmp_path / "line-3"
+    list(make_station(folder, port=0))
+    path = folder / "station.toml"
+    path.write_text(path.read_text().replace('path = "-"', 'path = "told.jsonl"'))
+    process = subprocess.Popen([*COMMAND, "run", folder], stderr=subprocess.PIPE, text=True)
+    try:
+        address, password = said(process, r"page: (http://\S+)/"), said(process, r"one-time password (\S+)")
+        with httpx.Client(base_url=address, timeout=30) as browser:
+            csrf = browser.post("/api/session", json={"name": "admin", "password": password}).json()["csrf"]
+            new = {"old": password, "new": "a long walk in spring"}
+            csrf = browser.post("/api/password", json=new, headers={"x-csrf-token": csrf}).json()["csrf"]
+            with browser.stream("GET", "/api/live") as stream:
+                assert stream.headers["content-type"].startswith("text/event-stream")
+                line = next(each for each in lines_of(stream) if each["last"] and each["running"] and wholly(each))
+            row = line["last"]["product"]["row"]
+            assert line["problems"] == []
+            assert line["counts"]["ok"] + line["counts"]["ng"] >= 1
+            picture = browser.get(line["last"]["pictures"][0])
+            assert picture.headers["content-type"].startswith("image/")
+            at = f"/api/lines/main/products/{row['key']}"
+            body, token = {"verdict": "NG", "why": "a scratch"}, {"x-csrf-token": csrf}
+            recorded = browser.post(f"{at}/overrule", json=body, headers=token)
+            assert recorded.status_code == 201, recorded.text
+            until(lambda: browser.get(at).json()["product"]["row"]["overruled"] == "NG")
+            recipe = browser.get("/api/recipes/board").json()
+            text = recipe["text"].replace("min_score = 0.5", "min_score = 0.6")
+            wrong = {"text": text.replace("0.6", "7"), "was": recipe["version"], "why": "x"}
+            assert "recipes/board.toml" in browser.put("/api/recipes/board", json=wrong, headers=token).json()["where"]
+            body = {"text": text, "was": recipe["version"], "why": "fewer false alarms"}
+            changed = browser.put("/api/recipes/board", json=body, headers=token)
+            assert changed.status_code == 200, changed.text
+            assert browser.put("/api/recipes/board", json=body, headers=token).status_code == 409  # of another version
+            until(lambda: len(browser.get("/api/recipes/board/versions").json()["rows"]) == 2)
+            old = {"old": recipe["version"]}
+            difference = browser.get("/api/recipes/board/difference", params=old).json()["lines"]
+            assert any(each.startswith("+") and "0.6" in each for each in difference)
+            until(
+                lambda: "password_changed" in browser.get("/api/events").text
+            )  # the accounts' events are in the ledger
+            assert all(each["whole"] for each in browser.get("/api/audit").json())
+    finally:
+        process.terminate()
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 143, told
+    ledger = [
+        each for each in records("main", folder / "data" / "journal" / "main") if each.get("event") == "overruled"
+    ]
+    assert [(each["key"], each["verdict"], each["why"]) for each in ledger] == [(row["key"], "NG", "a scratch")]
+
+
+def said(process: subprocess.Popen[str], pattern: str) -> str:
+    """What stands in the first line on stderr that fits."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        found = re.search(pattern, line)
+        if found is not None:
+            return found[1]
+    raise AssertionError(f"the station ended with {process.wait()}")
+
+
+def lines_of(stream: httpx.Response) -> Iterator[dict]:
+    """The lines that a stream of events tells of."""
+    event = ""
+    for text in stream.iter_lines():
+        if text.startswith("event: "):
+            event = text.removeprefix("event: ")
+        elif text.startswith("data: ") and event == "line":
+            yield json.loads(text.removeprefix("data: "))
+
+
+def wholly(line: dict) -> bool:
+    """Whether its last product's pictures can be asked for."""
+    return None not in line["last"]["pictures"]
+
+
+def until(holds: Callable[[], bool], within_s: float = 30.0) -> None:
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, SkipValidation
 
 from procvision_station.web.accounts import Accounts, Identity, Role, Token, User
 from procvision_station.web.doors import PUBLIC, Doors, needs
@@ -104,8 +104,8 @@ class TokenSecret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Here = Request[Identity, None, Any]
-AccountsHere = NamedDependency[Accounts]
-DoorsHere = NamedDependency[Doors]
+AccountsHere = NamedDependency[SkipValidation[Accounts]]
+DoorsHere = NamedDependency[SkipValidation[Doors]]
 
 
 @post("/session", opt=needs(PUBLIC), status_code=200, tags=["account"])

@@ -28,9 +28,13 @@ from procvision_station.web.doors import PUBLIC
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Site]:
-    with site(tmp_path / "web") as made:
+def here(tmp_path: Path, filled_station: Path) -> Iterator[Site]:
+    with site(tmp_path / "web", filled_station) as made:
         yield made
+
+
+ENDLESS = "/api/live"
+"""A stream: it is asked for where it is refused."""
 
 
 def operations(here: Site) -> list[tuple[str, str, str]]:
@@ -40,7 +44,8 @@ def operations(here: Site) -> list[tuple[str, str, str]]:
         for method, operation in methods.items():
             filled = path
             for each in operation.get("parameters", ()):
-                filled = filled.replace(f"{{{each['name']}}}", "x-1")
+                number = each["schema"].get("type") == "integer"
+                filled = filled.replace(f"{{{each['name']}}}", "1" if number else "x-1")
             found.append((method.upper(), filled, operation["x-role"]))
     return found
 
@@ -76,6 +81,8 @@ def test_each_role_is_refused_at_every_route_above_it(here: Site, role: Role) ->
     program = here.browser()
     for method, path, needed in operations(here):
         if needed == PUBLIC or (method, path) == ("DELETE", "/api/session"):
+            continue
+        if path == ENDLESS and role.may(Role(needed)):
             continue
         for answer in (
             browser.send(method, path, json={}),
@@ -185,8 +192,8 @@ def test_signing_out_ends_the_session_at_the_server(here: Site) -> None:
     assert here.browser().get("/api/session", headers=cookie).status_code == 401
 
 
-def test_a_session_ends_when_idle_and_at_last_even_when_used(tmp_path: Path) -> None:
-    with site(tmp_path, idle_s=600, absolute_s=3600) as here:
+def test_a_session_ends_when_idle_and_at_last_even_when_used(tmp_path: Path, filled_station: Path) -> None:
+    with site(tmp_path, filled_station, idle_s=600, absolute_s=3600) as here:
         browser = here.as_role(Role.VIEWER)
         for _ in range(6):
             here.clock.now += 590
@@ -271,8 +278,8 @@ def test_a_one_time_password_lets_in_to_its_change_alone_and_holds_for_a_day(her
     assert here.browser().sign_in("eve", again, 401)["code"] == "sign_in.one_time_over"
 
 
-def test_the_first_start_makes_an_administrator_until_one_has_signed_in(tmp_path: Path) -> None:
-    with site(tmp_path) as here:
+def test_the_first_start_makes_an_administrator_until_one_has_signed_in(tmp_path: Path, filled_station: Path) -> None:
+    with site(tmp_path, filled_station) as here:
         first = here.accounts.first_password()
         second = here.accounts.first_password()  # the first one was lost
         assert first is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,21 @@ from typing import Any
 
 import argon2
 import httpx
+from station_records import drawn
 
+from procvision_station.configuration.reading import read_web
+from procvision_station.journal.writer import open_journal
+from procvision_station.projection.database import Database
+from procvision_station.projection.projector import Projector
+from procvision_station.projection.queries import ReadModel
+from procvision_station.scaffold import make_station
 from procvision_station.web.accounts import Accounts, Role
 from procvision_station.web.app import Page, make_app
 from procvision_station.web.doors import Doors, with_headers
 
 PASSWORD = "a long walk in spring"
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+PICTURE = hashlib.sha256(b"board").hexdigest()
 BASE = "http://localhost"
 
 
@@ -68,13 +77,36 @@ class Browser:
         return self.http.get(path, **options)
 
 
-class Site:
-    """A page and its accounts."""
+def filled(folder: Path, *, count: int = 60) -> Path:
+    """A station's folder with a ledger that is projected: two lines, a picture that is kept, and recipes."""
+    list(make_station(folder))
+    pictures = folder / "data" / "pictures" / PICTURE[:2]
+    pictures.mkdir(parents=True)
+    (pictures / f"{PICTURE[2:]}.png").write_bytes((folder / "golden" / "board.png").read_bytes())
+    for seed, line in enumerate(("main", "other")):
+        with open_journal(folder / "data" / "journal" / line) as journal:
+            for kind, content in drawn(seed, count, line=line, erasures=False):
+                shown = content
+                if content.get("event") == "picture":
+                    shown = {**content, "file": f"{PICTURE[:2]}/{PICTURE[2:]}.png"}
+                journal.append(kind, shown)
+            journal.sync()
+    database = Database("sqlite", folder / "data", writes=True)
+    Projector(database, folder / "data" / "journal").catch_up()
+    database.close()
+    return folder
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+
+class Site:
+    """A page and its accounts, over a station's folder."""
+
+    def __init__(self, accounts: Path, folder: Path, **options: Any) -> None:
         self.clock = Clock()
-        self.accounts = Accounts(folder, hasher=HASHER, clock=self.clock, **options)
-        self.page = Page(self.accounts, Doors(self.accounts), "line-3")
+        self.folder = folder
+        self.accounts = Accounts(accounts, hasher=HASHER, clock=self.clock, **options)
+        self.configuration = read_web(folder, {})
+        self.model = ReadModel(Database("sqlite", folder / "data"), self.configuration.shifts)
+        self.page = Page(self.accounts, Doors(self.accounts), self.model, self.configuration)
         self.litestar = make_app(self.page)
         self.app = with_headers(self.litestar)
 
@@ -99,9 +131,10 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, **options: Any) -> Iterator[Site]:
-    made = Site(folder, **options)
+def site(accounts: Path, folder: Path, **options: Any) -> Iterator[Site]:
+    made = Site(accounts, folder, **options)
     try:
         yield made
     finally:
+        made.model.close()
         made.accounts.close()

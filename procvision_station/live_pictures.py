@@ -1,0 +1,98 @@
+"""The last pictures of each line for the page, kept or not: JPEG files, the latest of a step and a few before it.
+
+A thread of its own writes them, with room for one picture a step: while it is busy, a newer one takes its place. A line
+never waits for it, and what it can't write is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+from collections import deque
+from pathlib import Path
+
+from attrs import frozen
+
+from procvision_runner import Picture
+from procvision_sdk.private_files import make_private_folder
+
+FEW = 3
+"""A browser asks for a picture a moment after it heard of it."""
+QUALITY = 90
+
+
+@frozen
+class _Shown:
+    line: str
+    key: str
+    step: int
+    picture: Picture
+
+
+class LivePictures:
+    """Writes the latest pictures. Any thread may call."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._news = threading.Condition()
+        self._waiting: dict[tuple[str, int], _Shown] = {}
+        self._written: dict[tuple[str, int], deque[Path]] = {}
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="procvision-live", daemon=True)
+        self._thread.start()
+
+    def show(self, line: str, key: str, step: int, picture: Picture) -> None:
+        """Take a step's picture in place of one that waits."""
+        with self._news:
+            self._waiting[line, step] = _Shown(line, key, step, picture)
+            self._news.notify()
+
+    def stop(self) -> None:
+        """Write what waits, and end."""
+        with self._news:
+            self._stopped = True
+            self._news.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._waiting or self._stopped)
+                if not self._waiting:
+                    return
+                shown = self._waiting.pop(next(iter(self._waiting)))
+            with contextlib.suppress(Exception):  # a picture that can't be shown: the page says so
+                self._write(shown)
+
+    def _write(self, shown: _Shown) -> None:
+        data, suffix = encoded_for_a_browser(shown.picture)
+        folder = self._folder / shown.line
+        make_private_folder(folder)
+        path = folder / f"{shown.key}-{shown.step}{suffix}"
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(data)  # nothing is lost with it: no sync
+        part.chmod(0o600)
+        part.replace(path)
+        written = self._written.get((shown.line, shown.step))
+        if written is None:
+            # What an earlier run left of this step.
+            left = [each for each in folder.iterdir() if each.stem.endswith(f"-{shown.step}") and each != path]
+            written = self._written[shown.line, shown.step] = deque(left)
+        written.append(path)
+        while len(written) > FEW:
+            written.popleft().unlink(missing_ok=True)
+
+
+def encoded_for_a_browser(picture: Picture) -> tuple[bytes, str]:
+    """Return a picture as JPEG, or as the JPEG or PNG that it is. Raises ValueError for one that lies elsewhere."""
+    if picture.data is not None:
+        return picture.data, ".jpg" if picture.encoding == "jpeg" else ".png"
+    if picture.pixels is None:
+        raise ValueError("its pixels lie where the station can't read them")
+    from PIL import Image
+
+    pixels = picture.pixels[:, :, ::-1] if picture.color_space == "BGR" else picture.pixels
+    out = io.BytesIO()
+    Image.fromarray(pixels.copy(order="C")).convert("RGB").save(out, "JPEG", quality=QUALITY)
+    return out.getvalue(), ".jpg"

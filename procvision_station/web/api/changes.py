@@ -1,0 +1,176 @@
+"""What a user changes, handed to the line's process: it is done when it stands in the ledger, with who did it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from attrs import frozen
+from litestar import post, put
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, SkipValidation
+
+from procvision_station.control import (
+    Answer,
+    ChangeRecipe,
+    ChooseRecipe,
+    Command,
+    ControlError,
+    Note,
+    NotRunningError,
+    Overrule,
+    Pin,
+    send,
+)
+from procvision_station.web.accounts import Role
+from procvision_station.web.api.asking import Here, Key, LineName, ModelHere, asked
+from procvision_station.web.api.recipes import RecipeName, RecipesHere
+from procvision_station.web.doors import needs
+from procvision_station.web.problems import RequestRefusedError
+
+
+@frozen
+class Changes:
+    """The way to the line's process."""
+
+    data_folder: Path
+
+    def send(self, command: Command) -> Recorded:
+        """Return where a command is recorded. Raises RequestRefusedError."""
+        try:
+            answer: Answer = send(self.data_folder, command)
+        except NotRunningError as error:
+            raise RequestRefusedError(503, "not_running") from error
+        except ControlError as error:
+            problem, _, advice = str(error).partition("\nhint: ")
+            raise RequestRefusedError(409, "command", problem=problem[:500], advice=advice[:500]) from error
+        return Recorded(line=answer.line or "", sequence=answer.sequence or 0)
+
+
+ChangesHere = NamedDependency[SkipValidation[Changes]]
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """Where in the ledger a change stands."""
+
+    line: str
+    sequence: int
+
+
+class OverruleBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person's verdict beside the algorithm's, and why."""
+
+    verdict: Literal["OK", "NG"]
+    why: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+
+
+class NoteBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person's words on a product."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+
+
+class PinBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether a product's pictures are kept whatever the policy says."""
+
+    pinned: bool
+    why: Annotated[str, msgspec.Meta(max_length=4000)] = ""
+
+
+RecipeFileText = Annotated[str, msgspec.Meta(min_length=1, max_length=128 * 1024)]
+Why = Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+
+
+class RecipeText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A recipe's file."""
+
+    text: RecipeFileText
+
+
+class RecipeProblems(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong, each with file, line and column; none where nothing is."""
+
+    problems: list[str]
+
+
+class RecipeChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A recipe's file as it shall be."""
+
+    text: RecipeFileText
+    was: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{12}$")] | None
+    """The version that was changed: another one since then refuses it. None makes a recipe."""
+    why: Why
+
+
+class RecipeChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which recipe, and why."""
+
+    recipe: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    why: Why
+
+
+@post("/lines/{line:str}/products/{key:str}/overrule", opt=needs(Role.OPERATOR), tags=["changes"], sync_to_thread=True)
+def overrule(
+    request: Here, line: LineName, key: Key, data: JSONBody[OverruleBody], model: ModelHere, changes: ChangesHere
+) -> Recorded:
+    """Overrule a product's verdict. What the algorithm said stays; both are shown and exported."""
+    _known(model, line, key)
+    command = Overrule(user=request.user.user.id, line=line, key=key, verdict=data.verdict, why=data.why)
+    return changes.send(command)
+
+
+@post("/lines/{line:str}/products/{key:str}/notes", opt=needs(Role.OPERATOR), tags=["changes"], sync_to_thread=True)
+def note(
+    request: Here, line: LineName, key: Key, data: JSONBody[NoteBody], model: ModelHere, changes: ChangesHere
+) -> Recorded:
+    """Add a note to a product."""
+    _known(model, line, key)
+    return changes.send(Note(user=request.user.user.id, line=line, key=key, text=data.text))
+
+
+@post("/lines/{line:str}/products/{key:str}/pin", opt=needs(Role.OPERATOR), tags=["changes"], sync_to_thread=True)
+def pin(
+    request: Here, line: LineName, key: Key, data: JSONBody[PinBody], model: ModelHere, changes: ChangesHere
+) -> Recorded:
+    """Keep a product's pictures, or let retention have them again."""
+    _known(model, line, key)
+    return changes.send(Pin(user=request.user.user.id, line=line, key=key, pinned=data.pinned, why=data.why))
+
+
+@put("/recipes/{name:str}", opt=needs(Role.ENGINEER), tags=["changes"], sync_to_thread=True)
+def change_recipe(
+    request: Here, name: RecipeName, data: JSONBody[RecipeChange], recipes: RecipesHere, changes: ChangesHere
+) -> Recorded:
+    """Give a recipe another text: the lines that run it take it on between two products.
+
+    It is tried on its references first. The text of an earlier version takes a change back.
+    """
+    problems = recipes.problems(name, data.text)
+    if problems:
+        where, _, problem = problems[0].partition(": ")
+        raise RequestRefusedError(400, "invalid", where=where, problem=problem.partition("\n")[0][:500])
+    command = ChangeRecipe(user=request.user.user.id, recipe=name, text=data.text, base=data.was, why=data.why)
+    return changes.send(command)
+
+
+@post("/recipes/{name:str}/check", opt=needs(Role.ENGINEER), status_code=200, tags=["recipes"], sync_to_thread=True)
+def check_recipe(name: RecipeName, data: JSONBody[RecipeText], recipes: RecipesHere) -> RecipeProblems:
+    """Say what would be wrong with a recipe's text, with line and column. Nothing is changed."""
+    return RecipeProblems(problems=recipes.problems(name, data.text))
+
+
+@post("/lines/{line:str}/recipe", opt=needs(Role.ENGINEER), tags=["changes"], sync_to_thread=True)
+def choose_recipe(request: Here, line: LineName, data: JSONBody[RecipeChoice], changes: ChangesHere) -> Recorded:
+    """Let a line inspect by another recipe from the next product on."""
+    command = ChooseRecipe(user=request.user.user.id, line=line, recipe=data.recipe, why=data.why)
+    return changes.send(command)
+
+
+ROUTES = (overrule, note, pin, change_recipe, check_recipe, choose_recipe)
+
+
+def _known(model: ModelHere, line: str, key: str) -> None:
+    with asked():
+        if model.product(line, key) is None:
+            raise RequestRefusedError(404, "product", where=key)

@@ -1,0 +1,257 @@
+"""Products and events as the ledger has them: history, one product, audit, recipes that were taken on, exports."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+from litestar import get
+from litestar.params import FromQuery
+from litestar.response import Stream
+
+from procvision_station.exporting import plain_cell
+from procvision_station.projection.queries import (
+    EventFilter,
+    EventRow,
+    HistoryFilter,
+    Page,
+    ProductDetail,
+    ProductRow,
+    ReadModel,
+)
+from procvision_station.web.accounts import Role
+from procvision_station.web.api.asking import (
+    Key,
+    Limit,
+    LineName,
+    ModelHere,
+    Moment,
+    VerdictWord,
+    Word,
+    asked,
+    moment,
+)
+from procvision_station.web.api.pictures import Pictures, PicturesHere
+from procvision_station.web.doors import needs
+from procvision_station.web.problems import RequestRefusedError
+from procvision_tools.report.palette import colour_of, text_on
+
+EXPORT_ROWS = 100_000
+"""Of one export: a day of a product a second."""
+_EXPORT_PAGE = 500
+
+
+class Colour(msgspec.Struct, frozen=True, kw_only=True):
+    """What a label is drawn in, as in reports."""
+
+    edge: str
+    ink: str
+    """Of letters on it."""
+
+
+class ProductBody(msgspec.Struct, frozen=True, kw_only=True):
+    """One product, whole."""
+
+    product: ProductDetail
+    colours: dict[str, Colour]
+    """By label."""
+    pictures: list[str | None]
+    """Where each step's picture is asked for; None where none was kept."""
+
+
+def body_of(product: ProductDetail, pictures: Pictures) -> ProductBody:
+    """Return a product with its labels' colours, and where its pictures are."""
+    labels = sorted({defect.label for step in product.steps for defect in step.defects})
+    colours = {label: Colour(edge=colour_of(label), ink=text_on(colour_of(label))) for label in labels}
+    row = product.row
+    return ProductBody(
+        product=product,
+        colours=colours,
+        pictures=[pictures.address(row.line, row.key, step) for step in product.steps],
+    )
+
+
+@get("/products", opt=needs(Role.VIEWER), tags=["history"], sync_to_thread=True)
+def history(
+    model: ModelHere,
+    line: Word = None,
+    since: Moment = None,
+    until: Moment = None,
+    told: VerdictWord = None,
+    overruled: FromQuery[Literal["OK", "NG", "ERROR", "any"] | None] = None,
+    label: Word = None,
+    recipe: Word = None,
+    recipe_version: Word = None,
+    versions: Word = None,
+    product: Word = None,
+    serial: Word = None,
+    key: Word = None,
+    after: Word = None,
+    limit: Limit = 50,
+) -> Page[ProductRow]:
+    """List products, the latest first. `after` of an answer asks for the next part."""
+    wanted = HistoryFilter(
+        line=line, since=moment(since, "since"), until=moment(until, "until"), told=told, overruled=overruled,
+        label=label, recipe=recipe, recipe_version=recipe_version, versions=versions, product=product, serial=serial,
+        key=key,
+    )  # fmt: skip
+    with asked():
+        return model.history(wanted, limit=limit, after=after)
+
+
+@get("/lines/{line:str}/products/{key:str}", opt=needs(Role.VIEWER), tags=["history"], sync_to_thread=True)
+def product(model: ModelHere, pictures: PicturesHere, line: LineName, key: Key) -> ProductBody:
+    """Return one product with its steps, defects, measured values, and what people said of it."""
+    with asked():
+        found = model.product(line, key)
+    if found is None:
+        raise RequestRefusedError(404, "product", where=key)
+    return body_of(found, pictures)
+
+
+@get("/labels", opt=needs(Role.VIEWER), tags=["history"], sync_to_thread=True)
+def labels(model: ModelHere, line: Word = None) -> list[str]:
+    """List the labels that defects ever had."""
+    with asked():
+        return model.labels(line)
+
+
+@get("/events", opt=needs(Role.ENGINEER), tags=["audit"], sync_to_thread=True)
+def events(
+    model: ModelHere,
+    line: Word = None,
+    since: Moment = None,
+    until: Moment = None,
+    event: Word = None,
+    user: Word = None,
+    key: Word = None,
+    by_users: FromQuery[bool] = False,
+    after: Word = None,
+    limit: Limit = 50,
+) -> Page[EventRow]:
+    """List the ledger's events, the latest first: who did what, and what went wrong."""
+    wanted = EventFilter(
+        line=line, since=moment(since, "since"), until=moment(until, "until"), event=event, user=user, key=key,
+        by_users=by_users,
+    )  # fmt: skip
+    with asked():
+        return model.events(wanted, limit=limit, after=after)
+
+
+@get("/export/products.csv", opt=needs(Role.VIEWER), tags=["export"], sync_to_thread=False, media_type="text/csv")
+def export_csv(
+    model: ModelHere, line: Word = None, since: Moment = None, until: Moment = None, told: VerdictWord = None,
+    overruled: FromQuery[Literal["OK", "NG", "ERROR", "any"] | None] = None, label: Word = None,
+    recipe: Word = None, serial: Word = None,
+) -> Stream:  # fmt: skip
+    """Export products as CSV, the latest first."""
+    wanted = _wanted(line, since, until, told, overruled, label, recipe, serial)
+    return _download(_csv(model, wanted), "products.csv", "text/csv; charset=utf-8")
+
+
+@get("/export/products.json", opt=needs(Role.VIEWER), tags=["export"], sync_to_thread=False)
+def export_json(
+    model: ModelHere, line: Word = None, since: Moment = None, until: Moment = None, told: VerdictWord = None,
+    overruled: FromQuery[Literal["OK", "NG", "ERROR", "any"] | None] = None, label: Word = None,
+    recipe: Word = None, serial: Word = None,
+) -> Stream:  # fmt: skip
+    """Export products as JSON lines, each whole, the latest first."""
+    wanted = _wanted(line, since, until, told, overruled, label, recipe, serial)
+    lines = (msgspec.json.encode(each) + b"\n" for each in _details(model, wanted))
+    return _download(lines, "products.jsonl", "application/x-ndjson")
+
+
+@get("/export/coco.json", opt=needs(Role.VIEWER), tags=["export"], sync_to_thread=False)
+def export_coco(
+    model: ModelHere, line: Word = None, since: Moment = None, until: Moment = None, told: VerdictWord = None,
+    overruled: FromQuery[Literal["OK", "NG", "ERROR", "any"] | None] = None, label: Word = None,
+    recipe: Word = None, serial: Word = None,
+) -> Stream:  # fmt: skip
+    """Export the kept pictures' boxes as COCO, with overrules as truth: overruled OK has no box."""
+    wanted = _wanted(line, since, until, told, overruled, label, recipe, serial)
+    return _download(_coco(model, wanted), "coco.json", "application/json")
+
+
+ROUTES = (history, product, labels, events, export_csv, export_json, export_coco)
+
+
+def _wanted(
+    line: Any, since: Any, until: Any, told: Any, overruled: Any, label: Any, recipe: Any, serial: Any
+) -> HistoryFilter:
+    return HistoryFilter(
+        line=line, since=moment(since, "since"), until=moment(until, "until"), told=told, overruled=overruled,
+        label=label, recipe=recipe, serial=serial,
+    )  # fmt: skip
+
+
+def _rows(model: ReadModel, wanted: HistoryFilter) -> Iterator[ProductRow]:
+    after, left = None, EXPORT_ROWS
+    while left > 0:
+        page = model.history(wanted, limit=min(_EXPORT_PAGE, left), after=after)
+        yield from page.rows
+        left, after = left - len(page.rows), page.after
+        if after is None:
+            return
+
+
+def _details(model: ReadModel, wanted: HistoryFilter) -> Iterator[ProductDetail]:
+    for row in _rows(model, wanted):
+        found = model.product(row.line, row.key)
+        if found is not None:
+            yield found
+
+
+def _csv(model: ReadModel, wanted: HistoryFilter) -> Iterator[bytes]:
+    names = [name for name in ProductRow.__struct_fields__ if name != "sequence"]
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(names)
+    for row in _rows(model, wanted):
+        writer.writerow([plain_cell(_text(getattr(row, name))) for name in names])
+        if out.tell() > 65536:
+            yield out.getvalue().encode()
+            out.seek(0)
+            out.truncate()
+    yield out.getvalue().encode()
+
+
+def _text(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else "" if value is None else value
+
+
+def _download(content: Iterator[bytes], name: str, kind: str) -> Stream:
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Stream(content, media_type=kind, headers=disposition)
+
+
+def _coco(model: ReadModel, wanted: HistoryFilter) -> Iterator[bytes]:
+    """Yield one COCO document in parts: pictures and boxes are gathered, since categories come of them."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    categories: dict[str, int] = {}
+    for found in _details(model, wanted):
+        truth = found.row.overruled or found.row.told
+        for step in found.steps:
+            if step.picture is None or step.picture.file is None or truth == "ERROR":
+                continue
+            images.append(
+                {
+                    "id": len(images) + 1, "file_name": step.picture.file, "line": found.row.line,
+                    "key": found.row.key, "step": step.step, "verdict": truth,
+                    "overruled": found.row.overruled is not None,
+                }
+            )  # fmt: skip
+            for defect in step.defects if truth == "NG" else ():
+                category = categories.setdefault(defect.label, len(categories) + 1)
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1, "image_id": len(images), "category_id": category,
+                        "bbox": [defect.x, defect.y, defect.width, defect.height],
+                        "area": defect.width * defect.height, "iscrowd": 0,
+                    }
+                )  # fmt: skip
+    named = [{"id": number, "name": name} for name, number in categories.items()]
+    yield msgspec.json.encode({"images": images, "annotations": annotations, "categories": named})

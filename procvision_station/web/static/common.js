@@ -1,0 +1,127 @@
+// What every page's script uses: texts, requests, elements, times.
+export const frame = JSON.parse(document.getElementById("frame").textContent);
+
+/** A text of the catalogue, with {facts} filled in. */
+export const t = (name, facts = {}) =>
+  Object.entries(facts).reduce((text, [key, value]) => text.replaceAll(`{${key}}`, value), frame.texts[name] ?? name);
+
+const ROLES = ["viewer", "operator", "engineer", "administrator"];
+/** Whether the user has a role, or one above it. */
+export const may = (role) => ROLES.indexOf(frame.role) >= ROLES.indexOf(role);
+
+const make = (element, facts, children) => {
+  for (const [name, value] of Object.entries(facts)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+};
+/** An element of HTML; `onclick` and the like are listeners. Texts are texts, never markup. */
+export const h = (name, facts = {}, ...children) => make(document.createElement(name), facts, children);
+/** An element of SVG. */
+export const s = (name, facts = {}, ...children) => make(document.createElementNS("http://www.w3.org/2000/svg", name), facts, children);
+
+export const at = (id) => document.getElementById(id);
+
+/** Tell something in the corner of the page. */
+export const say = (text, bad = false) => {
+  const note = h("p", { class: bad ? "note bad" : "note" }, text);
+  at("messages").append(note);
+  setTimeout(() => note.remove(), bad ? 12000 : 5000);
+};
+
+export class Refused extends Error {
+  constructor(body, status) {
+    super(body.hint ? `${body.what}: ${body.hint}` : body.what);
+    this.body = body;
+    this.status = status;
+  }
+}
+
+/** Ask the interface. Throws Refused. */
+export const ask = async (path, { method = "GET", body, facts } = {}) => {
+  const given = Object.entries(facts ?? {}).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const query = given.length ? `?${new URLSearchParams(given)}` : "";
+  const headers = { accept: "application/json" };
+  if (frame.csrf && method !== "GET") headers["x-csrf-token"] = frame.csrf;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let answer;
+  try {
+    answer = await fetch(`/api${path}${query}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  } catch {
+    throw new Refused({ what: t("common.away"), hint: "" }, 0);
+  }
+  const text = await answer.text();
+  const kind = answer.headers.get("content-type") ?? "";
+  const read = text && kind.includes("json") ? JSON.parse(text) : text;
+  if (answer.ok) return read;
+  if (answer.status === 401 && frame.page !== "sign_in") {
+    location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
+  }
+  throw new Refused(typeof read === "object" ? read : { what: t("common.away"), hint: "" }, answer.status);
+};
+
+/** Run something that asks, and tell what is refused. */
+export const trying = async (work) => {
+  try {
+    return await work();
+  } catch (error) {
+    say(error.message, true);
+    return undefined;
+  }
+};
+
+const locale = frame.language;
+const clock = new Intl.DateTimeFormat(locale, { timeZone: frame.zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(locale, { timeZone: frame.zone, year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+/** Times in the plant's zone. */
+export const hour = (text) => clock.format(new Date(text));
+export const date = (text) => (text ? day.format(new Date(text)) : "");
+export const number = (value, digits = 0) => new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(value);
+export const percent = (value) => (value === null ? "–" : `${number(value * 100, 1)} %`);
+
+const SIGNS = { OK: "✓", NG: "✕", ERROR: "!" };
+export const sign = (verdict) => SIGNS[verdict] ?? "–";
+export const pill = (verdict) => h("span", { class: `pill is-${verdict}`, "data-sign": sign(verdict) }, verdict);
+
+/** The moment that a `datetime-local` names in the plant's zone, as ISO; empty for none. */
+export const moment = (local) => {
+  if (!local) return "";
+  const wanted = Date.parse(`${local}Z`);
+  const parts = new Intl.DateTimeFormat("en-US", { timeZone: frame.zone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" });
+  const shown = (time) => {
+    const found = Object.fromEntries(parts.formatToParts(new Date(time)).map(({ type, value }) => [type, Number(value)]));
+    return Date.UTC(found.year, found.month - 1, found.day, found.hour, found.minute, found.second);
+  };
+  let time = wanted;
+  for (let round = 0; round < 2; round += 1) time += wanted - shown(time);
+  return new Date(time).toISOString();
+};
+
+/** A dialog: resolves to its form's fields, or null where it was cancelled. */
+export const dialog = (element) =>
+  new Promise((resolve) => {
+    const form = element.querySelector("form");
+    form.reset();
+    element.returnValue = "";
+    element.showModal();
+    element.addEventListener(
+      "close",
+      () => resolve(element.returnValue === "send" ? Object.fromEntries(new FormData(form)) : null),
+      { once: true },
+    );
+  });
+
+/** The path of a product's page. */
+export const productPath = (line, key) => `/lines/${encodeURIComponent(line)}/products/${encodeURIComponent(key)}`;
+/** A kept picture's path in the interface. */
+export const picturePath = (file, small = false) => `/api/pictures/${file.replace("/", "")}${small ? "/thumbnail" : ""}`;
+
+at("sign-out")?.addEventListener("click", () =>
+  trying(async () => {
+    await ask("/session", { method: "DELETE" });
+    location.assign("/sign-in");
+  }),
+);

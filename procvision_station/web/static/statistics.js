@@ -1,0 +1,50 @@
+// Charts that the server draws, and the numbers beside them.
+import { ask, at, date, h, number, percent, t, trying } from "./common.js";
+
+const form = at("filters");
+const drawn = (svg) => document.importNode(new DOMParser().parseFromString(svg, "image/svg+xml").documentElement, true);
+const counter = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+const key = (kind, text) => h("span", {}, h("span", { class: `key ${kind}` }), text);
+
+const span = () => {
+  const { line, hours } = Object.fromEntries(new FormData(form));
+  const until = new Date();
+  return { line, since: new Date(until - hours * 3600e3).toISOString(), until: until.toISOString() };
+};
+
+const trend = () => trying(async () => {
+  const chosen = at("measure").selectedOptions[0]?.dataset;
+  if (!chosen) {
+    at("trend").replaceChildren(h("p", { class: "soft" }, t("statistics.no_measures")));
+    return;
+  }
+  const facts = { ...span(), line: chosen.line, recipe: chosen.recipe, step: chosen.step, name: chosen.name };
+  at("trend").replaceChildren(drawn(await ask("/statistics/trend.svg", { facts })));
+});
+
+const show = () => trying(async () => {
+  const by = new FormData(form).get("by");
+  const facts = span();
+  const [all, groups, yields, pareto, measures] = await Promise.all([
+    ask("/statistics/counts", { facts }), ask("/statistics/counts", { facts: { ...facts, by } }), ask("/statistics/yield.svg", { facts: { ...facts, by } }),
+    ask("/statistics/pareto.svg", { facts }), ask("/statistics/measures", { facts })]);
+  const sum = all[0] ?? { ok: 0, ng: 0, error: 0, elapsed_ms: 0 };
+  const total = sum.ok + sum.ng + sum.error;
+  at("totals").replaceChildren(counter(t("statistics.yield_short"), percent(total ? sum.ok / total : null)), counter(t("statistics.products"), number(total)),
+    counter("OK", number(sum.ok)), counter("NG", number(sum.ng)), counter("ERROR", number(sum.error)), counter(t("statistics.elapsed"), `${number(sum.elapsed_ms)} ms`));
+  at("yield").replaceChildren(drawn(yields), h("p", { class: "legend" }, key("ok", "OK"), key("ng", "NG"), key("error", "ERROR"), key("line", t("statistics.yield_short"))));
+  at("pareto").replaceChildren(drawn(pareto));
+  at("counts").replaceChildren(...groups.filter((each) => each.ok + each.ng + each.error).reverse().slice(0, 200).map((each) => h("tr", {}, h("td", {}, by === "quarter" ? date(each.since) : each.group), h("td", { class: "n" }, number(each.ok)), h("td", { class: "n" }, number(each.ng)),
+    h("td", { class: "n" }, number(each.error)), h("td", { class: "n" }, percent(each.ok / (each.ok + each.ng + each.error))), h("td", { class: "n tight" }, `${number(each.elapsed_ms, 1)} ms`))));
+  const before = at("measure").value;
+  at("measure").replaceChildren(...measures.map((each) => h("option", { "data-line": each.line, "data-recipe": each.recipe, "data-step": each.step, "data-name": each.name },
+    t("statistics.measure_of", { name: each.name, step: each.step + 1, recipe: each.recipe, line: each.line }))));
+  if (before) at("measure").value = before;
+  at("measure").disabled = measures.length === 0;
+  await trend();
+});
+
+form.addEventListener("change", show);
+form.addEventListener("submit", (event) => event.preventDefault());
+at("measure").addEventListener("change", trend);
+show();
