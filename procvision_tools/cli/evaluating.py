@@ -1,22 +1,23 @@
-"""Runs a data set through hosts and makes observations of it."""
+"""Runs a data set through hosts and makes observations of it: an engine's workers, each with a host of its own."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import frozen
 
-from procvision_tools.cli.errors import usage_error
-from procvision_tools.cli.hosts import Hosting, Launched, several
+from procvision_tools.cli.errors import CommandError, usage_error
+from procvision_tools.cli.hosts import Hosting, Launched, kept_alive
 from procvision_tools.cli.inspecting import OF_REFERENCE, InspectionOutcome, InspectionRequest, inspect
 from procvision_tools.cli.products import params_of, steps_of
 from procvision_tools.datasets.samples import DatasetError
+from procvision_tools.engines.protocol import Done
 from procvision_tools.evaluation.evaluated import Evaluation
 from procvision_tools.evaluation.observations import Observation, Rules
 from procvision_tools.evaluation.sweeps import THRESHOLD, Sweep, measure
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
     from procvision_sdk.manifest.model import Manifest
     from procvision_tools.datasets import Dataset, Sample
+    from procvision_tools.engines.protocol import Engine, Stop, Worked
+
+MAX_SHARD = 8
+"""Samples that a worker is given at once: at 20 ms each it asks six times a second."""
+SHARDS_A_WORKER = 8
 
 
 @frozen(kw_only=True)
@@ -63,32 +69,41 @@ def evaluate_all(
     dataset: Dataset,
     rules: Rules,
     *,
+    engine: Engine | None = None,
     jobs: int = 1,
     sweep: Sweep | None = None,
     progress: Callable[[int], AbstractContextManager[Callable[[], object]]],
 ) -> Evaluation:
     """Inspect a data set, and again for each value of a swept parameter.
 
-    ``progress`` is given how many inspections there will be, and gives what is called after each. Raises RunnerError,
+    Without an ``engine`` of ``jobs`` workers it is done here. ``progress`` is given how many inspections there will be,
+    and gives what is called after each. Raises RunnerError, EngineError,
     and CommandError for a wrong parameter, step, product id or sweep.
     """
-    with several(Hosting(algorithm=plan.algorithm), jobs) as ready:
-        if plan.score_key is None:
-            plan = attrs.evolve(plan, score_key=ready.manifest.picture_score)
-        by_parameter = sweep is not None and _is_parameter(ready.manifest, plan.step_index, sweep.key)
-        if sweep is not None and by_parameter:
-            _check_parameter_sweep(sweep, ready.manifest, plan)
-        elif sweep is not None:
-            _check_threshold_sweep(sweep, ready.manifest)
-        values = sweep.values if sweep is not None and by_parameter else ()
-        with progress(len(dataset.samples) * (1 + len(values))) as seen:
-            main = observe(ready, plan, dataset.samples, jobs, seen)
-            swept: dict[str, tuple[Sequence[Observation], Rules]] = {}
-            for value in values:
-                assert sweep is not None
-                changed = attrs.evolve(plan, params=(*plan.params, f"{sweep.key}={value}"))
-                swept[value] = (observe(ready, changed, dataset.samples, jobs, seen).observations, rules)
+    with kept_alive(Hosting(algorithm=plan.algorithm)) as ready:
         manifest = ready.manifest
+        if plan.score_key is None:
+            plan = attrs.evolve(plan, score_key=manifest.picture_score)
+        by_parameter = sweep is not None and _is_parameter(manifest, plan.step_index, sweep.key)
+        if sweep is not None and by_parameter:
+            _check_parameter_sweep(sweep, manifest, plan)
+        elif sweep is not None:
+            _check_threshold_sweep(sweep, manifest)
+        values = sweep.values if sweep is not None and by_parameter else ()
+        key = "" if sweep is None else sweep.key
+        plans = [plan, *(attrs.evolve(plan, params=(*plan.params, f"{key}={value}")) for value in values)]
+        count = len(dataset.samples) * len(plans)
+        if engine is None:
+            with progress(count) as seen:
+                passes = [_pass([observe(ready, each, dataset.samples, lambda: False, seen)]) for each in plans]
+    if engine is not None:
+        # The host that told its manifest is gone: it would take memory, and each worker has its own.
+        with progress(count) as seen:
+            passes = _mapped(engine, jobs, plans, dataset.samples, seen)
+    main = passes[0]
+    swept: dict[str, tuple[Sequence[Observation], Rules]] = {
+        value: (each.observations, rules) for value, each in zip(values, passes[1:], strict=True)
+    }
     if sweep is not None and not by_parameter:
         swept = {value: (main.observations, attrs.evolve(rules, threshold=float(value))) for value in sweep.values}
     return Evaluation(
@@ -147,33 +162,85 @@ class Pass:
     """In force, the defaults among them."""
 
 
-def observe(ready: Launched, plan: Plan, samples: Sequence[Sample], jobs: int, seen: Callable[[], object]) -> Pass:
-    """Inspect all samples, ``jobs`` at a time; ``seen`` is called after each, on the caller's thread.
+@frozen
+class Seen:
+    """What a worker gives for a shard, with when it began and ended by the machine's clock."""
+
+    observations: tuple[Observation, ...]
+    pid: str
+    params: Mapping[str, Any]
+    told: bool
+    """Whether an inspection came so far that product id and parameters are those in force."""
+    began_s: float
+    ended_s: float
+
+
+@frozen
+class Observing:
+    """The work: an algorithm's host, and shards of a plan with some of its samples."""
+
+    algorithm: str
+
+    @contextmanager
+    def open(self) -> Iterator[Worked]:
+        """Launch a host. Raises RunnerError."""
+        with kept_alive(Hosting(algorithm=self.algorithm)) as ready:
+            yield lambda shard, stop: observe(ready, shard[0], shard[1], stop)
+
+
+def observe(
+    ready: Launched, plan: Plan, samples: Sequence[Sample], stop: Stop, seen: Callable[[], object] = lambda: None
+) -> Seen:
+    """Inspect samples one after the other; ``seen`` is called after each.
 
     Raises CommandError (exit status 64) for a wrong parameter, step or product id, and DatasetError for a picture that
     can't be read: figures of fewer pictures than there are would be taken for those of all.
     """
-    started = time.perf_counter()
-    with ThreadPoolExecutor(jobs, "procvision-evaluate") as executor:
-        try:
-            futures = [executor.submit(inspect, ready, plan.request(sample)) for sample in samples]
-            by_future = dict(zip(futures, samples, strict=True))
-            for future in as_completed(futures):
-                _check_readable(by_future[future], future.result())
+    began_s = time.monotonic()
+    outcomes: list[InspectionOutcome] = []
+    for sample in samples:
+        if stop():
+            break
+        outcomes.append(inspect(ready, plan.request(sample)))
+        _check_readable(sample, outcomes[-1])
+        seen()
+    told = next((outcome for outcome in outcomes if outcome.session_id), None)
+    first = (told or outcomes[0]).inspection if outcomes else None
+    return Seen(
+        tuple(observation(sample, outcome, plan.score_key) for sample, outcome in zip(samples, outcomes, strict=False)),
+        "" if first is None else first.pid,
+        {} if first is None else first.params,
+        told is not None,
+        began_s,
+        time.monotonic(),
+    )
+
+
+def _mapped(
+    engine: Engine, jobs: int, plans: Sequence[Plan], samples: Sequence[Sample], seen: Callable[[], object]
+) -> list[Pass]:
+    """Let an engine's workers inspect: all passes as one map, so that hosts stay warm from one to the next."""
+    size = max(1, min(MAX_SHARD, len(samples) // (SHARDS_A_WORKER * jobs)))
+    shards = [(plan, samples[at : at + size]) for plan in plans for at in range(0, len(samples), size)]
+    found: list[Seen | None] = [None] * len(shards)
+    with engine:
+        for outcome in engine.map(Observing(plans[0].algorithm), shards, threading.Event()):
+            if not isinstance(outcome, Done):
+                name = shards[outcome.number][1][0].name
+                raise CommandError(f"{name} and those after it can't be inspected: {outcome.reason}")
+            found[outcome.number] = outcome.result
+            for _ in shards[outcome.number][1]:
                 seen()
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            # The calls under way end with the hosts: nobody waits for an algorithm that may hang.
-            ready.runner.stop()
-            raise
-    took_s = time.perf_counter() - started
-    outcomes = [future.result() for future in futures]
-    told = next((outcome.inspection for outcome in outcomes if outcome.session_id), outcomes[0].inspection)
+    whole = [each for each in found if each is not None]
+    each_pass = len(shards) // len(plans)
+    return [_pass(whole[at : at + each_pass]) for at in range(0, len(shards), each_pass)]
+
+
+def _pass(parts: Sequence[Seen]) -> Pass:
+    told = next((part for part in parts if part.told), parts[0])
     return Pass(
-        observations=tuple(
-            observation(sample, outcome, plan.score_key) for sample, outcome in zip(samples, outcomes, strict=True)
-        ),
-        took_s=took_s,
+        observations=tuple(observation for part in parts for observation in part.observations),
+        took_s=max(part.ended_s for part in parts) - min(part.began_s for part in parts),
         pid=told.pid,
         params=told.params,
     )

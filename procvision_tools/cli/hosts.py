@@ -17,7 +17,7 @@ import click
 import msgspec
 from attrs import evolve, field, frozen
 
-from procvision_runner import Pool, RestartPolicy, RetryPolicy, Runner, RunnerOptions, Supervisor, SupervisorOptions
+from procvision_runner import RestartPolicy, RetryPolicy, Runner, RunnerOptions, Supervisor, SupervisorOptions
 from procvision_sdk.manifest.model import Manifest
 from procvision_tools.cli.noticing import Noticing
 from procvision_tools.report.text import printable
@@ -104,7 +104,7 @@ def _here() -> str | None:
 class Launched:
     """A host that is ready, or several, and what the algorithm declares."""
 
-    runner: Runner | Supervisor | Pool
+    runner: Runner | Supervisor
     manifest: Manifest
     start_ms: float | None = None
     """How long the start took; None once it was told."""
@@ -154,19 +154,9 @@ def kept_alive(hosting: Hosting, live: TextIO | None = None) -> Iterator[Launche
         yield Launched(supervisor, _manifest(supervisor), kept_logs=logs, view=view)
 
 
-@contextmanager
-def several(hosting: Hosting, hosts: int) -> Iterator[Launched]:
-    """Launch so many hosts, each replaced when it dies. Raises RunnerError."""
-    noticing = Noticing()
-    options = evolve(OPTIONS, runner=hosting.options())
-    with Pool(hosting.algorithm, hosts=hosts, options=options, on_log=noticing.take) as pool:
-        noticing.begin(_to_stderr)
-        yield Launched(pool, _manifest(pool))
-
-
 def _to_stderr(text: str) -> None:
     click.secho(printable(text), err=True, fg="yellow")
 
 
-def _manifest(runner: Runner | Supervisor | Pool) -> Manifest:
+def _manifest(runner: Runner | Supervisor) -> Manifest:
     return msgspec.convert(runner.info()["manifest"], Manifest)

@@ -25,8 +25,10 @@ from procvision_tools.engines.protocol import MAX_TRIES, Done, EngineError, Lost
 
 POLL_S = 0.2
 """How often the end is looked for while nothing comes."""
+BUSY_S = 1.0
+"""So long a worker that is at a picture may take to see that it has to end; then it is asked by SIGTERM."""
 END_S = 20.0
-"""So long a worker may take for the picture that it is at, and for its hosts; then it is killed."""
+"""So long a worker's hosts may take to end; then it is killed, and its hosts end by themselves."""
 
 
 def make(address: str | None, jobs: int | None) -> LocalEngine:
@@ -86,6 +88,14 @@ class _Worker:
     ready: bool = False
 
 
+def _ended(worker: _Worker, within_s: float) -> bool:
+    try:
+        worker.process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 class _Team:
     """The workers of one map."""
 
@@ -133,9 +143,10 @@ class _Team:
             with contextlib.suppress(OSError):
                 worker.pipe.send(None)
         for worker in self._workers:
-            try:
-                worker.process.wait(END_S)
-            except subprocess.TimeoutExpired:
+            if worker.number is not None and not _ended(worker, BUSY_S):
+                worker.process.terminate()
+        for worker in self._workers:
+            if not _ended(worker, END_S):
                 worker.process.kill()
                 worker.process.wait()
             worker.pipe.close()

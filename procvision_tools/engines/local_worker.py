@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
@@ -14,6 +15,8 @@ from procvision_tools.engines.protocol import Work, WorkError
 def main(descriptor: int) -> None:
     """Open the work that comes first, then answer shards until the other end says so, or is gone."""
     pipe = Connection(descriptor)
+    # What is open is left in order, also in the middle of a call.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     def stop() -> bool:
         # While a shard is worked on nothing else comes but the end: a None, or that the other side is gone.

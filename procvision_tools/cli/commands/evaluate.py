@@ -37,6 +37,8 @@ _DATASET = click.Path(exists=True, readable=True, path_type=Path)
 @click.option(
     "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many hosts inspect at once."
 )
+@click.option("--engine", "engine_name", default="local", show_default=True, metavar="ENGINE",
+              help="Whose workers inspect: local, dask, dask://HOST:PORT, or a plugin's.")  # fmt: skip
 @click.option("--iou", "min_iou", type=click.FloatRange(0, 1, max_open=True),
               help="A finding is right when it overlaps a truth by more; default 0.5, for DeepPCB 0.33.")  # fmt: skip
 @click.option("--threshold", type=click.FloatRange(0, 1), default=0.0, show_default=True,
@@ -65,6 +67,7 @@ def evaluate(
     params: tuple[str, ...],
     bits: int | None,
     jobs: int,
+    engine_name: str,
     min_iou: float | None,
     threshold: float,
     any_label: bool,
@@ -98,6 +101,7 @@ def evaluate(
     from procvision_tools.cli.program import command_line
     from procvision_tools.cli.progress import bar
     from procvision_tools.datasets import DatasetError, open_dataset
+    from procvision_tools.engines.protocol import EngineError, open_engine
     from procvision_tools.evaluation.bounds import check
     from procvision_tools.evaluation.observations import Rules
     from procvision_tools.hints import split_hint
@@ -114,15 +118,17 @@ def evaluate(
         reference=reference,
         score_key=score_key,
     )
+    alone = engine_name == "local" and jobs == 1
     try:
+        engine = None if alone else open_engine(engine_name, None if "://" in engine_name else jobs)
         dataset = open_dataset(path, layout)
         deep = unused_bits((sample.image for sample in dataset.samples), bits)
         dataset = attrs.evolve(dataset, notes=(*dataset.notes, *deep))
         rules = Rules(min_iou=dataset.min_iou if min_iou is None else min_iou, threshold=threshold, any_label=any_label)
         evaluation = evaluate_all(
-            plan, dataset, rules, jobs=jobs, sweep=sweep, progress=lambda count: bar(count, "inspecting")
+            plan, dataset, rules, engine=engine, jobs=jobs, sweep=sweep, progress=lambda count: bar(count, "inspecting")
         )
-    except (DatasetError, RunnerError) as error:
+    except (DatasetError, EngineError, RunnerError) as error:
         raise CommandError(*split_hint(str(error))) from error
     evaluation = attrs.evolve(
         evaluation,

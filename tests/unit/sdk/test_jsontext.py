@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +39,14 @@ def test_letters_stay_letters() -> None:
 
 def test_what_json_does_not_know_becomes_text() -> None:
     assert json_text({"k": {1}}) == '{"k": "{1}"}'
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": [], "b": {}, "c": [1, 2.5, None, True, "é"], "d": {"x": {"y": [[]]}}, 1: 2}, [], {}, "x",
+        {"nan": float("nan")}, {"big": 10**30, "small": 1e-7, "zero": -0.0}, {"path": Path("/x")},
+    ],
+)  # fmt: skip
+def test_an_indented_text_is_that_of_the_standard_library(value: object) -> None:
+    assert json_text(value, indent=2) == json.dumps(value, indent=2, default=str, ensure_ascii=False)
