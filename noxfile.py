@@ -139,6 +139,13 @@ def requalification(session: nox.Session) -> None:
 
 
 @nox.session
+def evidence(session: nox.Session) -> None:
+    """A station's processes are killed a thousand times at random moments; its ledger has what was told, once."""
+    install_all(session)
+    session.run("python", "-m", "tests.evidence", *(session.posargs or ("--kills", "1000")))
+
+
+@nox.session
 def chaos(session: nox.Session) -> None:
     """Three minutes of everything going wrong at once."""
     install_all(session)

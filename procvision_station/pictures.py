@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from queue import Full, Queue
@@ -70,6 +70,20 @@ def encoded(picture: Picture, *, lossy: bool = False) -> tuple[bytes, str]:
 def lost(key: str, step: int, reason: str) -> dict[str, Any]:
     """Return the event of a picture that was to be kept, and isn't."""
     return {"event": "picture_lost", "key": key, "step": step, "reason": reason}
+
+
+def never_written(contents: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, int]]:
+    """Yield key and step of pictures that records say are kept, and of which no event tells: the station was killed."""
+    kept: dict[tuple[Any, Any], None] = {}
+    settled: set[tuple[Any, Any]] = set()
+    for content in contents:
+        if content.get("event") in ("picture", "picture_lost"):
+            settled.add((content.get("key"), content.get("step")))
+        elif "event" not in content:
+            for answer in content.get("steps", ()):
+                if answer.get("picture") == "kept":
+                    kept[content.get("key"), answer.get("step")] = None
+    yield from (each for each in kept if each not in settled)
 
 
 class PictureStore:

@@ -30,6 +30,7 @@ from procvision_runner import (
 )
 from procvision_station.configuration.reading import LineConfiguration, StationConfiguration
 from procvision_station.inspecting import Inspector, Sessions, reason_of
+from procvision_station.journal.reading import last_records
 from procvision_station.kinds import Fired, KindError, Told
 from procvision_station.line.machine import Line, LineOptions
 from procvision_station.line.messages import (
@@ -51,7 +52,7 @@ from procvision_station.line.messages import (
 from procvision_station.line.tables import ProductState
 from procvision_station.live_pictures import LivePictures
 from procvision_station.parts import LineParts
-from procvision_station.pictures import PictureStore, is_kept, lost
+from procvision_station.pictures import PictureStore, is_kept, lost, never_written
 from procvision_station.recorder import Recorder
 
 DRAIN_S = 2.0
@@ -149,6 +150,7 @@ class LineRunner:
 
     def _run(self) -> None:
         self.recorder.event(self._started())
+        self._settle_pictures()
         outputs = [self._thread(self._tell_output, place) for place in range(len(self._tells))]
         for name in self._grabs:
             self._thread(self._grab_from, name)
@@ -171,6 +173,13 @@ class LineRunner:
             self._forget(event)
         self.unrecorded = len(self._products) + self._line.lost_records
         self._end(outputs)
+
+    def _settle_pictures(self) -> None:
+        """Record which pictures of the run before were lost, since it was killed before they were written."""
+        # Each waiting picture has a record and events of others behind it: some four times as many as wait at most.
+        records = last_records(self._parts.journal.disk, 4 * self._station.file.pictures.queue + 1000)
+        for key, step in never_written(record.content() for record in records):
+            self.recorder.event(lost(key, step, "the station ended before it was written"))
 
     def _next_event(self) -> LineEvent | _Fired | _Changed | _Ended:
         until = self._line.next_time

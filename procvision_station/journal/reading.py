@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -116,6 +117,16 @@ def find_record(disk: Disk, sequence: int) -> ReadRecord | None:
         if isinstance(found, ReadRecord) and found.sequence == sequence:
             return found
     return None
+
+
+def last_records(disk: Disk, most: int) -> list[ReadRecord]:
+    """Return at most so many of the last records, of the last two segments. Raises OSError."""
+    names = segments(disk.names())
+    latest: deque[ReadRecord] = deque(maxlen=most)
+    for found in read_journal(disk, names[max(0, len(names) - 2)]) if names else ():
+        if isinstance(found, ReadRecord):
+            latest.append(found)
+    return list(latest)
 
 
 def read_record(name: str, data: bytes, offset: int, sequence: int, chain: bytes, *, last: bool) -> ReadRecord | Break:
