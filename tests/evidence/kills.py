@@ -23,7 +23,7 @@ from procvision_station.projection.database import Database
 from procvision_station.projection.projector import Projector, contents
 from procvision_station.scaffold import make_station
 
-COMMAND = [sys.executable, "-m", "procvision_tools", "station", "run"]
+COMMAND = [sys.executable, "-m", "procvision_tools", "station", "run", "--no-page"]
 LINES = ("main", "side")
 START_WITHIN_S = 90.0
 VICTIMS = {"lines": 2, "host": 5, "projection": 3}
@@ -36,6 +36,7 @@ class Kills:
     def __init__(self, folder: Path, seed: int, evidence: str = "behind") -> None:
         self.folder, self._rng = folder, random.Random(seed)
         self._told = {line: folder / f"told-{line}.jsonl" for line in LINES}
+        self._said = folder / "stderr.txt"
         list(make_station(folder))
         path = folder / "station.toml"
         text = path.read_text().replace("every_s = 0.5", "every_s = 0.04").replace("keep_ok = 0.05", "keep_ok = 0.5")
@@ -67,7 +68,10 @@ class Kills:
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[subprocess.Popen[bytes]]:
-        with subprocess.Popen([*COMMAND, self.folder], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as station:
+        with (
+            self._said.open("ab") as said,
+            subprocess.Popen([*COMMAND, self.folder], stdout=subprocess.DEVNULL, stderr=said) as station,
+        ):
             try:
                 yield station
             finally:
@@ -78,7 +82,7 @@ class Kills:
         before = {line: self._size(line) for line in LINES}
         deadline = time.monotonic() + START_WITHIN_S
         while any(self._size(line) <= before[line] for line in LINES):
-            assert time.monotonic() < deadline, "the station tells nothing"
+            assert time.monotonic() < deadline, f"the station tells nothing: {self._said.read_text()[-2000:]}"
             time.sleep(0.02)
 
     def _size(self, line: str) -> int:

@@ -251,17 +251,18 @@ def test_whatever_comes_in_whatever_order_a_told_verdict_is_recorded_and_an_erro
     ledger, now, latest, used = Ledger(), 0.0, 0.0, set()
 
     def receive(event):
+        nonlocal latest
+        latest = max(latest, now)  # what the line knows of the time: an event that is left out tells it nothing
         for command in line.receive(event, now):
             ledger.take(command, latest)
 
     for number, event, step in order:
         now += step
-        latest = max(latest, now)
         if isinstance(event, Triggered):
             if event.key in used and line.state(event.key) is ProductState.DONE:
                 continue  # a key is never used again
             used.add(event.key)
-            ledger.triggered(event.key, latest)
+            ledger.triggered(event.key, max(latest, now))
         if isinstance(event, (Recorded, RecordFailed)):
             keys = sorted(ledger.in_flight)
             if not keys:
