@@ -93,8 +93,8 @@ class RunnerOptions:
     """Where our host's algorithm works, as relative paths in parameters are meant; None is `/`."""
     grants: tuple[str, ...] = attrs.field(default=(), converter=_needs)
     """Needs of its manifest that the algorithm gets under `strict`, by name: `network:10.0.0.5:502`,
-    `device:/dev/nvidia0`, `read:/srv/models`, `write:/srv/statistics`, `memory:8000MB`. One that it doesn't ask
-    for is a LaunchError."""
+    `device:/dev/nvidia0`, `read:/srv/models`, `write:/srv/statistics`, `memory:8000MB`,
+    `processes:2000`. One that it doesn't ask for is a LaunchError."""
     readable: tuple[str | os.PathLike[str], ...] = attrs.field(default=(), converter=tuple)
     """Files and folders that the algorithm reads under `strict`, as those that its parameters name: a model, say."""
     host_arguments: tuple[str, ...] = ()

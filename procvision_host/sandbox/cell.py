@@ -89,7 +89,7 @@ def shut(
         except IsolationMissingError as error:
             shared = error
         if shared is None and bound_memory:
-            bound_processes()
+            bound_processes(given.processes)
         own = (_own_folder(apart=shared is None),)
     wanted = Confinement(
         level=level,
@@ -102,7 +102,7 @@ def shut(
         data_bytes=given.megabytes * MEGA if strict and bound_memory else None,
     )
     missing = confine(wanted, before_filter, os.close if broker is None else broker.hand_over)
-    return ShutIn(Refusals(given.megabytes, broker), missing, shared)
+    return ShutIn(Refusals(given, broker), missing, shared)
 
 
 def _own_folder(*, apart: bool) -> Path:

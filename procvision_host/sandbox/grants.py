@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
+from procvision_host.sandbox.amounts import PROCESSES
 from procvision_sdk.errors import ErrorCode, ProcVisionError
 from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.manifest.needs import Need, parse_needs
@@ -44,6 +45,7 @@ class Granted:
     addresses: frozenset[tuple[str, int]] = frozenset()
     """IP addresses with their ports."""
     megabytes: int = DEFAULT_MEGABYTES
+    processes: int = PROCESSES
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -55,7 +57,7 @@ def granted(needs: Iterable[Need]) -> Granted:
     """Look the grants up. Raises GrantError for what isn't there."""
     paths: dict[str, list[Path]] = {"read": [], "write": [], "device": []}
     addresses: set[tuple[str, int]] = set()
-    megabytes = DEFAULT_MEGABYTES
+    megabytes, processes = DEFAULT_MEGABYTES, PROCESSES
     needs = tuple(needs)
     writable = [os.path.realpath(need.path) for need in needs if need.kind == "write"]
     for need in needs:
@@ -63,6 +65,8 @@ def granted(needs: Iterable[Need]) -> Granted:
             addresses |= _addresses(need)
         elif need.kind == "memory":
             megabytes = max(megabytes, need.amount)
+        elif need.kind == "processes":
+            processes = max(processes, need.amount)
         else:
             paths[need.kind] += _found(need, writable)
     return Granted(
@@ -71,6 +75,7 @@ def granted(needs: Iterable[Need]) -> Granted:
         devices=tuple(paths["device"]),
         addresses=frozenset(addresses),
         megabytes=megabytes,
+        processes=processes,
     )
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from collections.abc import Iterator, Sequence
 
 from procvision_host.sandbox.connections import Broker
+from procvision_host.sandbox.grants import Granted
 from procvision_sdk.manifest.needs import Need, file_need, parse_need
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -25,8 +27,8 @@ _MAX_NAMED = 3
 class Refusals:
     """What was granted to this cell, and what an exception says of what wasn't."""
 
-    def __init__(self, megabytes: int, broker: Broker | None = None) -> None:
-        self._megabytes = megabytes
+    def __init__(self, given: Granted, broker: Broker | None = None) -> None:
+        self._given = given
         self._broker = broker
         self.ungranted: Sequence[Need] = ()
         """The needs that the manifest declares and nobody granted."""
@@ -36,8 +38,12 @@ class Refusals:
         for cause in _causes(error):
             # By its type, never by what it says of itself: `isinstance` alone would ask its `__class__`.
             if issubclass(type(cause), MemoryError):
-                text = f"needs more memory than {self._megabytes} MB"
-                return f"{text}; hint: declare and grant memory:{self._megabytes * 2}MB"
+                most = self._given.megabytes
+                return f"needs more memory than {most} MB; hint: declare and grant memory:{most * 2}MB"
+            if _found_no_process(cause) and resource.getrlimit(resource.RLIMIT_NPROC)[0] == self._given.processes:
+                most = self._given.processes
+                text = f"needs more processes and threads than {most}"
+                return f"{text}; hint: declare and grant processes:{most * 2}"
             if issubclass(type(cause), OSError) and isinstance(cause, OSError) and cause.errno in _REFUSED:
                 return self._of_an_os_error(cause)
         return ""
@@ -74,6 +80,13 @@ class Refusals:
         except OSError:
             return file_need("write", os.path.dirname(whole))  # noqa: PTH120
         return file_need("write", whole)
+
+
+def _found_no_process(cause: BaseException) -> bool:
+    """Tell whether no process or thread could be started."""
+    if issubclass(type(cause), BlockingIOError) and isinstance(cause, BlockingIOError):
+        return cause.errno == errno.EAGAIN and cause.filename is None
+    return type(cause) is RuntimeError and str(cause) == "can't start new thread"
 
 
 def told(needs: Sequence[Need], declared: Sequence[Need]) -> str:

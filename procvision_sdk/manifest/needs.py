@@ -5,6 +5,7 @@
     read:/srv/models           a file, or a folder with all below it, to read
     write:/srv/statistics      the same to read and to write
     memory:8000MB              more memory of its own than the 4000 MB that `strict` leaves
+    processes:2000             more processes and threads than the 512 that `strict` leaves
 
 The text is the name: a version that asks for something else asks under another name, and isn't granted it.
 """
@@ -19,16 +20,19 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
-NeedKind: TypeAlias = Literal["network", "device", "read", "write", "memory"]
+NeedKind: TypeAlias = Literal["network", "device", "read", "write", "memory", "processes"]
 EXAMPLES: dict[NeedKind, str] = {
     "network": "network:10.0.0.5:502",
     "device": "device:/dev/nvidia0",
     "read": "read:/srv/models",
     "write": "write:/srv/statistics",
     "memory": "memory:8000MB",
+    "processes": "processes:2000",
 }
 """One of each kind."""
 MAX_MEGABYTES = 1 << 24
+MAX_PROCESSES = 1 << 22
+"""The kernel's own bound on process ids (PID_MAX_LIMIT)."""
 MAX_PATH_CHARACTERS = 1024
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\.?")
 _MAX_HOST_CHARACTERS = 253
@@ -48,7 +52,7 @@ class Need:
     host: str = ""
     port: int = 0
     amount: int = 0
-    """Megabytes of memory."""
+    """Megabytes of memory, or processes and threads."""
     told: str = field(default="", eq=False)
     """As a sentence goes on after "needs"."""
 
@@ -58,7 +62,7 @@ class Need:
             return f"network:{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
         if self.kind == "memory":
             return f"memory:{self.amount}MB"
-        return f"{self.kind}:{self.path}"
+        return f"{self.kind}:{self.amount if self.kind == 'processes' else self.path}"
 
 
 def parse_need(text: str) -> Need:
@@ -73,6 +77,9 @@ def parse_need(text: str) -> Need:
         if not amount:
             raise ValueError(f"{text!r:.200} has no unit; hint: {EXAMPLES['memory']}")
         return Need("memory", amount=amount, told=f"{amount} MB of memory")
+    if kind == "processes":
+        amount = _amount(text, what, MAX_PROCESSES)
+        return Need("processes", amount=amount, told=f"{amount} processes and threads")
     raise ValueError(f"{text!r:.200} is no need; hint: such as {', '.join(EXAMPLES.values())}")
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from peer_plugins import environment, install_algorithm
 
 from procvision_host.sandbox.rules import try_namespaces
-from procvision_runner import HostDiedError, Pool, Runner, RunnerOptions, Supervisor, SupervisorOptions
+from procvision_runner import HostDiedError, Pool, RetryPolicy, Runner, RunnerOptions, Supervisor, SupervisorOptions
 from procvision_testing.boards.make import make_board, with_defects
 
 LEVELS = ("off", "basic", "strict")
@@ -232,6 +233,41 @@ def test_a_kept_host_is_shut_in_too(kind: Any, installed: dict[str, str], secret
         with pytest.raises(HostDiedError):
             kept.execute(PICTURE + 1, pid="A", session=kept.session({"code": "os._exit(3)"}), timeout_s=60.0)
         assert told(f"open({str(secret)!r})").startswith("refused")
+
+
+def test_an_end_is_told_as_without_isolation(installed: dict[str, str]) -> None:
+    """The signal that it ended by, and where it was: the stacks of a process that crashed, or hung."""
+    runner = RunnerOptions(environment=installed, isolation="strict", ready_timeout_s=60.0)
+    lines: list[str] = []
+    options = SupervisorOptions(runner=runner, retry=RetryPolicy(retries=0))
+    with Supervisor("told", options=options, on_log=lambda record: lines.append(str(record))) as kept:
+
+        def does(code: str, timeout_s: float) -> None:
+            kept.execute(PICTURE, pid="A", session=kept.session({"code": code}), timeout_s=timeout_s)
+
+        with pytest.raises(HostDiedError, match="SIGSEGV"):
+            does("ctypes.string_at(0)", 60.0)
+        deadline = time.monotonic() + 10
+        while "Segmentation fault" not in "".join(lines) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert "Segmentation fault" in "".join(lines)
+        assert "string_at" in "".join(lines)
+
+
+def test_a_record_of_results_is_not_the_algorithms_to_write(installed: dict[str, str], tmp_path: Path) -> None:
+    """The hook plugin writes it in the host half; the algorithm, whose results stand in it, can't reach it."""
+    record = tmp_path / "log" / "told.jsonl"
+    options = RunnerOptions(
+        environment=installed, isolation="strict", ready_timeout_s=60.0,
+        host_arguments=("--hook", "json-lines", "--hook-option", f"json-lines.directory={record.parent}"),
+    )  # fmt: skip
+    with Runner("told", options=options) as runner:
+        for code in (f"open({str(record)!r}, 'a').write('forged')", f"open({str(record)!r}).read()", "out = 'honest'"):
+            runner.execute(PICTURE, pid="A", session=runner.session({"code": code}), timeout_s=60.0)
+    text = record.read_text()
+    assert "done: honest" in text
+    assert text.count("refused: ") == 2
+    assert "\nforged" not in text
 
 
 def test_a_board_is_compared_under_strict() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import stat
@@ -18,7 +19,10 @@ from typing import Any
 import pytest
 from peer_plugins import environment, install_algorithm
 
+from procvision_host.sandbox.grants import granted
+from procvision_host.sandbox.refusals import Refusals
 from procvision_runner import CallFailedError, LaunchError, Runner, RunnerOptions
+from procvision_sdk.manifest.needs import parse_need
 
 ALGORITHM = """
 import os, socket, subprocess, sys
@@ -230,6 +234,21 @@ def test_memory_is_bounded_and_granted_by_name(tmp_path: Path) -> None:
     with Needing(tmp_path, {"memory:4600MB": "a large model"}, ("memory:4600MB",)) as algorithm:
         # Reserved, and not touched: the machine needn't have it.
         assert algorithm.does("import mmap; out = len(mmap.mmap(-1, 4_100_000_000, 0x22))") == "4100000000"
+
+
+def test_processes_are_granted_by_name() -> None:
+    """Where they are bounded, for an ordinary user in a user namespace of its own; what ran out of them is named."""
+    given = granted([parse_need("processes:600")])
+    assert (given.processes, granted([]).processes) == (600, 512)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    refusals = Refusals(given)
+    for error in (BlockingIOError(11, "Resource temporarily unavailable"), RuntimeError("can't start new thread")):
+        assert refusals.explained(error) == ""
+        resource.setrlimit(resource.RLIMIT_NPROC, (600, hard))
+        try:
+            assert "needs more processes and threads than 600" in refusals.explained(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
 
 
 @pytest.mark.parametrize(

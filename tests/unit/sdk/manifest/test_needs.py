@@ -49,7 +49,8 @@ def test_a_need_has_one_name(text: str, name: str) -> None:
         "device:/dev/../etc/passwd", "device:nvidia0", "device:/dev/[a]", "read:/", "read://", "write:/", "read:srv",
         "read:/srv/../etc", "read:/proc", "read:/proc/1/environ", "read:/dev/mem", "write:/dev/shm", "read:/a\0b",
         "read:/" + "a" * 2000, "memory:8000", "memory:0MB", "memory:-1MB", "memory:8000GB", "memory:99999999999MB",
-        "memory:MB", "Network:10.0.0.5:502", "root:/", "everything",
+        "memory:MB", "processes:", "processes:0", "processes:many", "processes:9999999",
+        "Network:10.0.0.5:502", "root:/", "everything",
     ],
 )  # fmt: skip
 def test_what_is_no_need_is_refused(text: str) -> None:
@@ -58,7 +59,10 @@ def test_what_is_no_need_is_refused(text: str) -> None:
         parse_need(text)
 
 
-@given(st.sampled_from(["network:", "device:/dev/", "read:/", "write:/", "memory:", ""]), st.text(max_size=40))
+@given(
+    st.sampled_from(["network:", "device:/dev/", "read:/", "write:/", "memory:", "processes:", ""]),
+    st.text(max_size=40),
+)
 def test_any_text_is_a_need_of_one_name_or_refused(kind: str, text: str) -> None:
     """The name of a need is a need of the same name."""
     try:
@@ -67,7 +71,7 @@ def test_any_text_is_a_need_of_one_name_or_refused(kind: str, text: str) -> None
         return
     assert parse_need(str(need)) == need
     assert ".." not in need.path.split("/")
-    assert need.kind in ("network", "memory") or need.path.startswith("/")
+    assert need.kind in ("network", "memory", "processes") or need.path.startswith("/")
 
 
 def test_the_same_need_twice_is_one() -> None:
