@@ -102,6 +102,8 @@ def shut(
         data_bytes=given.megabytes * MEGA if strict and bound_memory else None,
     )
     missing = confine(wanted, before_filter, os.close if broker is None else broker.hand_over)
+    if broker is not None:
+        broker.close()
     return ShutIn(Refusals(given, broker), missing, shared)
 
 

@@ -69,6 +69,9 @@ class Broker:
         """Give the broker the descriptor by which the kernel asks; the cell keeps none."""
         socket.send_fds(self._ours, [b"L"], [listener])
         os.close(listener)
+
+    def close(self) -> None:
+        """Close the cell's way to the broker; one that was handed nothing ends."""
         self._ours.close()
 
     def refused(self) -> Need | None:

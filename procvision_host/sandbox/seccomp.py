@@ -35,8 +35,9 @@ _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
 _EQUAL, _AT_LEAST, _ANY_BIT = 0x15, 0x35, 0x45
 _SET_MODE_FILTER = 1
 _ALL_THREADS = 1
-_LISTENER = 8 | 16
-"""NEW_LISTENER, and TSYNC_ESRCH: with it TSYNC tells of a failure by an errno, not by a thread's id (Linux 5.7)."""
+_NEW_LISTENER = 8
+_LISTENER = _NEW_LISTENER | 16
+"""And TSYNC_ESRCH: with it TSYNC tells of a failure by an errno, not by a thread's id (Linux 5.7)."""
 
 NAMESPACE_FLAGS = 0x7E020080
 """CLONE_NEW with NS, CGROUP, UTS, IPC, USER, PID, NET or TIME."""
@@ -147,7 +148,9 @@ them of its own."""
 FILES = Refusal(("mknod", "mknodat", "inotify_init", "inotify_init1"))
 
 BASIC: tuple[Refusal, ...] = (OTHERS_MEMORY, KERNEL, MOUNTS, *NAMESPACES, *OTHERS_SHARE, *TERMINALS)
-_BEYOND_BASIC = (INTERFACES, SHARED_IPC, FILES)
+LISTENERS = Refusal(("seccomp",), checks=(Check(1, _NEW_LISTENER, _ANY_BIT),))
+"""Who has a listener may let calls through that wait for it."""
+_BEYOND_BASIC = (INTERFACES, SHARED_IPC, FILES, LISTENERS)
 STRICT: tuple[Refusal, ...] = (*BASIC, *NETWORK, *_BEYOND_BASIC)
 
 

@@ -110,3 +110,29 @@ def test_calls_of_another_architecture_end_the_process(machine: str, architectur
 def test_a_filter_fits_into_what_the_kernel_takes(machine: str) -> None:
     """BPF_MAXINSNS; and no jump is longer than its byte."""
     assert len(seccomp.assembled(seccomp.STRICT, machine)) // 8 < 4096
+
+
+def test_only_the_host_listens_to_its_filter(machine: str) -> None:
+    """A listener of the algorithm's own could let a connection through; filters without one only take more away."""
+    for connections in (False, True):
+        refusals = seccomp.strict(connections=connections, read_only_tree=True)
+        assert said(refusals, machine, "seccomp", 1, 8) == EPERM
+        assert said(refusals, machine, "seccomp", 1, 1 | 8 | 16) == EPERM
+        assert said(refusals, machine, "seccomp", 1, 1) == seccomp.ALLOW
+
+
+def test_where_a_connection_goes_is_asked_if_some_are_granted(machine: str) -> None:
+    """TCP sockets alone can be made then, and none connects by sending."""
+    refusals = seccomp.strict(connections=True, read_only_tree=True)
+    assert said(refusals, machine, "connect", 3, 0, 16) == seccomp.ASK
+    assert said(refusals, machine, "socket", 2, 1 | 0o2000000, 0) == seccomp.ALLOW
+    assert said(refusals, machine, "socket", 10, 1, 6) == seccomp.ALLOW
+    for arguments in ((1, 1, 0), (2, 2, 0), (2, 1, 262), (16, 3, 0), (40, 1, 0), (2, 3, 6)):
+        assert said(refusals, machine, "socket", *arguments) == EACCES, arguments
+    for name, place in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
+        arguments = [3, 0, 0, 0]
+        assert said(refusals, machine, name, *arguments) == seccomp.ALLOW
+        arguments[place] = 0x20000000
+        assert said(refusals, machine, name, *arguments) == EACCES
+    for name in ("bind", "listen", "accept", "accept4"):
+        assert said(refusals, machine, name, 3, 0, 0) == EACCES
