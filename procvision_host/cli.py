@@ -214,7 +214,8 @@ def confined_command(
         except GrantError as error:
             raise _not_confined(str(error)) from None
         if outcome.missing and isolation_missing == "error":
-            raise _not_confined(f"{outcome.missing[0]}; hint: procvision-host isolation, or --isolation-missing warn")
+            hint = "procvision-host isolation shows what this machine can enforce; --isolation off does without"
+            raise _not_confined(f"{outcome.missing[0]}; hint: {hint}")
         for lacking in outcome.missing:
             click.echo(f"warning: isolation {isolation}: {lacking}", err=True)
     try:

@@ -306,6 +306,28 @@ def test_a_machine_without_a_mechanism_is_named_and_off_works(installed: dict[st
     ], done.stderr
 
 
+def test_any_program_is_shut_in_by_confined(secret: Path, tmp_path: Path) -> None:
+    """It has what it is given; what can't be enforced, or started, is 78 with the reason."""
+    begin = "import os, sys; from procvision_host.sandbox.seccomp import Refusal, refuse, refusing\n"
+    deny = "refuse((Refusal(('landlock_create_ruleset',), refusing(38)),))\n"
+    host = "os.execv(sys.executable, [sys.executable, '-m', 'procvision_host', 'confined', *sys.argv[1:]])"
+
+    def confined(*arguments: str, without: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", begin + without + host, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    code = f"print(open({str(secret)!r}).read())"
+    program = ("--", sys.executable, "-c", code)
+    assert "PermissionError" in confined("--isolation", "strict", *program).stderr
+    assert confined("--isolation", "strict", "--readable", str(secret), *program).stdout == "secret\n"
+    assert confined("--isolation", "off", *program).stdout == "secret\n"
+    missing = confined("--isolation", "strict", *program, without=deny)
+    assert (missing.returncode, missing.stdout) == (78, "")
+    assert "Landlock can't be used on this machine" in missing.stderr
+    assert "--isolation off does without" in missing.stderr
+    assert confined("--isolation", "strict", "--", str(tmp_path / "none")).returncode == 78
+
+
 def test_a_level_that_there_is_not_is_refused() -> None:
     """When the options are made."""
     with pytest.raises(ValueError, match="isolation"):
