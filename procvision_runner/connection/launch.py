@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -14,11 +13,8 @@ from procvision_runner.connection.client import Client
 from procvision_runner.deployments import active_deployment
 from procvision_runner.errors import CallError, LaunchError
 from procvision_runner.options import RunnerOptions
-from procvision_runner.process.host_process import missing_interpreter
+from procvision_runner.process.host_process import PYTHON, missing_interpreter
 from procvision_sdk.wire.messages import Call
-
-_PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:t|d|-dbg)?(?:\.exe)?$")
-"""How interpreters are called: anything else may be a program that has one built in, and would start itself again."""
 
 
 def host_command(
@@ -73,12 +69,12 @@ def own_host() -> tuple[str, ...]:
     """
     if sys.executable:
         program = _launched_program()
-        if program is not None and not getattr(sys, "frozen", False) and _PYTHON.match(Path(sys.executable).name):
+        if program is not None and not getattr(sys, "frozen", False) and PYTHON.match(Path(sys.executable).name):
             return (sys.executable, "-I", "-S", program)
         script = Path(sys.executable).with_name("procvision-host")
         if os.access(script, os.X_OK) and missing_interpreter(script) is None:
             return (str(script),)
-        if not getattr(sys, "frozen", False) and _PYTHON.match(Path(sys.executable).name):
+        if not getattr(sys, "frozen", False) and PYTHON.match(Path(sys.executable).name):
             # -P: a file beside the platform's program is none of the host's modules.
             return (sys.executable, "-P", "-m", "procvision_host")
     what = f"this program, {sys.executable}, is no Python" if sys.executable else "this program doesn't know its Python"

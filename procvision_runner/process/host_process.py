@@ -10,29 +10,37 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import select
 import signal
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from procvision_runner.deployments import taken
 from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import UNKNOWN_STATUS
+from procvision_runner.process import process_tree
+from procvision_runner.process.process_tree import kill, processes, runs, tree
 from procvision_sdk.environment import PASS_VARIABLE, is_allowed, passed_names
-from procvision_sdk.wire.greeting import ARENA_VARIABLE, RUNNER_VARIABLE
+from procvision_sdk.wire.greeting import ARENA_VARIABLE, MAX_DRAIN_TIMEOUT_S, RUNNER_VARIABLE
 
 if TYPE_CHECKING:
     from procvision_runner.images.arena import Arena
 
+PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:t|d|-dbg)?(?:\.exe)?$")
+"""How interpreters are called: anything else may be a program that has one built in, and would start itself again."""
 _KILL_PATIENCE_S = 2.0
 _OWN_END_S = 0.2
 """How long a host whose launched process is gone may take to clean up itself, as ours does, before each process that is
 left is killed: one by one, a process that is just being started could be missed."""
+_OUR_HOSTS = ("procvision-host", "procvision_host")
+_OUR_PROGRAMS = ("/procvision-host", "/procvision_host/launched.py")
 _LAST_STANDARD_DESCRIPTOR = 2
 _THE_HOSTS = "PROCVISION_"
 _PYTHONS_OWN = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -108,6 +116,7 @@ class HostProcess:
         self.process_id = self._popen.pid
         self._oom_kills_before = oom_kills()
         self.pidfd = -1
+        self._guard: subprocess.Popen[bytes] | None = None
         with self.ended_on_error():
             try:
                 self.pidfd = os.pidfd_open(self.process_id)
@@ -116,6 +125,30 @@ class HostProcess:
                     f"{self.command[0]!r} ended at once, and how is lost: this program ignores SIGCHLD, or collects "
                     "children that aren't its own; hint: signal.signal(signal.SIGCHLD, signal.SIG_DFL)"
                 ) from None
+            if not ends_with_its_runner(self.command):
+                self._guard = self._left_behind()
+
+    def _left_behind(self) -> subprocess.Popen[bytes] | None:
+        """Start the process that ends the host if this one is gone; None where no interpreter is known."""
+        if getattr(sys, "frozen", False) or not PYTHON.match(Path(sys.executable or "").name):
+            return None
+        runner = os.pidfd_open(os.getpid())
+        words = (*map(str, (runner, self.pidfd, self.process_id)), f"{MAX_DRAIN_TIMEOUT_S:g}")
+        try:
+            return subprocess.Popen(
+                (sys.executable, "-I", "-S", str(process_tree.__file__), *words),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env={},
+                cwd="/",
+                pass_fds=(runner, self.pidfd),
+            )
+        except OSError:
+            return None  # No process is left for it: the host has the one that it needs.
+        finally:
+            os.close(runner)
 
     @contextlib.contextmanager
     def ended_on_error(self) -> Iterator[None]:
@@ -221,7 +254,7 @@ class HostProcess:
                 os.kill(self.process_id, signal.SIGKILL)
         while True:
             self.wait(0.05)
-            listed = {process_id: start for process_id, start in listed.items() if _runs(process_id, start)}
+            listed = {process_id: start for process_id, start in listed.items() if runs(process_id, start)}
             if self._is_uncollected():
                 listed |= tree(self.process_id)
             if self.exit_status is not None and not listed:
@@ -233,7 +266,7 @@ class HostProcess:
                 return
             if now > started + _OWN_END_S:
                 for process_id, start in listed.items():
-                    _kill(process_id, start)
+                    kill(process_id, start)
             time.sleep(0.005)
 
     def _holders(self) -> dict[int, int]:
@@ -250,7 +283,7 @@ class HostProcess:
         names = {f"pipe:[{os.fstat(descriptor).st_ino}]" for descriptor in open_pipes}
         own_session = os.getsid(0)
         found: dict[int, int] = {}
-        for process_id, process in _processes():
+        for process_id, process in processes():
             if process.session != own_session and names & _open_files(process_id):
                 found[process_id] = process.start
         return found
@@ -261,6 +294,12 @@ class HostProcess:
         for stream in (self._popen.stdout, self._popen.stderr):
             assert stream is not None
             stream.close()
+        if self._guard is not None:  # it leaves when the host has
+            try:
+                self._guard.wait(_KILL_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self._guard.kill()
+                self._guard.wait()
         with self._burying:
             if self.pidfd >= 0:
                 os.close(self.pidfd)
@@ -272,6 +311,11 @@ class HostProcess:
         if self._deployment is not None:
             os.close(self._deployment)
             self._deployment = None
+
+
+def ends_with_its_runner(command: Sequence[str]) -> bool:
+    """Return whether a command line starts our host, whose processes see to that themselves."""
+    return any(word in _OUR_HOSTS or word.endswith(_OUR_PROGRAMS) for word in command)
 
 
 def _named(environment: Mapping[str, str] | None, passed: Sequence[str], before: str) -> list[str]:
@@ -348,68 +392,6 @@ def oom_kills() -> int:
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/vmstat").read_text().partition("\noom_kill ")[2].split()[0])
     return 0
-
-
-class _Process(NamedTuple):
-    """What /proc tells of a process."""
-
-    state: str
-    parent: int
-    session: int
-    start: int
-    """When it began, in the kernel's ticks: with its number it tells a process from others before and after it."""
-
-
-def _process(process_id: int) -> _Process | None:
-    """Return what there is to know of a process. Raises OSError without a descriptor to read /proc with."""
-    try:
-        # The fields after the name in parentheses, which may hold anything (proc(5): the third and on).
-        fields = Path(f"/proc/{process_id}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError as error:
-        if error.errno in {errno.EMFILE, errno.ENFILE}:
-            raise
-        return None  # it has ended meanwhile
-    return _Process(fields[0], int(fields[1]), int(fields[3]), int(fields[19])) if len(fields) > 19 else None
-
-
-def _processes() -> Iterator[tuple[int, _Process]]:
-    """Give the processes that run."""
-    for entry in Path("/proc").iterdir():
-        process = _process(int(entry.name)) if entry.name.isdecimal() else None
-        if process is not None and process.state not in "ZX":
-            yield int(entry.name), process
-
-
-def _runs(process_id: int, start: int) -> bool:
-    process = _process(process_id)
-    return process is not None and process.state not in "ZX" and process.start == start
-
-
-def _kill(process_id: int, start: int) -> None:
-    """Send SIGKILL to the process that began at `start`, to no other that has got its number."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        descriptor = os.pidfd_open(process_id)
-        try:
-            if _runs(process_id, start):
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        finally:
-            os.close(descriptor)
-
-
-def tree(leader: int) -> dict[int, int]:
-    """Return the living processes of a session and their descendants, also those that left it, and their starts.
-
-    `leader` is the session's first process, which need not live any more but must not be collected. Raises OSError
-    without a descriptor to read /proc with: an empty result would say that nothing lives.
-    """
-    known = dict(_processes())
-    members = {process_id for process_id, process in known.items() if process.session == leader}
-    grown = True
-    while grown:
-        below = {child for child, process in known.items() if process.parent in members and child not in members}
-        members |= below
-        grown = bool(below)
-    return {process_id: known[process_id].start for process_id in members}
 
 
 def _open_files(process_id: int) -> set[str]:

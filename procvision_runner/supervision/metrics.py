@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from procvision_runner.process.host_process import tree
+from procvision_runner.process.process_tree import tree
 
 COUNTERS = {
     "calls": "calls that have ended, however",

@@ -14,7 +14,8 @@ from procvision_runner.connection.client import Client
 from procvision_runner.connection.launch import get_ready
 from procvision_runner.connection.observer import Observer
 from procvision_runner.process.host_log import HostLog
-from procvision_runner.process.host_process import HostProcess, tree
+from procvision_runner.process.host_process import HostProcess
+from procvision_runner.process.process_tree import tree
 from procvision_sdk.environment import is_named
 from procvision_sdk.hookspecs import SUPERVISOR_VARIABLE
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from procvision_runner.errors import LaunchError
-from procvision_runner.process.host_process import HostProcess, tree
+from procvision_runner.process.host_process import HostProcess
+from procvision_runner.process.process_tree import tree
 
 PATIENCE_S = 30.0
 
