@@ -285,8 +285,12 @@ def _account_errors() -> Iterator[None]:
 @click.argument("folder", type=_THERE)
 @click.option("--expect", metavar="LINE:SEQUENCE:CHAIN", multiple=True,
               help="A head that an audit showed before: what was cut off since is found. Repeatable.")  # fmt: skip
+@click.option("--heads", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="A file of signed heads, which the journals must agree with; with --public.")  # fmt: skip
+@click.option("--public", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="The public key of the heads.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-def audit(folder: Path, expect: tuple[str, ...], as_json: bool) -> int:
+def audit(folder: Path, expect: tuple[str, ...], heads: Path | None, public: Path | None, as_json: bool) -> int:
     """Verify the journals of all lines: lengths, checksums, hashes and the chain.
 
     The exit status is 0 where every journal is what was written, and 1 where one is broken; its first break is named. A
@@ -296,16 +300,22 @@ def audit(folder: Path, expect: tuple[str, ...], as_json: bool) -> int:
     Examples:
       procvision station audit line-3
       procvision station audit line-3 --expect main:4711:9f86d0…
+      procvision station audit line-3 --heads /mnt/heads.jsonl --public station.pub
     """
+    from procvision_station.heads import read_heads
     from procvision_station.journal.audit import audit as audit_journal
     from procvision_station.journal.disk import FolderDisk
 
-    expected = dict(map(_expected, expect))
+    if (heads is None) != (public is None):
+        raise click.UsageError("--heads and --public come together")
+    expected = read_heads(heads, public) if heads is not None and public is not None else {}
+    for line, noted in map(_expected, expect):
+        expected.setdefault(line, {}).update([noted])
     journals = _journals(folder)
     unknown = expected.keys() - journals.keys()
     if unknown:
-        raise click.UsageError(f"--expect: there is no line {min(unknown)}; there are {', '.join(journals) or 'none'}")
-    reports = {name: audit_journal(FolderDisk(path), expected.get(name)) for name, path in journals.items()}
+        raise click.UsageError(f"there is no journal of {min(unknown)}; there are {', '.join(journals) or 'none'}")
+    reports = {name: audit_journal(FolderDisk(path), expected.get(name, {})) for name, path in journals.items()}
     if as_json:
         click.echo(json.dumps({name: _as_plain(report) for name, report in reports.items()}, indent=2))
     else:
@@ -314,6 +324,54 @@ def audit(folder: Path, expect: tuple[str, ...], as_json: bool) -> int:
         if not reports:
             click.echo("there is no journal yet")
     return FAILED if any(report.first_break for report in reports.values()) else OK
+
+
+@station.command(short_help="Copy a station, also while it runs.")
+@click.argument("folder", type=_THERE)
+@click.argument("target", type=_FOLDER)
+def backup(folder: Path, target: Path) -> int:
+    """Copy a station's folder into TARGET, or what is new since: configuration, journals, pictures, accounts.
+
+    The copied journals are verified. What can be computed again is left out. To restore is to copy TARGET back.
+
+    \b
+    Examples:
+      procvision station backup line-3 /mnt/backup/line-3
+    """
+    from procvision_station.backup import back_up
+
+    copied = back_up(folder, target)
+    click.echo(f"copied {copied.files} files, {copied.bytes / 1e6:.1f} MB; the journals are whole")
+    return OK
+
+
+@station.command(short_help="Erase a record's body; the chain holds.")
+@click.argument("folder", type=_THERE)
+@click.argument("line")
+@click.argument("sequence", type=click.IntRange(min=1))
+@click.option("--why", required=True, help="Recorded in its place.")
+def erase(folder: Path, line: str, sequence: int, why: str) -> int:
+    """Erase what a record says, as a person's right may ask for, while the station stands still.
+
+    The record's place, time and hash stay, and an event says that it was erased. Copies are not reached.
+
+    \b
+    Examples:
+      procvision station erase line-3 main 4711 --why "asked for by the person"
+    """
+    from procvision_station.journal.writer import open_journal
+    from procvision_station.parts import StationError
+
+    path = _journals(folder).get(line)
+    if path is None:
+        raise click.UsageError(f"there is no journal of {line}; there are {', '.join(_journals(folder)) or 'none'}")
+    with open_journal(path) as journal:
+        try:
+            journal.erase(sequence, why)
+        except (KeyError, ValueError) as error:
+            raise StationError(f"{line}: {error.args[0]}\nhint: procvision station export --json") from error
+    click.echo(f"{line}: record {sequence} is erased")
+    return OK
 
 
 @station.command(short_help="Write the ledger as CSV or JSON.")

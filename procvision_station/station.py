@@ -38,6 +38,7 @@ from procvision_station.control import (
     Pin,
     Status,
 )
+from procvision_station.heads import HeadWriter, signing
 from procvision_station.inspecting import Inspector
 from procvision_station.journal.layout import Kind
 from procvision_station.journal.writer import open_journal
@@ -271,6 +272,13 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
         )
         stack.callback(commanded.close)
         control = ControlServer(station.data_folder, commanded.carry_out)
+        heads = station.file.heads
+        if heads is not None:
+            journals = {STATION_JOURNAL: journal, **{name: each.journal for name, each in parts.items()}}
+            sign = signing(station.folder / heads.key)
+            file, every_s = station.folder / heads.file, heads.every_minutes * 60
+            writer = HeadWriter(station.file.station.name, journals, sign, file, every_s, notice)
+            stack.callback(writer.close)
         threads = [threading.Thread(target=runner.run, name=f"procvision-{name}") for name, runner in runners.items()]
         for thread in threads:
             thread.start()

@@ -91,6 +91,7 @@ def file_keys() -> str:
         model.StationSection,
         model.PicturesSection,
         model.ProjectionSection,
+        model.HeadsSection,
         model.LineSection,
         model.WebSection,
     )

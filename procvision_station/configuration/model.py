@@ -114,6 +114,19 @@ class ProjectionSection(_Table, frozen=True, kw_only=True):
     ] = "sqlite"
 
 
+class HeadsSection(_Table, frozen=True, kw_only=True):
+    """`[heads]`: the journals' last records, signed and noted elsewhere. Left out, they are not."""
+
+    key: Annotated[
+        str,
+        Meta(min_length=1, description="The secret key, as `procvision keys new` makes it; relative to station.toml"),
+    ]
+    file: Annotated[
+        str, Meta(min_length=1, description="Where heads are added: on another machine, or it shows little")
+    ]
+    every_minutes: Annotated[float, Meta(gt=0, le=10_080, description="Between two heads of a line")] = 60.0
+
+
 class Kinded(msgspec.Struct, frozen=True, kw_only=True):
     """A trigger, a camera or an output: its `kind`, and the options of that kind."""
 
@@ -155,6 +168,7 @@ class StationFile(_Table, frozen=True, kw_only=True):
     pictures: Annotated[PicturesSection, Meta(description="Which pictures are kept")]
     lines: Annotated[dict[Name, LineSection], Meta(min_length=1, description="The lines, by name")]
     web: Annotated[WebSection | None, Meta(description="The page and the REST interface")] = None
+    heads: Annotated[HeadsSection | None, Meta(description="Signed heads")] = None
     projection: Annotated[ProjectionSection, Meta(description="The database of history and statistics")] = (
         ProjectionSection()
     )

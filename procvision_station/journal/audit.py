@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 from attrs import field, frozen
@@ -11,6 +12,8 @@ from attrs import field, frozen
 from procvision_station.journal.disk import Disk
 from procvision_station.journal.layout import Kind
 from procvision_station.journal.reading import Break, ReadRecord, read_journal
+
+NOTHING_NOTED: Mapping[int, str] = MappingProxyType({})
 
 
 @frozen
@@ -35,8 +38,8 @@ class Audit:
     """Records before which the clock had gone back. This is no break: the order is that of the sequence numbers."""
 
 
-def audit(disk: Disk, expected: tuple[int, str] | None = None) -> Audit:
-    """Read a journal from its start. `expected` is a sequence number and the chain after it, as they were noted.
+def audit(disk: Disk, expected: Mapping[int, str] = NOTHING_NOTED) -> Audit:
+    """Read a journal from its start. `expected` are chains after records, as they were noted, by sequence number.
 
     Raises OSError where a file can't be read.
     """
@@ -61,7 +64,7 @@ def audit(disk: Disk, expected: tuple[int, str] | None = None) -> Audit:
         if last is not None and found.header.time_ns < last.header.time_ns:
             steps.append(found.sequence)
         last = found
-        if expected is not None and expected[0] == found.sequence and found.header.chain.hex() != expected[1]:
+        if expected.get(found.sequence, found.header.chain.hex()) != found.header.chain.hex():
             broken = _at(found, "it is another one than was noted: its chain differs")
             break
     tail = broken if broken is not None and broken.torn else None
@@ -69,9 +72,10 @@ def audit(disk: Disk, expected: tuple[int, str] | None = None) -> Audit:
     if tail is not None or (undeclared is not None and (broken is None or undeclared.sequence < broken.sequence)):
         broken = undeclared
     sequence = last.sequence if last is not None else 0
-    if broken is None and expected is not None and expected[0] > sequence:
+    noted = max(expected, default=0)
+    if broken is None and noted > sequence:
         where = last.segment if last is not None else "the journal"
-        broken = Break(where, 0, sequence + 1, f"records up to {expected[0]} were noted, and the last is {sequence}")
+        broken = Break(where, 0, sequence + 1, f"records up to {noted} were noted, and the last is {sequence}")
     return Audit(
         first_break=broken,
         tail=tail,

@@ -90,6 +90,12 @@ class Journal:
         """The chain after it, in hexadecimal."""
         return self._acknowledged[1].hex()
 
+    @property
+    def head(self) -> tuple[int, str]:
+        """Both at once: another thread may ask."""
+        sequence, chain, _ = self._acknowledged
+        return sequence - 1, chain.hex()
+
     # --- writing --------------------------------------------------------------------------------------------
 
     def append(self, kind: Kind, content: Mapping[str, Any]) -> int:

@@ -84,6 +84,12 @@ def read_public(path: Path) -> bytes:
 
 def signer(path: Path) -> Callable[[bytes], bytes]:
     """Give the function that makes the signature file of a `bundle.json`. Raises KeyFileError."""
+    secret = read_secret(path)
+    return lambda data: signature_file(secret, data)
+
+
+def read_secret(path: Path) -> Ed25519PrivateKey:
+    """Give the key of a secret key's file, which nobody else may read. Raises KeyFileError."""
     need("cryptography", "cryptography", "a signature", "sign")
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -100,8 +106,7 @@ def signer(path: Path) -> Callable[[bytes], bytes]:
         raise KeyFileError(f"{path} is no Ed25519 key; hint: procvision keys new makes one")
     if status.st_mode & 0o077:
         raise KeyFileError(f"{path} is a secret that others may read; hint: chmod 600 {path}")
-    secret = key
-    return lambda data: signature_file(secret, data)
+    return key
 
 
 def signature_file(key: Ed25519PrivateKey, data: bytes) -> bytes:

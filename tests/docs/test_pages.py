@@ -36,6 +36,7 @@ HOW_TOS = (
     "images-from-elsewhere",
     "keep-ng-pictures",
     "keep-sessions",
+    "keep-the-ledger",
     "log",
     "log-results",
     "metrics",

@@ -136,7 +136,7 @@ def test_a_cut_off_end_is_seen_by_whom_noted_the_head():
     """A bare chain can't show it, and says so by holding."""
     disk = RecordedDisk()
     journal = written(disk, 5, segment_bytes=100_000)
-    noted = (journal.sequence, journal.chain)
+    noted = {journal.sequence: journal.chain}
     assert audit(disk, noted).first_break is None
     (name,) = disk.names()
     last = [each for each in read_journal(disk) if isinstance(each, ReadRecord)][-1]
