@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from procvision_runner import CallError, CallResult, LaunchError, Runner, RunnerOptions
 from procvision_runner.deployments import Deployment, check_whole, read_deployment
+from procvision_runner.options import IsolationLevel
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.regular_files import read_regular
 from procvision_testing import Finding
@@ -96,20 +97,22 @@ def gate(
     golden: Path | None = None,
     report: Path | None = None,
     grants: tuple[str, ...] = (),
+    isolation: IsolationLevel = "strict",
     timeout_s: float = 120.0,
 ) -> Iterator[Finding]:
     """Give the findings, one after the other. The first that failed is the last.
 
-    What is run of it is shut in as it will be, with the needs that are granted.
+    What is run of it is shut in as far as ``isolation`` says, with the needs that are granted.
     """
+    shut_in = Shutting(isolation, grants)
     try:
         deployment = read_deployment(folder)
     except LaunchError as error:
         yield Finding("it is installed", "failed", *split_hint(str(error)))
         return
     yield from _until_failed(_signature(deployment, store, when), _files(deployment), _report(deployment, report),
-                             _validated(deployment, grants, timeout_s),
-                             _golden(deployment, golden, grants, timeout_s))  # fmt: skip
+                             _validated(deployment, shut_in, timeout_s),
+                             _golden(deployment, golden, shut_in, timeout_s))  # fmt: skip
 
 
 def _until_failed(*parts: Iterator[Finding]) -> Iterator[Finding]:
@@ -154,19 +157,27 @@ def _environment() -> dict[str, str]:
     return {**clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _shut_in(deployment: Deployment, algorithm: str, grants: Sequence[str]) -> tuple[str, ...]:
-    given = [word for need in grants for word in ("--grant", need)]
-    return (*deployment.command(algorithm), "--isolation", "strict", *given)
+class Shutting(NamedTuple):
+    """How far a version is shut in while it is tried."""
+
+    isolation: IsolationLevel
+    grants: tuple[str, ...]
+
+    def command(self, deployment: Deployment, algorithm: str) -> tuple[str, ...]:
+        """Return the words that launch a host so."""
+        given = [word for need in self.grants for word in ("--grant", need)]
+        return (*deployment.command(algorithm), "--isolation", self.isolation, *given)
 
 
-def _validated(deployment: Deployment, grants: Sequence[str], timeout_s: float) -> Iterator[Finding]:
+def _validated(deployment: Deployment, shut_in: Shutting, timeout_s: float) -> Iterator[Finding]:
     from procvision_tools.validation.checklist import checklist
 
     for name in deployment.algorithms:
-        yield from checklist(name, _environment(), None, timeout_s, str(deployment.python), grants=grants)
+        yield from checklist(name, _environment(), None, timeout_s, str(deployment.python),
+                             isolation=shut_in.isolation, grants=shut_in.grants)  # fmt: skip
 
 
-def _golden(deployment: Deployment, folder: Path | None, grants: Sequence[str], timeout_s: float) -> Iterator[Finding]:
+def _golden(deployment: Deployment, folder: Path | None, shut_in: Shutting, timeout_s: float) -> Iterator[Finding]:
     if folder is None:
         return
     pictures = golden_pictures(folder)
@@ -176,7 +187,7 @@ def _golden(deployment: Deployment, folder: Path | None, grants: Sequence[str], 
         title = f"{len(pictures)} golden pictures have the verdicts that they should"
         wrong = []
         try:
-            with Runner(command=_shut_in(deployment, name, grants), options=options) as runner:
+            with Runner(command=shut_in.command(deployment, name), options=options) as runner:
                 for picture in pictures:
                     why = _judged(runner, folder, picture)
                     if why is not None:

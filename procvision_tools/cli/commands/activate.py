@@ -14,6 +14,7 @@ from procvision_tools.cli.deploying import JSON, KEYS, ROOT
 from procvision_tools.cli.needs import need_names
 
 if TYPE_CHECKING:
+    from procvision_runner.options import IsolationLevel
     from procvision_testing import Finding
 
 DEFAULT_TIMEOUT_S = 120.0
@@ -29,6 +30,8 @@ DEFAULT_TIMEOUT_S = 120.0
               help="Pictures that it has to judge as they are labelled.")  # fmt: skip
 @click.option("--report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Its requalification's report (procvision requalify --json): it has to be kept.")  # fmt: skip
+@click.option("--isolation", type=click.Choice(("off", "basic", "strict")), default="strict", show_default=True,
+              help="How far it is shut in while it is tried; recorded.")  # fmt: skip
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_TIMEOUT_S, show_default=True,
               help="How long the setup, and each call, may take.")  # fmt: skip
 @ROOT
@@ -40,6 +43,7 @@ def activate(
     grants: tuple[str, ...],
     golden: Path | None,
     report: Path | None,
+    isolation: IsolationLevel,
     timeout_s: float,
     root: Path | None,
     store: Path | None,
@@ -69,9 +73,10 @@ def activate(
         plan(kept.state(), wish)
         found: list[Finding] = []
         findings = gate(kept.root / name / number, keys, kept.history.latest, golden=golden, report=report,
-                        grants=wish.grants, timeout_s=timeout_s)  # fmt: skip
+                        grants=wish.grants, isolation=isolation, timeout_s=timeout_s)  # fmt: skip
         outcome = tell(f"{name}=={number}", _kept(findings, found), as_json)
         facts: dict[str, Any] = {
+            "isolation": isolation,
             "gate": [{"title": finding.title, "level": finding.level, "detail": finding.detail} for finding in found],
             "report": None if report is None else digest(report),
         }
