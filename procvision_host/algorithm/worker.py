@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from procvision_host.algorithm.call_checker import CallChecker, CheckedCall
 from procvision_host.algorithm.exceptions import error_of, explained
@@ -18,7 +18,7 @@ from procvision_host.algorithm.images import Images
 from procvision_host.algorithm.sessions import Sessions
 from procvision_host.logs import HOST_LOGGER, LogContext
 from procvision_sdk.algorithm import SESSION_OF_THE_CALL, BaseAlgorithm
-from procvision_sdk.answers import Answer, check_returned, is_bare_ok
+from procvision_sdk.answers import check_returned, is_bare_ok
 from procvision_sdk.errors import CallRefusedError, ErrorCode, FatalError
 from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.plain import PlainValueError, plain
@@ -72,6 +72,9 @@ class Worker:
         self._context.call = call
         phase, algorithm, images = call.phase, self._algorithm, self.images
         image = None
+        status: Literal["OK", "ERROR"] = "OK"
+        message, error_code = "", None  # as an OK has them
+        data: dict[str, Any]
         try:
             if phase != "execute" and phase != "pre":  # noqa: PLR1714 - on the way of every call
                 return self._other(call)
@@ -87,31 +90,33 @@ class Worker:
                 assert image_meta is not None
                 image = images.open(image_id, image_meta, checked.meta)
             session = Session(reference.id, reference.context, self._sessions.load(reference.id))
-            algorithm.__dict__[SESSION_OF_THE_CALL] = session
+            attributes = algorithm.__dict__
+            attributes[SESSION_OF_THE_CALL] = session
             method = algorithm.execute if phase == "execute" else algorithm.pre_execute
             began = perf_counter()
-            start = algorithm.on_step_start
-            if getattr(start, "__func__", None) is not _NO_START:
-                start(step_index, session, session.context)
+            kind = type(algorithm)
+            if kind.on_step_start is not _NO_START or "on_step_start" in attributes:
+                algorithm.on_step_start(step_index, session, session.context)
             returned = method(step_index, checked.pid, session, user_params, image_id or "", image_meta or {})
             if phase == "execute" and is_bare_ok(returned):
                 # What most calls return.
-                answer = Answer("OK", "", None, {"result_status": "OK"})
+                data = {"result_status": "OK"}
             else:
                 answer = check_returned(returned, phase, checked.size)
-            if answer.truncated is not None:
-                _log.warning("%d defect_rects were returned, the best-scored 20 are kept", answer.truncated)
-            data, status = answer.data, answer.status
+                status, message, error_code, data = answer.status, answer.message, answer.error_code, answer.data
+                if answer.truncated is not None:
+                    _log.warning("%d defect_rects were returned, the best-scored 20 are kept", answer.truncated)
             debug = data.get("debug")
             if type(debug) is dict:
                 debug |= self._diagnostics.take()
             else:
                 data["debug"] = debug = self._diagnostics.take()
             debug["latency_ms"] = int((perf_counter() - began) * 1e6) / 1e3
-            finish = algorithm.on_step_finish
-            if getattr(finish, "__func__", None) is not _NO_FINISH:
+            if kind.on_step_finish is not _NO_FINISH or "on_step_finish" in algorithm.__dict__:
                 # A copy: what was checked goes out, whatever the algorithm does to what it is shown.
-                finish(step_index, session, {"status": status, "message": answer.message, "data": plain(data, "data")})
+                algorithm.on_step_finish(
+                    step_index, session, {"status": status, "message": message, "data": plain(data, "data")}
+                )
             if image is not None:
                 image.still_valid()
             if status == "OK":
@@ -130,8 +135,8 @@ class Worker:
                 phase=phase,
                 step_index=step_index,
                 status=status,
-                message=answer.message,
-                error_code=answer.error_code,
+                message=message,
+                error_code=error_code,
                 data=data,
             )
         except CallRefusedError as refusal:

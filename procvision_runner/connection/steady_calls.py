@@ -34,6 +34,7 @@ from procvision_runner.results import CallResult
 from procvision_sdk.calling import OWN_ID_BYTES, session_ref
 from procvision_sdk.images.picture import Picture, image_meta
 from procvision_sdk.plain import MAX_DEPTH, plain
+from procvision_sdk.wire.codec import SHALLOW_BYTES
 from procvision_sdk.wire.greeting import HEADER_BYTES
 from procvision_sdk.wire.messages import Call, Result, SessionRef, ToRunner
 from procvision_sdk.wire.tables import ConnectionState
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 MAX_SHAPES = 64
 """So many phases, steps and products are remembered; a line has a few."""
 _BEGINNING = b'{"type":"call","request_id":"'
+_BEGINNING_BYTES = len(_BEGINNING)
 _BEFORE_ID = len(b'{"type":"call",')
 _SESSION_ID = b'{"id":"'
 _TIME = b'"timestamp_ms":'
@@ -98,7 +100,7 @@ class Exchange:
         lock.acquire()
         try:
             request_id = f"call-{table.last_number + 1}"
-            length = len(_BEGINNING) + len(request_id) + len(tail)
+            length = _BEGINNING_BYTES + len(request_id) + len(tail)
             if (
                 calls
                 or pending_ids
@@ -143,8 +145,11 @@ class Exchange:
                     and int.from_bytes(data[:HEADER_BYTES], "big") == length
                     and connection.splitter.empty
                     and payload.isascii()
-                    # So many opening brackets can't nest deeper.
-                    and payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH
+                    # Objects alone can't nest too deep in so few bytes, nor can so many opening brackets.
+                    and (
+                        (length <= SHALLOW_BYTES and b"[" not in payload)
+                        or payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH
+                    )
                 ):
                     try:
                         result = _decode(payload)

@@ -32,7 +32,7 @@ from procvision_sdk.wire.tables import Role
 _OPENING, _CLOSING = b"[{", b"]}"
 _OPENING_ARRAY = ord("[")
 _TOO_DEEP = f"the JSON nests deeper than {MAX_DEPTH} levels"
-_SHALLOW_BYTES = 5 * MAX_DEPTH
+SHALLOW_BYTES = 5 * MAX_DEPTH
 """Objects alone can't nest too deep in so few bytes: each level takes five, `{"":` and `}`."""
 _STEPS = bytes.maketrans(_OPENING + _CLOSING, b"\x01\x01\xff\xff")
 _ALL_BUT_BRACKETS_AND_QUOTES = bytes(set(range(256)) - set(_OPENING + _CLOSING + b'"'))
@@ -69,7 +69,7 @@ class Codec:
         `not_an_object`, `unknown_type` or `bad_field`.
         """
         if (
-            (len(raw) > _SHALLOW_BYTES or _OPENING_ARRAY in raw)
+            (len(raw) > SHALLOW_BYTES or _OPENING_ARRAY in raw)
             # 64 opening brackets can't nest deeper than 64.
             and raw.count(b"{") + raw.count(b"[") > MAX_DEPTH
             and nesting_depth(raw) > MAX_DEPTH

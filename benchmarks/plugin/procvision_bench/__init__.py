@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,6 @@ class Bench(BaseAlgorithm):
     """Answers OK. Step 1 asks for its picture, and with `touch` reads one byte of every 64 KiB of it."""
 
     _bytecodes: Bytecodes | None = None
-
-    def setup(self) -> None:
-        """Keep the second thread from taking over a call that takes long since each of its instructions is counted."""
-        if os.environ.get("BENCH_STEPPED"):
-            from procvision_host.conversation import standby
-
-            standby.TICK_S = 1e6
 
     def execute(
         self,
