@@ -10,6 +10,7 @@ are named to it, unless `arguments` say something of them. Its algorithm is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -52,6 +53,7 @@ class HookHost:
         assert hello["type"] == "hello", hello
         self.process_id: int = hello["process_id"]
         """The process that runs the algorithm."""
+        self._algorithm = os.pidfd_open(self.process_id)
         self.launched_process_id: int = self._target.process_id
         """The process that was launched, which has the hook plugins."""
         self.send({"type": "hello", "runner_version": "1.0"})
@@ -61,6 +63,7 @@ class HookHost:
 
     def __exit__(self, *_: object) -> None:
         self._target.close()
+        os.close(self._algorithm)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Write a message."""
@@ -113,7 +116,8 @@ class HookHost:
 
     def kill(self) -> None:
         """SIGKILL, to the process that runs the algorithm."""
-        os.kill(self.process_id, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._algorithm, signal.SIGKILL)
         self.wait()
 
     def rest(self) -> list[dict[str, Any]]:

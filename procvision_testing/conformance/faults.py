@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -132,14 +134,17 @@ class _FaultPlayer:
     def __init__(self, command: Sequence[str], folder: Path, deadline_s: float) -> None:
         self._command, self._folder, self._deadline_s = command, folder, deadline_s
         self._running: set[subprocess.Popen[bytes]] = set()
+        """What isn't collected yet: so long a process's number, which is its group's, is nobody else's."""
+        self._collecting = threading.Lock()
         self._stopped = False
 
     def stop(self) -> None:
         """Play no more, and end what runs."""
         self._stopped = True
-        for process in tuple(self._running):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        with self._collecting:
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def play(self, fault: Fault) -> Outcome:
         """Play one fault."""
@@ -172,15 +177,20 @@ class _FaultPlayer:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
-            self._running.add(process)
-            status: int | None = None
+            with self._collecting:
+                self._running.add(process)
+            in_time = False
             try:
-                status = process.wait(self._deadline_s)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                in_time = _ends_within(process.pid, self._deadline_s)
             finally:
-                self._running.discard(process)
+                if not in_time:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    _ends_within(process.pid, self._deadline_s)
+                with self._collecting:
+                    self._running.discard(process)
+                    ended = process.wait()
+            status = ended if in_time else None
             out.seek(0)
             return out.read().decode("utf-8", "replace"), status
 
@@ -245,16 +255,39 @@ def _end_leftovers(trace: Path) -> int:
     while (left := _processes_with(str(trace))) and time.monotonic() < deadline:
         time.sleep(0.05)
     for process_id in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process_id, signal.SIGKILL)
+        _kill_with(process_id, str(trace))
     return len(left)
 
 
+def _kill_with(process_id: int, argument: str) -> None:
+    """Kill a process if it still is the one with this argument: another may have got its number."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(process_id)
+        try:
+            if _has(process_id, argument):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
+
+
+def _ends_within(process_id: int, seconds: float) -> bool:
+    """Wait for the end of a child, which isn't collected by that."""
+    descriptor = os.pidfd_open(process_id)
+    try:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        return bool(poller.poll(seconds * 1000))
+    finally:
+        os.close(descriptor)
+
+
 def _processes_with(argument: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if argument.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return found
+    numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [process_id for process_id in numbers if _has(process_id, argument)]
+
+
+def _has(process_id: int, argument: str) -> bool:
+    try:
+        return argument.encode() in Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False

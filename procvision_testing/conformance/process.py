@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import signal
 import subprocess
 import threading
@@ -63,6 +64,7 @@ class ProcessTarget:
         except BaseException:
             self.arena.close()
             raise
+        self._pidfd = os.pidfd_open(self._process.pid)
         self._to_write: queue.Queue[bytes | None] = queue.Queue()
         self._frames: queue.Queue[bytes | None] = queue.Queue()
         self._ended = threading.Event()
@@ -100,7 +102,8 @@ class ProcessTarget:
 
     def signal(self, name: str) -> None:
         """Return the process alone a signal, as a service manager would."""
-        self._process.send_signal(signal.Signals[name])
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.Signals[name])
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
@@ -127,15 +130,21 @@ class ProcessTarget:
 
     def exit_status(self, patience_s: float) -> int | None:
         """Return its exit status, negative for a signal; None if it doesn't end in time."""
-        try:
-            return self._process.wait(patience_s)
-        except subprocess.TimeoutExpired:
+        if self._process.returncode is not None:
+            return self._process.returncode
+        poller = select.poll()
+        poller.register(self._pidfd, select.POLLIN)
+        poller.poll(patience_s * 1000)
+        # It isn't collected before `close`: so long its number, which is its group's, is nobody else's.
+        ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
             return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def evidence(self) -> str:
         """Return how the process is, and the last lines of its stderr."""
         # A process that has hung up is about to end, and its last line is often the one that tells why.
-        status = self.exit_status(_LAST_WORDS_S) if self._ended.is_set() else self._process.poll()
+        status = self.exit_status(_LAST_WORDS_S) if self._ended.is_set() else self.exit_status(0.0)
         if status is not None:
             self._stderr_reader.join(_LAST_WORDS_S)
         lines = "\n".join("    " + line.decode("utf-8", "replace").rstrip() for line in list(self._stderr))
@@ -154,9 +163,12 @@ class ProcessTarget:
                 stream.close()
 
     def _kill(self) -> None:
+        if self._process.returncode is not None:
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        os.close(self._pidfd)
 
     def _write_all(self) -> None:
         stdin = self._process.stdin

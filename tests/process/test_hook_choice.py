@@ -246,7 +246,7 @@ def test_a_table_that_nothing_reads_is_refused(tmp_path: Path) -> None:
     config.write_text('[hook.watching]\npath = "/tmp"\n')
     status, told = listed(environment(), "--config", str(config))
     assert status == 78
-    assert "has 'hook', it may have hooks and sessions" in told["error"]
+    assert "has 'hook', it may have hooks, sessions, grants" in told["error"]
 
 
 def test_no_hooks_leaves_out_what_only_file_and_environment_name(installed_hooks: Installed, tmp_path: Path) -> None:
