@@ -148,9 +148,24 @@ def _told(path: Path) -> tuple[_File, list[str]]:
         data = data.removeprefix(_UTF8_MARK)
         notes.append(f"{shown(path.name)} begins with a byte order mark, which JSON has none of: it was skipped")
     try:
-        return msgspec.json.decode(data, type=_File), notes
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        told = msgspec.json.decode(data, type=_File)
+        json.loads(data, object_pairs_hook=_check_keys)
+    except _DoubledKeyError as error:
+        raise DatasetError(f"{shown(path)}: the key {error.args[0]!r} stands twice in one object") from error
+    except (ValueError, RecursionError) as error:  # msgspec's, json's and the codec's errors are ValueErrors
         raise DatasetError(f"{shown(path)} is not in COCO's form: {_why(data, error)}") from error
+    return told, notes
+
+
+class _DoubledKeyError(ValueError):
+    """Of two values of a key one would be lost."""
+
+
+def _check_keys(pairs: list[tuple[str, object]]) -> None:
+    """Check an object's keys; nothing of it is kept."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DoubledKeyError(next(key for key in keys if keys.count(key) > 1))
 
 
 def _why(data: bytes, error: Exception) -> str:

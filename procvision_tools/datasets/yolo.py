@@ -42,16 +42,28 @@ def recognise(files: FolderFiles) -> bool:
                                                                      for path in files.pictures())  # fmt: skip
 
 
+_OTHER_TRUTHS = frozenset({".json", ".xml", ".csv", ".jsonl", ".npy", ".npz", ".mat", ".pkl"})
+"""Suffixes under which other tools keep truths: LabelMe, Pascal VOC, tables, masks as arrays."""
+
+
 def read(files: FolderFiles) -> Dataset:
     """Read all pictures of a folder. Raises DatasetError, and MissingExtraError without PyYAML."""
     check_truths(files, "labels")
     images: dict[PurePath, Path] = {}
     texts: dict[PurePath, Path] = {}
+    others: dict[PurePath, Path] = {}
     for path in files.files:
         if is_picture(path) or path.suffix.lower() in OTHER_PICTURES:
             _put(images, _key(files, path, "images"), path)
         elif path.suffix.lower() == ".txt" and path.name.lower() not in _NAMES:
             _put(texts, _key(files, path, "labels") or _key(files, path, "images"), path)
+        elif path.suffix.lower() in _OTHER_TRUTHS:
+            _put(others, _key(files, path, "labels") or _key(files, path, "images"), path)
+    for key in others.keys() & images.keys() - texts.keys():
+        raise DatasetError(
+            f"{shown(others[key])} has the name of {shown(images[key])}, which has no text: as a good product it would "
+            f"count\nhint: truths are read from *.txt; convert {shown(others[key].name)}, or take it away"
+        )
     classes = _classes(files)
     samples, without, twice = [], 0, 0
     for key, image in images.items():

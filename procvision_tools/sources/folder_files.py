@@ -22,6 +22,11 @@ OTHER_PICTURES = frozenset({
 })  # fmt: skip
 """Suffixes of pictures that the host doesn't decode."""
 HIDDEN = "hidden: a name begins with a dot"
+SYSTEMS = "in a folder that a system makes for itself"
+SYSTEM_FOLDERS = frozenset(
+    {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+)
+"""What archives of macOS, Synology's and QNAP's shares and Windows' drives leave among the pictures."""
 NOT_READ = "JPEG and PNG are read"
 NO_PICTURE = "no picture"
 DANGLING = "a link that leads nowhere"
@@ -74,8 +79,8 @@ class FolderFiles:
             seen.add((status.st_dev, status.st_ino))
             for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
                 path = folder / entry.name
-                if is_hidden(entry.name):
-                    self._note_hidden(path)
+                if is_hidden(entry.name) or entry.name in SYSTEM_FOLDERS:
+                    self._note_all(HIDDEN if is_hidden(entry.name) else SYSTEMS, path)
                     continue
                 try:
                     mode = path.stat().st_mode
@@ -89,13 +94,14 @@ class FolderFiles:
                 else:
                     self._note(SPECIAL, path)
 
-    def _note_hidden(self, path: Path) -> None:
+    def _note_all(self, reason: str, path: Path) -> None:
+        """Note a file, or all that lies in a folder."""
         if path.is_symlink() or not path.is_dir():
-            self._note(HIDDEN, path)
+            self._note(reason, path)
             return
-        for home, _, names in os.walk(path, onerror=lambda _: self._note(HIDDEN, path)):
+        for home, _, names in os.walk(path, onerror=lambda _: self._note(reason, path)):
             for name in names:
-                self._note(HIDDEN, Path(home, name))
+                self._note(reason, Path(home, name))
 
     def _note(self, reason: str, path: Path) -> None:
         self._reasons.setdefault(reason, []).append(path)

@@ -450,6 +450,47 @@ def test_coco_file_that_is_none_is_said_to_be_so_with_the_reason(content, words,
     refused(tmp_path, rf"annotations\.json(.|\n)*{words}")
 
 
+BOXES = '[{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "bbox": [5, 6, 7, 8]}]'
+
+
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        ("annotations", '{"images": [], "annotations": [1], "categories": [], "annotations": []}'),
+        ("bbox", f'{{"images": [], "categories": [], "annotations": {BOXES}}}'),
+        ("id", '{"images": [{"id": 1, "id": 2, "file_name": "a.png"}], "annotations": [], "categories": []}'),
+    ],
+)
+def test_coco_key_of_two_values_is_refused(key, content, tmp_path):
+    """A reader keeps one of them, and the other's truths are gone."""
+    picture(tmp_path / "a.png")
+    if key == "annotations":
+        content = content.replace("[1]", json.dumps([annotation()]))
+    text(tmp_path / "annotations.json", content)
+    refused(tmp_path, f"the key '{key}' stands twice in one object")
+
+
+@pytest.mark.parametrize("name", ["labels/val/b.json", "labels/val/b.XML", "images/val/b.json", "labels/val/b.npy"])
+def test_yolo_truths_of_another_tool_are_refused_where_a_picture_has_no_text(name, yolo):
+    """It would count as a good product. Beside a text they are left out and said."""
+    picture(yolo / "images" / "val" / "b.png")
+    other = text(yolo / name, "{}")
+    refused(yolo, rf"{name.replace('.', '[.]')} has the name of .*images/val/b\.png, which has no text")
+    text(yolo / "labels" / "val" / "b.txt", "")
+    assert f"1 file was left out, no picture: {other.relative_to(yolo)}" in open_dataset(yolo).notes
+
+
+@pytest.mark.parametrize("folder", ["__MACOSX", "images/@eaDir", "$RECYCLE.BIN/S-1-5", "images/val/lost+found"])
+def test_folders_of_a_system_hold_no_pictures(folder, yolo):
+    """They are left out, and said."""
+    picture(yolo / folder / "images" / "val" / "x.png")
+    dataset = open_dataset(yolo)
+    assert [sample.image.name for sample in dataset.samples] == ["a.png"]
+    assert (
+        f"1 file was left out, in a folder that a system makes for itself: {folder}/images/val/x.png" in dataset.notes
+    )
+
+
 def test_coco_byte_order_mark_is_skipped_and_told(tmp_path):
     picture(tmp_path / "a.png")
     path = coco(tmp_path)
