@@ -17,6 +17,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -39,6 +40,7 @@ CALLS = 2
 """Whole calls that are stepped through; the fewer of their counts is told."""
 WARM_CALLS = 300
 MAX_STEPS = 2_000_000
+PATIENCE_S = 120.0
 LINE_BITS, PAGE_BITS = 6, 12
 INSTRUCTION_BYTES = 15
 """The longest that x86 has."""
@@ -48,10 +50,12 @@ AFTER = ("orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "
 COLUMNS = {name: at for at, name in enumerate((*REGISTERS, *AFTER))}
 """user_regs_struct of <sys/user.h>, in its order."""
 SYSCALL = b"\x0f\x05"
-WRITE = 1
-"""The system call that ends either end's part of a call."""
+WRITE, WAITS = 1, (0, 7)
+"""The system call that ends either end's part of a call, and those in which it waits for the next: read and poll."""
 
 _ATTACH, _DETACH, _STEP, _GETREGS = 16, 17, 9, 12
+_ANY_THREAD = 0x40000000
+"""__WALL of waitpid(2)."""
 
 
 @contextmanager
@@ -108,6 +112,9 @@ def counted(case: str, end: str) -> dict[str, int]:
     os.sched_setaffinity(0, {min(cores)})
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as driver:
         assert driver.stdout is not None
+        # A thread that stands still may hold what the traced one waits for.
+        patience = threading.Timer(PATIENCE_S, driver.kill)
+        patience.start()
         try:
             line = driver.stdout.readline()
             if not line.strip():
@@ -115,6 +122,7 @@ def counted(case: str, end: str) -> dict[str, int]:
             mine, theirs = map(int, line.split())
             trace = _trace(mine if end == "runner" else theirs)
         finally:
+            patience.cancel()
             driver.kill()
             driver.wait()
             os.sched_setaffinity(0, cores)
@@ -152,22 +160,24 @@ def _trace(thread: int) -> tuple[NDArray[np.uint64], dict[int, bytes]]:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
-    def ptrace(request: int, data: Any = None) -> None:
-        if libc.ptrace(request, thread, None, data) < 0:
-            raise RuntimeError(f"thread {thread} can't be traced: {os.strerror(ctypes.get_errno())}")
+    def ptrace(request: int, data: Any = None, on: int = thread) -> None:
+        if libc.ptrace(request, on, None, data) < 0:
+            raise RuntimeError(f"thread {on} can't be traced: {os.strerror(ctypes.get_errno())}")
 
     registers = (ctypes.c_uint64 * len(COLUMNS))()
     rip, rax, rdi = COLUMNS["rip"], COLUMNS["rax"], COLUMNS["rdi"]
     kept = bytearray()
     codes: dict[int, bytes] = {}
     writes: Counter[int] = Counter()
+    others = [int(task.name) for task in Path(f"/proc/{thread}/task").iterdir() if int(task.name) != thread]
+    alone = not others
     ptrace(_ATTACH)
-    os.waitpid(thread, 0x40000000)
+    os.waitpid(thread, _ANY_THREAD)
     with Path(f"/proc/{thread}/mem").open("rb", buffering=0) as memory:
         passed_on = 0
         for _ in range(MAX_STEPS):
             ptrace(_STEP, passed_on)
-            _, status = os.waitpid(thread, 0x40000000)
+            _, status = os.waitpid(thread, _ANY_THREAD)
             if not os.WIFSTOPPED(status):
                 raise RuntimeError(f"thread {thread} ended while it was traced")
             stopped_by = os.WSTOPSIG(status)
@@ -177,13 +187,21 @@ def _trace(thread: int) -> tuple[NDArray[np.uint64], dict[int, bytes]]:
             code = codes.get(at)
             if code is None:
                 code = codes[at] = os.pread(memory.fileno(), INSTRUCTION_BYTES, at)
+            if not alone and registers[rax] in WAITS and code.startswith(SYSCALL):
+                # A call that takes this long would be another thread's to look after. Where the traced one waits for
+                # the next, the others have nothing to do and hold nothing: from there on they stand still.
+                for each in others:
+                    ptrace(_ATTACH, on=each)
+                    os.waitpid(each, _ANY_THREAD)
+                alone = True
             if writes:
                 kept += bytes(registers)
-            if registers[rax] == WRITE and code.startswith(SYSCALL):
+            if alone and registers[rax] == WRITE and code.startswith(SYSCALL):
                 writes[registers[rdi]] += 1
                 if max(writes.values()) > CALLS:
                     break
-        ptrace(_DETACH)
+    for each in (*others, thread):
+        ptrace(_DETACH, on=each)
     return np.frombuffer(bytes(kept), np.uint64).reshape(-1, len(COLUMNS)), codes
 
 
