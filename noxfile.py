@@ -146,6 +146,13 @@ def evidence(session: nox.Session) -> None:
 
 
 @nox.session
+def ray(session: nox.Session) -> None:
+    """The engine of the how-to passes the check of engines."""
+    install_all(session, "ray>=2.40")
+    session.run("pytest", "tests/process/test_engines.py", "-k", "how_tos_engine", "--timeout=600")
+
+
+@nox.session
 def chaos(session: nox.Session) -> None:
     """Three minutes of everything going wrong at once."""
     install_all(session)

@@ -220,8 +220,8 @@ def _flows(counts: Counts) -> tuple[list[Flow], list[Node]]:
             f"C{middle} {right + height:.1f} {middle} {left + height:.1f} {start} {left + height:.1f}Z"
         )
         kind = "kept" if old == new else f"to-{VERDICTS[new]}"
-        # A quarter along the curve, where bands that cross later lie apart.
-        place = (0.42 * start + 0.56 * middle + 0.02 * end, 0.84 * left + 0.16 * right + height / 2)
+        # Where the band begins: there none crosses another.
+        place = (start + _GAP / 2, left + height / 2)
         flows.append(Flow(VERDICTS[old], VERDICTS[new], int(table[old, new]), path, kind, place))
     return sorted(flows, key=lambda flow: flow.old != flow.new), nodes
 

@@ -41,6 +41,7 @@ HOW_TOS = (
     "log-results",
     "metrics",
     "run-a-line",
+    "requalify",
     "run-pictures",
     "session-state",
     "supervise",

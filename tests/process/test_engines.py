@@ -70,6 +70,19 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     assert set(BUILT_IN) == {"local", "dask"}
 
 
+def test_the_how_tos_engine_passes_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nox -s ray`: the code of the page, as it stands there."""
+    pytest.importorskip("ray", reason="Ray is installed by nox -s ray alone")
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "write-an-engine.md"
+    code = page.read_text("utf-8").partition('title="procvision_ray.py"\n')[2].partition("```")[0]
+    (tmp_path / "procvision_ray.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of Ray's workers
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    check_engine(__import__("procvision_ray").RayEngine(jobs=2), folder, address=None)
+
+
 def test_no_worker_outlives_a_command_that_was_killed(tmp_path: Path) -> None:
     """Its worker stops at its next picture, by the end of a socket alone."""
     child = os.fork()

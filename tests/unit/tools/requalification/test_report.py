@@ -11,6 +11,7 @@ import pytest
 
 from procvision_tools.evaluation.bounds import BoundResult
 from procvision_tools.requalification.archive import Archive, Product, Rect, Said, Shot, Stored
+from procvision_tools.requalification.compare import MEANINGS
 from procvision_tools.requalification.report import Requalification, Version
 from procvision_tools.requalification.results import Row
 
@@ -85,6 +86,12 @@ def test_the_page_shows_flips_with_their_names_escaped(tmp_path: Path) -> None:
     assert "The picture can't be read any more." in page
     assert "<script>alert" not in page
     assert "1 NG → OK" in page
+
+
+def test_the_reference_has_every_figure_as_it_is_defined() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "reference" / "requalification.md").read_text("utf-8")
+    for name, meaning in MEANINGS.items():
+        assert f"| `{name}` | {meaning} |" in page
 
 
 # --- the gate of an activation --------------------------------------------------------------------------------
