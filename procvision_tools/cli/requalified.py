@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import tempfile
 import threading
@@ -86,8 +87,7 @@ def requalified(wanted: Wanted) -> Requalification:
         "reference": None if work.reference is None else msgspec.to_builtins(work.reference),
     }  # fmt: skip
     keyed = settings | {"new": attrs.asdict(versions[new.text]), "old": attrs.asdict(versions[old.text])}
-    with _folder(wanted.out) as folder:
-        results = Results(folder)
+    with _folder(wanted.out) as folder, contextlib.closing(Results(folder)) as results:
         results.clear()
         shards = {key_of(products, keyed): products for products in archive.shards()}
         began, started = time.perf_counter(), datetime.datetime.now(datetime.UTC)

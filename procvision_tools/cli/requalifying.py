@@ -31,16 +31,9 @@ if TYPE_CHECKING:
     from procvision_tools.requalification.subjects import Subject
     from procvision_tools.sources.picture_files import PictureFile
 
-_OF_LOAD = (
-    "timeout",
-    "unresponsive",
-    "not reading",
-    "out of memory",
-    "SlotsExhaustedError",
-    "host died",
-    "session lost",
-)
-"""Failures that come with a busy machine, as `InspectionOutcome.failure` begins."""
+_OF_LOAD = ("timeout", "unresponsive", "not reading", "out of memory", "SlotsExhaustedError", "host died",
+            "session lost", "broken", "RunnerStoppedError")  # fmt: skip
+"""Failures that say nothing of the picture, as `InspectionOutcome.failure` begins: they come with a busy machine."""
 _ANSWERED_OF_LOAD = frozenset({ErrorCode.TIMEOUT, ErrorCode.CANCELLED})
 _ENDED = ("crashed", "exited", "suspect picture", "protocol violation")
 """Failures that ended a host."""

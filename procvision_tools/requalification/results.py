@@ -11,6 +11,7 @@ has its name is whole. Nothing of the truth is in it: it may become known later.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 import msgspec
 
 from procvision_sdk.errors import ProcVisionError
-from procvision_sdk.private_files import make_private_folder, write_private
+from procvision_sdk.private_files import make_private_folder, touch_private, write_private
 from procvision_sdk.regular_files import read_regular
 from procvision_tools.extras import need
 from procvision_tools.requalification.archive import Product, Said
@@ -28,6 +29,7 @@ from procvision_tools.requalification.archive import Product, Said
 FORM = 1
 """Of what is kept: another one's results aren't taken."""
 MAX_BYTES = 1 << 30
+LOCK_NAME = ".lock"
 
 
 class ResultsError(ProcVisionError):
@@ -50,7 +52,7 @@ def key_of(products: Sequence[Product], settings: Mapping[str, Any]) -> str:
 
 
 class Results:
-    """A folder of results. One process writes; what another one writes at the same time is the same."""
+    """A folder of results. One command at a time has it, until `close`."""
 
     def __init__(self, folder: Path) -> None:
         need("pyarrow", "pyarrow", "results of a requalification", "requalify")
@@ -60,6 +62,17 @@ class Results:
                 make_private_folder(folder / below)
         except OSError as error:
             raise ResultsError(f"{error.filename or folder} can't be made: {error.strerror or error}") from error
+        touch_private(folder / LOCK_NAME)
+        self._lock = (folder / LOCK_NAME).open("rb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise ResultsError(f"another command has {folder}\nhint: again when it has ended") from error
+
+    def close(self) -> None:
+        """Let others have the folder."""
+        self._lock.close()
 
     def __contains__(self, key: str) -> bool:
         return self._place("results", key).is_file() and self._place("times", key).is_file()

@@ -191,6 +191,8 @@ def test_results_come_back_as_they_were_and_damage_is_told(tmp_path: Path) -> No
         Row("b", Said("ERROR", failure="exited", message="é", killed=True), Said("OK", took_ms=1.0)),
     ]
     results = Results(tmp_path)
+    with pytest.raises(ResultsError, match="another command has"):
+        Results(tmp_path)
     assert "k" not in results
     results.write("k", rows)
     assert "k" in results
@@ -201,3 +203,5 @@ def test_results_come_back_as_they_were_and_damage_is_told(tmp_path: Path) -> No
     (tmp_path / "results" / "k.parquet").write_bytes(b"half")
     with pytest.raises(ResultsError, match="hint: take it away"):
         list(results.read("k"))
+    results.close()
+    Results(tmp_path).close()
