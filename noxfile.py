@@ -153,6 +153,17 @@ def ray(session: nox.Session) -> None:
 
 
 @nox.session
+def page(session: nox.Session) -> None:
+    """A verdict's way from its trigger to a browser's screen, and minutes of requests that schemathesis makes."""
+    install_all(session)
+    session.run(
+        "pytest", "-n0", "-s", "--timeout=7200", "-k", "how_long or schemathesis",
+        *(session.posargs or ("tests/unit/station/test_web_browser.py", "tests/unit/station/test_web_rest.py")),
+        env={"PROCVISION_PAGE_LONG": "100"},
+    )  # fmt: skip
+
+
+@nox.session
 def chaos(session: nox.Session) -> None:
     """Three minutes of everything going wrong at once."""
     install_all(session)

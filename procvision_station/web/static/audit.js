@@ -6,7 +6,7 @@ const body = at("events").tBodies[0];
 let after = null;
 let names = {};
 
-const told = (content) => Object.entries(content).filter(([name, value]) => !["event", "user", "key"].includes(name) && value !== null && typeof value !== "object").map(([name, value]) => `${name}: ${value}`).join(" · ");
+const told = (content) => Object.entries(content).filter(([name, value]) => !["event", "user", "key", "number", "happened"].includes(name) && value !== null && typeof value !== "object").map(([name, value]) => `${name}: ${value}`).join(" · ");
 
 const show = (fresh) => trying(async () => {
   if (fresh) after = null;

@@ -17,7 +17,7 @@ const defects = (step, colours, view) => step.defects.length > 0 && [
       const swatch = h("span", { class: "swatch" });
       swatch.style.background = colours[each.label].edge;
       return h("tr", { onmouseenter: () => view.point(place, true), onmouseleave: () => view.point(place, false) },
-        h("td", {}, swatch, each.label), h("td", { class: "n" }, each.score === null ? "" : each.score.toFixed(2)),
+        h("td", { class: each.label.length < 24 ? "tight" : null }, swatch, each.label), h("td", { class: "n" }, each.score === null ? "" : each.score.toFixed(2)),
         h("td", { class: "n tight" }, `${number(each.x)}, ${number(each.y)}`), h("td", { class: "n tight" }, `${number(each.width)} × ${number(each.height)}`));
     })))];
 

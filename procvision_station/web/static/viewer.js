@@ -50,7 +50,7 @@ export const viewer = (home, { tools = true } = {}) => {
     image = s("image", { width: size.width, height: size.height, preserveAspectRatio: "none" });
     layer = s("g", {});
     svg = s("svg", { viewBox: `0 0 ${size.width} ${size.height}`, tabindex: "0", role: "img", "aria-label": name }, image, layer);
-    const bar = h("span", { class: "tools" }, boxes, h("output", { class: "zoom", "aria-label": t("picture.zoom") }),
+    const bar = h("span", { class: "tools" }, boxes, h("output", { class: "zoom", "aria-label": t("picture.zoom") }, "100 %"),
       button("out", t("picture.out"), "−"), button("in", t("picture.in"), "+"),
       button("fill", t("picture.whole"), corners(), { "aria-pressed": "false" }));
     bar.hidden = !tools;

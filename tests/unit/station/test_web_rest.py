@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,5 +235,5 @@ def test_schemathesis_finds_no_server_error(here: Site) -> None:
     """Over the whole description, seconds of it; the nox session `page` tries longer."""
     from page_fuzzing import fuzzed
 
-    failures = fuzzed(here, examples=2)
+    failures = fuzzed(here, examples=int(os.environ.get("PROCVISION_PAGE_LONG", "2")))
     assert not failures, "\n".join(failures)

@@ -1,0 +1,242 @@
+"""The page in a real Chromium: each role's pages, by keyboard alone, on a phone and a wall screen, and live."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+pytest.importorskip("uvicorn", reason="the extra station serves the page")
+
+import uvicorn
+from playwright import sync_api
+from station_records import product
+from web_client import PASSWORD, Site, filled, site
+
+from procvision_station.journal.layout import Kind
+from procvision_station.journal.writer import open_journal
+from procvision_station.projection.database import Database
+from procvision_station.projection.projector import Projector
+from procvision_station.web.accounts import Role
+
+CHROMIUM = shutil.which("chromium") or ""
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed; hint: apt-get install chromium")
+
+PAGES = {
+    Role.VIEWER: ["/", "/history", "/statistics", "/recipes", "/versions"],
+    Role.ENGINEER: ["/", "/history", "/statistics", "/recipes", "/versions", "/audit"],
+    Role.ADMINISTRATOR: ["/", "/history", "/statistics", "/recipes", "/versions", "/audit", "/users"],
+}
+PAGES[Role.OPERATOR] = PAGES[Role.VIEWER]
+
+
+class Served:
+    """A page on loopback, and a browser for all tests."""
+
+    def __init__(self, here: Site, address: str, browser: Any) -> None:
+        self.here, self.address, self.browser = here, address, browser
+
+    def open(self, role: Role, **options: Any) -> Seen:
+        """A browser's window in which somebody of a role is signed in, by the cookie of a session."""
+        secret = self.here.accounts.sign_in(role, PASSWORD, "127.0.0.1")
+        context = self.browser.new_context(**options)
+        name = self.here.page.doors.cookie_name("http")
+        context.add_cookies([{"name": name, "value": secret, "url": self.address}])
+        return Seen(context, self.address)
+
+
+class Seen:
+    """A window, and what went wrong in it."""
+
+    def __init__(self, context: Any, address: str) -> None:
+        self.context, self.address = context, address
+        self.page = context.new_page()
+        self.errors: list[str] = []
+        self.elsewhere: list[str] = []
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._note)
+
+    def _note(self, request: Any) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.elsewhere.append(request.url)
+
+    def go(self, path: str) -> Any:
+        self.page.goto(self.address + path)
+        self.page.locator("main [aria-busy]").wait_for(state="detached")
+        return self.page
+
+    def close(self) -> None:
+        self.context.close()
+        assert not self.elsewhere
+        assert not self.errors
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = filled(tmp_path_factory.mktemp("station") / "line-3", count=20)
+    with site(tmp_path_factory.mktemp("web"), folder) as here, sync_api.sync_playwright() as playwright:
+        here.clock.now = time.time()
+        for role in Role:
+            here.user(role, role)
+        listener = socket.create_server(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        config = uvicorn.Config(here.app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            yield Served(here, address, browser)
+        finally:
+            browser.close()
+            server.should_exit = True
+            thread.join()
+            listener.close()
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_each_role_has_its_pages_without_an_error_and_without_another_host(served: Served, role: Role) -> None:
+    seen = served.open(role)
+    page = seen.go("/")
+    links = page.locator("header nav a").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    assert links == PAGES[role]
+    for path in [*links, "/account"] if role in (Role.VIEWER, Role.ADMINISTRATOR) else links[-1:]:
+        seen.go(path)
+        page.wait_for_load_state("networkidle" if path != "/" else "load")
+        assert page.locator("h1").count() == 1
+    seen.go("/history")
+    page.locator("#products tbody a[href^='/lines']").first.wait_for(state="attached")
+    path = page.locator("#products tbody td a[href^='/lines']").first.get_attribute("href")
+    seen.go(path)
+    page.locator(".head").wait_for()
+    assert page.get_by_role("button", name="Overrule").count() == (0 if role is Role.VIEWER else 1)
+    seen.close()
+
+
+def test_no_page_is_wider_than_a_phone_or_lost_on_a_wall_screen(served: Served) -> None:
+    for width, scheme in ((390, "dark"), (2560, "light")):
+        seen = served.open(Role.ADMINISTRATOR, viewport={"width": width, "height": 900}, color_scheme=scheme)
+        others = [*PAGES[Role.ADMINISTRATOR][1:], "/account", "/lines/main/products/main-000003"]
+        for path in ["/", *(others if width == 390 else ())]:
+            page = seen.go(path)
+            page.wait_for_load_state("networkidle" if path != "/" else "load")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+            if path == "/":
+                page.locator("[data-told]").first.wait_for()
+                word = page.locator(".word").first.bounding_box()
+                assert word["height"] >= (60 if width == 390 else 120)  # read across a hall
+        seen.close()
+
+
+def test_everything_is_reached_by_the_keyboard(served: Served) -> None:
+    """From signing in to a filter, a product, its neighbour, its picture and a dialog."""
+    context = served.browser.new_context()
+    seen = Seen(context, served.address)
+    page = seen.go("/history")
+    assert page.url.endswith("/sign-in?next=/history")
+    page.keyboard.type(Role.OPERATOR)
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{served.address}/history")
+    page.locator("#products tbody tr").first.wait_for()
+    tab_to(page, "[name=told]")
+    page.keyboard.type("NG")
+    page.wait_for_url("**/history?told=NG")
+    page.locator("#products tbody tr:has(.is-NG)").first.wait_for()
+    page.locator("#products tbody tr:has(.is-OK)").first.wait_for(state="detached")
+    tab_to(page, "#products tbody td a[href^='/lines']")
+    page.keyboard.press("Enter")
+    page.locator(".head").wait_for()
+    first = page.url
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(lambda url: url != first)
+    page.locator(".head").wait_for()
+    tab_to(page, "button", "Overrule")
+    page.keyboard.press("Enter")
+    assert page.locator("dialog[open] input:focus").count() == 1
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"  # where one is, is seen
+    seen.close()
+
+
+def tab_to(page: Any, selector: str, text: str = "") -> None:
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate(
+            "([at, text]) => document.activeElement.matches(at) && document.activeElement.textContent.includes(text)",
+            [selector, text],
+        ):
+            return
+    raise AssertionError(f"no Tab leads to {selector}")
+
+
+def test_a_picture_is_zoomed_by_keys_and_its_boxes_stay(served: Served) -> None:
+    seen = served.open(Role.VIEWER)
+    page = seen.go("/history?told=NG")
+    page.locator("#products img").first.wait_for()
+    page.locator("#products tr:has(img) td.tight a").first.click()
+    page.locator("figure > svg").first.wait_for()
+    svg = page.locator("figure > svg").first
+    assert page.locator(".mark").count() >= 1
+    svg.focus()
+    before = svg.get_attribute("viewBox")
+    page.keyboard.press("+")
+    assert svg.get_attribute("viewBox") != before
+    page.keyboard.press("0")
+    assert [float(part) for part in svg.get_attribute("viewBox").split()] == [float(part) for part in before.split()]
+    page.keyboard.press("f")
+    assert page.locator("figure.whole").count() == 1
+    page.keyboard.press("Escape")
+    assert page.locator("figure.whole").count() == 0
+    seen.close()
+
+
+def test_a_recorded_verdict_is_shown_live_and_a_silent_station_is_told(served: Served) -> None:
+    """From the record on: its time is printed, and measured with a whole station by the nox session `page`."""
+    import random
+
+    seen = served.open(Role.VIEWER)
+    page = seen.go("/")
+    page.locator("[data-told]").first.wait_for()
+    assert page.locator(".problems li").first.text_content()  # nobody runs the lines: that is said in words
+    data = served.here.folder / "data"
+    database = Database("sqlite", data, writes=True)
+    projector = Projector(database, data / "journal")
+    took = []
+    with open_journal(data / "journal" / "main") as journal:
+        for number in range(5):
+            content = product(random.Random(number), 1000 + number)
+            content["triggered_at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+            journal.append(Kind.PRODUCT, content)
+            journal.sync()
+            began = time.monotonic()
+            projector.catch_up()
+            page.locator(f"[data-key='{content['key']}']").wait_for()
+            took.append((time.monotonic() - began) * 1000)
+            assert page.locator(f"[data-key='{content['key']}']").get_attribute("data-told") == content["told"]
+    database.close()
+    print(f"record to screen: {sorted(took)[2]:.0f} ms, at most {max(took):.0f} ms")
+    seen.close()
+
+
+@pytest.mark.skipif("PROCVISION_PAGE_LONG" not in os.environ, reason="the nox session `page` measures it")
+def test_how_long_a_live_verdict_takes_from_its_trigger_to_the_screen(served: Served, tmp_path: Path) -> None:
+    """A whole station: trigger, camera, algorithm, ledger, projection, page, browser. The time is printed."""
+    from page_measuring import measured
+
+    took = sorted(measured(tmp_path, served.browser, products=60))
+    assert len(took) >= 50
+    shares = ", ".join(f"p{share} {took[len(took) * share // 100]:.0f} ms" for share in (50, 95))
+    print(f"\ntrigger to screen, {len(took)} products: {shares}, at most {took[-1]:.0f} ms")
