@@ -55,11 +55,19 @@ def check_replaceable(path: Path) -> None:
             raise OSError(errno.EEXIST, f"it is {what}, and no file", str(path))
 
 
+def _write_into(goal: Path, content: bytes) -> None:
+    """Write into a device or a pipe. A pipe that nobody reads is an error at once, and not waited for."""
+    descriptor = os.open(goal, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
 def write_private(path: Path, data: bytes | str) -> None:
     """Write a file whole: on a full disk, or if this process is killed, what was there before stays as it was.
 
-    A file that is there keeps its mode; a new one is its owner's alone. What is no regular file, such as a pipe, is
-    written into. A text is written as UTF-8; what UTF-8 can't carry becomes `?`. Raises OSError.
+    A file that is there keeps its mode; a new one is its owner's alone. What is no regular file, such as a pipe that
+    is read, is written into. A text is written as UTF-8; what UTF-8 can't carry becomes `?`. Raises OSError.
     """
     content = data.encode("utf-8", "replace") if isinstance(data, str) else data
     goal = Path(os.path.realpath(path))
@@ -67,7 +75,7 @@ def write_private(path: Path, data: bytes | str) -> None:
     with contextlib.suppress(FileNotFoundError):
         status = goal.stat()
         if not stat.S_ISREG(status.st_mode):
-            goal.write_bytes(content)
+            _write_into(goal, content)
             return
         mode = stat.S_IMODE(status.st_mode)
     part = goal.with_name(f".{goal.name[:200]}.{os.getpid()}.part")

@@ -20,12 +20,13 @@ import sqlite3
 import struct
 import time
 from collections.abc import Callable
-from os import fstat, pread
+from os import pread
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from procvision_host.builtin.descriptors import Descriptors, OwnDescriptors
 from procvision_sdk.private_files import touch_private
+from procvision_sdk.regular_files import opened_regular, read_start
 from procvision_sdk.session import SessionInUseError, SessionStoreError
 
 APPLICATION_ID = 0x50565353
@@ -170,9 +171,9 @@ class SqliteSessionStore:
 
     def _opened(self) -> sqlite3.Connection:
         try:
-            with self._path.open("rb") as file:
-                beginning = file.read(len(_HEADER))
-                size = fstat(file.fileno()).st_size
+            with opened_regular(self._path) as (descriptor, status):
+                beginning = read_start(descriptor, len(_HEADER))
+                size = status.st_size
         except OSError as error:
             raise SessionStoreError(f"{self._path} can't be read: {error.strerror}") from error
         if beginning != _HEADER:

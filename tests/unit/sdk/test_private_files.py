@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from procvision_sdk.private_files import make_private_folder, touch_private, write_private
+from procvision_sdk.private_files import check_replaceable, make_private_folder, touch_private, write_private
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
@@ -59,6 +60,38 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
     assert (tmp_path / "real").read_text() == "new"
     write_private(Path("/dev/null"), "nothing")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_a_pipe_is_written_to_who_reads_it_and_not_waited_for(tmp_path: Path) -> None:
+    """A page that is piped on arrives; without a reader it is an error at once."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="pipe"):
+        write_private(pipe, "lost")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_private(pipe, "a page")
+        assert os.read(reader, 100) == b"a page"
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        (lambda path: None, False),
+        (Path.touch, False),
+        (lambda path: path.symlink_to("elsewhere"), False),
+        (os.mkfifo, True),
+        (Path.mkdir, True),
+    ],
+    ids=["nothing", "file", "link", "pipe", "folder"],
+)
+def test_only_a_files_place_can_be_taken(make: Callable[[Path], object], wrong: bool, tmp_path: Path) -> None:
+    """A model must not take that of /dev/null."""
+    make(tmp_path / "place")
+    with pytest.raises(OSError, match="and no file") if wrong else contextlib.nullcontext():
+        check_replaceable(tmp_path / "place")
 
 
 def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -75,6 +76,13 @@ def test_random_bytes_are_an_error(path: Path) -> None:
         SqliteSessionStore(path)
     path.write_bytes(b"\xa5" * 10_000)
     with pytest.raises(SessionStoreError, match="no SQLite file"):
+        SqliteSessionStore(path)
+
+
+def test_what_is_no_file_is_an_error_and_not_waited_for(path: Path) -> None:
+    """A pipe that nobody writes to would hold the host up at its start."""
+    os.mkfifo(path)
+    with pytest.raises(SessionStoreError, match="it is no regular file"):
         SqliteSessionStore(path)
 
 
