@@ -557,12 +557,15 @@ def calls_of(log):
 
 
 def sampled(calls):
-    """All that change something and forty of the others; in short a few, the last ones among them."""
+    """Of each name that changes something the first, the last and ten others, and twenty others; in short a few."""
     changes = [call for call in calls if call[0] in CHANGES]
     others = [call for call in calls if call[0] not in CHANGES]
     dice = random.Random(15)
     if LONG:
-        chosen = {*changes, *dice.sample(others, min(40, len(others)))}
+        chosen = set(dice.sample(others, min(20, len(others))))
+        for name in CHANGES:
+            ones = [call for call in changes if call[0] == name]
+            chosen |= {*ones[:1], *ones[-1:], *dice.sample(ones, min(10, len(ones)))}
     else:
         chosen = {*changes[-3:], *dice.sample(changes, min(2, len(changes)))}
     return [call for call in calls if call in chosen]
@@ -571,7 +574,7 @@ def sampled(calls):
 @NEEDS_STRACE
 @pytest.mark.parametrize("what", ["rollback", *(["activate", "uninstall", "install"] if LONG else [])])
 def test_killed_between_two_system_calls_leaves_the_old_or_the_new(what, root, place, tmp_path, capsys):
-    """`nox -s versions` takes each change and forty others of every command; in short some of a rollback's."""
+    """`nox -s versions` takes a sample of every command's; in short some of a rollback's."""
     wishes = {
         "rollback": ("rollback", "seam-check", "--root"),
         "uninstall": ("uninstall", "seam-check==3.0", "--root"),
