@@ -222,6 +222,8 @@ def test_grants_belong_to_an_activation_and_reach_the_host(root, place):
     assert [(event["event"], event["grants"]) for event in History(root).events[3:]] == [
         ("activated", [NEED]), ("activated", []), ("rolled back", [NEED]),
     ]  # fmt: skip
+    shown = done("history", "--root", root, folder=place)
+    assert f"rolled back seam-check==1.0 for *, granted {NEED}" in shown
     result = activate(2, root, place, "--grant", "write:/tmp")
     assert result.returncode == 1
     assert "doesn't ask for write:/tmp" in result.stdout
