@@ -23,6 +23,7 @@ _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 
 _PALETTE = 3
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """The seven passes of an interlaced picture: first column and row, and the steps."""
+_MOST_COLOURS = 256
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
 
@@ -108,6 +109,8 @@ def check_whole(data: bytes) -> PngPixels:
             raise PngError(f"the chunk {_shown(name)} at byte {start - 8} doesn't match its CRC")
         if header is None:
             header = _header(name, data[start:end])
+        elif name == b"IHDR":
+            raise PngError("it has two headers")
         elif name == b"IDAT":
             if rows and before != b"IDAT":
                 raise PngError("its rows are in two places: another chunk lies between")
@@ -115,7 +118,7 @@ def check_whole(data: bytes) -> PngPixels:
                 raise PngError("it has a palette's indexes and no palette before them")
             rows.append(view[start:end])
         elif name == b"PLTE":
-            colours = (end - start) // 3
+            colours = _colours(header, end - start, colours)
         elif not name[0] & 0x20 and name not in _CRITICAL:
             raise PngError(f"it has the chunk {_shown(name)}, without which it can't be shown, and which is unknown")
         if name in (b"IHDR", b"PLTE"):
@@ -125,6 +128,17 @@ def check_whole(data: bytes) -> PngPixels:
     # Stored, not compressed again: a decoder has nothing left to inflate, so that all is inflated once.
     kept += _chunk(b"IDAT", zlib.compress(_inflated(rows, header.row_bytes), 0)) + _chunk(b"IEND", b"")
     return PngPixels(header, b"".join(kept), colours)
+
+
+def _colours(header: PngHeader, size: int, before: int) -> int:
+    """Return how many colours a palette of so many bytes has; of other pictures it is a suggestion. Raises PngError."""
+    colours, rest = divmod(size, 3)
+    if header.color_type == _PALETTE:
+        if before:
+            raise PngError("it has two palettes")
+        if rest or not 0 < colours <= _MOST_COLOURS:
+            raise PngError(f"its palette has {size} bytes: three a colour, of at most {_MOST_COLOURS} colours")
+    return colours
 
 
 def reaches_end(data: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import stat
@@ -93,13 +94,29 @@ def _room(out: Path) -> Path:
     return room
 
 
+def _linked_from(folder: Path) -> list[Path]:
+    """Return the files and folders to which links in a folder lead, also through other links."""
+    found: dict[Path, None] = {}
+    waiting = [folder]
+    while waiting:
+        for home, folders, files in os.walk(waiting.pop()):
+            for path in (Path(home, name) for name in (*folders, *files)):
+                if path.is_symlink():
+                    target = Path(os.path.realpath(path))
+                    if target not in found and target.exists():
+                        found[target] = None
+                        if target.is_dir():
+                            waiting.append(target)
+    return list(found)
+
+
 @contextlib.contextmanager
 def _running(order: dict[str, Any], isolation: str, folder: Path, room: Path) -> Iterator[subprocess.Popen[str]]:
     """The process, which doesn't outlive the block."""
     own = [sys.executable, "-P", "-m", "procvision_tools.training.child"]
     imported = [Path(entry) for entry in sys.path if entry]
     try:
-        command = confined(own, isolation, readable=[folder, *imported], writable=[room])
+        command = confined(own, isolation, readable=[folder, *_linked_from(folder), *imported], writable=[room])
     except LaunchError as error:
         raise TrainingError(str(error)) from error
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

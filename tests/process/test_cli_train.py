@@ -13,6 +13,8 @@ import pytest
 from peer_plugins import install
 from PIL import Image
 
+from procvision_tools.training.parent import _linked_from
+
 TRAINER = """
 import os, signal, sys, time
 from procvision_sdk.manifest.parameters import FloatParameter, StringParameter
@@ -189,6 +191,20 @@ def test_a_trainer_has_its_pictures_and_its_model_alone(
     free = trained(environment, folder, tmp_path / "m", "--param", f"act=do {code}", "--isolation", "off")
     assert "outcomes ['secret', 1" in free.stderr, free.stderr
     assert "'ConnectionRefusedError', 'done', 'done']" in free.stderr
+
+
+def test_pictures_behind_links_are_learnt_from_too(tmp_path: Path) -> None:
+    """Files, folders, and links that lie in those: the trainer is shut in, and may read what the folder leads to."""
+    folder, far, farther = tmp_path / "good", tmp_path / "far", tmp_path / "farther"
+    for place in (folder, far, farther):
+        place.mkdir()
+        (place / "x.png").touch()
+    (folder / "more").symlink_to(far)
+    (far / "x").symlink_to(farther / "x.png")
+    (far / "back").symlink_to(folder)
+    (folder / "gone").symlink_to("nowhere")
+    assert {path.name for path in _linked_from(folder)} == {"far", "x.png", "good"}
+    assert set(_linked_from(folder)) == {far.resolve(), (farther / "x.png").resolve(), folder.resolve()}
 
 
 def test_a_model_that_is_a_link_is_none(environment: dict[str, str], folder: Path, tmp_path: Path) -> None:

@@ -182,6 +182,25 @@ def test_a_palette_must_be_there_before_its_indexes(order):
     assert "no palette" in damaged(data, "png")
 
 
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ((chunk(b"PLTE", bytes(13)),), "its palette has 13 bytes"),
+        ((chunk(b"PLTE", bytes(1)),), "its palette has 1 bytes"),
+        ((chunk(b"PLTE", bytes(771)),), "its palette has 771 bytes"),
+        ((PALETTE, PALETTE), "two palettes"),
+    ],
+)
+def test_a_palette_is_whole_and_the_only_one(extra, told):
+    """Of half a palette Pillow makes a black picture."""
+    assert told in damaged(png_of(rows_of(8, 3, 0), 8, 3, extra=extra), "png")
+
+
+def test_a_second_header_is_an_error():
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 0, 0, 0, 0))
+    assert "two headers" in damaged(png_of(rows_of(8, 2, 0), 8, 2, extra=(head,)), "png")
+
+
 def test_an_index_beyond_the_palette_has_no_colour():
     rows = bytearray(rows_of(8, 3, 0))
     rows[1] = 4
