@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -41,8 +42,9 @@ pytestmark = [
 
 def run(code: str, user: int | None, tmp_path: Path) -> list[str]:
     """What a program says that begins as one user or another."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        if folder.stat().st_uid == os.getuid():
+    shared = Path(tempfile.gettempdir())
+    for folder in (tmp_path, *tmp_path.parents):
+        if shared in folder.parents and folder.stat().st_uid == os.getuid():
             folder.chmod(0o755)
     program = BEGIN.format(user=user) + textwrap.dedent(code)
     command = [sys.executable, "-c", program, str(tmp_path / "f")]
