@@ -48,6 +48,7 @@ HOW_TOS = (
     "test-your-host",
     "traces",
     "write-a-hook-plugin",
+    "write-a-plc-driver",
     "write-a-session-store",
 )
 
