@@ -76,6 +76,7 @@ class _Template:
         "deep",
         "image_meta",
         "image_prefix",
+        "met_at",
         "seen",
         "session",
         "to_picture",
@@ -94,6 +95,8 @@ class _Template:
         if not is_plain(session_id):
             raise ValueError("the session's id is written with escapes")
         self.to_session = data[id_end:at]
+        self.met_at = 0
+        """The number of the last call that had this form: the one that was met least lately makes room for another."""
         self.image_prefix: str | None = None
         self.image_meta: dict[str, Any] = {}
         self.to_time = self.after = b""
@@ -281,8 +284,8 @@ class SteadyCalls:
         finally:
             lock.release()
         loop, worker = self._loop, self._worker
-        loop.calls += 1
-        self._board.call_begins(loop.calls, request_id)
+        loop.calls = template.met_at = number = loop.calls + 1
+        self._board.call_begins(number, request_id)
         if self._standby.sleeps:
             self._standby.wake()
         answer = worker.run(call, checked, params)
@@ -340,6 +343,7 @@ class SteadyCalls:
             return None
         found = learned(data, id_end, self._worker.checker, self._worker.images)
         if found is not None:
-            self._templates.insert(0, found)
-            del self._templates[MAX_TEMPLATES:]
+            if len(self._templates) >= MAX_TEMPLATES:
+                self._templates.remove(min(self._templates, key=lambda template: template.met_at))
+            self._templates.append(found)
         return found

@@ -268,7 +268,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, HOST_LOGGER)
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_steady_code_answers_as_the_general_code(data: st.DataObject) -> None:
     """Frame by frame, and whatever came before."""
@@ -295,6 +295,54 @@ def test_steady_code_answers_as_the_general_code(data: st.DataObject) -> None:
     finally:
         general.ends.close()
         steady.ends.close()
+
+
+PLAIN_CALL = Call(
+    request_id="call-7",
+    phase="execute",
+    step_index=1,
+    pid="A",
+    session=SessionRef(id="s", context={"trace_id": "t"}),
+    timeout_ms=1000,
+)
+PICTURE_CALL = replace(
+    PLAIN_CALL,
+    shared_mem_id=IMAGE,
+    image_meta={"width": WIDTH, "height": HEIGHT, "timestamp_ms": 1_700_000_000_000, "color_space": "RGB"},
+)
+
+
+@pytest.mark.parametrize("call", [PLAIN_CALL, PICTURE_CALL], ids=["without a picture", "with a picture"])
+def test_every_byte_of_a_steady_frame_counts(call: Call) -> None:
+    """Changed, left out or doubled, wherever it stands, it means to steady code what it means to the general code."""
+    general, steady = Host(steady=False), Host(steady=True)
+    whole = ENCODE(call)
+    for _ in range(2):
+        assert steady.answers(frame(whole)) == general.answers(frame(whole))
+    for at in range(len(whole) + 1):
+        before, behind = whole[:at], whole[at:]
+        others = [before + byte + behind[1:] for byte in (b'"', b"\\", b"0", b"1", b"x", b"}", b" ", b"\x00", b"\xff")]
+        others += [before + behind[1:], before + behind[:1] + behind, before + b" " + behind, before + b"00" + behind]
+        for other in others:
+            assert steady.answers(frame(other)) == general.answers(frame(other)), other
+            assert steady.answers(frame(whole)) == general.answers(frame(whole)), other
+    general.ends.close()
+    steady.ends.close()
+
+
+@pytest.mark.parametrize("bound", [256, 257])
+def test_ids_are_bounded(bound: int) -> None:
+    """Of requests and sessions: what is too long is the general code's to refuse."""
+    general, steady = Host(steady=False), Host(steady=True)
+    for call in (
+        PLAIN_CALL,
+        PLAIN_CALL,
+        replace(PLAIN_CALL, request_id="x" * bound),
+        replace(PLAIN_CALL, session=SessionRef(id="x" * bound, context={"trace_id": "t"})),
+    ):
+        assert steady.answers(frame(ENCODE(call))) == general.answers(frame(ENCODE(call)))
+    general.ends.close()
+    steady.ends.close()
 
 
 def test_calls_like_those_before_are_steady() -> None:
