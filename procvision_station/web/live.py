@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -179,20 +179,24 @@ class Live:
                 return True
         return False
 
-    async def stream(self) -> AsyncIterator[ServerSentEventMessage]:
-        """Yield events: every line's latest first, then what changes."""
+    async def stream(self, admitted: Callable[[], bool]) -> AsyncIterator[ServerSentEventMessage]:
+        """Yield events: every line's latest first, then what changes, as long as who asked is still let in."""
         self.streams += 1
         sent: dict[str, int] = {}
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
         try:
             while True:
-                new = [(name, number, data) for name, (number, data) in self._lines.items() if sent.get(name) != number]
-                for name, number, data in new:
-                    sent[name] = number
-                    # What the line became meanwhile is sent in its place.
+                if loop.time() - looked >= KEEP_ALIVE_S:
+                    looked = loop.time()
+                    if not await asyncio.to_thread(admitted):
+                        return
+                name = next((name for name, (number, _) in self._lines.items() if sent.get(name) != number), None)
+                if name is not None:
+                    # What the line has become by now: nothing waits while a slow browser takes one.
+                    sent[name], data = self._lines[name]
                     yield ServerSentEventMessage(event="line", data=data.decode())
-                if new:
-                    continue
-                if not await self._changed(self._number):
+                elif not await self._changed(self._number):
                     yield ServerSentEventMessage(event="alive", data="{}")
         finally:
             self.streams -= 1

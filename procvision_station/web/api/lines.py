@@ -8,8 +8,8 @@ from litestar.params import SkipValidation
 from litestar.response import ServerSentEvent
 
 from procvision_station.web.accounts import Accounts, Role
-from procvision_station.web.api.asking import asked
-from procvision_station.web.doors import needs
+from procvision_station.web.api.asking import Here, asked
+from procvision_station.web.doors import Doors, needs
 from procvision_station.web.live import MAX_STREAMS, LineBody, Live
 from procvision_station.web.problems import RequestRefusedError
 
@@ -24,14 +24,15 @@ def lines(live: LiveHere) -> list[LineBody]:
 
 
 @get("/live", opt=needs(Role.VIEWER), tags=["live"], media_type="text/event-stream")
-async def stream(live: LiveHere) -> ServerSentEvent:
+async def stream(request: Here, live: LiveHere, doors: NamedDependency[SkipValidation[Doors]]) -> ServerSentEvent:
     """Follow the lines by server-sent events: `line` has what /lines has of one, `alive` nothing.
 
-    Whoever reads slowly gets the latest, and never what it has become out of date by.
+    Whoever reads slowly gets the latest, and never what it has become out of date by. The stream ends with the session
+    or the token that opened it.
     """
     if live.streams >= MAX_STREAMS:
         raise RequestRefusedError(503, "streams", bound=MAX_STREAMS)
-    return ServerSentEvent(live.stream(), retry_duration=2000)
+    return ServerSentEvent(live.stream(lambda: doors.who(request) is not None), retry_duration=2000)
 
 
 @get("/names", opt=needs(Role.VIEWER), tags=["history"], sync_to_thread=False)

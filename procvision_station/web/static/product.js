@@ -63,6 +63,12 @@ const change = async (element, path, made) => {
   });
 };
 
+const pin = (pinned) => trying(async () => {
+  await ask(`${here}/pin`, { method: "POST", body: { pinned } });
+  say(t("product.recorded"));
+  setTimeout(show, 400);
+});
+
 const show = () => trying(async () => {
   const { product, colours, pictures } = await ask(here);
   const names = may("viewer") ? await ask("/names") : {};
@@ -83,6 +89,7 @@ const show = () => trying(async () => {
       h("div", { class: "actions" },
         may("operator") ? h("button", { type: "button", onclick: () => change(at("overrule"), "overrule", ({ verdict, why }) => ({ verdict, why })) }, t("product.overrule")) : null,
         may("operator") ? h("button", { type: "button", class: "quiet", onclick: () => change(at("note"), "notes", ({ text }) => ({ text })) }, t("product.note")) : null,
+        may("operator") ? h("button", { type: "button", class: "quiet", "aria-pressed": String(row.pinned), onclick: () => pin(!row.pinned) }, t("product.pin")) : null,
         go(product.older, `← ${t("product.older")}`, "older"), go(product.newer, `${t("product.newer")} →`, "newer"))),
     product.events.length ? h("section", { class: "card" }, h("h2", {}, t("product.remarks")), h("ul", { class: "remarks" }, product.events.map((each) => remark(each, names)))) : "",
     h("div", { class: "steps" }, product.steps.map((step, place) => stepCard(step, colours, pictures[place]))));

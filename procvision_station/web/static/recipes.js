@@ -1,5 +1,5 @@
 // Recipes: parameters with their bounds, versions, and what differs.
-import { ask, at, date, h, may, say, t, trying } from "./common.js";
+import { ask, at, date, frame, h, may, say, t, trying } from "./common.js";
 
 const home = at("recipes");
 let names = {};
@@ -60,6 +60,19 @@ const editor = (recipe, again) => {
   } }, text, told, why, h("div", { class: "actions" }, h("button", { type: "submit" }, t("recipes.save")), h("button", { type: "button", class: "quiet", onclick: check }, t("recipes.check")))));
 };
 
+const choice = (recipe, again) => {
+  const others = frame.lines.filter((line) => !recipe.lines.includes(line));
+  if (!may("engineer") || recipe.problems.length || !others.length) return null;
+  return h("p", { class: "actions" }, others.map((line) => h("button", { type: "button", class: "quiet", onclick: () => {
+    const why = prompt(t("recipes.choose_why", { line, recipe: recipe.name }));
+    if (why) trying(async () => {
+      await ask(`/lines/${encodeURIComponent(line)}/recipe`, { method: "POST", body: { recipe: recipe.name, why } });
+      say(t("recipes.saved"));
+      again();
+    });
+  } }, t("recipes.choose", { line }))));
+};
+
 const show = () => trying(async () => {
   names = await ask("/names");
   const recipes = await ask("/recipes");
@@ -67,6 +80,6 @@ const show = () => trying(async () => {
     h("h2", {}, recipe.name, " ", h("span", { class: "soft mono" }, t("recipes.version", { version: recipe.version }))),
     h("p", { class: "soft" }, recipe.lines.length ? `${t("recipes.used")} ${recipe.lines.join(", ")}` : t("recipes.unused"), recipe.product ? ` · ${t("recipes.product")}: ${recipe.product}` : ""),
     recipe.problems.length ? [h("p", { class: "note bad" }, t("recipes.broken")), recipe.problems.map((problem) => h("p", { class: "note bad" }, problem))] : null,
-    recipe.steps.map(stepTable), history(recipe, show), may("engineer") ? editor(recipe, show) : null)));
+    recipe.steps.map(stepTable), choice(recipe, show), history(recipe, show), may("engineer") ? editor(recipe, show) : null)));
 });
 show();
