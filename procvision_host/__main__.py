@@ -94,16 +94,15 @@ def main() -> None:
         os._exit(69)
     os.write(ends.notices, HELLO_NOTICE)
 
-    # First of all, since code of installed packages runs with the next step.
     from procvision_host.process.variables import forget_what_the_host_was_told, named_variables
 
     forget_what_the_host_was_told(name, named_variables(arguments))
-    from procvision_host.process.packages import become_whole
+    from procvision_host.process.packages import add_folders
 
-    become_whole()
+    added = add_folders()
     from procvision_host.run import run
 
-    run(arguments, name, ends, board, ring)
+    run(arguments, name, ends, board, ring, added)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NoReturn
 
 import attrs
@@ -14,6 +15,7 @@ from procvision_host.conversation.main_loop import Loop
 from procvision_host.life import AlgorithmLife
 from procvision_host.logs import HOST_LOGGER, LogContext, install
 from procvision_host.options import HostOptions, parse
+from procvision_host.process.packages import become_whole
 from procvision_host.process.setup import leave, prepare, watch_forks
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.connection import Connection
@@ -28,8 +30,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(HOST_LOGGER)
 
 
-def run(arguments: list[str], name: str, ends: HostEnds, board: SharedPage, ring: Ring | None) -> NoReturn:
-    """The whole life of a cell; `ring` is what it shares with a host half that does more than guard."""
+def run(
+    arguments: list[str], name: str, ends: HostEnds, board: SharedPage, ring: Ring | None, added: Collection[str]
+) -> NoReturn:
+    """The whole life of a cell; `ring` is what it shares with a host half that does more than guard.
+
+    `added` are the folders of packages on its path. Code that these have Python run at its start runs when the cell is
+    shut in, not before.
+    """
     prepare(ends)
     usage: str | None = None
     try:
@@ -66,6 +74,7 @@ def run(arguments: list[str], name: str, ends: HostEnds, board: SharedPage, ring
             leave(loop.close(), board)
     watch_forks(loop.became_copy)
     try:
+        become_whole(added)
         AlgorithmLife(options, loop, context, ends, ring, refusals).live()
         status = loop.close()
     except BaseException as error:  # noqa: BLE001 - a fault of ours; threads of the vendor's must not keep us here

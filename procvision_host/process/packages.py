@@ -1,37 +1,44 @@
 """Where installed packages are found by a process that Python was told to leave them out of (-I, -S).
 
-The cell gets what an interpreter has as a rule, by Python's own `site`: `.pth` files and `sitecustomize` run there. The
-host half only gets the folders: lines of `.pth` files that are code are never run in it.
+The folders alone come first: lines of `.pth` files that are code aren't run. The host half gets no more. The cell gets
+what an interpreter has as a rule, by Python's own `site`, once it is shut in: then `.pth` files and
+`sitecustomize` run.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 
-def become_whole() -> None:
-    """In the cell: what the interpreter left out at its start. Does nothing where it left nothing out."""
+def become_whole(added: Collection[str] = ()) -> None:
+    """Take what the interpreter left out at its start; `added` is what `add_folders` did of it.
+
+    Does nothing where it left nothing out.
+    """
     if not sys.flags.no_site:
         return
     import site
 
+    sys.path[:] = [entry for entry in sys.path if entry not in added]
     root = sys.path.pop()
     sys.path[:0] = _named_folders()
-    sys.pycache_prefix = os.environ.get("PYTHONPYCACHEPREFIX") or sys.pycache_prefix
-    sys.dont_write_bytecode = sys.dont_write_bytecode or bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    _take_variables()
     site.ENABLE_USER_SITE = _user_site_counts()
     site.main()
     if root not in sys.path:
         sys.path.append(root)
 
 
-def add_folders() -> None:
-    """In the host half: the folders of installed packages, behind Python's own and ours. No code of theirs runs."""
+def add_folders() -> list[str]:
+    """Put the folders of installed packages behind Python's own and ours. Return them. No code of theirs runs."""
     if not sys.flags.no_site:
-        return
+        return []
     import site
+
+    _take_variables()
 
     prefix = Path(sys.executable).absolute().parent.parent
     try:
@@ -46,10 +53,18 @@ def add_folders() -> None:
     folders = site.getsitepackages(list(dict.fromkeys(prefixes)))
     if with_system and _user_site_counts():
         folders.insert(0, site.getusersitepackages())
+    added: list[str] = []
     for folder in (*_named_folders(), *folders):
         for found in (folder, *_named_by_pth(folder)):
             if found not in sys.path and Path(found).is_dir():
                 sys.path.append(found)
+                added.append(found)
+    return added
+
+
+def _take_variables() -> None:
+    sys.pycache_prefix = os.environ.get("PYTHONPYCACHEPREFIX") or sys.pycache_prefix
+    sys.dont_write_bytecode = sys.dont_write_bytecode or bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
 
 
 def _named_folders() -> list[str]:

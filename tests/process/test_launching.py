@@ -147,6 +147,18 @@ def test_code_of_a_package_that_runs_at_every_start_runs_in_the_cell_alone(
     assert (tmp_path / "told").exists() is hooked
 
 
+def test_such_code_is_shut_in_as_the_algorithm_is(environment_of_strangers: tuple[Path, Path]) -> None:
+    """It runs when rights are given up, not before."""
+    python, mark = environment_of_strangers
+    program = Path(procvision_host.__file__).with_name("launched.py")
+    command = [str(python), "-I", "-S", str(program), "--algo", "plain", "--isolation", "strict"]
+    with Runner(command=command, options=RunnerOptions(environment={"PATH": "/bin"})) as runner:
+        assert runner.execute(None, pid="A").verdict == "OK"
+        logged = [record["message"] for record in runner.logs]
+    assert not mark.exists()
+    assert any("Error in sitecustomize" in message for message in logged), logged  # it ran, and was refused
+
+
 def test_the_program_lists_what_its_environment_has(environment_of_strangers: tuple[Path, Path]) -> None:
     """Its other commands run as any program's."""
     python, _ = environment_of_strangers
