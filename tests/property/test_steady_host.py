@@ -330,6 +330,18 @@ def test_every_byte_of_a_steady_frame_counts(call: Call) -> None:
     steady.ends.close()
 
 
+def test_a_frame_that_is_not_whole_or_not_alone_is_the_general_codes() -> None:
+    """In pieces, two at once, with a length that is not its own."""
+    general, steady = Host(steady=False), Host(steady=True)
+    whole = frame(ENCODE(PLAIN_CALL))
+    two = whole + frame(ENCODE(replace(PLAIN_CALL, request_id="call-8")))
+    longer = whole[:3] + bytes([whole[3] + 1]) + whole[4:]
+    for data in (whole, whole, whole[:40], whole[40:], two, whole, whole[:2], whole[2:], longer, b" ", whole):
+        assert steady.answers(data) == general.answers(data)
+    general.ends.close()
+    steady.ends.close()
+
+
 @pytest.mark.parametrize("bound", [256, 257])
 def test_ids_are_bounded(bound: int) -> None:
     """Of requests and sessions: what is too long is the general code's to refuse."""
