@@ -121,6 +121,8 @@ class LineRunner:
         """Products whose record was not on the disk when the line ended."""
         self.failed: BaseException | None = None
         """What ended the loop, which nothing should."""
+        self.ended = threading.Event()
+        """Set when the loop has ended."""
         self._inbox: SimpleQueue[LineEvent | _Fired | _Changed | _Ended] = SimpleQueue()
         self._line = Line(LineOptions(deadline_s=line.deadline_s, max_products=line.max_products))
         self._products: dict[str, _Product] = {}
@@ -147,6 +149,8 @@ class LineRunner:
         except BaseException as error:
             self.failed = error
             raise
+        finally:
+            self.ended.set()
 
     def _run(self) -> None:
         self.recorder.event(self._started())

@@ -283,13 +283,14 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
         for thread in threads:
             thread.start()
         try:
-            while any(thread.is_alive() for thread in threads):
-                threads[0].join(0.2) if threads[0].is_alive() else time.sleep(0.05)
+            # No join: one that a signal's exception interrupts takes a thread that runs for one that has ended.
+            while not all(runner.ended.is_set() for runner in runners.values()):
+                time.sleep(0.05)
         finally:
             for runner in runners.values():
                 runner.stop()
-            for thread in threads:
-                thread.join()
+            for runner in runners.values():
+                runner.ended.wait()
             control.close()
             pictures.stop()
             if live is not None:
