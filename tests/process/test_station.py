@@ -450,3 +450,39 @@ def quietly(folder: Path) -> list[dict]:
     with contextlib.suppress(OSError, AssertionError):
         return ledger(folder)
     return []
+
+
+class SlowCamera(Peer):
+    """Somebody's signal comes while it takes its second picture."""
+
+    def grab(self, fired: Fired) -> Picture:
+        self.count += 1
+        if self.count == 2:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+            time.sleep(0.9)
+        return self.board
+
+
+def test_a_signal_in_the_middle_of_a_product_ends_the_station_after_it(tmp_path: Path) -> None:
+    """An interrupted join of a thread takes it for ended: what the line then did was written by nobody."""
+    folder = changed(
+        tmp_path, (CAMERA, 'kind = "slow"'), ("keep_ok = 0.05", "keep_ok = 1.0"), (EVERY, "every_s = 0.4"), count=100
+    )
+
+    class SignalledError(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise SignalledError
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(SignalledError):
+            run(folder, kinds_with(slow=SlowCamera))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    found = ledger(folder)
+    assert found[-1]["event"] == "stopped"
+    recorded = [each["key"] for each in found if each["kind"] == "product"]
+    assert len(recorded) == sum(found[-1]["verdicts"].values()) >= 2
+    assert [each["key"] for each in found if each.get("event") == "picture"] == recorded
