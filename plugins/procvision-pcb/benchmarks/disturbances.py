@@ -86,7 +86,7 @@ def shifted(dx: float, dy: float) -> Disturbance:
 DISTURBANCES: dict[str, Disturbance] = {
     "as it is": lambda picture, _: picture,
     **{f"blur {px} px": blurred(px) for px in (1, 1.5, 2, 2.5, 3, 4, 6)},
-    **{f"noise {noise}": blurred(0, noise) for noise in (10, 20, 30, 50, 80)},
+    **{f"noise {noise}": blurred(0, noise) for noise in (10, 20, 30, 40, 50, 80)},
     "blur 2 px, noise 20": blurred(2, 20),
     **{f"copper eroded by {px} px": thinner(px) for px in (1, 2, 3)},
     **{f"copper dilated by {px} px": thinner(-px) for px in (1, 2, 3)},

@@ -25,9 +25,9 @@ from procvision_pcb.errors import NotComparableError
 MAX_BLUR_PX = 2.15
 """Standard deviation beyond the reference's own blur, as it is measured: a tenth less than it is. Gaps and tracks of
 three pixels close about here."""
-MAX_NOISE = 0.16
-"""Standard deviation in parts of the contrast. A threshold in the middle then puts one pixel in a thousand into the
-wrong material, and two of them hardly ever lie side by side."""
+MAX_NOISE = 0.14
+"""Standard deviation in parts of the contrast. A threshold in the middle then puts one pixel in six thousand into the
+wrong material. At 0.15 it is one in two thousand, and where two of them meet at an edge good boards become NG."""
 MAX_INWARD_TOLERANCES = 0.8
 """How far edges may lie in or out on an average, in edge tolerances."""
 MAX_ASTRAY_SHARE = 0.1
