@@ -63,7 +63,9 @@ class HookHost:
 
     def __exit__(self, *_: object) -> None:
         self._target.close()
-        os.close(self._algorithm)
+        if self._algorithm >= 0:  # a block may stand within another
+            os.close(self._algorithm)
+            self._algorithm = -1
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Write a message."""

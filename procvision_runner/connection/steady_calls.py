@@ -128,9 +128,10 @@ class Exchange:
             self._client.not_written(pending)
         tick_at = table.tick_at
         until = deadline if tick_at is None or tick_at > deadline else tick_at
+        # A negative time would mean for ever. A thread that is interrupted here has read nothing yet.
+        there = leadership.leader is pending and self._poll((until - now) * 1000 + 0.5 if until > now else 0.5)
         try:
-            # A negative time would mean for ever.
-            if leadership.leader is pending and self._poll((until - now) * 1000 + 0.5 if until > now else 0.5):
+            if there:
                 try:
                     data = read(self._stdout, READ_BYTES)
                 except OSError:

@@ -29,8 +29,6 @@ class HostLog:
         self._told_dropped = 0
         self._tail = b""
         self._lock = threading.Lock()
-        self._poller = select.poll()
-        self._poller.register(descriptor, select.POLLIN)
         os.set_blocking(descriptor, False)
 
     def add(self, level: str, message: str) -> None:
@@ -90,8 +88,11 @@ class HostLog:
     def settle(self, limit_s: float) -> None:
         """Read to the end, for `limit_s` at most: the last lines say why a host ended."""
         deadline = time.monotonic() + limit_s
+        # Its own: two threads may settle at once, and a poll object takes one.
+        poller = select.poll()
+        poller.register(self._descriptor, select.POLLIN)
         while not self.ended and (left := deadline - time.monotonic()) > 0:
-            if self._poller.poll(left * 1000):
+            if poller.poll(left * 1000):
                 self.read()
 
 
