@@ -15,6 +15,7 @@ from procvision_pcb.etching import Edges
 from procvision_testing.boards import make_board
 
 SQUARE = np.ones((3, 3), np.uint8)
+STILL = np.eye(2, 3)
 
 
 def comb(seed: int) -> Mask:
@@ -50,14 +51,14 @@ def picture(copper: Mask) -> NDArray[np.uint8]:
 def test_the_distance_is_found_where_a_shift_would_do_for_most_edges(seed: int, px: int) -> None:
     """The picture was laid on the reference by that shift."""
     copper = comb(seed)
-    assert edges(copper).inward_px(shifted(grown(copper, px), -px, 0)) == pytest.approx(-px, abs=0.7)
+    assert edges(copper).inward_px(shifted(grown(copper, px), -px, 0), STILL) == pytest.approx(-px, abs=0.7)
 
 
 @pytest.mark.parametrize(("right", "down"), [(0, 0), (3, 0), (-4, 2), (0, -5)])
 def test_a_shift_is_no_distance(right: int, down: int) -> None:
     """Whichever way most edges face."""
     copper = comb(7)
-    assert edges(copper).inward_px(shifted(copper, right, down)) == 0.0
+    assert edges(copper).inward_px(shifted(copper, right, down), STILL) == 0.0
 
 
 def test_defects_are_no_distance() -> None:
@@ -66,7 +67,7 @@ def test_defects_are_no_distance() -> None:
     bitten = copper.copy()
     for row in range(20, 400, 40):
         cv2.circle(bitten, (int(np.flatnonzero(copper[row])[-1]), row), 8, 0, -1)
-    assert edges(copper).inward_px(bitten) == 0.0
+    assert edges(copper).inward_px(bitten, STILL) == 0.0
 
 
 def test_a_reference_with_hardly_an_edge_says_nothing() -> None:
@@ -74,7 +75,7 @@ def test_a_reference_with_hardly_an_edge_says_nothing() -> None:
     for size in (12, 2):
         copper = np.zeros((200, 200), np.uint8)
         copper[:size, :size] = 255
-        assert edges(copper).inward_px(grown(copper, 3)) == 0.0
+        assert edges(copper).inward_px(grown(copper, 3), STILL) == 0.0
 
 
 @pytest.mark.parametrize("px", [-3, 3])

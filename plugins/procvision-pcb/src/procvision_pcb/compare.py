@@ -178,7 +178,7 @@ class Reference:
             NotComparableError: as `compare` does.
         """
         gray = to_gray(picture, "picture")
-        seen, alignment, sharpness = self._lay_on(gray)
+        seen, alignment, sharpness, mask = self._lay_on(gray)
         # Written so that a correlation that is no number fails too.
         if not alignment.correlation >= MIN_CORRELATION:
             raise NotComparableError(
@@ -220,8 +220,7 @@ class Reference:
                 blobs.append(blob)
                 pieces.append(touched)
         if blobs:
-            inward_px = self._edges.inward_px(self._lying(gray, seen, alignment))
-            condition.check_edges(inward_px, self._tolerated.tolerance_px)
+            condition.check_edges(self._inward_px(gray, mask, alignment), self._tolerated.tolerance_px)
         return Candidates(
             [blob.box for blob in blobs],
             [topology.name(blob.kind, touched) for blob, touched in zip(blobs, pieces, strict=True)],
@@ -231,12 +230,15 @@ class Reference:
             whole,
         )
 
-    def _lay_on(self, gray: Gray) -> tuple[Mask, Alignment, condition.Sharpness]:
-        """The picture's copper on the reference's, how it lies, and what the picture is like."""
+    def _lay_on(self, gray: Gray) -> tuple[Mask, Alignment, condition.Sharpness, Mask | None]:
+        """The picture's copper on the reference's, how it lies, what the picture is like, and its copper as it is.
+
+        The last is None where one threshold isn't enough.
+        """
         mask, shaded = threshold_globally(gray, self._copper, "picture")
         alignment = self._pyramid.align(mask)
         if not shaded:
-            return _binary(alignment.apply(mask)), alignment, condition.SHARP
+            return _binary(alignment.apply(mask)), alignment, condition.SHARP, mask
         if alignment.correlation < GOOD_CORRELATION:
             other = self._pyramid.align(threshold_globally(evenly_lit(gray), self._copper, "picture")[0])
             alignment = max(alignment, other, key=lambda each: each.correlation)
@@ -248,13 +250,13 @@ class Reference:
         lying = alignment.apply(gray)
         seen = threshold_by_reference(lying, self._tolerated.copper, self._copper)
         raw = warped(gray, alignment.matrix, smooth=False)
-        return seen, alignment, condition.sharpness(lying, raw, self._tolerated.copper)
+        return seen, alignment, condition.sharpness(lying, raw, self._tolerated.copper), None
 
-    def _lying(self, gray: Gray, seen: Mask, alignment: Alignment) -> Mask:
-        """Like `seen`, without the local field: that takes up what etching did."""
-        if alignment.field is None:
-            return seen
-        return self._under_its_light(gray, replace(alignment, field=None))
+    def _inward_px(self, gray: Gray, mask: Mask | None, alignment: Alignment) -> float:
+        if mask is not None:
+            return self._edges.inward_px(mask, alignment.matrix)
+        lying = self._under_its_light(gray, replace(alignment, field=None))
+        return self._edges.inward_px(lying, np.eye(2, 3))
 
     def _under_its_light(self, gray: Gray, alignment: Alignment) -> Mask:
         return threshold_by_reference(alignment.apply(gray), self._tolerated.copper, self._copper)

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from procvision_pcb.binarise import Mask
+from procvision_pcb.motion import Matrix
 
-MAX_POINTS = 1500
+MAX_POINTS = 1000
 """Of the reference's edges; of more, evenly chosen ones."""
 MIN_POINTS = 50
 REACH_PX = 8
@@ -32,6 +33,11 @@ third of it, which come to 1.4 px. Of boards eroded or dilated by 2 and 3 px har
 ROUNDS = 5
 _PRIOR = np.diag([0.01, 0.01, 5.0, 5.0, 0.01])
 """How strongly shift (x, y), scale, rotation and distance are held at nothing, in edge points."""
+_AROUND = np.meshgrid(np.arange(-2, 3), np.arange(-2, 3))
+"""x and y of the 25 pixels from which an edge's direction is taken."""
+_SLOPES = np.stack([(each * np.exp(-(_AROUND[0] ** 2 + _AROUND[1] ** 2) / 4.5)).ravel() for each in _AROUND], axis=1)
+_SLOPES = _SLOPES.astype(np.float32)
+"""25 x 2: a Gaussian's derivatives, standard deviation 1.5 px."""
 
 
 class Edges:
@@ -49,14 +55,13 @@ class Edges:
         places = cv2.findNonZero(inner)
         points = np.zeros((0, 2), np.int32) if places is None else places.reshape(-1, 2)
         points = points[:: max(1, -(-len(points) // MAX_POINTS))] + REACH_PX
-        smooth = cv2.GaussianBlur(copper, (5, 5), 1.0)
-        slopes = [cv2.Sobel(smooth, cv2.CV_16S, *order)[points[:, 1], points[:, 0]] for order in ((1, 0), (0, 1))]
-        outward = -np.stack(slopes, axis=1).astype(np.float32)
+        x, y = (points[:, axis, None, None] + _AROUND[axis] for axis in (0, 1))
+        around = copper[y, x].reshape(len(points), _SLOPES.shape[0]).astype(np.float32)
+        outward = -around @ _SLOPES
         length = np.linalg.norm(outward, axis=1)
         points, outward = points[length > 0], outward[length > 0] / length[length > 0, None]
         steps = np.arange(-REACH_PX, REACH_PX + 1, dtype=np.float32)
-        along = np.rint(points[:, None] + outward[:, None] * steps[:, None]).astype(np.int32)
-        self._along = np.clip(along[..., 1], 0, height - 1), np.clip(along[..., 0], 0, width - 1)
+        self._along = points[:, None].astype(np.float32) + outward[:, None] * steps[:, None]
         self._farness = np.abs(steps[:-1])
         across, down = (points[:, 0] - width / 2) / width, (points[:, 1] - height / 2) / height
         # By how much one unit of each number moves an edge outward: shift, scale, rotation, and the distance inward.
@@ -71,15 +76,19 @@ class Edges:
             axis=1,
         )
 
-    def inward_px(self, lying: Mask) -> float:
+    def inward_px(self, copper: Mask, matrix: Matrix) -> float:
         """How much earlier than in the reference copper ends all over; less than 0 for later, 0.0 where it doesn't.
 
         Args:
-            lying: the picture's copper, lying on the reference by an affine motion alone.
+            copper: the picture's, 0 or 255.
+            matrix: how it lies on the reference by an affine motion alone: a local field takes up what etching did.
         """
         if len(self._moves) < MIN_POINTS:
             return 0.0
-        seen = lying[self._along] > 0
+        height, width = copper.shape
+        there = np.rint(self._along @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32))
+        x, y = there[..., 0].astype(np.int32), there[..., 1].astype(np.int32)
+        seen = copper[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > 0
         ends = np.where(seen[:, :-1] & ~seen[:, 1:], self._farness, np.inf)  # copper, and none a step farther out
         nearest = ends.argmin(axis=1)
         found = np.isfinite(ends[np.arange(len(ends)), nearest])
