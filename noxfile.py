@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
-"""All tests, two at a time on every core (`tests/conftest.py` says why)."""
+"""All tests, on every core."""
 
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "types", "tests"]

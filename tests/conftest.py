@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 # What stands in `peers` is imported by its own name, by tests and by what they start.
@@ -17,9 +15,3 @@ if PEERS not in sys.path:
 # A machine that does other things, too, is slow at times: that is no fault of what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Give two workers a core: half of a test's time is spent waiting for processes, servers and deadlines."""
-    return 2 * len(os.sched_getaffinity(0))

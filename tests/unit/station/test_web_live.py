@@ -64,7 +64,11 @@ def test_a_browser_that_is_slow_gets_the_latest_and_nothing_waits_for_it(folder:
             assert shown(await anext(quick)) == first
             for number in (101, 102, 103):  # the slow one takes none of them
                 await asyncio.to_thread(add, folder, number)
-                assert shown(await anext(quick)) == f"main-{number:06d}"
+                # A product may be told twice, once more when its picture is there.
+                while (seen := shown(await anext(quick))) == first:
+                    pass
+                assert seen == f"main-{number:06d}"
+                first = seen
             assert shown(await anext(slow)) == "main-000103"
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(slow), 0.3)
