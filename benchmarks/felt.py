@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 
 from benchmarks import floors, hooks, ours, peers
-from benchmarks.measure import Case, Opened
+from benchmarks.measure import Case, Opened, opened_cases
 from benchmarks.pictures import SIZES
 
 EMPTIED_BYTES = 64 * 1024 * 1024
@@ -57,7 +57,7 @@ AT_MOST = {
     **{(f"ours: {size} copied", mode): 1.15 for size in ("2MP", "12MP") for mode in PACED},
     **{("ours: SQLite sessions", mode): 1.4 for mode in PACED},
 }
-"""The ratio that is aimed at, with every check on; where the compiled core runs, these are met with room."""
+"""The ratio that is aimed at, with every check on."""
 
 
 def cases() -> list[Case]:
@@ -89,15 +89,6 @@ def cases() -> list[Case]:
     return found
 
 
-def chosen(only: str | None) -> list[Case]:
-    """The cases whose name holds `only`, with what they are divided by."""
-    every = {case.name: case for case in cases()}
-    wanted = {name for name in every if only is None or only in name}
-    for _ in range(2):  # a reference may have one of its own
-        wanted |= {reference for name in wanted if (reference := every[name].reference)}
-    return [case for name, case in every.items() if name in wanted]
-
-
 def rows(
     some: Sequence[Case],
     rounds: int,
@@ -112,13 +103,7 @@ def rows(
     times: dict[tuple[str, str], list[list[float]]] = {}
     filler = np.ones(EMPTIED_BYTES, np.uint8)
     with ExitStack() as stack:
-        opened = []
-        for case in some:
-            progress(f"warming up {case.name}")
-            try:
-                opened.append(Opened(case, stack, cores))
-            except Exception as error:  # noqa: BLE001 - whatever a peer's library raises
-                failed(case, error)
+        opened = opened_cases(some, stack, cores, progress, failed)
         for number in range(rounds):
             for mode in modes:
                 progress(f"{mode.name}, round {number + 1} of {rounds}")

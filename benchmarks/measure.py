@@ -110,6 +110,24 @@ class Opened:
             yield clock() - began
 
 
+def opened_cases(
+    cases: Sequence[Case],
+    stack: ExitStack,
+    cores: Sequence[int],
+    progress: Callable[[str], None],
+    failed: Callable[[Case, Exception], None],
+) -> list[Opened]:
+    """Open and warm up all cases. Tell `failed` of a case that can't be opened, and leave it out."""
+    opened = []
+    for case in cases:
+        progress(f"warming up {case.name}")
+        try:
+            opened.append(Opened(case, stack, cores))
+        except Exception as error:  # noqa: BLE001 - whatever a peer's library raises
+            failed(case, error)
+    return opened
+
+
 def run(
     cases: Sequence[Case], rounds: int, progress: Callable[[str], None], failed: Callable[[Case, Exception], None]
 ) -> list[Measured]:
@@ -120,13 +138,7 @@ def run(
     cores = sorted(os.sched_getaffinity(0))
     measured: dict[str, list[Round]] = {case.name: [] for case in cases}
     with ExitStack() as stack:
-        opened = []
-        for case in cases:
-            progress(f"warming up {case.name}")
-            try:
-                opened.append(Opened(case, stack, cores))
-            except Exception as error:  # noqa: BLE001 - whatever a peer's library raises
-                failed(case, error)
+        opened = opened_cases(cases, stack, cores, progress, failed)
         for number in range(rounds):
             progress(f"round {number + 1} of {rounds}")
             for one in opened:

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class WireClient:
         self._incoming = bytearray()
         self._ended = False
         self._calls = 0
+        self._held: bytearray | None = None
         self._lines: list[bytes] = []
         self._reader: threading.Thread | None = None
         if read_stderr:
@@ -115,9 +116,20 @@ class WireClient:
 
     def write(self, data: bytes) -> None:
         """Writes bytes, whatever they are."""
+        if self._held is not None:
+            self._held += data
+            return
         view = memoryview(data)
         while view:
             view = view[self._stdin.write(view) or 0 :]
+
+    @contextlib.contextmanager
+    def written_at_once(self) -> Iterator[None]:
+        """Hold back what is sent in the block, and write it in one piece: the host can't answer in between."""
+        self._held = bytearray()
+        yield
+        data, self._held = bytes(self._held), None
+        self.write(data)
 
     def send_call(self, does: str = "nothing", **fields: Any) -> str:
         """Sends a call to `misbehaving`; returns its request_id."""
