@@ -183,8 +183,7 @@ class Projector:
         assert taken.position is not None
         batch = Batch(connection, name, self._left.get(name, ()))
         try:
-            for record in taken.records:
-                batch.take(record)
+            batch.take(taken.records)
         except RebuildNeededError as error:
             self._left.setdefault(name, set()).add(error.sequence)
             self._forget(connection, name, str(error))

@@ -54,7 +54,7 @@ def product_rows(line: str, sequence: int, recorded_ms: int, content: Mapping[st
         counted[rect["label"]] = counted.get(rect["label"], 0) + 1
     product = {
         **at,
-        "key": text(content.get("key"), 128) or f"?{sequence}",
+        "key": key_of(sequence, content),
         "product": text(content.get("product"), 256),
         "serial": text(content.get("serial"), 256) or None,
         "recipe": text(content.get("recipe"), 64),
@@ -75,6 +75,11 @@ def product_rows(line: str, sequence: int, recorded_ms: int, content: Mapping[st
         {**at, "label": label, "triggered_ms": triggered_ms, "defects": count} for label, count in counted.items()
     ]
     return ProductRows(product, list(steps.values()), defects, labels, measurements)
+
+
+def key_of(sequence: int, content: Mapping[str, Any]) -> str:
+    """Return what a product's record says that its key is."""
+    return text(content.get("key"), 128) or f"?{sequence}"
 
 
 def _step(each: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ is the same to the last bit, whatever batches they came in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from procvision_station.projection.rows import (
     ProductRows,
     as_json,
     bucket,
+    key_of,
     product_rows,
     text,
     verdict,
@@ -29,6 +30,8 @@ from procvision_station.projection.rows import (
 MICROSECONDS = 1000
 REMARKS = ("overruled", "note", "pinned", "unpinned")
 """Events that change what is shown of a product."""
+_KEYS_AT_ONCE = 500
+"""Looked for by one statement: SQLite takes some hundred values at least."""
 _ERASED_ALONE = (*REMARKS, "not_told", "trigger_failed", "user", "signed_in", "sign_in_failed", "signed_out")
 """Events that can be taken out of the tables by themselves; others change more than their own row."""
 
@@ -55,15 +58,30 @@ class Batch:
         self._pictures: dict[tuple[str, int], dict[str, Any]] = {}
         self._rollups: dict[Table, dict[tuple[Any, ...], dict[str, Any]]] = {}
         self._of_line: dict[str, Any] = {}
+        self._written: set[str] = set()
+        """Those keys of the batch's products that stand in the tables."""
 
-    def take(self, record: ReadRecord) -> None:
-        """Take a record in. Raises RebuildNeededError, and SQLAlchemyError."""
+    def take(self, records: Sequence[ReadRecord]) -> None:
+        """Take records in. Raises RebuildNeededError, and SQLAlchemyError."""
+        contents = [record.content() for record in records]
+        keys = [
+            key_of(record.sequence, content)
+            for record, content in zip(records, contents, strict=True)
+            if record.header.kind == Kind.PRODUCT
+        ]
+        c = t.products.c
+        for place in range(0, len(keys), _KEYS_AT_ONCE):
+            of = and_(c.line == self._line, c.key.in_(keys[place : place + _KEYS_AT_ONCE]))
+            self._written.update(self._connection.execute(select(c.key).where(of)).scalars())
+        for record, content in zip(records, contents, strict=True):
+            self._take(record, content)
+
+    def _take(self, record: ReadRecord, content: Mapping[str, Any]) -> None:
         if record.body is None:
             self._gaps.append(record.sequence)
             if record.damage is not None:
                 self._of_line["problem"] = str(record.damage)
             return
-        content = record.content()
         recorded_ms = record.header.time_ns // 1_000_000
         if record.header.kind == Kind.PRODUCT:
             self._product(record.sequence, recorded_ms, content)
@@ -75,6 +93,7 @@ class Batch:
     def finish(self) -> dict[str, Any]:
         """Write what was taken in. Return what the line's row gets. Raises SQLAlchemyError."""
         pending, self._products = list(self._products.values()), {}
+        self._written.update(each.product["key"] for each in pending)
         self._insert(t.products, [each.product for each in pending])
         for table, name in ((t.steps, "steps"), (t.defects, "defects"), (t.labels, "labels")):
             self._insert(table, [row for each in pending for row in getattr(each, name)])
@@ -98,7 +117,7 @@ class Batch:
     def _product(self, sequence: int, recorded_ms: int, content: Mapping[str, Any]) -> None:
         rows = product_rows(self._line, sequence, recorded_ms, content)
         key = rows.product["key"]
-        if self._known(key) is not None:
+        if key in self._products or key in self._written:
             rows.product["key"] = key = f"{key[:100]}#{sequence}"
         self._products[key] = rows
         self._count(rows, 1)
@@ -291,6 +310,7 @@ class Batch:
             self._connection.execute(delete(table).where(of[table]))
         self._gaps.append(sequence)
         if product is not None:
+            self._written.discard(product["key"])
             self._recount(bucket(product["triggered_ms"]))
             newest = select(func.max(t.products.c.sequence)).where(t.products.c.line == self._line)
             self._of_line["last_product"] = self._connection.execute(newest).scalar()

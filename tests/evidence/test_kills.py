@@ -8,11 +8,12 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="a projection needs SQLAlchemy")
 
+from tests.evidence.held import HeldStation
 from tests.evidence.kills import Kills
 
 
 def test_a_station_whose_processes_are_killed_has_a_record_of_what_it_told(tmp_path: Path) -> None:
-    report = Kills(tmp_path / "line", seed=3).run(4)
+    report = Kills(HeldStation(tmp_path / "line"), seed=3).run(4)
     assert report["wrong"] == []
     assert report["ended"] == 143
     assert report["told_OK"] > 0

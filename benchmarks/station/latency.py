@@ -1,4 +1,4 @@
-"""`python -m benchmarks.station`: from trigger to verdict in a station's line, beside a bare Supervisor and one sync.
+"""From trigger to verdict in a station's line, beside a bare Supervisor and one sync.
 
 The arms take turns, product by product, with the same picture and an algorithm that costs nothing. The bare arm makes a
 session, inspects, and writes and syncs as many bytes as a record has: what a program would do that keeps evidence.
@@ -108,7 +108,7 @@ def bare(host: Supervisor, descriptor: int, record: bytes) -> tuple[float, float
 @click.command()
 @click.option("--products", default=2000, help="Of each arm.")
 @click.option("--keep", default=0.0, help="The share whose pictures are kept.")
-def main(products: int, keep: float) -> None:
+def latency(products: int, keep: float) -> None:
     """Print the percentiles of both arms and of their difference, in milliseconds."""
     sys.path.append(str(PLUGIN))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH", "")]))
@@ -143,7 +143,3 @@ def main(products: int, keep: float) -> None:
 def _percentiles(values: list[float]) -> dict[str, float]:
     cuts = statistics.quantiles(values, n=100)
     return {"p50": round(cuts[49], 3), "p90": round(cuts[89], 3), "p99": round(cuts[98], 3)}
-
-
-if __name__ == "__main__":
-    main()

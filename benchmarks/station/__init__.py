@@ -1,0 +1,1 @@
+"""What a station's line costs, and whether its page stays quick: `python -m benchmarks.station WHAT`."""
