@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from procvision_station.web.accounts import Accounts
 
 OK, FAILED = 0, 1
+INTERRUPTED = 130
+"""Of Ctrl-C, which is how lines end that go on: the shell's own number, and no error."""
 ROLES = ("viewer", "operator", "engineer", "administrator")
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _THERE = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -52,7 +54,7 @@ def new(folder: Path, count: int | None, port: int | None) -> int:
 
     for path in make_station(folder, count, port=port):
         click.echo(f"wrote {path}")
-    click.echo(f"\nprocvision station run {folder}")
+    click.echo(f"\nRun it:  procvision station run {folder}")
     return OK
 
 
@@ -104,19 +106,19 @@ def run(folder: Path, *, with_page: bool) -> int:
         click.echo(printable(text), err=True)
 
     wanted = {name: command for name, command in beside(configuration).items() if with_page or name != "page"}
-    with companions(wanted, notice):
-        runners = run_station(configuration, notice)
-    _show_end(runners)
+    try:
+        with companions(wanted, notice):
+            runners = run_station(configuration, notice)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    _hold_recorded(runners)
     return OK
 
 
-def _show_end(runners: Mapping[str, LineRunner]) -> None:
-    """Tell what the lines came to. Raises StationError where a product that was told has no record."""
+def _hold_recorded(runners: Mapping[str, LineRunner]) -> None:
+    """Raise StationError where a product that was told has no record."""
     from procvision_station.parts import StationError
 
-    for name, runner in runners.items():
-        told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(runner.verdicts.items()))
-        click.echo(f"{name}: {runner.verdicts.total()} products: {told or 'none'}", err=True)
     missing = {name: runner.unrecorded for name, runner in runners.items() if runner.unrecorded}
     if missing:
         told = ", ".join(f"{name}: {count}" for name, count in missing.items())
@@ -132,8 +134,8 @@ def _show_end(runners: Mapping[str, LineRunner]) -> None:
 def demo(folder: Path, count: int | None, browser: bool) -> int:
     """Make a station in FOLDER, unless there is one, run it, and open its page. Ctrl-C ends it.
 
-    A simulated camera takes generated boards, each fifth of them bad. Each verdict is a line on stdout. The page is of
-    this machine alone; its first start prints a name and a one-time password.
+    A simulated camera takes generated boards, each fifth of them bad. Each verdict is a line in FOLDER/told.jsonl. The
+    page is of this machine alone; its first start prints a name and a one-time password.
 
     \b
     Examples:
@@ -155,9 +157,12 @@ def demo(folder: Path, count: int | None, browser: bool) -> int:
     def notice(text: str) -> None:
         click.echo(printable(text), err=True)
 
-    with companions(beside(configuration), notice), opened_page(configuration, open_it=browser):
-        runners = run_station(configuration, notice)
-    _show_end(runners)
+    try:
+        with companions(beside(configuration), notice), opened_page(configuration, open_it=browser):
+            runners = run_station(configuration, notice)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    _hold_recorded(runners)
     return OK
 
 

@@ -418,7 +418,7 @@ class LineRunner:
         self._inbox.put(Answered(product.key, step, answer["verdict"], reason))
 
     def _started(self) -> dict[str, Any]:
-        return {
+        started = {
             "event": "started",
             "run": self.run_id,
             "station": self._station.file.station.name,
@@ -427,6 +427,8 @@ class LineRunner:
             **self.inspector.described(),
             "references": self.inspector.warm_up(lambda text: self._notice(f"{self.name}: {text}")),
         }
+        self._notice(f"{self.name}: runs recipe {self.inspector.recipe.name} {self.inspector.recipe.version}")
+        return started
 
     # --- another recipe -------------------------------------------------------------------------------------
 

@@ -40,8 +40,10 @@ defect_every = 5
 
 [[lines.main.outputs]]
 kind = "json-lines"
-path = "-"            # stdout
+path = {told}
 """
+_TOLD, _TOLD_BESIDE_PAGE = '"-"            # stdout', '"told.jsonl"   # beside this file; "-" is stdout'
+"""With a page, the terminal is left to what people read: its address, and what is wrong."""
 _WEB = """\
 [web]                 # the page and the REST interface, of this machine alone
 port = {port}
@@ -84,6 +86,7 @@ def make_station(
         seed=SEED,
         every_s=every_s,
         count=f"count = {count}\n" if count is not None else "",
+        told=_TOLD if port is None else _TOLD_BESIDE_PAGE,
         web=_NO_WEB if port is None else _WEB.format(port=port),
     )
     try:

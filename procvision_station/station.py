@@ -298,6 +298,9 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
             for runner in runners.values():
                 runner.close()
             recorder.stop()
+            for name, runner in runners.items():
+                told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(runner.verdicts.items()))
+                notice(f"{name}: {runner.verdicts.total()} products: {told or 'none'}")
         for name, runner in runners.items():
             if runner.failed is not None:
                 raise StationError(f"the line {name} ended by {runner.failed!r}") from runner.failed

@@ -113,3 +113,28 @@ def test_the_how_to_of_mqtt_works(tmp_path: Path) -> None:
 def _listens(port: int) -> bool:
     with socket.socket() as asking:
         return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(
+    shutil.which("chromium") is None, reason="Chromium is not installed; hint: apt-get install chromium"
+)
+def test_the_tutorial_of_a_running_line_works(tmp_path: Path) -> None:
+    """Its commands in terminals, and what it says to do in a browser by its own words.
+
+    What it installs is what README says, which is this environment.
+    """
+    from browsing import LinePage
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    text = (DOCS / "tutorial" / "running-line.md").read_text("utf-8")
+    install, rest = text.split("\n## 2. ", 1)
+    commands = [line for line in install.splitlines() if "pip install" in line]
+    assert commands == ['.venv/bin/pip install -q ".[cli,images,station]" ./plugins/procvision-pcb']
+    page = tmp_path / "running-line.md"
+    rest = rest.replace("8700", str(port))
+    page.write_text(f"## 2. {rest}")
+    with LinePage(rest, f"http://127.0.0.1:{port}/") as browser:
+        doing = {"4. Look at it": browser.look, "5. Say that a verdict is wrong": browser.overrule}
+        assert follow(str(page), tmp_path, own_environment(BIN), doing=doing) == 8

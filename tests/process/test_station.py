@@ -238,7 +238,7 @@ def test_an_output_that_fails_or_hangs_keeps_nobody_else_from_being_told(tmp_pat
     failed = [each for each in ledger(folder) if each.get("event") == "not_told"]
     assert len(failed) == 4
     assert "nobody listens" in failed[0]["reason"]
-    assert len(notices) == 4
+    assert len([each for each in notices if "was not told" in each]) == 4
 
 
 def test_a_disk_that_is_full_for_a_while_makes_errors_that_are_recorded_later(

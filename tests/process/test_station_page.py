@@ -118,8 +118,6 @@ def test_a_running_station_shows_a_verdict_and_takes_an_overrule_into_its_ledger
     """The lines' process, the projection's and the page's, as `run` starts them."""
     folder = tmp_path / "line-3"
     list(make_station(folder, port=0))
-    path = folder / "station.toml"
-    path.write_text(path.read_text().replace('path = "-"', 'path = "told.jsonl"'))
     process = subprocess.Popen([*COMMAND, "run", folder], stderr=subprocess.PIPE, text=True)
     try:
         address, password = said(process, r"page: (http://\S+)/"), said(process, r"one-time password (\S+)")
