@@ -12,8 +12,8 @@ import click
 
 from procvision_sdk.images.meta import MAX_PIXELS
 from procvision_sdk.manifest.needs import Need, parse_needs
-from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, DEFAULT_MAX_PENDING
-from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
+from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S
+from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_PENDING
 from procvision_sdk.wire.greeting import MAX_DRAIN_TIMEOUT_S, MIN_DRAIN_TIMEOUT_S
 
 if TYPE_CHECKING:

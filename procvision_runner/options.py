@@ -11,8 +11,7 @@ import attrs
 
 from procvision_runner.images.arena import MIN_ARENA_BYTES
 from procvision_sdk.manifest.needs import parse_needs
-from procvision_sdk.wire.connection import DEFAULT_MAX_PENDING
-from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
+from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_PENDING
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
 IsolationLevel: TypeAlias = Literal["off", "basic", "strict"]

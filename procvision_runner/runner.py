@@ -18,12 +18,10 @@ from typing import Any
 
 from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.client import Client
-from procvision_runner.connection.launch import get_ready, host_command
+from procvision_runner.connection.launch import SpawnedHost, get_ready, host_command
 from procvision_runner.connection.steady_calls import SteadyCalls
-from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions, check_stop_timeout
 from procvision_runner.process.host_log import HostLog
-from procvision_runner.process.host_process import HostProcess
 from procvision_runner.requests import Request, held_to_the_protocol
 from procvision_runner.results import CallResult
 from procvision_sdk.masking import masked_command
@@ -60,13 +58,15 @@ class Runner(CallMethods):
 
     # --- life -----------------------------------------------------------------------------------------------
 
-    def start(self) -> Runner:
-        """Launch the host and wait until the algorithm is set up. Raises LaunchError."""
+    def start(self, spawned: SpawnedHost | None = None) -> Runner:
+        """Launch the host and wait until the algorithm is set up. Raises LaunchError.
+
+        `spawned` is a host that was launched before, and is taken over.
+        """
         if self._client is not None:
             raise RuntimeError("this Runner was started already: make a new one for a new host")
-        slots = SlotPool(self.options.max_slots, self.options.arena_bytes)
+        process, slots = (spawned or SpawnedHost(self.command, self.options)).take()
         try:
-            process = HostProcess(self.command, self.options.environment, slots.arena(), self.options.pass_environment)
             with process.ended_on_error():
                 log = HostLog(process.stderr, self.options.log_records, self._on_log)
                 self._client = client = Client(process, self.options, log)

@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """Return a package's `__getattr__` and `__dir__`; `homes` tells in which of its modules each name is at home."""
+    """Return a package's `__getattr__` and `__dir__`; `homes` tells in which module each name is at home.
+
+    That is one of the package's own, or with its full name one of another package of ours.
+    """
 
     def get(name: str) -> object:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         import importlib
 
-        value: object = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        home = homes[name] if homes[name].startswith("procvision_") else f"{package}.{homes[name]}"
+        value: object = getattr(importlib.import_module(home), name)
         setattr(sys.modules[package], name, value)
         return value
 

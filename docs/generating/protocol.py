@@ -20,9 +20,9 @@ from procvision_sdk.images import layout
 from procvision_sdk.images.meta import MAX_PIXELS, ImageMeta
 from procvision_sdk.plain import MAX_DEPTH
 from procvision_sdk.wire import messages as m
-from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S, DEFAULT_MAX_PENDING
+from procvision_sdk.wire.connection import DEFAULT_HANDSHAKE_TIMEOUT_S
 from procvision_sdk.wire.errors import REFUSALS
-from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES
+from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_PENDING
 from procvision_sdk.wire.greeting import MAX_DRAIN_TIMEOUT_S
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 from procvision_sdk.wire.tables import STATUS_TRANSITIONS, TRANSITIONS, ConnectionState, Role

@@ -1,20 +1,66 @@
-"""Makes a host's command line, and waits until the host is ready."""
+"""Makes a host's command line, spawns its process, and waits until the host is ready.
+
+What speaks with a host is imported only when it speaks: a host that was spawned first starts meanwhile.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
-from procvision_runner.connection.client import Client
 from procvision_runner.deployments import active_deployment
 from procvision_runner.errors import CallError, LaunchError
+from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions
-from procvision_runner.process.host_process import PYTHON, missing_interpreter
+from procvision_runner.process.host_process import PYTHON, HostProcess, missing_interpreter
 from procvision_sdk.wire.messages import Call
+
+if TYPE_CHECKING:
+    from procvision_runner.connection.client import Client
+
+
+class SpawnedHost:
+    """A host's process that nobody speaks with yet, and the memory for its pictures.
+
+    `Runner.start` takes it over. Until then it is a context manager: leaving it ends the process.
+    """
+
+    def __init__(self, command: Sequence[str], options: RunnerOptions) -> None:
+        """Spawn the process. Raises LaunchError."""
+        self.launched_at = time.perf_counter()
+        self.slots = SlotPool(options.max_slots, options.arena_bytes)
+        try:
+            arena = self.slots.arena()
+            self.process = HostProcess(command, options.environment, arena, options.pass_environment)
+        except BaseException:
+            self.slots.close()
+            raise
+        self._taken = False
+
+    def take(self) -> tuple[HostProcess, SlotPool]:
+        """Hand over both: from now on it is the taker who ends them. Raises RuntimeError the second time."""
+        if self._taken:
+            raise RuntimeError("this host has a runner already, or has ended")
+        self._taken = True
+        return self.process, self.slots
+
+    def __enter__(self) -> SpawnedHost:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._taken:
+            self._taken = True
+            self.process.kill_tree()
+            self.process.release()
+            self.slots.close()
 
 
 def host_command(

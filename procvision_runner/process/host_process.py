@@ -246,7 +246,8 @@ class HostProcess:
 
     def _kill_tree(self) -> None:
         started = time.monotonic()
-        listed = tree(self.process_id) if self._is_uncollected() else {}
+        # Of one that has ended already the loop below finds what there is.
+        listed = tree(self.process_id) if self.exit_status is None and self._is_uncollected() else {}
         with contextlib.suppress(ProcessLookupError):
             if self.pidfd >= 0:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)

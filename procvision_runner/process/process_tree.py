@@ -15,9 +15,10 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
+_STAT_BYTES = 4096
+"""More than 52 numbers and a name take."""
 _LOOK_S = 0.25
 """How often the program looks what a host has started, and whether what it kills is gone."""
 
@@ -35,21 +36,27 @@ class _Process(NamedTuple):
 def _process(process_id: int) -> _Process | None:
     """Return what there is to know of a process. Raises OSError without a descriptor to read /proc with."""
     try:
-        # The fields after the name in parentheses, which may hold anything (proc(5): the third and on).
-        fields = Path(f"/proc/{process_id}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        # Not by a Path and a text: this is done for each process of the machine whenever a host ends.
+        descriptor = os.open(f"/proc/{process_id}/stat", os.O_RDONLY)
+        try:
+            line = os.read(descriptor, _STAT_BYTES)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         if error.errno in {errno.EMFILE, errno.ENFILE}:
             raise
         return None  # it has ended meanwhile
-    return _Process(fields[0], int(fields[1]), int(fields[3]), int(fields[19])) if len(fields) > 19 else None
+    # The fields after the name in parentheses, which may hold anything (proc(5): the third and on).
+    fields = line.rpartition(b")")[2].split()
+    return _Process(fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19])) if len(fields) > 19 else None
 
 
 def processes() -> Iterator[tuple[int, _Process]]:
     """Give the processes that run."""
-    for entry in Path("/proc").iterdir():
-        process = _process(int(entry.name)) if entry.name.isdecimal() else None
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names are all that is needed
+        process = _process(int(name)) if name.isdecimal() else None
         if process is not None and process.state not in "ZX":
-            yield int(entry.name), process
+            yield int(name), process
 
 
 def runs(process_id: int, start: int) -> bool:

@@ -23,7 +23,13 @@ from procvision_sdk.wire.events import (
     UnexpectedAnswer,
     Violation,
 )
-from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, FrameSplitter, frame, quoted_text
+from procvision_sdk.wire.frames import (
+    DEFAULT_MAX_FRAME_BYTES,
+    DEFAULT_MAX_PENDING,
+    FrameSplitter,
+    frame,
+    quoted_text,
+)
 from procvision_sdk.wire.greeting import HEADER_BYTES, PROTOCOL_VERSION
 from procvision_sdk.wire.heartbeat import Heartbeat, HeartbeatPolicy
 from procvision_sdk.wire.messages import (
@@ -41,8 +47,6 @@ from procvision_sdk.wire.tables import TRANSITIONS, Act, ConnectionState, Direct
 
 DEFAULT_HANDSHAKE_TIMEOUT_S = 2.0
 """The seed's bound: the runner answers the host's hello within 2 s."""
-DEFAULT_MAX_PENDING = 4
-"""How many calls a runner may send ahead of their answers."""
 
 
 _SHOWN_BYTES = 40

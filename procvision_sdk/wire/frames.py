@@ -15,6 +15,8 @@ from procvision_sdk.wire.greeting import HEADER_BYTES
 
 DEFAULT_MAX_FRAME_BYTES = 64 * 1024 * 1024
 """64 MiB, the protocol's default; either side may set another."""
+DEFAULT_MAX_PENDING = 4
+"""How many frames with calls a runner may send ahead of their answers."""
 _ASCII_TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\r\x1b")
 MAX_QUOTED_BYTES = 200
 """So much of a stream that is no frame is shown: two lines of a terminal."""

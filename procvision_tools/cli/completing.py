@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from procvision_sdk.errors import ManifestError
-from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE
 from procvision_tools.report.text import printable
 
 if TYPE_CHECKING:
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
 def algorithm_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the installed algorithms, from the metadata of distributions: nothing of them is imported."""
     from importlib_metadata import entry_points
+
+    from procvision_sdk.manifest.model import ALGORITHM_GROUP
 
     found = {point.name: point for point in entry_points(group=ALGORITHM_GROUP)}
     return [
@@ -58,7 +58,9 @@ def _declared(algorithm: str, context: click.Context) -> Iterable[Parameter]:
     """Return the parameters of the algorithm, of the step that is named or of all; none where there is no manifest."""
     from importlib_metadata import entry_points
 
+    from procvision_sdk.errors import ManifestError
     from procvision_sdk.manifest.finding import manifest_folder
+    from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE
     from procvision_sdk.manifest.reading import read_manifest
 
     for point in entry_points(group=ALGORITHM_GROUP, name=algorithm):

@@ -31,13 +31,28 @@ def main() -> None:
     except Exception:  # noqa: BLE001 - not even the error could be told: Python's own status for it would mean NG
         sys.exit(NO_VERDICT)
     except SystemExit as leaving:
-        if sys.flags.inspect and isinstance(leaving.code, int):
-            # Else the interpreter asks for more commands, and ends with a status of its own.
+        if isinstance(leaving.code, int) and (sys.flags.inspect or not _is_observed()):
             _leave(leaving.code)
         raise
 
 
+def _is_observed() -> bool:
+    """Return whether a debugger or a profiler has something to do after the command."""
+    return sys.gettrace() is not None or sys.getprofile() is not None or _has_monitor()
+
+
+def _has_monitor() -> bool:
+    monitoring = getattr(sys, "monitoring", None)  # since Python 3.12
+    return monitoring is not None and any(monitoring.get_tool(number) is not None for number in range(6))
+
+
 def _leave(status: int) -> NoReturn:
+    """End this process as the interpreter does, but for what it takes apart: nobody needs it any more.
+
+    With `python -i` the interpreter would ask for more commands, and end with a status of its own.
+    """
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()

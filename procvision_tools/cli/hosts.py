@@ -14,25 +14,22 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-import msgspec
 from attrs import evolve, field, frozen
 
-from procvision_runner import RestartPolicy, RetryPolicy, Runner, RunnerOptions, Supervisor, SupervisorOptions
-from procvision_sdk.manifest.model import Manifest
-from procvision_tools.cli.noticing import Noticing
+from procvision_runner.connection.launch import SpawnedHost, host_command
+from procvision_runner.errors import RunnerError
+from procvision_runner.options import RunnerOptions
 from procvision_tools.report.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from procvision_runner import Runner, Supervisor, SupervisorOptions
+    from procvision_sdk.manifest.model import Manifest
     from procvision_tools.report.live import LiveView
 
 KEPT_LOGS = 5000
 """Of many inspections, so many of the last log records are kept."""
-OPTIONS = SupervisorOptions(
-    retry=RetryPolicy(retries=0), restart=RestartPolicy(max_restarts=1_000_000, max_delay_s=0.2)
-)
-"""Each picture may kill a host. One that doesn't start again is still given up."""
 
 
 @frozen(kw_only=True)
@@ -108,8 +105,8 @@ class Launched:
     manifest: Manifest
     start_ms: float | None = None
     """How long the start took; None once it was told."""
-    kept_logs: Sequence[Mapping[str, Any]] = ()
-    """Where the log records of a host that may be replaced gather."""
+    kept_logs: Sequence[Mapping[str, Any]] | None = None
+    """Where the log records of a host that may be replaced gather; None where the runner has them."""
     pre_left_out: set[int] = field(factory=set)
     """The steps whose `pre` asks for a picture, learnt where none is given."""
     view: LiveView | None = None
@@ -118,15 +115,36 @@ class Launched:
     @property
     def logs(self) -> Sequence[Mapping[str, Any]]:
         """The last log records."""
-        return self.runner.logs if isinstance(self.runner, Runner) else tuple(self.kept_logs)
+        return tuple(self.kept_logs) if self.kept_logs is not None else self.runner.logs
 
 
 @contextmanager
-def launched(hosting: Hosting) -> Iterator[Launched]:
-    """Launch a host and take it down again. Raises RunnerError."""
-    started = time.perf_counter()
-    with Runner(hosting.algorithm, options=hosting.options()) as runner:
+def spawning(hosting: Hosting) -> Iterator[SpawnedHost | None]:
+    """Spawn a host, which starts while the rest of this program is imported; it ends if `launched` doesn't take it.
+
+    None where it can't be spawned: `launched` tries again, and says why.
+    """
+    options = hosting.options()
+    try:
+        spawned = SpawnedHost(host_command(hosting.algorithm, None, options), options)
+    except RunnerError:
+        yield None
+        return
+    with spawned:
+        yield spawned
+
+
+@contextmanager
+def launched(hosting: Hosting, spawned: SpawnedHost | None = None) -> Iterator[Launched]:
+    """Launch a host, or wait for one that was spawned, and take it down again. Raises RunnerError."""
+    from procvision_runner.runner import Runner
+
+    started = time.perf_counter() if spawned is None else spawned.launched_at
+    runner = Runner(hosting.algorithm, options=hosting.options()).start(spawned)
+    try:
         yield Launched(runner, _manifest(runner), (time.perf_counter() - started) * 1000)
+    finally:
+        runner.stop()
 
 
 @contextmanager
@@ -135,7 +153,8 @@ def kept_alive(hosting: Hosting, live: TextIO | None = None) -> Iterator[Launche
 
     ``live`` is where an operator sees what happens to it.
     """
-    from procvision_tools.report.live import watching
+    from procvision_runner import Supervisor
+    from procvision_tools.cli.noticing import Noticing
 
     logs: deque[Mapping[str, Any]] = deque(maxlen=KEPT_LOGS)
     noticing = Noticing()
@@ -144,11 +163,15 @@ def kept_alive(hosting: Hosting, live: TextIO | None = None) -> Iterator[Launche
         logs.append(record)
         noticing.take(record)
 
-    options = evolve(OPTIONS, runner=hosting.options(), spare=hosting.spare)
+    options = evolve(supervising(), runner=hosting.options(), spare=hosting.spare)
     named = None if hosting.command else hosting.algorithm
     supervisor = Supervisor(named, command=hosting.command or None, options=options, on_log=on_log)
     with ExitStack() as stack:
-        view = stack.enter_context(watching(supervisor, live)) if live is not None else None
+        view: LiveView | None = None
+        if live is not None:
+            from procvision_tools.report.live import watching
+
+            view = stack.enter_context(watching(supervisor, live))
         stack.enter_context(supervisor)
         noticing.begin(_to_stderr if view is None else lambda text: view.show(printable(text)))
         yield Launched(supervisor, _manifest(supervisor), kept_logs=logs, view=view)
@@ -158,5 +181,17 @@ def _to_stderr(text: str) -> None:
     click.secho(printable(text), err=True, fg="yellow")
 
 
+def supervising() -> SupervisorOptions:
+    """Return how hosts are kept alive: each picture may kill one. One that doesn't start again is still given up."""
+    from procvision_runner import RestartPolicy, RetryPolicy, SupervisorOptions
+
+    restart = RestartPolicy(max_restarts=1_000_000, max_delay_s=0.2)
+    return SupervisorOptions(retry=RetryPolicy(retries=0), restart=restart)
+
+
 def _manifest(runner: Runner | Supervisor) -> Manifest:
+    import msgspec
+
+    from procvision_sdk.manifest.model import Manifest
+
     return msgspec.convert(runner.info()["manifest"], Manifest)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from procvision_runner import CallResult, InspectionSession
+    from procvision_runner.connection.launch import SpawnedHost
     from procvision_sdk.errors import ProcVisionError
     from procvision_sdk.manifest.model import Step
 
@@ -118,15 +119,17 @@ class InspectionOutcome:
         return attrs.evolve(self.inspection, logs=lines)
 
 
-def inspect_alone(request: InspectionRequest) -> Inspection:
-    """Launch a host for one inspection. What goes wrong beyond the command line is an inspection too: ERROR.
+def inspect_alone(request: InspectionRequest, spawned: SpawnedHost | None = None) -> Inspection:
+    """Launch a host for one inspection, or take one that was spawned.
+
+    What goes wrong beyond the command line is an inspection too: ERROR.
 
     Raises CommandError (exit status 64) for a wrong parameter, step or product id.
     """
     outcome = None
     try:
         files = _Files.of(request)
-        with launched(request.hosting) as ready:
+        with launched(request.hosting, spawned) as ready:
             outcome = _inspect(ready, request, files)
         deep = unused_bits([files.image.path] if isinstance(files.image, PictureFile) else [], request.bits)
         return attrs.evolve(outcome.with_logs(ready.logs), notices=(*notices(ready.logs), *deep))

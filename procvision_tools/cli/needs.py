@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import click
 
-from procvision_sdk.manifest.needs import parse_needs
-
 
 def need_names(_context: click.Context, _option: click.Parameter, names: Iterable[str]) -> tuple[str, ...]:
     """Give each need its one name, as an option's callback; a wrong one is a wrong command line."""
+    from procvision_sdk.manifest.needs import parse_needs
+
     try:
         return tuple(map(str, parse_needs(names)))
     except ValueError as error:

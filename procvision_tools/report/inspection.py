@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
 from attrs import field, frozen
-from numpy.typing import NDArray
 
 from procvision_sdk.results import Defect
 from procvision_tools.report.measurements import Measurement
 
-Picture: TypeAlias = NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Picture: TypeAlias = "NDArray[np.uint8]"
 """H x W (mono) or H x W x 3 (RGB), uint8."""
 Verdict = Literal["OK", "NG", "ERROR"]
 VERDICTS = ("OK", "NG", "ERROR")
@@ -28,7 +30,7 @@ def _is_picture(_: object, attribute: Any, value: Picture | None) -> None:
     if value is None:
         return
     right_form = value.ndim == 2 or (value.ndim == 3 and value.shape[2] == 3)
-    if value.dtype != np.uint8 or not right_form or not value.size:
+    if value.dtype != "uint8" or not right_form or not value.size:
         raise ValueError(f"{attribute.name} is {value.dtype} {value.shape}: it is uint8, H x W or H x W x 3, not empty")
 
 

@@ -45,3 +45,21 @@ def test_tables_need_nothing_of_the_wire() -> None:
     """The rules are data: no codec, no connection."""
     loaded = modules_after("import procvision_sdk.wire.tables")
     assert not loaded & {"msgspec", "attrs", "procvision_sdk.wire.connection", "procvision_sdk.wire.codec"}
+
+
+def test_what_a_host_is_spawned_with_is_little() -> None:
+    """A command spawns its host before it imports what speaks with it, keeps it alive or shows its answer."""
+    loaded = modules_after("import procvision_tools.cli.commands.run, procvision_tools.cli.hosts")
+    assert "procvision_runner.process.host_process" in loaded
+    later = {"procvision_runner.connection.client", "procvision_runner.runner", "procvision_sdk.results"}
+    later |= {"numpy", "importlib_metadata", "procvision_tools.report.inspection", "procvision_sdk.manifest.model"}
+    assert not {name for name in loaded if name in later or name.startswith("procvision_runner.supervision")}
+
+
+def test_one_inspection_imports_no_more_than_it_uses() -> None:
+    """A picture goes to the host as its file has it; nothing of what keeps hosts alive is needed for one."""
+    loaded = modules_after(
+        "import procvision_tools.cli.inspecting, procvision_tools.report.terminal, procvision_runner.runner"
+    )
+    assert "procvision_runner.connection.client" in loaded
+    assert not {name for name in loaded if name == "numpy" or name.startswith("procvision_runner.supervision")}

@@ -15,6 +15,7 @@ from procvision_tools.cli.needs import need_names
 from procvision_tools.cli.paths import OutFile
 
 if TYPE_CHECKING:
+    from procvision_runner.connection.launch import SpawnedHost
     from procvision_tools.cli.inspecting import InspectionRequest
 
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
@@ -123,20 +124,16 @@ def run(
       procvision run weld-check --camera any --count 10 --json
       procvision run weld-check --follow /mnt/camera
     """
-    from procvision_tools.cli import output, running
-    from procvision_tools.cli.hosts import Hosting
-    from procvision_tools.cli.inspecting import InspectionRequest
-    from procvision_tools.cli.progress import on_terminal
-    from procvision_tools.cli.results import Wanted, overlay_folder
-    from procvision_tools.report.text import printable
-    from procvision_tools.sources.folder import Arrivals
-    from procvision_tools.sources.picture_files import unused_bits
+    from procvision_tools.cli.hosts import Hosting, spawning
 
     files, notes = _files([*images, *pictures])
     if live and files and not watch:
         raise _wrong("--live is for --camera, --follow and --watch")
     _check(algorithm, files, camera, follow, count=count, watch=watch, one_product=one_product, step_index=step_index)
-    output.check_extras(overlay=overlay is not None, page=page is not None)
+    if overlay is not None or page is not None:
+        from procvision_tools.cli.output import check_extras
+
+        check_extras(overlay=overlay is not None, page=page is not None)
     _check_outputs([overlay, page], [*files, *([reference] if reference else [])])
     hosting = Hosting(
         algorithm=algorithm,
@@ -151,19 +148,33 @@ def run(
         timeout_s=timeout_s,
         spare=spare,
     )
-    request = InspectionRequest(
-        hosting=hosting,
-        image=files[0] if files else Path(),
-        reference=reference,
-        pid=pid,
-        step_index=step_index,
-        params=params,
-        bits=bits,
-    )
+
+    def wanted_request() -> InspectionRequest:
+        from procvision_tools.cli.inspecting import InspectionRequest
+
+        return InspectionRequest(
+            hosting=hosting,
+            image=files[0] if files else Path(),
+            reference=reference,
+            pid=pid,
+            step_index=step_index,
+            params=params,
+            bits=bits,
+        )
+
     if len(files) == 1 and not watch and not any(path.is_dir() for path in pictures):
         if spare:
             raise _wrong("--spare is for several pictures, --camera, --follow and --watch")
-        return _one(request, files[0], as_json, overlay, page)
+        with spawning(hosting) as spawned:
+            return _one(wanted_request(), spawned, files[0], as_json, overlay, page)
+    from procvision_tools.cli import running
+    from procvision_tools.cli.progress import on_terminal
+    from procvision_tools.cli.results import Wanted, overlay_folder
+    from procvision_tools.report.text import printable
+    from procvision_tools.sources.folder import Arrivals
+    from procvision_tools.sources.picture_files import unused_bits
+
+    request = wanted_request()
     inspected = {file.parent for file in files} | ({follow} if follow is not None else set())
     wanted = Wanted(
         title=algorithm,
@@ -199,14 +210,21 @@ def run(
     )
 
 
-def _one(request: InspectionRequest, image: Path, as_json: bool, overlay: Path | None, page: Path | None) -> int:
+def _one(
+    request: InspectionRequest,
+    spawned: SpawnedHost | None,
+    image: Path,
+    as_json: bool,
+    overlay: Path | None,
+    page: Path | None,
+) -> int:
     """Inspect a single picture and tell all of it."""
     from procvision_tools.cli import output
     from procvision_tools.cli.inspecting import inspect_alone
     from procvision_tools.report import terminal
     from procvision_tools.report.text import printable
 
-    inspection = inspect_alone(request)
+    inspection = inspect_alone(request, spawned)
     if as_json:
         click.echo(output.json_of(inspection.as_record()))
     else:
