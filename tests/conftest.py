@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from hypothesis import HealthCheck, settings
 PEERS = str(Path(__file__).parent / "peers")
 if PEERS not in sys.path:
     sys.path.append(PEERS)
+
+# Byte code is kept, whatever the shell says: each of the thousands of processes that tests start would compile what it
+# imports again, and a start would take twice the time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A machine that does other things, too, is slow at times: that is no fault of what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
