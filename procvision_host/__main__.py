@@ -13,39 +13,39 @@ MAX_NAME_LENGTH = 4096
 """A name may be a path; a longer one is a mistake."""
 
 
+def given(arguments: list[str], option: str) -> list[str]:
+    """Return the values that a command line gives an option, in order.
+
+    The hello can't wait for click, which parses the whole line later and says what is wrong with it.
+    """
+    found = []
+    for place, argument in enumerate(arguments):
+        if argument.startswith(f"{option}="):
+            found.append(argument[len(option) + 1 :])
+        elif argument == option and place + 1 < len(arguments):
+            found.append(arguments[place + 1])
+    return found
+
+
 def asked_for(arguments: list[str]) -> str | None:
     """Return the algorithm that a command line asks to run; None if it asks for something else."""
     if not {"-h", "--help", "--version"}.isdisjoint(arguments):
         return None
-    for place, argument in enumerate(arguments):
-        if argument.startswith("--algo="):
-            return argument[len("--algo=") :]
-        if argument == "--algo" and place + 1 < len(arguments):
-            return arguments[place + 1]
-    return None
+    return next(iter(given(arguments, "--algo")), None)
 
 
 def drain_timeout_s(arguments: list[str]) -> float:
-    """Return what a command line gives as `--drain-timeout-s`; the default where it gives nothing that will do.
-
-    The guardian and the hello need it before the options are parsed, which also says what is wrong with them.
-    """
+    """Return what a command line gives as `--drain-timeout-s`; the default where it gives nothing that will do."""
     from procvision_sdk.wire.greeting import MAX_DRAIN_TIMEOUT_S, MIN_DRAIN_TIMEOUT_S
 
     found = MAX_DRAIN_TIMEOUT_S
-    for place, argument in enumerate(arguments):
-        if argument.startswith("--drain-timeout-s="):
-            text = argument[len("--drain-timeout-s=") :]
-        elif argument == "--drain-timeout-s" and place + 1 < len(arguments):
-            text = arguments[place + 1]
-        else:
-            continue
+    for text in given(arguments, "--drain-timeout-s"):
         try:
-            given = float(text)
+            timeout_s = float(text)
         except ValueError:
             continue
-        if MIN_DRAIN_TIMEOUT_S <= given <= MAX_DRAIN_TIMEOUT_S:
-            found = given
+        if MIN_DRAIN_TIMEOUT_S <= timeout_s <= MAX_DRAIN_TIMEOUT_S:
+            found = timeout_s
     return found
 
 
@@ -96,13 +96,13 @@ def main() -> None:
 
     from procvision_host.process.variables import forget_what_the_host_was_told, named_variables
 
-    forget_what_the_host_was_told(name, named_variables(arguments))
+    forget_what_the_host_was_told(name, named_variables(given(arguments, "--env")))
     from procvision_host.process.packages import add_folders
 
     added = add_folders()
     from procvision_host.run import run
 
-    run(arguments, name, ends, board, ring, added)
+    run(arguments, name, ends, board, ring, added, drain_s)
 
 
 if __name__ == "__main__":

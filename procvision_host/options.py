@@ -35,7 +35,6 @@ class HostOptions:
     algo: str
     handshake_timeout_s: float = DEFAULT_HANDSHAKE_TIMEOUT_S
     shutdown_grace_s: float = DEFAULT_SHUTDOWN_GRACE_S
-    drain_timeout_s: float = MAX_DRAIN_TIMEOUT_S
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     max_pending: int = DEFAULT_MAX_PENDING
     max_megapixels: float = MAX_PIXELS / MEGA
@@ -180,6 +179,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         type=Finite(min=MIN_DRAIN_TIMEOUT_S, max=MAX_DRAIN_TIMEOUT_S),
         default=MAX_DRAIN_TIMEOUT_S,
         show_default=True,
+        expose_value=False,  # read before the hello, which tells it
         help="How long the host may take to leave in all, whatever still runs: then it is ended.",
     ),
     click.option(

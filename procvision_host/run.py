@@ -31,12 +31,18 @@ _log = logging.getLogger(HOST_LOGGER)
 
 
 def run(
-    arguments: list[str], name: str, ends: HostEnds, board: SharedPage, ring: Ring | None, added: Collection[str]
+    arguments: list[str],
+    name: str,
+    ends: HostEnds,
+    board: SharedPage,
+    ring: Ring | None,
+    added: Collection[str],
+    drain_timeout_s: float,
 ) -> NoReturn:
     """The whole life of a cell; `ring` is what it shares with a host half that does more than guard.
 
     `added` are the folders of packages on its path. Code that these have Python run at its start runs when the cell is
-    shut in, not before.
+    shut in, not before. `drain_timeout_s` is what its hello told.
     """
     prepare(ends)
     usage: str | None = None
@@ -61,7 +67,7 @@ def run(
         connection,
         board,
         shutdown_grace_s=options.shutdown_grace_s,
-        drain_timeout_s=options.drain_timeout_s,
+        drain_timeout_s=drain_timeout_s,
     )
     if usage is not None:
         _log.error("wrong command line: %s", usage)

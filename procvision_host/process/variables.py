@@ -19,18 +19,11 @@ if TYPE_CHECKING:
 
 _ARGUMENTS, _ENVIRONMENT = (45, 46), (47, 48)
 """Where the kernel has put them at the start: fields of /proc/PID/stat behind the name (proc(5): 48 to 51)."""
-_OPTION = "--env"
 
 
-def named_variables(arguments: list[str]) -> tuple[str, ...]:
-    """Return the names of the variables that a command line and the environment name beside the allow-list."""
-    found = list(passed_names(os.environ.get(PASS_VARIABLE, "")))
-    for place, argument in enumerate(arguments):
-        if argument.startswith(f"{_OPTION}="):
-            found.append(argument[len(_OPTION) + 1 :])
-        elif argument == _OPTION and place + 1 < len(arguments):
-            found.append(arguments[place + 1])
-    return tuple(found)
+def named_variables(given: Iterable[str]) -> tuple[str, ...]:
+    """Return the names beside the allow-list: those that the environment names, and those `given` with `--env`."""
+    return (*passed_names(os.environ.get(PASS_VARIABLE, "")), *given)
 
 
 def forget_what_the_host_was_told(name: str, passed: Iterable[str]) -> None:
