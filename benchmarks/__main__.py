@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from benchmarks import bytecodes, counts, felt, instructions, peers
-from benchmarks.cases import AT_LEAST, AT_MOST, NEW_PROCESSES, cases, chosen, with_references
+from benchmarks import bytecodes, counts, felt, instructions, isolation, peers
+from benchmarks.cases import AT_LEAST, AT_MOST, NO_CPU_RATIO, cases, chosen, with_references
 from benchmarks.measure import Case, Measured, run
 from benchmarks.memory import memory_mb
 from benchmarks.page import target, write
@@ -41,8 +41,12 @@ def table(measured: list[Measured]) -> list[dict[str, Any]]:
             ratio, least, greatest = one.ratio_to(other)
             row |= {"reference": one.case.reference, "ratio": round(ratio, 2)}
             row |= {"ratio_least": round(least, 2), "ratio_greatest": round(greatest, 2)}
-            row["cpu_ratio"] = "" if one.case.group in NEW_PROCESSES else round(one.cpu_ratio_to(other), 2)
+            row["cpu_ratio"] = "" if one.case.group in NO_CPU_RATIO else round(one.cpu_ratio_to(other), 2)
             row |= {"at_most": AT_MOST.get(one.case.name), "at_least": AT_LEAST.get(one.case.name)}
+            if one.case.name in isolation.MORE_MS:
+                row["more_ms"] = round(one.more_than(other) * 1e3, 1)
+                row["more_cpu_ms"] = round((one.cpu - other.cpu) * 1e3, 1)
+                row["at_most_more_ms"] = isolation.MORE_MS[one.case.name]
         rows.append(row)
     return rows
 
@@ -164,13 +168,15 @@ def lines(rows: list[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
     width = max(len(str(row["case"])) for row in rows)
-    titles = f"{'median us':>11} {'least..greatest':>23} {'cpu us':>9} {'ratio':>7} {'target':>8}  reference"
+    titles = (
+        f"{'median us':>11} {'least..greatest':>23} {'cpu us':>9} {'ratio':>7} {'cpu':>5} {'target':>30}  reference"
+    )
     told = [f"{'case':<{width}} {titles}"]
     for row in rows:
         spread = f"{row['least_us']}..{row['greatest_us']}"
         told.append(
             f"{row['case']:<{width}} {row['median_us']:>11} {spread:>23} {row['cpu_us']:>9} {row.get('ratio', ''):>7} "
-            f"{target(row):>8}  {row.get('reference', '')}".rstrip()
+            f"{row.get('cpu_ratio', ''):>5} {target(row):>30}  {row.get('reference', '')}".rstrip()
         )
     return told
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
-from benchmarks import floors, hooks, ours, peers, recovery
+from benchmarks import floors, hooks, isolation, ours, peers, recovery
 from benchmarks.measure import Case
 from benchmarks.pictures import SIZES
 
@@ -21,6 +21,7 @@ AT_MOST: Mapping[str, float] = MappingProxyType(
         **{f"ours: {size} copied": 1.15 for size in ("2MP", "12MP", "20MP")},
         **{f"ours: {size} lent": 1.2 for size in SIZES},
         **hooks.TARGETS,
+        **isolation.AT_MOST,
         "ours: 2MP pipelined": round(1 / 0.9, 2),
         "ours: spawn to hello": 2.0,
     }
@@ -39,8 +40,8 @@ AT_LEAST: Mapping[str, float] = MappingProxyType(
 """How many times ours a peer is to take."""
 
 
-NEW_PROCESSES = frozenset({"start", "recovery"})
-"""Groups that start a process anew each time: the processors' time is in processes that are gone."""
+NO_CPU_RATIO = frozenset({"recovery"})
+"""Groups whose processes start and end beside what is measured."""
 
 
 def cases() -> list[Case]:
@@ -62,6 +63,7 @@ def cases() -> list[Case]:
         *_peers(),
         *_starts(),
         *recovery.cases(),
+        *isolation.cases(),
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -66,6 +67,10 @@ class Measured:
         """Median, least and greatest of the ratios round by round."""
         ratios = [mine.median / theirs.median for mine, theirs in zip(self.rounds, other.rounds, strict=True)]
         return statistics.median(ratios), min(ratios), max(ratios)
+
+    def more_than(self, other: Measured) -> float:
+        """The median of the differences round by round, in seconds."""
+        return statistics.median(a.median - b.median for a, b in zip(self.rounds, other.rounds, strict=True))
 
     def cpu_ratio_to(self, other: Measured) -> float:
         """The median of the ratios of processor time."""
@@ -152,8 +157,9 @@ def _children() -> set[int]:
 
 
 def _processor_seconds(processes: Sequence[int]) -> float:
-    """The time that all threads of these processes have run."""
-    nanoseconds = 0
+    """The time that all threads of these processes have run, and that of children that have ended meanwhile."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    nanoseconds = (ended.ru_utime + ended.ru_stime) * 1e9
     for process in processes:
         for stat in Path(f"/proc/{process}/task").glob("*/schedstat"):
             try:

@@ -17,6 +17,7 @@ from benchmarks.measure import Once
 from benchmarks.pictures import encoded, picture
 from procvision_runner import Runner, RunnerOptions
 from procvision_runner.connection.launch import host_command
+from procvision_runner.options import IsolationLevel
 from procvision_sdk.images.picture import Picture
 
 PLUGIN = Path(__file__).with_name("plugin")
@@ -32,17 +33,23 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": path}
 
 
-def runner() -> Runner:
+def runner(isolation: IsolationLevel | None = None) -> Runner:
     """One that isn't started yet."""
-    return Runner("bench", options=RunnerOptions(environment=environment()))
+    return Runner("bench", options=RunnerOptions(environment=environment(), isolation=isolation))
 
 
 @contextmanager
 def call(
-    width: int = 0, height: int = 0, *, color_space: str = "RGB", encoding: str = "raw", lent: bool = False
+    width: int = 0,
+    height: int = 0,
+    *,
+    color_space: str = "RGB",
+    encoding: str = "raw",
+    lent: bool = False,
+    isolation: IsolationLevel | None = None,
 ) -> Iterator[Once]:
     """An `execute` through `Runner`: without a picture, with one that is copied, or with one that is in its slot."""
-    with runner() as running:
+    with runner(isolation) as running:
         session = running.session(CONTEXT)
         image: Any = None
         if encoding != "raw":
@@ -131,7 +138,7 @@ def hosts(count: int, turns: int = 100_000) -> Iterator[Once]:
 def spawn_to_hello() -> Iterator[Once]:
     """From the launch, as a runner does it, to the first frame; seconds."""
     command = host_command("bench", None, RunnerOptions())
-    yield lambda: first_output(command, environment())
+    yield lambda: first_output(list(command), environment())
 
 
 @contextmanager

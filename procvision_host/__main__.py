@@ -94,6 +94,9 @@ def main() -> None:
         os._exit(69)
     os.write(ends.notices, HELLO_NOTICE)
 
+    import gc
+
+    gc.disable()  # until the algorithm is made: what is imported until then stays for the process's life
     from procvision_host.process.variables import forget_what_the_host_was_told, named_variables
 
     forget_what_the_host_was_told(name, named_variables(given(arguments, "--env")))

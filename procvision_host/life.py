@@ -13,7 +13,7 @@ from procvision_host.conversation.main_loop import Loop
 from procvision_host.logs import HOST_LOGGER, LogContext
 from procvision_host.options import HostOptions
 from procvision_host.process.known_state import stand_in
-from procvision_host.process.setup import settle_memory
+from procvision_host.process.setup import collect_from_here, settle_memory
 from procvision_sdk.errors import AlgorithmError, ErrorCode, ProcVisionError
 from procvision_sdk.wire.messages import AlgorithmName
 
@@ -110,8 +110,10 @@ class AlgorithmLife:
             _log.warning("%s %s", row.name, told(lacking, lacking))
 
     def _load_and_serve(self, row: AlgorithmRow, half: OtherHalf) -> None:
+        from procvision_host.algorithm.call_checker import CallChecker
         from procvision_host.algorithm.discovery import host_version
         from procvision_host.algorithm.images import Images
+        from procvision_host.algorithm.worker import Worker
         from procvision_sdk.hookspecs import SUPERVISOR_VARIABLE
         from procvision_sdk.images.reading import bind_image_reader
 
@@ -130,14 +132,11 @@ class AlgorithmLife:
         half.tell(
             "procvision_host_loaded", algorithm=name, version=version, process_id=os.getpid(), supervisor=supervisor
         )
+        collect_from_here()
         made = self._set_up(row)
         if made is None:
             return
         algorithm, manifest = made
-
-        from procvision_host.algorithm.call_checker import CallChecker
-        from procvision_host.algorithm.worker import Worker
-
         versions = {"algorithm": row.version, "host": host_version(), "python": sys.version.split()[0]}
         worker = Worker(
             algorithm,

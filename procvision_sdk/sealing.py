@@ -11,9 +11,12 @@ hasn't the secret. Hosts seal and unseal; a store keeps the bytes as they are, w
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 from procvision_sdk.session import SessionStoreError
+
+try:
+    from _blake2 import blake2b  # as `hashlib` has it, without OpenSSL, which takes longer to load
+except ImportError:  # another Python
+    from hashlib import blake2b
 
 FORMAT = 2
 SECRET_BYTES = 32

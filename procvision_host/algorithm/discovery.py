@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import attrs
-from importlib_metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
+from procvision_host.algorithm.installed import Declared, declared, version_of
 from procvision_host.algorithm.sources import SourceRow, sources
 from procvision_sdk.distributions import AmbiguousNameError, canonical, of_one_distribution, split
 from procvision_sdk.errors import ManifestError, ProcVisionError
@@ -58,8 +58,7 @@ def discover(name: str | None = None) -> list[AlgorithmRow]:
 
     Of the others' packages nothing but their metadata is read then: what is wrong with them costs this one no time.
     """
-    points = entry_points(group=ALGORITHM_GROUP) if name is None else entry_points(group=ALGORITHM_GROUP, name=name)
-    rows = [_row(entry_point) for entry_point in points]
+    rows = [_row(entry_point) for entry_point in declared(ALGORITHM_GROUP, name)]
     return [
         attrs.evolve(row, also_in=_others(row, rows))
         for row in sorted(rows, key=lambda row: (row.name, row.version or ""))
@@ -87,7 +86,7 @@ def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmR
         raise UnknownAlgorithmError(str(error)) from None
     named = discover(name) if rows is None else [row for row in rows if row.name == name]
     if not named:
-        known = {row.name for row in rows} if rows is not None else entry_points(group=ALGORITHM_GROUP).names
+        known = {row.name for row in rows} if rows is not None else {point.name for point in declared(ALGORITHM_GROUP)}
         names = ", ".join(sorted(known)) or "none"
         close = difflib.get_close_matches(name[:64], known, n=1)
         raise UnknownAlgorithmError(
@@ -147,11 +146,10 @@ def _offered(source: SourceRow, requirement: str, rest: str) -> AlgorithmRow:
     )
 
 
-def _row(entry_point: EntryPoint) -> AlgorithmRow:
-    name, version, manifest, folder, error = None, None, None, None, None
+def _row(entry_point: Declared) -> AlgorithmRow:
+    manifest, folder, error = None, None, None
+    name, version = entry_point.distribution, entry_point.distribution_version
     try:
-        if entry_point.dist is not None:
-            name, version = entry_point.dist.metadata["Name"], entry_point.dist.version
         folder = manifest_folder(entry_point.value)
         manifest = read_manifest(folder / MANIFEST_FILE)
         _check_agreement(entry_point, manifest, version)
@@ -160,7 +158,7 @@ def _row(entry_point: EntryPoint) -> AlgorithmRow:
     return AlgorithmRow(entry_point.name, entry_point.value, name, version, manifest, folder, error)
 
 
-def _check_agreement(entry_point: EntryPoint, manifest: Manifest, version: str | None) -> None:
+def _check_agreement(entry_point: Declared, manifest: Manifest, version: str | None) -> None:
     if manifest.name != entry_point.name:
         raise ManifestError(
             f"the manifest's name is {manifest.name!r}, the entry point's {entry_point.name!r}: they are one name"
@@ -178,7 +176,4 @@ def _check_agreement(entry_point: EntryPoint, manifest: Manifest, version: str |
 
 def host_version() -> str:
     """Return the version of the installed procvision distribution."""
-    try:
-        return version("procvision")
-    except PackageNotFoundError:
-        return "0+unknown"
+    return version_of("procvision") or "0+unknown"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import attrs
-from importlib_metadata import EntryPoint, entry_points
 
+from procvision_host.algorithm.installed import Declared, declared
 from procvision_sdk.sources import SOURCE_GROUP, Offer
 
 
@@ -16,7 +16,7 @@ class SourceRow:
     entry_point: str
     distribution: str | None
     distribution_version: str | None
-    declared: EntryPoint = attrs.field(repr=False)
+    declared: Declared = attrs.field(repr=False)
 
     def offer(self, rest: str) -> Offer:
         """Return what the source has under `rest`. Raises what foreign code raises, and TypeError for no offer."""
@@ -32,12 +32,12 @@ def sources() -> list[SourceRow]:
     """Return the installed sources by scheme."""
     rows = [
         SourceRow(
-            declared.name,
-            declared.value,
-            declared.dist.metadata["Name"] if declared.dist is not None else None,
-            declared.dist.version if declared.dist is not None else None,
-            declared,
+            point.name,
+            point.value,
+            point.distribution,
+            point.distribution_version,
+            point,
         )
-        for declared in entry_points(group=SOURCE_GROUP)
+        for point in declared(SOURCE_GROUP)
     ]
     return sorted(rows, key=lambda row: row.scheme)

@@ -5,32 +5,35 @@ traces into the log's form, never lets a reader of stderr that has stopped readi
 SIGTERM and SIGINT, and sees to the end: when the runner is gone or the drain takes too long the host is killed,
 and whatever it started goes with it. Then it leaves with the host's own exit status or signal. The runner's end is
 seen by a process descriptor where it handed one on: a fork of the runner may hold the pipes as long as it likes.
-Warning: it is forked before anything is imported and stays small; it uses the standard library only.
+Warning: it is forked before anything is imported and stays small: it uses little of the standard library, and nothing
+else, since it is started beside the cell, often on the same core.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
 
 from procvision_host import exits
 from procvision_host.process.channels import DRAIN_NOTICE, DRAIN_REQUEST, GuardianEnds
 from procvision_host.process.known_state import LEAVING_SIGNALS, hear_signals
 from procvision_host.process.linux import Orphans, ended_children, kill_descendants
 from procvision_host.process.output_relay import Relay, record
-from procvision_host.process.packages import add_folders
 from procvision_host.process.reaper import leave_as
 from procvision_host.process.shared_page import SharedPage
 from procvision_host.process.watchdog import END_TIME_S, Bite, Watchdog
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Sequence
+    from typing import NoReturn
+
     from procvision_host.halves.host_half import HostHalf
     from procvision_host.halves.ring import Ring
+else:  # without the enumerations of `signal`, which take longer than all the rest
+    import _signal
 
 FLUSH_PATIENCE_S = 1.0
 """How long a leaving guardian waits for a reader to take a piece of the last lines."""
@@ -113,12 +116,14 @@ class Guardian:
         for number in numbers:
             if number in LEAVING_SIGNALS:
                 self._ask_to_leave(time.monotonic())
-            elif number == signal.SIGQUIT:
-                self._signal_host(signal.SIGQUIT)
+            elif number == _signal.SIGQUIT:
+                self._signal_host(_signal.SIGQUIT)
 
     def _ask_to_leave(self, now: float) -> None:
-        with contextlib.suppress(OSError):
+        try:
             os.write(self._ends.control, DRAIN_REQUEST)
+        except OSError:
+            pass  # It is full: then it was asked already.
         self._watchdog.drain_began(now)
 
     def _watch_for_drain(self, ready: dict[int, int], now: float) -> None:
@@ -145,13 +150,15 @@ class Guardian:
             limit_s = f"{self._watchdog.limit_s:.3g}"
             text = f"the host still runs and may take {limit_s} s from when it began to drain: its stacks, then the end"
             self._relay.say("error", text, request_id=self._board.call[1])
-            self._signal_host(signal.SIGQUIT)
+            self._signal_host(_signal.SIGQUIT)
         elif bite is Bite.KILL:
-            self._signal_host(signal.SIGKILL)
+            self._signal_host(_signal.SIGKILL)
 
     def _signal_host(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._reaper_fd, number)
+        try:
+            _signal.pidfd_send_signal(self._reaper_fd, number)
+        except ProcessLookupError:
+            pass  # It has ended.
 
     # --- the end --------------------------------------------------------------------------------------------
 
@@ -162,8 +169,10 @@ class Guardian:
         """
         if self._half is not None:
             for orphan in self._orphans.to_collect(time.monotonic(), ended_children) - {self._reaper}:
-                with contextlib.suppress(ChildProcessError):
+                try:
                     os.waitpid(orphan, os.WNOHANG)
+                except ChildProcessError:
+                    continue
         which = -1 if self._half is None else self._reaper
         while True:
             try:
@@ -204,14 +213,16 @@ def _listen_for_signals() -> int:
     read, write = os.pipe()
     os.set_blocking(write, False)
     os.set_blocking(read, False)
-    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    for number in (*LEAVING_SIGNALS, signal.SIGCHLD, signal.SIGQUIT):
-        signal.signal(number, lambda *_: None)
+    _signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    for number in (*LEAVING_SIGNALS, _signal.SIGCHLD, _signal.SIGQUIT):
+        _signal.signal(number, lambda *_: None)
     hear_signals()
     return read
 
 
 def _signal_name(number: int) -> str:
+    import signal
+
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -234,15 +245,21 @@ def guard(
     try:
         half = None
         if ring is not None and ends.private is not None:
+            from procvision_host.process.packages import add_folders
+
             add_folders()
             from procvision_host.halves.host_half import HostHalf
 
             half = HostHalf(arguments, reaper_fd, ends.private, ring)
         Guardian(reaper, reaper_fd, ends, board, half, drain_timeout_s).run()
     except BaseException as error:  # noqa: BLE001 - a guardian that fails takes its host along
-        with contextlib.suppress(OSError):
+        try:
             os.write(ends.stderr, record("error", f"the guardian failed: {error!r}"))
-        with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(reaper_fd, signal.SIGKILL)
+        except OSError:
+            pass
+        try:
+            _signal.pidfd_send_signal(reaper_fd, _signal.SIGKILL)
+        except OSError:
+            pass
         kill_descendants()
         os._exit(exits.ALGORITHM_FAILED)

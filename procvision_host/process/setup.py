@@ -90,6 +90,12 @@ def watch_forks(became_copy: Callable[[], None]) -> None:
     os.register_at_fork(before=hold, after_in_parent=let_go, after_in_child=begin_as_copy)
 
 
+def collect_from_here() -> None:
+    """Collect garbage again, of what is made from here on: what the host itself has loaded stays."""
+    gc.freeze()
+    gc.enable()
+
+
 def settle_memory() -> None:
     """Hide what is loaded by now, libraries and models, from the garbage collector.
 

@@ -1,8 +1,9 @@
-"""Decides when a host that drains has to be gone. Pure: the clock is an argument."""
+"""Decides when a host that drains has to be gone. Pure: the clock is an argument.
+
+Warning: used by the guardian, which imports as little as it can.
+"""
 
 from __future__ import annotations
-
-from enum import Enum
 
 from procvision_sdk.wire.greeting import MAX_DRAIN_TIMEOUT_S
 
@@ -12,11 +13,17 @@ END_TIME_S = 0.2
 """What is kept for the end itself: the kernel frees the memory, the last lines of the log go out."""
 
 
-class Bite(Enum):
+class Bite:
     """What the watchdog asks for."""
 
-    DUMP = "have it write its stacks"
-    KILL = "kill it"
+    DUMP: Bite
+    """Have it write its stacks."""
+    KILL: Bite
+    """Kill it."""
+
+
+# No `Enum`: the guardian would import for it what takes longer than all the rest.
+Bite.DUMP, Bite.KILL = Bite(), Bite()
 
 
 class Watchdog:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from attrs import frozen
 from procvision_host.options import MEGA
 from procvision_host.sandbox.amounts import bound_basic, bound_processes
 from procvision_host.sandbox.confinement import Confinement, Level, confine
-from procvision_host.sandbox.connections import Broker
 from procvision_host.sandbox.grants import granted
 from procvision_host.sandbox.kernel import IsolationMissingError, system_call
 from procvision_host.sandbox.namespaces import SHARED_MEMORY, enter
@@ -82,7 +80,11 @@ def shut(
     kept = (*map(Path.resolve, writable), *given.writable)
     own: tuple[Path, ...] = ()
     shared = None
-    broker = Broker(given.addresses) if given.addresses else None
+    broker = None
+    if given.addresses:
+        from procvision_host.sandbox.connections import Broker
+
+        broker = Broker(given.addresses)
     if strict:
         try:
             enter(kept, network=bool(given.ports))
@@ -109,9 +111,16 @@ def shut(
 
 def _own_folder(*, apart: bool) -> Path:
     """Make a home; where the cell has a `/dev/shm` of its own nothing is left of it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=SHARED_MEMORY if apart and SHARED_MEMORY.is_dir() else None))
+    if apart and SHARED_MEMORY.is_dir():
+        folder = Path(SHARED_MEMORY, f"{_PREFIX}{os.urandom(8).hex()}")
+        folder.mkdir(mode=0o700)  # nobody else sees this `/dev/shm`
+    else:
+        import tempfile
+
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     os.environ |= dict.fromkeys(_HOMES, str(folder))
-    tempfile.tempdir = None
+    if (loaded := sys.modules.get("tempfile")) is not None:
+        setattr(loaded, "tempdir", None)  # noqa: B010 - of a module whose type is unknown here
     return folder
 
 

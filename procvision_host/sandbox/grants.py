@@ -7,7 +7,6 @@ manifest is read.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -88,6 +87,8 @@ def named_in_configuration(names: Sequence[str]) -> tuple[Need, ...]:
 
 
 def _addresses(need: Need) -> set[tuple[str, int]]:
+    import socket
+
     try:
         found = socket.getaddrinfo(need.host, need.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

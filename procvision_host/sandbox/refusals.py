@@ -10,10 +10,13 @@ import errno
 import os
 import resource
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from procvision_host.sandbox.connections import Broker
-from procvision_host.sandbox.grants import Granted
 from procvision_sdk.manifest.needs import Need, file_need, parse_need
+
+if TYPE_CHECKING:
+    from procvision_host.sandbox.connections import Broker
+    from procvision_host.sandbox.grants import Granted
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _ANY_NETWORK = (

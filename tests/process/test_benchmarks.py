@@ -100,6 +100,16 @@ def test_recovery_is_measured_with_a_spare_and_without(tmp_path: Path) -> None:
     assert spare["ratio"] < 1
 
 
+def test_isolation_is_measured_beside_none(tmp_path: Path) -> None:
+    """A start tells by how much it takes longer, and what of that is the processor's time."""
+    figures = tmp_path / "figures.json"
+    told = benchmarks("--quick", "--only", "spawn to hello, strict", "--json", str(figures))
+    off, strict = json.loads(figures.read_text())["rows"]
+    assert strict["reference"] == off["case"] == "ours: spawn to hello, off"
+    assert off["cpu_us"] > 1000, "a process's start takes processor time"
+    assert f"{strict['more_ms']:+} ms (cpu {strict['more_cpu_ms']:+}), ≤ +5" in told
+
+
 def refused_case(case: object, error: Exception) -> None:
     raise error
 
