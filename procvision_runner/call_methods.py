@@ -18,7 +18,7 @@ from procvision_sdk.errors import ErrorCode
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from procvision_runner.connection.steady_calls import SteadyCalls
+    from procvision_runner.connection.steady_calls import Inspects
     from procvision_runner.images.slots import Lease, SlotPool
     from procvision_runner.options import RunnerOptions
     from procvision_runner.results import CallResult
@@ -35,7 +35,7 @@ class CallMethods(ABC):
     """Where the pictures lie, as long as calls can be made."""
     _owner: int
     """The id of the process that has the hosts."""
-    _steady: SteadyCalls | None = None
+    _steady: Inspects | None = None
     """Makes the calls that are like those before them, as long as calls can be made; None where there is none."""
 
     def session(self, context: Mapping[str, Any] | None = None, session_id: str | None = None) -> InspectionSession:

@@ -19,7 +19,7 @@ from typing import Any
 from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.client import Client
 from procvision_runner.connection.launch import SpawnedHost, get_ready, host_command
-from procvision_runner.connection.steady_calls import SteadyCalls
+from procvision_runner.connection.steady_calls import steady_calls
 from procvision_runner.options import RunnerOptions, check_stop_timeout
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.requests import Request, held_to_the_protocol
@@ -80,7 +80,7 @@ class Runner(CallMethods):
         except BaseException:
             self.stop()
             raise
-        self._steady = SteadyCalls(client, slots, self.options)
+        self._steady = steady_calls(client, slots, self.options)
         return self
 
     def stop(self, timeout_s: float | None = None) -> int | None:

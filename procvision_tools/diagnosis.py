@@ -11,7 +11,7 @@ import platform
 import resource
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from procvision_runner.connection.launch import own_host
 from procvision_runner.images.arena import try_arena
 from procvision_runner.images.segments import SHM_FOLDER, leftovers
 from procvision_runner.process.host_process import missing_interpreter
+from procvision_sdk.compiled import COMPILED_VARIABLE, OFF, is_built
 from procvision_testing.findings import Finding, Level
 from procvision_tools.hints import split_hint
 from procvision_tools.scratch import abandoned
@@ -38,6 +39,11 @@ LIST_TIMEOUT_S = 60.0
 CORE = ("attrs", "click", "google-re2", "importlib-metadata", "msgspec", "numpy", "pluggy")
 IMPORTED_AT_START = ("attr", "click", "importlib_metadata", "msgspec", "numpy", "pluggy", "procvision_host")
 """Packages that every host imports."""
+STEADY_CORES = {
+    "runner": "procvision_runner.connection.steady_core",
+    "host": "procvision_host.conversation.steady_core",
+}
+"""The compiled modules, which may be missing."""
 
 
 def examine_machine(*, clean: bool = False) -> Iterator[Finding]:
@@ -54,6 +60,7 @@ def examine_machine(*, clean: bool = False) -> Iterator[Finding]:
         versions,
         host_program,
         bytecode,
+        steady_cores,
         decoders,
         algorithms,
         hook_plugins,
@@ -302,6 +309,19 @@ def bytecode(names: Sequence[str] = IMPORTED_AT_START, *, kept: bool | None = No
         yield Finding(title, "warning", detail, hint)
     else:
         yield Finding(title, detail="there, or kept at the first start")
+
+
+def steady_cores(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Yield what runs the calls that are like those before them: compiled code, or Python where none was built."""
+    title = "steady calls"
+    if environment.get(COMPILED_VARIABLE) == OFF:
+        yield Finding(title, detail=f"Python, since {COMPILED_VARIABLE} is {OFF}")
+        return
+    sides = {side: is_built(name) for side, name in STEADY_CORES.items()}
+    told = ", ".join(f"{side}: {'compiled' if there else 'Python'}" for side, there in sides.items())
+    if not all(sides.values()):
+        told += " (a C compiler and Python's headers at the installation make it compiled)"
+    yield Finding(title, detail=told)
 
 
 def decoders() -> Iterator[Finding]:

@@ -55,6 +55,30 @@ def host_timeout_ms(timeout_s: float) -> int | None:
 class CallTable:
     """The calls on their way, and what a frame means for them."""
 
+    __slots__ = (
+        "_ask_after_s",
+        "_log",
+        "_max_in_flight",
+        "_observer",
+        "ask_at",
+        "calls",
+        "connection",
+        "end",
+        "last_number",
+        "leadership",
+        "lingering",
+        "lock",
+        "overdue",
+        "reader_oversleeps",
+        "reader_sleeps_until",
+        "room",
+        "stopping",
+        "submitted",
+        "tick_at",
+        "unexpected",
+        "waiting_for_room",
+    )
+
     def __init__(self, connection: Connection, max_in_flight: int, log: HostLog, observer: Observer) -> None:
         self.lock = threading.Lock()
         self.room = threading.Condition(self.lock)

@@ -96,11 +96,13 @@ def _steps() -> Mapping[Reading, _Steps]:
     return rows
 
 
-_STEPS = _steps()
+TRANSITION_STEPS = _steps()
 
 
 class Leadership:
     """The current leader, and the threads that run Futures' callbacks."""
+
+    __slots__ = ("_steps", "callbacks", "leader", "reader_thread", "state")
 
     def __init__(self) -> None:
         self.state = Reading.NOBODY
@@ -110,7 +112,7 @@ class Leadership:
         """The token of the reader thread that serves now."""
         self.callbacks: dict[int, object | None] = {}
         """The identifiers of the threads that run callbacks, each with the leader that it was then, if it was one."""
-        self._steps = _STEPS[self.state]
+        self._steps = TRANSITION_STEPS[self.state]
 
     def follow(self, event: ReadingEvent, leader: object | None = None) -> bool:
         """Follow the table. Return False, and change nothing, where the state has no such event."""

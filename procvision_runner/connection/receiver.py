@@ -26,6 +26,24 @@ READ_BYTES = 16 * 1024
 class Receiver:
     """Reads for the leader. `send`, `time_out`, `kill` and `host_is_gone` are what the client does about it."""
 
+    __slots__ = (
+        "_asked",
+        "_host_is_gone",
+        "_kill",
+        "_log",
+        "_observer",
+        "_record",
+        "_send",
+        "_stdout",
+        "_table",
+        "_time_out",
+        "acknowledged",
+        "hello",
+        "host_error",
+        "poll",
+        "pong_awaited",
+    )
+
     def __init__(
         self,
         process: HostProcess,

@@ -9,21 +9,24 @@ ends the call. It does so only where no other call is on its way and nobody else
 is one whole result of exactly this call.
 Everything else is the general code's, which finds nothing begun, or a call that was begun as it would have begun it:
 a second call, a deadline that passes, a ping, an error, a malformed answer, a host that is gone, a Ctrl-C.
+`steady_core.c` is the same, compiled, for calls without a picture. This module is what it is held against, and what
+runs where it isn't built or is turned off.
 Warning: what `carry` changes is shared. It changes it under the same locks and in the same order as the general code.
 """
 
 from __future__ import annotations
 
+import logging
 from os import getpid, read
 from secrets import token_hex
 from time import monotonic, time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from procvision_runner.connection.call_table import host_timeout_ms
-from procvision_runner.connection.leadership import ReadingEvent
+from procvision_runner.connection.leadership import TRANSITION_STEPS, Reading, ReadingEvent
 from procvision_runner.connection.pending_call import PendingCall
 from procvision_runner.connection.receiver import READ_BYTES
 from procvision_runner.connection.writer import KEPT_FRAME_BYTES
@@ -32,6 +35,7 @@ from procvision_runner.images.slots import Lease
 from procvision_runner.requests import filled, held_to_the_protocol
 from procvision_runner.results import CallResult
 from procvision_sdk.calling import OWN_ID_BYTES, session_ref
+from procvision_sdk.compiled import compiled
 from procvision_sdk.images.picture import Picture, image_meta
 from procvision_sdk.plain import MAX_DEPTH, plain
 from procvision_sdk.wire.codec import SHALLOW_BYTES
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
     from procvision_sdk.calling import CallImage, InspectingPhase, InspectionSession
     from procvision_sdk.wire.messages import AnyMessage
 
+CORE = "procvision_runner.connection.steady_core"
+"""The compiled form of what stands here."""
 MAX_SHAPES = 64
 """So many phases, steps and products are remembered; a line has a few."""
 _BEGINNING = b'{"type":"call","request_id":"'
@@ -63,20 +69,52 @@ _LONGEST_S = 1e9
 _CALL, _ANSWERED = ReadingEvent.CALL, ReadingEvent.ANSWERED
 _OPEN = ConnectionState.OPEN
 _ATOMS = frozenset((str, int, float, bool, type(None)))
+_log = logging.getLogger("procvision.runner")
 _encode = msgspec.json.Encoder().encode
 _decode: Callable[[bytes], AnyMessage] = msgspec.json.Decoder(ToRunner).decode
 """The connection's own: a decoder of results alone takes one without a type."""
 
 
+class Inspects(Protocol):
+    """Makes the calls that are like those before them."""
+
+    def inspect(
+        self,
+        phase: InspectingPhase,
+        image: CallImage | None,
+        pid: str,
+        step_index: int,
+        session: InspectionSession | str | None,
+        user_params: Mapping[str, Any] | None,
+        final: bool,
+        camera_id: str | None,
+        timestamp_ms: int | None,
+        timeout_s: float | None,
+        /,
+    ) -> CallResult | None:
+        """Make a call, as `AlgorithmRunner.execute`. Return None, with nothing done, if it is not a steady one."""
+
+
 class Exchange:
     """Carries one call of a client at a time."""
 
-    __slots__ = ("_client", "_max_frame_bytes", "_poll", "_receiver", "_record", "_stdout", "_table", "_write")
+    __slots__ = (
+        "_client",
+        "_max_frame_bytes",
+        "_poll",
+        "_receiver",
+        "_record",
+        "_stdout",
+        "_table",
+        "_write",
+        "_writer",
+    )
 
     def __init__(self, client: Client, table: CallTable, writer: Writer, receiver: Receiver) -> None:
         self._client = client
         self._table = table
         self._receiver = receiver
+        self._writer = writer
         self._write = writer.write
         self._poll = receiver.poll
         self._stdout = client.process.stdout
@@ -179,14 +217,43 @@ class Exchange:
             else:
                 now = monotonic()
         except BaseException:
-            # What was read may be lost, so frames can't be told apart any more.
-            self._client.kill(EndKind.STOPPED, "was read by a thread that was interrupted")
+            self.lost()
             raise
         if tick_at is not None and now >= tick_at:
             self._receiver.tick()
         if not pending.ended or leadership.leader is pending or self._receiver.pong_awaited:
             self._client.wait_for(pending)
         return True
+
+    # --- for calls that the compiled core has begun -----------------------------------------------------------
+
+    def finish_writing(self, pending: PendingCall, frame: bytes, written: int) -> None:
+        """Write the rest of a call's frame. The writer's lock is held, and released here."""
+        try:
+            whole = self._writer.finish(frame, written, pending.deadline, pending)
+        except BaseException:
+            self._client.kill(EndKind.STOPPED, "was written to by a thread that was interrupted")
+            raise
+        if not whole:
+            self._client.not_written(pending)
+
+    def go_on(self, pending: PendingCall, data: bytes | None, now: float) -> None:
+        """Carry a call to its end. `data` was read and not looked at; None where nothing was read, or all was."""
+        receiver, table = self._receiver, self._table
+        if data is not None:
+            try:
+                receiver.take(data, now)
+            except BaseException:
+                self.lost()
+                raise
+        if table.tick_at is not None and now >= table.tick_at:
+            receiver.tick()
+        if not pending.ended or table.leadership.leader is pending or receiver.pong_awaited:
+            self._client.wait_for(pending)
+
+    def lost(self) -> None:
+        """End a host of which something was read that nobody handled: its frames can't be told apart any more."""
+        self._client.kill(EndKind.STOPPED, "was read by a thread that was interrupted")
 
 
 class _Shape:
@@ -323,6 +390,11 @@ class SteadyCalls:
         except BaseException:
             client.orphan(pending)
             raise
+        return self._outcome(pending, phase, size)
+
+    @staticmethod
+    def _outcome(pending: PendingCall, phase: str, size: tuple[int, int] | None) -> CallResult:
+        """Return the result of a call that has ended, or raise its error."""
         if pending.error is not None:
             raise pending.error
         result = pending.answer
@@ -346,6 +418,46 @@ class SteadyCalls:
                 elapsed_ms=int(pending.took_s * 1e6) / 1e3,
             )
         return held_to_the_protocol(result, phase, size, pending.took_s)
+
+    def parts(self) -> dict[str, Any]:
+        """Return what the compiled core works with, by its names for it."""
+        client, table = self._client, self._table
+        exchange, leadership, connection = client.exchange, table.leadership, table.connection
+        receiver, writer = exchange._receiver, exchange._writer
+        caller, nobody = TRANSITION_STEPS[Reading.NOBODY][_CALL], TRANSITION_STEPS[Reading.CALLER][_ANSWERED]
+        return {
+            "inspect": self.inspect,
+            "outcome": self._outcome,
+            "shapes": self._shapes,
+            "orphan": client.orphan,
+            "go_on": exchange.go_on,
+            "lost": exchange.lost,
+            "finish_writing": exchange.finish_writing,
+            "table": table,
+            "connection": connection,
+            "splitter": connection.splitter,
+            "leadership": leadership,
+            "receiver": receiver,
+            "writer": writer,
+            "calls": table.calls,
+            "pending_ids": connection.pending_ids,
+            "locked": table.lock.locked,
+            "writer_locked": writer.lock.locked,
+            "writer_acquire": writer.lock.acquire,
+            "record": client.frames.append,
+            "Call": Call,
+            "PendingCall": PendingCall,
+            "SessionRef": SessionRef,
+            "Result": Result,
+            "CallResult": CallResult,
+            "Shape": _Shape,
+            "held": held_to_the_protocol,
+            "open": _OPEN,
+            "nobody": nobody[0],
+            "nobody_steps": nobody[1],
+            "caller": caller[0],
+            "caller_steps": caller[1],
+        }
 
     def _another(
         self,
@@ -384,6 +496,29 @@ class SteadyCalls:
         if type(image) is Picture and (image.data is not None or image.shared_mem_id is not None):
             return None
         return filled(self._slots, self._options, image)
+
+
+def steady_calls(client: Client, slots: SlotPool, options: RunnerOptions) -> Inspects:
+    """Return what makes a runner's steady calls: the compiled core where it can, else `SteadyCalls`."""
+    steady = SteadyCalls(client, slots, options)
+    core = compiled(CORE)
+    if core is None:
+        return steady
+    process = client.process
+    try:
+        made: Inspects = core.SteadyCalls(
+            steady.parts(),
+            process.stdin,
+            process.stdout,
+            float(options.execute_timeout_s),
+            float(options.pre_timeout_s),
+            client.table.connection.max_frame_bytes,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        # Built of another source, or for pipes of another kind.
+        _log.warning("steady calls run in Python: the compiled core doesn't fit (%s)", error)
+        return steady
+    return made
 
 
 def _the_same(given: Mapping[str, Any] | None, known: tuple[tuple[str, Any], ...] | None) -> bool:

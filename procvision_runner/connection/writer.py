@@ -26,6 +26,8 @@ Record = deque[tuple[float, str, bytes]]
 class Writer:
     """Any thread may write. A frame goes out whole before the next one."""
 
+    __slots__ = ("_before_waiting", "_closed", "_process", "_record", "given_up", "lock", "torn")
+
     def __init__(
         self, process: HostProcess, record: Record, before_waiting: Callable[[PendingCall | None], None]
     ) -> None:
@@ -33,7 +35,7 @@ class Writer:
         self._before_waiting = before_waiting
         """Called with the frame's call when a frame has to wait."""
         self._record = record
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._closed = False
         self.torn = False
         """Whether only a part of a frame went out: no other frame can follow it."""
@@ -45,7 +47,7 @@ class Writer:
 
         Return False if the host doesn't take it by the deadline: then the frame may be torn.
         """
-        lock = self._lock
+        lock = self.lock
         if not lock.acquire(blocking=False):
             # The thread that holds it may be blocked by a host that doesn't read.
             self._before_waiting(pending)
@@ -69,6 +71,14 @@ class Writer:
         finally:
             lock.release()
 
+    def finish(self, frame: bytes, written: int, deadline: float, pending: PendingCall) -> bool:
+        """Write the rest of a frame, as `write`. The lock is held by this thread, and released here."""
+        try:
+            self._before_waiting(pending)
+            return self._write_rest(frame, written, deadline)
+        finally:
+            self.lock.release()
+
     def _write_rest(self, frame: bytes, written: int, deadline: float) -> bool:
         poller = select.poll()
         poller.register(self._process.stdin, select.POLLOUT)
@@ -88,6 +98,6 @@ class Writer:
 
     def close(self, release: Callable[[], None]) -> None:
         """Write nothing from here on. `release` runs while no thread writes."""
-        with self._lock:
+        with self.lock:
             self._closed = True
             release()

@@ -90,6 +90,28 @@ class Connection:
     `handshake_timeout_s` of 0 waits for ever. `heartbeat` is the runner's policy; a host has none.
     """
 
+    __slots__ = (
+        "_codec",
+        "_handshake_deadline",
+        "_heartbeat",
+        "_heartbeat_policy",
+        "_outline_host",
+        "_pings",
+        "_receivable",
+        "_sendable",
+        "_table",
+        "anonymous",
+        "answers_without_ids",
+        "handshake_timeout_s",
+        "max_frame_bytes",
+        "max_pending",
+        "peer_hello",
+        "pending_ids",
+        "role",
+        "splitter",
+        "state",
+    )
+
     def __init__(
         self,
         role: Role,

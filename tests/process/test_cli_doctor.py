@@ -18,6 +18,7 @@ from peer_plugins import environment
 
 from procvision_runner.images.segments import SHM_FOLDER
 from procvision_runner.images.slots import SlotPool
+from procvision_sdk.compiled import compiled
 from procvision_tools import diagnosis as doctoring
 from procvision_tools.cli.main import status_of
 from procvision_tools.scratch import MIN_AGE_S, abandoned, scratch_folder
@@ -225,3 +226,12 @@ def test_a_wrong_command_line_is_64(arguments, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "hint: procvision doctor --help" in captured.err
+
+
+def test_doctor_says_what_runs_the_steady_calls() -> None:
+    """Compiled code where it is built for this Python, Python where it isn't or is turned off."""
+    (finding,) = doctoring.steady_cores({})
+    for side, name in doctoring.STEADY_CORES.items():
+        assert f"{side}: {'compiled' if compiled(name) else 'Python'}" in finding.detail
+    (finding,) = doctoring.steady_cores({"PROCVISION_COMPILED": "0"})
+    assert finding.detail == "Python, since PROCVISION_COMPILED is 0"

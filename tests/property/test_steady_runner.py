@@ -1,7 +1,7 @@
 """The runner's steady calls and its general code are given the same arguments and the same answers, right and wrong.
 
 They write the same frames, return the same results and raise the same errors: no answer that the general code refuses
-becomes a result.
+becomes a result. The steady calls in Python and their compiled form are held to the same, where that is built.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scripted_host import PATIENCE_S, ScriptedProcess, eventually, hello, in_thread
 
 from procvision_runner import Runner
 from procvision_runner.connection.client import Client
-from procvision_runner.connection.steady_calls import SteadyCalls
+from procvision_runner.connection.steady_calls import CORE, SteadyCalls, steady_calls
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions
 from procvision_runner.process.host_log import HostLog
 from procvision_sdk.calling import InspectionSession
+from procvision_sdk.compiled import compiled
 from procvision_sdk.images.picture import Picture
 from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.messages import Result, RunnerHello
@@ -46,7 +48,7 @@ class Unsteady:
 class Rig:
     """A runner whose host is the test."""
 
-    def __init__(self, *, steady: bool) -> None:
+    def __init__(self, kind: str) -> None:
         self.host = ScriptedProcess()
         self.runner = Runner(command=["echo"], options=OPTIONS)
         client = Client(self.host, OPTIONS, HostLog(self.host.stderr, 20, None))  # type: ignore[arg-type]
@@ -56,7 +58,10 @@ class Rig:
         shaking.result()
         self.runner._client = client
         self.runner._slots = slots = SlotPool(2, 1 << 24)
-        if steady:
+        if kind == "compiled":
+            self.runner._steady = steady_calls(client, slots, OPTIONS)
+            assert type(self.runner._steady) is not SteadyCalls
+        elif kind == "python":
             self.runner._steady = SteadyCalls(client, slots, OPTIONS)
         else:
             client.exchange = Unsteady()  # type: ignore[assignment]
@@ -104,14 +109,18 @@ class Rig:
         self.runner.stop()
 
 
+STEADY = ("python", "compiled") if compiled(CORE) else ("python",)
+
+
 @contextlib.contextmanager
-def rigs() -> Iterator[tuple[Rig, Rig]]:
-    general, steady = Rig(steady=False), Rig(steady=True)
+def rigs(*kinds: str) -> Iterator[list[Rig]]:
+    """One of each kind."""
+    made = [Rig(kind) for kind in kinds]
     try:
-        yield general, steady
+        yield made
     finally:
-        general.close()
-        steady.close()
+        for rig in made:
+            rig.close()
 
 
 SESSIONS = [
@@ -161,7 +170,7 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
 @given(st.lists(arguments(), min_size=2, max_size=4))
 def test_steady_calls_write_what_the_general_code_writes(some: list[dict[str, Any]]) -> None:
     """Each twice and in turn, so that every call follows one like it and one that is another."""
-    with rigs() as (general, steady):
+    with rigs("general", *STEADY) as made:
         for one in [*some, *some, some[-1]]:
             told = [
                 rig.outcome(
@@ -178,9 +187,9 @@ def test_steady_calls_write_what_the_general_code_writes(some: list[dict[str, An
                     ),
                     **one,
                 )
-                for rig in (general, steady)
+                for rig in made
             ]
-            assert told[1] == told[0], one
+            assert told[1:] == told[:1] * len(STEADY), one
             if isinstance(told[0][0], tuple):  # it raised, and the answer is still in the pipe
                 return
 
@@ -205,7 +214,7 @@ def answers(draw: st.DrawFn) -> bytes:
         )
     )
     result = Result(
-        request_id=draw(st.sampled_from(["call-1", "call-1", "call-1", "call-2", None])),
+        request_id=draw(st.sampled_from(["call-2", "call-2", "call-2", "call-3", None])),
         phase=draw(st.sampled_from(["execute", "execute", "pre", ""])),
         step_index=draw(st.sampled_from([1, None])),
         status=draw(st.sampled_from(["OK", "OK", "ERROR"])),
@@ -224,17 +233,23 @@ def answers(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=60)
 @given(answers())
-@example(frame(b'{"request_id":"call-1","phase":"execute","status":"OK","data":{"result_status":"OK"}}'))
+@example(frame(b'{"request_id":"call-2","phase":"execute","status":"OK","data":{"result_status":"OK"}}'))
 def test_an_answer_means_the_same_to_steady_calls(answer: bytes) -> None:
     """A result, or the same error; one that is no answer to this call leaves it to its deadline."""
-    with rigs() as (general, steady):
-        told = [rig.outcome(answer, pid="A", session="s", timeout_s=0.03) for rig in (general, steady)]
-        assert told[1] == told[0]
+    with rigs("general", *STEADY) as made:
+        for rig in made:  # the compiled form knows a call by one before it
+            good = Result(request_id="call-1", phase="execute", step_index=1, status="OK", data=GOOD)
+            assert (
+                rig.outcome(frame(msgspec.json.encode(good)), pid="A", session="s", timeout_s=0.03)[0].verdict == "OK"
+            )
+        told = [rig.outcome(answer, pid="A", session="s", timeout_s=0.03) for rig in made]
+        assert told[1:] == told[:1] * len(STEADY)
 
 
-def test_calls_like_those_before_are_steady() -> None:
+@pytest.mark.parametrize("kind", STEADY)
+def test_calls_like_those_before_are_steady(kind: str) -> None:
     """With a picture of any kind or none, with parameters, with sessions that change: never the general code."""
-    with rigs() as (_, steady):
+    with rigs(kind) as (steady,):
         runner = steady.runner
         runner._run = None  # type: ignore[method-assign, assignment]
         runner._client.carry_beside_others = None  # type: ignore[union-attr, method-assign, assignment]
@@ -248,9 +263,10 @@ def test_calls_like_those_before_are_steady() -> None:
                 assert told[0].verdict == "OK"
 
 
-def test_a_call_beside_another_is_the_general_codes() -> None:
+@pytest.mark.parametrize("kind", STEADY)
+def test_a_call_beside_another_is_the_general_codes(kind: str) -> None:
     """And the next one, when that has its answer, is steady again."""
-    with rigs() as (_, steady):
+    with rigs(kind) as (steady,):
         client = steady.runner._client
         assert client is not None
         future = steady.runner.submit("execute", pid="A", session="s")

@@ -1,0 +1,813 @@
+/* The compiled form of `steady_calls`, the runner's side: a call like those before it, from arguments to result.
+
+   The strategy is that of `steady_calls.py`, which stays the reference and what runs where this can't: the bytes that
+   calls have in common are kept, what differs is put into them, and an answer that is one whole result of exactly this
+   call ends it. Everything else is left to that module, with nothing begun, or with a call that was begun as it would
+   have begun it, and with every byte that was read.
+   What is shared with other threads is changed only while the interpreter's lock is held without a break and the call
+   table's and the writer's lock are free: nobody can take them meanwhile. So between `quiet` and the end of what it
+   guards nothing runs that could let another thread in: no Python, and nothing that the collector counts is made.
+   Warning: what is read is a stranger's; `steady.h` says how it is read. */
+
+#include "../../procvision_sdk/wire/steady.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define KEPT_FRAME_BYTES 4096 /* As `writer.KEPT_FRAME_BYTES`. */
+#define MAX_SHAPES 8
+#define MAX_PARAMS 64
+#define OWN_ID_CHARS 16
+#define LEAST_ROOM 64 /* For a frame's beginning, its number and what stands between the parts. */
+
+/* What the core is made of: objects of the general code, handed over by name. */
+#define PARTS(X) \
+    X(inspect) X(outcome) X(shapes) X(orphan) X(go_on) \
+    X(lost) X(finish_writing) X(table) X(connection) X(splitter) X(leadership) X(receiver) X(writer) X(calls) X(pending_ids) \
+    X(locked) X(writer_locked) X(writer_acquire) X(record) X(Call) X(PendingCall) X(SessionRef) X(Result) \
+    X(CallResult) X(Shape) X(held) X(open) X(nobody) X(nobody_steps) X(caller) X(caller_steps)
+#define NAME(part) P_##part,
+enum { PARTS(NAME) N_PARTS };
+#undef NAME
+#define NAME(part) #part,
+static const char *const PART_NAMES[] = {PARTS(NAME)};
+#undef NAME
+
+/* The slots that are read and written directly: of which part's class, and under which name. */
+#define FIELDS(X) \
+    X(table, end) X(table, stopping) X(table, last_number) X(table, tick_at) X(table, waiting_for_room) \
+    X(connection, state) X(connection, answers_without_ids) X(splitter, empty) \
+    X(leadership, state) X(leadership, _steps) X(leadership, leader) \
+    X(receiver, pong_awaited) X(writer, _closed) \
+    X(Call, request_id) X(Call, session) \
+    X(PendingCall, call) X(PendingCall, sent_at) X(PendingCall, deadline) X(PendingCall, on_freed) \
+    X(PendingCall, future) X(PendingCall, judge) X(PendingCall, answer) X(PendingCall, error) X(PendingCall, ended) \
+    X(PendingCall, freed) X(PendingCall, took_s) X(PendingCall, needs_wake) X(PendingCall, woken) \
+    X(Shape, call) X(Shape, session) X(Shape, timeout_s) X(Shape, final) X(Shape, tail) X(Shape, params) X(Shape, id_at)
+#define NAME(part, field) F_##part##_##field,
+enum { FIELDS(NAME) N_FIELDS };
+#undef NAME
+#define NAME(part, field) {P_##part, #field},
+static const struct { int part; const char *name; } FIELD_NAMES[] = {FIELDS(NAME)};
+#undef NAME
+
+static PyObject *text_execute, *text_pre, *text_out, *text_in, *text_ok, *text_empty, *text_result_status, *text_debug;
+static PyObject *names_of_result, *names_of_call_result, *names_of_session;
+
+/* The calls of one phase, step and product, as they were last. */
+typedef struct {
+    PyObject *phase, *pid, *session, *params, *tail, *call, *pending, *timeout_s;
+    long step_index;
+    PyObject *final; /* Py_True or Py_False */
+    double seconds;
+    Py_ssize_t id_at; /* Where the session's id stands in `tail`, where each call has a session of its own; else -1. */
+    char answer[80];  /* What stands in a good answer between its request's id and its data. */
+    Py_ssize_t answer_bytes;
+    unsigned long met_at;
+} Shape;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *part[N_PARTS];
+    Py_ssize_t field[N_FIELDS];
+    Shape shapes[MAX_SHAPES];
+    double execute_s, pre_s;
+    Py_ssize_t max_frame_bytes;
+    unsigned long calls;
+    int stdin_, stdout_, forks;
+    int busy; /* A thread is in the middle of a call: `in` and `out` are its own. */
+    char out[PV_READ_BYTES], in[PV_READ_BYTES];
+} Core;
+
+#define PART(name) (self->part[P_##name])
+#define OF(part_, name) PV_FIELD(PART(part_), self->field[F_##part_##_##name])
+#define IN(object, part_, name) PV_FIELD(object, self->field[F_##part_##_##name])
+#define SET(object, part_, name, value) pv_set(object, self->field[F_##part_##_##name], value)
+#define PUT(object, part_, name, value) pv_put(object, self->field[F_##part_##_##name], value)
+
+static void forget(Shape *shape)
+{
+    Py_CLEAR(shape->phase);
+    Py_CLEAR(shape->pid);
+    Py_CLEAR(shape->session);
+    Py_CLEAR(shape->params);
+    Py_CLEAR(shape->tail);
+    Py_CLEAR(shape->call);
+    Py_CLEAR(shape->pending);
+    Py_CLEAR(shape->timeout_s);
+}
+
+/* --- which calls are steady --------------------------------------------------------------------------------------- */
+
+/* Whether parameters are the very objects that they were. */
+static int the_same(PyObject *given, PyObject *known)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(known) / 2;
+    if (given == Py_None)
+        return count == 0;
+    if (!PyDict_CheckExact(given) || PyDict_GET_SIZE(given) != count)
+        return 0;
+    Py_ssize_t place = 0, at = 0;
+    PyObject *key, *value;
+    while (PyDict_Next(given, &place, &key, &value)) {
+        if (key != PyTuple_GET_ITEM(known, at) || value != PyTuple_GET_ITEM(known, at + 1))
+            return 0;
+        at += 2;
+    }
+    return 1;
+}
+
+/* The arguments of `inspect`, in their order. */
+enum { PHASE, IMAGE, PID, STEP_INDEX, SESSION, USER_PARAMS, FINAL, CAMERA_ID, TIMESTAMP_MS, TIMEOUT_S, N_ARGUMENTS };
+
+static int seconds_of(Core *self, PyObject *const *args, double *seconds)
+{
+    PyObject *given = args[TIMEOUT_S];
+    if (given == Py_None)
+        *seconds = args[PHASE] == text_execute ? self->execute_s : self->pre_s;
+    else if (PyFloat_CheckExact(given))
+        *seconds = PyFloat_AS_DOUBLE(given);
+    else if (PyLong_CheckExact(given)) {
+        *seconds = PyLong_AsDouble(given);
+        if (PyErr_Occurred()) {
+            PyErr_Clear();
+            return 0;
+        }
+    }
+    else
+        return 0;
+    return 1;
+}
+
+static Shape *shape_of(Core *self, PyObject *const *args)
+{
+    double seconds;
+    if (!PyLong_CheckExact(args[STEP_INDEX]) || !PyUnicode_CheckExact(args[PID]) || !seconds_of(self, args, &seconds))
+        return NULL;
+    int overflow;
+    long step_index = PyLong_AsLongAndOverflow(args[STEP_INDEX], &overflow);
+    if (overflow)
+        return NULL;
+    for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES && shape->tail != NULL; shape++)
+        if (shape->step_index == step_index && shape->phase == args[PHASE] && shape->session == args[SESSION] &&
+            shape->final == args[FINAL] && shape->seconds == seconds && pv_same_text(shape->pid, args[PID]) &&
+            the_same(args[USER_PARAMS], shape->params))
+            return shape;
+    return NULL;
+}
+
+/* Takes over what the general code remembers of the call that it has just made. Fails without an exception. */
+static void learn(Core *self, PyObject *const *args)
+{
+    long step_index = PyLong_CheckExact(args[STEP_INDEX]) ? PyLong_AsLong(args[STEP_INDEX]) : -1;
+    double seconds;
+    if (step_index < 0 || !PyUnicode_CheckExact(args[PID]) || !seconds_of(self, args, &seconds) ||
+        (args[PHASE] != text_execute && args[PHASE] != text_pre)) {
+        PyErr_Clear();
+        return;
+    }
+    PyObject *key = PyTuple_Pack(3, args[PHASE], args[STEP_INDEX], args[PID]);
+    PyObject *found = key == NULL ? NULL : PyDict_GetItemWithError(PART(shapes), key);
+    Py_XDECREF(key);
+    if (found == NULL) {
+        PyErr_Clear();
+        return;
+    }
+    PyObject *params = IN(found, Shape, params), *id_at = IN(found, Shape, id_at), *tail = IN(found, Shape, tail);
+    if (params == NULL || !PyTuple_CheckExact(params) || tail == NULL || !PyBytes_CheckExact(tail) || id_at == NULL ||
+        PyBytes_GET_SIZE(tail) > PV_READ_BYTES - LEAST_ROOM || PyTuple_GET_SIZE(params) > MAX_PARAMS ||
+        IN(found, Shape, session) != args[SESSION] || IN(found, Shape, final) != args[FINAL])
+        return;
+    PyObject *flat = PyTuple_New(2 * PyTuple_GET_SIZE(params));
+    if (flat == NULL) {
+        PyErr_Clear();
+        return;
+    }
+    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(params); at++)
+        for (int half = 0; half < 2; half++) {
+            PyObject *item = PyTuple_GET_ITEM(PyTuple_GET_ITEM(params, at), half);
+            Py_INCREF(item);
+            PyTuple_SET_ITEM(flat, 2 * at + half, item);
+        }
+    PyObject *timeout_s = IN(found, Shape, timeout_s);
+    if (!the_same(args[USER_PARAMS], flat) || PyFloat_AsDouble(timeout_s) != seconds) {
+        PyErr_Clear(); /* Another thread has made a call of this form since. */
+        Py_DECREF(flat);
+        return;
+    }
+    Shape *place = self->shapes;
+    for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES; shape++) {
+        if (shape->tail == NULL || (shape->phase == args[PHASE] && shape->step_index == step_index &&
+                                    pv_same_text(shape->pid, args[PID]))) {
+            place = shape;
+            break;
+        }
+        if (shape->met_at < place->met_at)
+            place = shape;
+    }
+    Shape old = *place;
+    memset(place, 0, sizeof *place);
+    place->answer_bytes = snprintf(place->answer, sizeof place->answer,
+                                   "\",\"phase\":\"%s\",\"step_index\":%ld,\"status\":\"OK\",\"data\":",
+                                   args[PHASE] == text_execute ? "execute" : "pre", step_index);
+    place->step_index = step_index;
+    place->seconds = seconds;
+    place->met_at = self->calls;
+    place->final = args[FINAL];
+    place->id_at = -1;
+    if (args[SESSION] == Py_None) {
+        place->id_at = PyLong_AsSsize_t(id_at);
+        if (place->id_at < 0 || place->id_at + OWN_ID_CHARS > PyBytes_GET_SIZE(tail)) {
+            PyErr_Clear();
+            Py_DECREF(flat);
+            memset(place, 0, sizeof *place);
+            forget(&old);
+            return;
+        }
+    }
+#define KEEP(field, value) Py_INCREF(value), place->field = value
+    KEEP(phase, args[PHASE]);
+    KEEP(pid, args[PID]);
+    KEEP(session, args[SESSION]);
+    KEEP(tail, tail);
+    KEEP(call, IN(found, Shape, call));
+    KEEP(timeout_s, timeout_s);
+#undef KEEP
+    place->params = flat;
+    forget(&old);
+}
+
+/* --- a call's beginning ------------------------------------------------------------------------------------------- */
+
+/* Gives whether a lock is held; -1 and an exception where it can't be asked. Lets no other thread in. */
+static int is_locked(PyObject *locked)
+{
+    PyObject *answer = PyObject_CallNoArgs(locked);
+    if (answer == NULL)
+        return -1;
+    Py_DECREF(answer);
+    return answer == Py_True;
+}
+
+/* Whether a call can begin here, as the only one, with no other thread in between. */
+static int quiet(Core *self)
+{
+    return PyDict_GET_SIZE(PART(calls)) == 0 && PySet_GET_SIZE(PART(pending_ids)) == 0 &&
+           OF(table, end) == Py_None && OF(table, stopping) == Py_False && OF(connection, state) == PART(open) &&
+           OF(connection, answers_without_ids) == Py_False && OF(splitter, empty) == Py_True &&
+           OF(leadership, state) == PART(nobody) && OF(writer, _closed) == Py_False && is_locked(PART(locked)) == 0 &&
+           is_locked(PART(writer_locked)) == 0;
+}
+
+/* Makes the shape's `pending` one that nobody else has, with a call that nobody else has. */
+static int renew(Core *self, Shape *shape)
+{
+    PyObject *pending = shape->pending;
+    if (pending != NULL && Py_REFCNT(pending) == 1 && Py_REFCNT(IN(pending, PendingCall, call)) == 1)
+        return 0;
+    static PyObject *copy;
+    if (copy == NULL && (copy = PyUnicode_InternFromString("__copy__")) == NULL)
+        return -1;
+    PyObject *call = PyObject_CallMethodNoArgs(shape->call, copy);
+    if (call == NULL)
+        return -1;
+    PyObject *zero = PyFloat_FromDouble(0.0);
+    PyObject *arguments[] = {call, zero, shape->timeout_s, Py_None};
+    pending = zero == NULL ? NULL : PyObject_Vectorcall(PART(PendingCall), arguments, 4, NULL);
+    Py_XDECREF(zero);
+    Py_DECREF(call);
+    if (pending == NULL)
+        return -1;
+    Py_XSETREF(shape->pending, pending);
+    return 0;
+}
+
+/* Gives what is kept of bytes that went out or came in; NULL and an exception where there is no memory. */
+static PyObject *kept(double at, PyObject *way, const char *data, Py_ssize_t length)
+{
+    PyObject *time = PyFloat_FromDouble(at);
+    PyObject *bytes = PyBytes_FromStringAndSize(data, length < KEPT_FRAME_BYTES ? length : KEPT_FRAME_BYTES);
+    PyObject *made = time == NULL || bytes == NULL ? NULL : PyTuple_Pack(3, time, way, bytes);
+    Py_XDECREF(time);
+    Py_XDECREF(bytes);
+    return made;
+}
+
+/* Calls a function of Python's and gives 0 if it returned. */
+static int done(PyObject *result)
+{
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* A call on its way. */
+typedef struct {
+    Shape *shape;
+    PyObject *pending, *request_id; /* Owned. */
+    char id[32];                    /* The same id as text. */
+    Py_ssize_t id_bytes;
+    double sent_at, deadline;
+} OnItsWay;
+
+static const char HEX[] = "0123456789abcdef";
+
+/* Writes a call's frame into `out`; gives its length, or 0 for what is left. */
+static Py_ssize_t write_frame(Core *self, OnItsWay *way, unsigned long long number, char *own_id)
+{
+    Shape *shape = way->shape;
+    Py_ssize_t tail_bytes = PyBytes_GET_SIZE(shape->tail);
+    char digits[PV_MOST_DIGITS], *first = pv_number_before(digits + sizeof digits, number);
+    memcpy(way->id, "call-", 5);
+    memcpy(way->id + 5, first, digits + sizeof digits - first);
+    way->id_bytes = 5 + (digits + sizeof digits - first);
+    Py_ssize_t length = PV_BEGINNING_BYTES + way->id_bytes + tail_bytes;
+    if (length > self->max_frame_bytes || length + PV_HEADER_BYTES > (Py_ssize_t)sizeof self->out)
+        return 0;
+    char *at = self->out;
+    pv_put_length(at, (uint32_t)length);
+    at += PV_HEADER_BYTES;
+    memcpy(at, PV_BEGINNING, PV_BEGINNING_BYTES);
+    at += PV_BEGINNING_BYTES;
+    memcpy(at, way->id, way->id_bytes);
+    at += way->id_bytes;
+    memcpy(at, PyBytes_AS_STRING(shape->tail), tail_bytes);
+    if (shape->id_at >= 0) {
+        unsigned char random[OWN_ID_CHARS / 2];
+        if (getrandom(random, sizeof random, 0) != sizeof random)
+            return 0;
+        for (int byte = 0; byte < OWN_ID_CHARS / 2; byte++) {
+            own_id[2 * byte] = HEX[random[byte] >> 4];
+            own_id[2 * byte + 1] = HEX[random[byte] & 15];
+        }
+        memcpy(at + shape->id_at, own_id, OWN_ID_CHARS);
+    }
+    return PV_HEADER_BYTES + length;
+}
+
+/* Puts a call into the table and writes it. Gives 1; 0, with nothing begun, if it is left; -1 and an exception if the
+   call has begun and was interrupted. */
+static int begin(Core *self, OnItsWay *way)
+{
+    Shape *shape = way->shape;
+    if (renew(self, shape) < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    PyObject *pending = shape->pending, *last_number = OF(table, last_number);
+    PyObject *call = IN(pending, PendingCall, call);
+    unsigned long long number = PyLong_AsUnsignedLongLong(last_number) + 1;
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        return 0;
+    }
+    char own_id[OWN_ID_CHARS];
+    Py_ssize_t length = write_frame(self, way, number, own_id);
+    if (length == 0)
+        return 0;
+    way->sent_at = pv_now();
+    way->deadline = way->sent_at + shape->seconds;
+    PyObject *session = NULL, *new_number = PyLong_FromUnsignedLongLong(number);
+    PyObject *request_id = pv_ascii(way->id, way->id_bytes), *record = kept(way->sent_at, text_out, self->out, length);
+    PyObject *sent_at = PyFloat_FromDouble(way->sent_at), *deadline = PyFloat_FromDouble(way->deadline);
+    if (shape->id_at >= 0) {
+        PyObject *id = pv_ascii(own_id, OWN_ID_CHARS), *arguments[] = {id, Py_True};
+        session = id == NULL ? NULL : PyObject_Vectorcall(PART(SessionRef), arguments, 0, names_of_session);
+        Py_XDECREF(id);
+    }
+    int begun = 0;
+    if (new_number != NULL && request_id != NULL && record != NULL && sent_at != NULL && deadline != NULL &&
+        (session != NULL || shape->id_at < 0) && OF(table, last_number) == last_number && shape->pending == pending &&
+        Py_REFCNT(pending) == 1 && quiet(self) && PySet_Add(PART(pending_ids), request_id) == 0) {
+        if (PyDict_SetItem(PART(calls), request_id, pending) == 0)
+            begun = 1;
+        else
+            PySet_Discard(PART(pending_ids), request_id);
+    }
+    if (!begun) {
+        PyErr_Clear();
+        Py_XDECREF(session);
+        Py_XDECREF(new_number);
+        Py_XDECREF(request_id);
+        Py_XDECREF(record);
+        Py_XDECREF(sent_at);
+        Py_XDECREF(deadline);
+        return 0;
+    }
+    SET(call, Call, request_id, request_id);
+    if (session != NULL)
+        PUT(call, Call, session, session);
+    PUT(pending, PendingCall, sent_at, sent_at);
+    PUT(pending, PendingCall, deadline, deadline);
+    SET(pending, PendingCall, on_freed, Py_None);
+    SET(pending, PendingCall, future, Py_None);
+    SET(pending, PendingCall, judge, Py_None);
+    SET(pending, PendingCall, answer, Py_None);
+    SET(pending, PendingCall, error, Py_None);
+    SET(pending, PendingCall, ended, Py_False);
+    SET(pending, PendingCall, freed, Py_False);
+    SET(pending, PendingCall, needs_wake, Py_False);
+    SET(pending, PendingCall, woken, Py_None);
+    PUT(PART(table), table, last_number, new_number);
+    SET(PART(leadership), leadership, state, PART(caller));
+    SET(PART(leadership), leadership, _steps, PART(caller_steps));
+    SET(PART(leadership), leadership, leader, pending);
+    Py_INCREF(pending);
+    way->pending = pending;
+    way->request_id = request_id;
+    int failed = done(PyObject_CallOneArg(PART(record), record));
+    Py_DECREF(record);
+    if (failed)
+        return -1;
+    ssize_t written = write(self->stdin_, self->out, length); /* It doesn't block: the general code has set that. */
+    if (written == length)
+        return 1;
+    if (written < 0) {
+        if (errno != EAGAIN && errno != EINTR)
+            return 1; /* The host is gone: the leader learns of it with the cause. */
+        written = 0;
+    }
+    /* The lock is free, and nobody else ran since it was looked at. */
+    if (done(PyObject_CallNoArgs(PART(writer_acquire))) < 0)
+        return -1;
+    return done(PyObject_CallFunction(PART(finish_writing), "Oy#n", pending, self->out, length, (Py_ssize_t)written)) < 0
+               ? -1
+               : 1;
+}
+
+/* --- its answer --------------------------------------------------------------------------------------------------- */
+
+/* Waits for the answer and reads. Gives the bytes that were read into `in`; -1 if nothing was read, with an exception
+   if the thread was interrupted. */
+static ssize_t wait_and_read(Core *self, OnItsWay *way, double until, double *now)
+{
+    *now = way->sent_at;
+    for (;;) {
+        if (OF(leadership, leader) != way->pending)
+            return -1;
+        double left = (until - *now) * 1000;
+        /* A negative time would mean for ever. */
+        int patience_ms = left > INT_MAX ? INT_MAX : left > 0 ? (int)ceil(left + 0.5) : 1;
+        struct pollfd watched = {self->stdout_, POLLIN, 0};
+        int ready, problem;
+        ssize_t got = -1;
+        Py_BEGIN_ALLOW_THREADS
+        ready = poll(&watched, 1, patience_ms);
+        if (ready > 0)
+            got = read(self->stdout_, self->in, sizeof self->in);
+        problem = errno;
+        *now = pv_now();
+        Py_END_ALLOW_THREADS
+        if (got >= 0)
+            return got;
+        if (ready == 0)
+            return -1;
+        if (problem != EINTR)
+            return ready > 0 ? 0 : -1; /* What can't be read has ended. */
+        if (PyErr_CheckSignals() < 0)
+            return -1;
+        if (*now >= until)
+            return -1;
+    }
+}
+
+/* Gives the data of a good answer to this call that is all that was read; NULL, without an exception, for any other. */
+static PyObject *data_of(Core *self, OnItsWay *way, Py_ssize_t got)
+{
+    static const char before[] = "{\"type\":\"result\",\"request_id\":\"";
+    const Py_ssize_t before_bytes = sizeof before - 1;
+    Shape *shape = way->shape;
+    const char *at = self->in + PV_HEADER_BYTES, *end = self->in + got;
+    if (got < PV_HEADER_BYTES + before_bytes + way->id_bytes + shape->answer_bytes + 3 ||
+        (Py_ssize_t)pv_length(self->in) != got - PV_HEADER_BYTES || got - PV_HEADER_BYTES > self->max_frame_bytes ||
+        memcmp(at, before, before_bytes) != 0)
+        return NULL;
+    at += before_bytes;
+    if (memcmp(at, way->id, way->id_bytes) != 0)
+        return NULL;
+    at += way->id_bytes;
+    if (memcmp(at, shape->answer, shape->answer_bytes) != 0)
+        return NULL;
+    at += shape->answer_bytes;
+    pv_reader reader = {at, end - 1, 0};
+    if (end[-1] != '}' || *at != '{')
+        return NULL;
+    PyObject *data = pv_value(&reader);
+    if (data == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    if (reader.at != reader.end)
+        Py_CLEAR(data);
+    return data;
+}
+
+/* Whether data says nothing that has to be held against the protocol: an OK, or no verdict where there is none. */
+static int is_bare(PyObject *data, PyObject *phase)
+{
+    Py_ssize_t most = 1;
+    if (phase == text_execute) {
+        if (!pv_is(PyDict_GetItemWithError(data, text_result_status), "OK", 2))
+            return 0;
+        most = 2;
+    }
+    if (PyDict_GET_SIZE(data) < most)
+        return 1;
+    if (PyDict_GET_SIZE(data) > most)
+        return 0;
+    PyObject *debug = PyDict_GetItemWithError(data, text_debug);
+    return debug != NULL && PyDict_CheckExact(debug);
+}
+
+/* Ends the call in the table if it may. Lets no other thread in. */
+static int end(Core *self, OnItsWay *way, PyObject *took_s)
+{
+    PyObject *pending = way->pending;
+    if (PyDict_GET_SIZE(PART(calls)) != 1 || IN(pending, PendingCall, ended) != Py_False ||
+        OF(table, stopping) != Py_False || OF(leadership, leader) != pending || OF(connection, state) != PART(open) ||
+        OF(splitter, empty) != Py_True || PyObject_IsTrue(OF(table, waiting_for_room)) != 0 ||
+        is_locked(PART(locked)) != 0 || PyDict_GetItemWithError(PART(calls), way->request_id) != pending ||
+        PyDict_DelItem(PART(calls), way->request_id) < 0)
+        return 0;
+    PySet_Discard(PART(pending_ids), way->request_id);
+    SET(pending, PendingCall, took_s, took_s);
+    SET(pending, PendingCall, ended, Py_True);
+    SET(pending, PendingCall, freed, Py_True);
+    SET(PART(leadership), leadership, state, PART(nobody));
+    SET(PART(leadership), leadership, _steps, PART(nobody_steps));
+    SET(PART(leadership), leadership, leader, Py_None);
+    return 1;
+}
+
+/* Gives the result of an answer's data, as the caller gets it. Raises what the general code raises. */
+static PyObject *result_of(Core *self, OnItsWay *way, PyObject *const *args, PyObject *data, double took_s)
+{
+    if (is_bare(data, args[PHASE])) {
+        PyObject *elapsed_ms = PyFloat_FromDouble((double)(long long)(took_s * 1e6) / 1e3);
+        if (elapsed_ms == NULL)
+            return NULL;
+        PyObject *arguments[] = {args[PHASE], args[STEP_INDEX], text_ok, text_empty, Py_None, data, way->request_id, elapsed_ms};
+        PyObject *result = PyObject_Vectorcall(PART(CallResult), arguments, 0, names_of_call_result);
+        Py_DECREF(elapsed_ms);
+        return result;
+    }
+    PyErr_Clear();
+    PyObject *arguments[] = {way->request_id, args[PHASE], args[STEP_INDEX], text_ok, data};
+    PyObject *answer = PyObject_Vectorcall(PART(Result), arguments, 0, names_of_result);
+    if (answer == NULL)
+        return NULL;
+    PyObject *result = PyObject_CallFunction(PART(held), "NOOd", answer, args[PHASE], Py_None, took_s);
+    return result;
+}
+
+/* Lets the general code carry on: `got` bytes were read, none at all if it is negative. Gives the call's outcome. */
+static PyObject *go_on(Core *self, OnItsWay *way, PyObject *const *args, ssize_t got, double now)
+{
+    PyObject *data = Py_None;
+    if (got >= 0)
+        data = PyBytes_FromStringAndSize(self->in, got);
+    else
+        Py_INCREF(data);
+    self->busy = 0;
+    if (data == NULL) {
+        done(PyObject_CallNoArgs(PART(lost))); /* Frames can't be told apart any more. */
+        return NULL;
+    }
+    if (done(PyObject_CallFunction(PART(go_on), "ONd", way->pending, data, now)) < 0)
+        return NULL;
+    return PyObject_CallFunctionObjArgs(PART(outcome), way->pending, args[PHASE], Py_None, NULL);
+}
+
+/* Carries a call to its end. Gives its result; NULL with an exception, or without one, and nothing begun, if it is
+   left. */
+static PyObject *carry(Core *self, Shape *shape, PyObject *const *args)
+{
+    OnItsWay way = {.shape = shape};
+    PyObject *result = NULL;
+    self->busy = 1;
+    int begun = begin(self, &way);
+    if (begun > 0) {
+        double until = way.deadline, now;
+        PyObject *tick_at = OF(table, tick_at);
+        if (tick_at != NULL && PyFloat_CheckExact(tick_at) && PyFloat_AS_DOUBLE(tick_at) < until)
+            until = PyFloat_AS_DOUBLE(tick_at);
+        ssize_t got = wait_and_read(self, &way, until, &now);
+        if (got >= 0) {
+            PyObject *record = kept(now, text_in, self->in, got);
+            if (record == NULL || done(PyObject_CallOneArg(PART(record), record)) < 0)
+                PyErr_Clear(); /* A crash report with a frame less is better than a lost answer. */
+            Py_XDECREF(record);
+        }
+        if (!PyErr_Occurred()) {
+            PyObject *data = got > 0 ? data_of(self, &way, got) : NULL;
+            PyObject *took_s = data == NULL ? NULL : PyFloat_FromDouble(now - way.sent_at);
+            if (took_s != NULL && end(self, &way, took_s)) {
+                self->busy = 0;
+                int late = until < way.deadline && now >= until;
+                if (!(late || OF(receiver, pong_awaited) != Py_False) ||
+                    done(PyObject_CallFunction(PART(go_on), "OOd", way.pending, Py_None, now)) == 0)
+                    result = result_of(self, &way, args, data, now - way.sent_at);
+            }
+            else {
+                PyErr_Clear();
+                result = go_on(self, &way, args, got, now);
+            }
+            Py_XDECREF(took_s);
+            Py_XDECREF(data);
+        }
+    }
+    self->busy = 0;
+    if (begun && result == NULL) {
+        PyObject *kind, *value, *trace;
+        PyErr_Fetch(&kind, &value, &trace);
+        if (done(PyObject_CallOneArg(PART(orphan), way.pending)) < 0)
+            PyErr_Clear();
+        PyErr_Restore(kind, value, trace);
+    }
+    Py_XDECREF(way.pending);
+    Py_XDECREF(way.request_id);
+    return result;
+}
+
+static PyObject *inspect(Core *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != N_ARGUMENTS) {
+        PyErr_Format(PyExc_TypeError, "inspect takes %d arguments, these are %zd", N_ARGUMENTS, count);
+        return NULL;
+    }
+    Shape *shape = NULL;
+    if (!self->busy && self->forks == pv_forks && args[IMAGE] == Py_None) {
+        shape = shape_of(self, args);
+        if (shape != NULL) {
+            shape->met_at = ++self->calls;
+            PyObject *result = carry(self, shape, args);
+            if (result != NULL || PyErr_Occurred())
+                return result;
+        }
+    }
+    PyObject *result = PyObject_Vectorcall(PART(inspect), args, N_ARGUMENTS, NULL);
+    if (result != NULL && result != Py_None && shape == NULL && !self->busy && args[IMAGE] == Py_None)
+        learn(self, args);
+    return result;
+}
+
+/* --- the type ----------------------------------------------------------------------------------------------------- */
+
+static int core_traverse(Core *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    for (int part = 0; part < N_PARTS; part++)
+        Py_VISIT(self->part[part]);
+    for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES; shape++) {
+        Py_VISIT(shape->session);
+        Py_VISIT(shape->params);
+        Py_VISIT(shape->call);
+        Py_VISIT(shape->pending);
+    }
+    return 0;
+}
+
+static int core_clear(Core *self)
+{
+    for (int part = 0; part < N_PARTS; part++)
+        Py_CLEAR(self->part[part]);
+    for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES; shape++)
+        forget(shape);
+    return 0;
+}
+
+static void core_dealloc(Core *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    core_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* SteadyCalls(parts, stdin, stdout, execute_timeout_s, pre_timeout_s, max_frame_bytes) */
+static PyObject *core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *parts;
+    int stdin_, stdout_;
+    double execute_s, pre_s;
+    Py_ssize_t max_frame_bytes;
+    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
+        PyErr_SetString(PyExc_TypeError, "SteadyCalls takes no keyword arguments");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "O!iiddn", &PyDict_Type, &parts, &stdin_, &stdout_, &execute_s, &pre_s, &max_frame_bytes))
+        return NULL;
+    int flags = fcntl(stdin_, F_GETFL);
+    if (flags < 0 || !(flags & O_NONBLOCK)) {
+        PyErr_SetString(PyExc_ValueError, "a write to the host's stdin would block");
+        return NULL;
+    }
+    Core *self = (Core *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    for (int part = 0; part < N_PARTS; part++) {
+        PyObject *found = PyDict_GetItemString(parts, PART_NAMES[part]);
+        if (found == NULL) {
+            PyErr_Format(PyExc_KeyError, "%s", PART_NAMES[part]);
+            goto fail;
+        }
+        Py_INCREF(found);
+        self->part[part] = found;
+    }
+    for (int field = 0; field < N_FIELDS; field++) {
+        PyObject *of = self->part[FIELD_NAMES[field].part];
+        PyObject *class = PyType_Check(of) ? of : (PyObject *)Py_TYPE(of);
+        self->field[field] = pv_offset(class, FIELD_NAMES[field].name);
+        if (self->field[field] < 0)
+            goto fail;
+    }
+    if (!PyDict_CheckExact(PART(calls)) || !PyDict_CheckExact(PART(shapes)) || !PySet_Check(PART(pending_ids))) {
+        PyErr_SetString(PyExc_TypeError, "the calls and the shapes are dicts, the ids are a set");
+        goto fail;
+    }
+    self->stdin_ = stdin_;
+    self->stdout_ = stdout_;
+    self->execute_s = execute_s;
+    self->pre_s = pre_s;
+    self->max_frame_bytes = max_frame_bytes;
+    self->forks = pv_forks;
+    return (PyObject *)self;
+fail:
+    Py_DECREF(self);
+    return NULL;
+}
+
+/* read_value(data): what the reader takes it for; raises ValueError for what it leaves. For tests. */
+static PyObject *read_value(PyObject *Py_UNUSED(module), PyObject *data)
+{
+    if (!PyBytes_CheckExact(data)) {
+        PyErr_SetString(PyExc_TypeError, "bytes are read");
+        return NULL;
+    }
+    pv_reader reader = {PyBytes_AS_STRING(data), PyBytes_AS_STRING(data) + PyBytes_GET_SIZE(data), 0};
+    PyObject *found = pv_value(&reader);
+    if (found != NULL && reader.at == reader.end)
+        return found;
+    Py_XDECREF(found);
+    PyErr_Clear();
+    PyErr_SetString(PyExc_ValueError, "this is left to the general code");
+    return NULL;
+}
+
+static PyMethodDef core_methods[] = {
+    {"inspect", (PyCFunction)(void (*)(void))inspect, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot core_slots[] = {
+    {Py_tp_new, core_new},
+    {Py_tp_dealloc, core_dealloc},
+    {Py_tp_traverse, core_traverse},
+    {Py_tp_clear, core_clear},
+    {Py_tp_methods, core_methods},
+    {0, NULL},
+};
+
+static PyType_Spec core_spec = {
+    .name = "procvision_runner.connection.steady_core.SteadyCalls",
+    .basicsize = sizeof(Core),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = core_slots,
+};
+
+static PyMethodDef module_methods[] = {
+    {"read_value", read_value, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "steady_core", .m_size = -1, .m_methods = module_methods};
+
+PyMODINIT_FUNC PyInit_steady_core(void)
+{
+    static const struct { PyObject **text; const char *is; } texts[] = {
+        {&text_execute, "execute"}, {&text_pre, "pre"}, {&text_out, "out"}, {&text_in, "in"}, {&text_ok, "OK"},
+        {&text_empty, ""}, {&text_result_status, "result_status"}, {&text_debug, "debug"}};
+    for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
+        if ((*texts[at].text = PyUnicode_InternFromString(texts[at].is)) == NULL)
+            return NULL;
+    names_of_result = Py_BuildValue("(sssss)", "request_id", "phase", "step_index", "status", "data");
+    names_of_session = Py_BuildValue("(ss)", "id", "final");
+    names_of_call_result = Py_BuildValue("(ssssssss)", "phase", "step_index", "status", "message", "error_code", "data",
+                                         "request_id", "elapsed_ms");
+    PyObject *module = PyModule_Create(&definition), *type = PyType_FromSpec(&core_spec);
+    if (names_of_result == NULL || names_of_session == NULL || names_of_call_result == NULL || module == NULL ||
+        type == NULL || PyModule_AddObjectRef(module, "SteadyCalls", type) < 0 ||
+        PyModule_AddStringConstant(module, "SOURCE", PV_SOURCE) < 0 || pthread_atfork(NULL, NULL, pv_forked) != 0) {
+        Py_XDECREF(module);
+        Py_XDECREF(type);
+        return NULL;
+    }
+    Py_DECREF(type);
+    return module;
+}
