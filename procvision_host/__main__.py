@@ -74,6 +74,7 @@ def main() -> None:
     take_known_state()
     board = SharedPage()
     drain_s = drain_timeout_s(arguments)
+    platform_python = next(iter(given(arguments, "--platform-python")), None)
     ring = None
     if host_half_is_asked_for(arguments, os.environ):
         from procvision_host.halves.ring import Ring
@@ -83,7 +84,7 @@ def main() -> None:
     def run_guardian(host: int, ends: GuardianEnds) -> None:
         from procvision_host.process.guardian import guard
 
-        guard(host, ends, board, arguments, ring, drain_s)
+        guard(host, ends, board, arguments, ring, drain_s, platform_python)
 
     ends = split(run_guardian, private=ring is not None)
     try:
@@ -100,8 +101,10 @@ def main() -> None:
     from procvision_host.process.variables import forget_what_the_host_was_told, named_variables
 
     forget_what_the_host_was_told(name, named_variables(given(arguments, "--env")))
-    from procvision_host.process.packages import add_folders
+    from procvision_host.process.packages import add_folders, leave_platform
 
+    if platform_python is not None:
+        leave_platform()
     added = add_folders()
     from procvision_host.run import run
 

@@ -230,6 +230,13 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         help="An environment variable that the algorithm gets besides those allowed; PREFIX* is several. Repeatable.",
     ),
     click.option(
+        "--platform-python",
+        metavar="FILE",
+        expose_value=False,  # read before the hello: packages are found by it
+        help="The interpreter of the platform's environment: host half and hook plugins are of that, the algorithm's "
+        "packages of the one that runs. Runners give it for deployments.",
+    ),
+    click.option(
         "--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True, help="What is logged."
     ),
 ]

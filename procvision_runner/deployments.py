@@ -11,9 +11,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import stat
+import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -30,10 +33,11 @@ ACTIVE = "active"
 FACTS_FILE = "deployment.json"
 FILES_FILE = "files.json"
 HISTORY_FILE = "history.jsonl"
-HOST_PROGRAM = "lib/python3*/site-packages/procvision_host/launched.py"
 MAX_FACTS_BYTES = 4 << 20
 MAX_FILES_BYTES = 64 << 20
 MAX_HISTORY_BYTES = 256 << 20
+PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:t|d|-dbg)?(?:\.exe)?$")
+"""How interpreters are called: anything else may be a program that has one built in, and would start itself again."""
 _BLOCK_BYTES = 1 << 20
 
 
@@ -79,15 +83,48 @@ class Deployment:
         return tuple(str(name) for name in self.facts["algorithms"])
 
     def command(self, algorithm: str) -> tuple[str, ...]:
-        """Return the words that launch a host.
+        """Return the words that launch a host, which is this installation's own; the deployment is its cell's.
 
-        `-I` keeps out what the runner's environment variables name, `-S` what Python runs by itself, and `-B` writes
-        nothing into the deployment. Raises LaunchError where its host is gone.
+        Raises LaunchError where this program can't give a host, or the deployment is for another Python.
         """
-        program = next(iter(sorted(self.folder.glob(HOST_PROGRAM))), None)
-        if program is None:
-            raise _changed(self.folder, "there is no procvision_host in it")
-        return (str(self.python), "-I", "-S", "-B", str(program), "--algo", algorithm)
+        kept = str(self.facts["python"]["version"])
+        own = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if kept.split(".")[:2] != own.split("."):
+            text = f"{self.folder} is installed for Python {kept}, this runs Python {own}"
+            hint = "hint: uninstall it, and install its bundle again"
+            raise _error(f"{text}; {hint}", ErrorCode.INCOMPATIBLE_PYTHON)
+        return (*host_in(self.python), "--algo", algorithm)
+
+
+def host_in(python: Path) -> tuple[str, ...]:
+    """Return the words that start our host for a vendor's environment, of which `python` is the interpreter.
+
+    The program and all that its host half imports are this installation's: nothing of the vendor's is code of it. Its
+    cell has the vendor's packages. `-I` keeps out what environment variables name, `-S` what Python runs by itself, and
+    `-B` writes nothing into the environment. Raises LaunchError where this program has no interpreter of its own.
+    """
+    program = host_program()
+    if program is None or not runs_by_python():
+        what = f"this program, {sys.executable or 'whose Python is not known'}, has no procvision_host of its own"
+        hint = "hint: launch deployments from a Python environment in which procvision is installed"
+        raise _error(f"{what}, and a vendor's is never used; {hint}", ErrorCode.INSTALL_FAILED)
+    return (str(python), "-I", "-S", "-B", program, "--platform-python", sys.executable)
+
+
+def host_program() -> str | None:
+    """Return the file that a host of this installation begins with, None where there is none. Nothing is imported."""
+    spec = find_spec("procvision_host")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        program = Path(folder, "launched.py").absolute()
+        if program.is_file():
+            return str(program)
+    return None
+
+
+def runs_by_python() -> bool:
+    """Return whether `sys.executable` is an interpreter, and not a program that has one built in."""
+    named = Path(sys.executable or "").name
+    return bool(named) and not getattr(sys, "frozen", False) and PYTHON.match(named) is not None
 
 
 def link_name(pid: str) -> str:
@@ -180,7 +217,8 @@ def read_deployment(folder: Path) -> Deployment:
     try:
         facts = msgspec.json.decode(read_regular(folder / FACTS_FILE, MAX_FACTS_BYTES), type=dict[str, Any])
         deployment = Deployment(folder, facts)
-        if (deployment.name, deployment.version) != (folder.parent.name, folder.name) or not deployment.algorithms:
+        known = deployment.algorithms and str(facts["python"]["version"])
+        if (deployment.name, deployment.version) != (folder.parent.name, folder.name) or not known:
             raise ValueError("it is another one's, or has no algorithm")  # noqa: TRY301
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _error(

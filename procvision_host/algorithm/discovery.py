@@ -17,6 +17,7 @@ import attrs
 
 from procvision_host.algorithm.installed import Declared, declared, version_of
 from procvision_host.algorithm.sources import SourceRow, sources
+from procvision_host.process.packages import OWN_FOLDER
 from procvision_sdk.distributions import AmbiguousNameError, canonical, of_one_distribution, split
 from procvision_sdk.errors import ManifestError, ProcVisionError
 from procvision_sdk.manifest.finding import manifest_folder
@@ -175,5 +176,5 @@ def _check_agreement(entry_point: Declared, manifest: Manifest, version: str | N
 
 
 def host_version() -> str:
-    """Return the version of the installed procvision distribution."""
-    return version_of("procvision") or "0+unknown"
+    """Return the version of the installed procvision distribution: of the one that this is, where that is known."""
+    return version_of("procvision", [OWN_FOLDER]) or version_of("procvision") or "0+unknown"

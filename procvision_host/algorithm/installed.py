@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -58,17 +59,17 @@ def declared(group: str, name: str | None = None) -> list[Declared]:
     return found
 
 
-def version_of(distribution: str) -> str | None:
-    """Return the version of an installed distribution; None where there is none."""
-    if not _folders_only():
+def version_of(distribution: str, folders: Sequence[str] | None = None) -> str | None:
+    """Return the version of a distribution that is installed in one of `folders`, without them on the path, or None."""
+    if folders is None and not _folders_only():
         from importlib_metadata import PackageNotFoundError, version
 
         try:
             return version(distribution)
         except PackageNotFoundError:
             return None
-    folders = _metadata_folders().get(canonical(distribution))
-    return _named(_counting(folders))[1] if folders else None
+    found = _metadata_folders(folders).get(canonical(distribution))
+    return _named(_counting(found))[1] if found else None
 
 
 def _folders_only() -> bool:
@@ -80,10 +81,10 @@ def _folders_only() -> bool:
     return not any(entry.endswith(".egg") or os.path.isfile(entry) for entry in sys.path)  # noqa: PTH113 - texts
 
 
-def _metadata_folders() -> dict[str, list[str]]:
-    """Return the folders by the canonical name of their distribution, in the order of the path."""
+def _metadata_folders(places: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Return the folders by the canonical name of their distribution, in the order of `places`, or of the path."""
     found: dict[str, list[str]] = {}
-    for entry in dict.fromkeys(sys.path):
+    for entry in dict.fromkeys(sys.path if places is None else places):
         try:
             names = os.listdir(entry or ".")  # noqa: PTH208 - texts, as the path has them
         except OSError:

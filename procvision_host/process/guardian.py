@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import time
 
 from procvision_host import exits
@@ -236,10 +237,12 @@ def guard(
     arguments: Sequence[str],
     ring: Ring | None,
     drain_timeout_s: float,
+    platform_python: str | None,
 ) -> NoReturn:
     """Run the guardian of the host behind `reaper`. Never returns, whatever goes wrong in here.
 
-    `arguments` are the command line's, for a host half that does more, which it does if there is a `ring`.
+    `arguments` are the command line's, for a host half that does more, which it does if there is a `ring`. Its packages
+    are those of `platform_python`, where the algorithm has an environment of its own.
     """
     reaper_fd = os.pidfd_open(reaper)
     try:
@@ -247,7 +250,7 @@ def guard(
         if ring is not None and ends.private is not None:
             from procvision_host.process.packages import add_folders
 
-            add_folders()
+            add_folders(platform_python or sys.executable)
             from procvision_host.halves.host_half import HostHalf
 
             half = HostHalf(arguments, reaper_fd, ends.private, ring)

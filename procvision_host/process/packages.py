@@ -3,6 +3,10 @@
 The folders alone come first: lines of `.pth` files that are code aren't run. The host half gets no more. The cell gets
 what an interpreter has as a rule, by Python's own `site`, once it is shut in: then `.pth` files and
 `sitecustomize` run.
+
+Where the algorithm has an environment of its own, this process was started by its interpreter, from the platform's
+program, and `--platform-python` names the platform's: the host half has the packages of that one alone, and the cell
+those of its own; of the platform's it keeps what is our host.
 """
 
 from __future__ import annotations
@@ -11,6 +15,22 @@ import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
+
+OWN_FOLDER = __file__.rpartition("/process/")[0].rpartition("/")[0]
+"""Where `procvision_host` lies: on the path since the program's first lines."""
+
+
+def leave_platform() -> None:
+    """Take the platform's own packages off the path, in a cell that has an environment of its own.
+
+    What has begun to be imported of them, our host and the contract, stays: their modules are found by their packages.
+    """
+    import procvision_host
+    import procvision_sdk
+
+    assert procvision_host.__path__
+    assert procvision_sdk.__path__
+    sys.path[:] = [entry for entry in sys.path if entry != OWN_FOLDER]
 
 
 def become_whole(added: Collection[str] = ()) -> None:
@@ -22,25 +42,28 @@ def become_whole(added: Collection[str] = ()) -> None:
         return
     import site
 
-    sys.path[:] = [entry for entry in sys.path if entry not in added]
-    root = sys.path.pop()
+    with_own = OWN_FOLDER in sys.path
+    sys.path[:] = [entry for entry in sys.path if entry not in added and entry != OWN_FOLDER]
     sys.path[:0] = _named_folders()
     _take_variables()
     site.ENABLE_USER_SITE = _user_site_counts()
     site.main()
-    if root not in sys.path:
-        sys.path.append(root)
+    if with_own and OWN_FOLDER not in sys.path:
+        sys.path.append(OWN_FOLDER)
 
 
-def add_folders() -> list[str]:
-    """Put the folders of installed packages behind Python's own and ours. Return them. No code of theirs runs."""
+def add_folders(python: str = sys.executable) -> list[str]:
+    """Put the folders of installed packages behind Python's own and ours. Return them. No code of theirs runs.
+
+    `python` is the interpreter of the environment whose packages they are.
+    """
     if not sys.flags.no_site:
         return []
     import site
 
     _take_variables()
 
-    prefix = Path(sys.executable).absolute().parent.parent
+    prefix = Path(python).absolute().parent.parent
     try:
         lines = (prefix / "pyvenv.cfg").read_text("utf-8").splitlines()
         settings = dict(line.replace(" ", "").partition("=")[::2] for line in lines)
@@ -49,7 +72,8 @@ def add_folders() -> list[str]:
     except OSError:
         prefixes, with_system = [], True
     if with_system:
-        prefixes += [sys.prefix, sys.exec_prefix]
+        other = python != sys.executable
+        prefixes += [str(Path(python).resolve().parent.parent)] if other else [sys.prefix, sys.exec_prefix]
     folders = site.getsitepackages(list(dict.fromkeys(prefixes)))
     if with_system and _user_site_counts():
         folders.insert(0, site.getusersitepackages())

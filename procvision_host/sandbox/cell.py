@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+import procvision_host
+import procvision_sdk
 from procvision_host.options import MEGA
 from procvision_host.sandbox.amounts import bound_basic, bound_processes
 from procvision_host.sandbox.confinement import Confinement, Level, confine
@@ -129,7 +131,10 @@ def _table_of_its_own() -> None:
 
 
 def _imported_from() -> tuple[Path, ...]:
-    return tuple(path.resolve() for path in map(Path, sys.path) if str(path) != "." and path.exists())
+    """Return the folders on the path, and those of our own packages, which may not be on it."""
+    own = (Path(place) for package in (procvision_host, procvision_sdk) for place in package.__path__)
+    found = (path.resolve() for path in (*map(Path, sys.path), *own) if str(path) != "." and path.exists())
+    return tuple(dict.fromkeys(found))
 
 
 def _named(algorithm: str) -> tuple[Path, ...]:

@@ -9,16 +9,15 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from procvision_runner.deployments import active_deployment
+from procvision_runner.deployments import active_deployment, host_program, runs_by_python
 from procvision_runner.errors import CallError, LaunchError
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions
-from procvision_runner.process.host_process import PYTHON, HostProcess, missing_interpreter
+from procvision_runner.process.host_process import HostProcess, missing_interpreter
 from procvision_sdk.wire.messages import Call
 
 if TYPE_CHECKING:
@@ -114,13 +113,13 @@ def own_host() -> tuple[str, ...]:
     is neither.
     """
     if sys.executable:
-        program = _launched_program()
-        if program is not None and not getattr(sys, "frozen", False) and PYTHON.match(Path(sys.executable).name):
+        program = host_program()
+        if program is not None and runs_by_python():
             return (sys.executable, "-I", "-S", program)
         script = Path(sys.executable).with_name("procvision-host")
         if os.access(script, os.X_OK) and missing_interpreter(script) is None:
             return (str(script),)
-        if not getattr(sys, "frozen", False) and PYTHON.match(Path(sys.executable).name):
+        if runs_by_python():
             # -P: a file beside the platform's program is none of the host's modules.
             return (sys.executable, "-P", "-m", "procvision_host")
     what = f"this program, {sys.executable}, is no Python" if sys.executable else "this program doesn't know its Python"
@@ -128,16 +127,6 @@ def own_host() -> tuple[str, ...]:
         f"{what}: procvision-host can't be started by it; "
         'hint: name the host of a Python environment by command=[".../bin/procvision-host", "--algo", NAME]'
     )
-
-
-def _launched_program() -> str | None:
-    """Return the file that the host begins with, None where there is none. Nothing is imported."""
-    spec = find_spec("procvision_host")
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        program = Path(folder, "launched.py")
-        if program.is_file():
-            return str(program)
-    return None
 
 
 def get_ready(client: Client, options: RunnerOptions) -> dict[str, Any]:

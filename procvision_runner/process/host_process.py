@@ -10,7 +10,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import select
 import signal
 import struct
@@ -22,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from procvision_runner.deployments import taken
+from procvision_runner.deployments import runs_by_python, taken
 from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import UNKNOWN_STATUS
 from procvision_runner.process import process_tree
@@ -33,8 +32,6 @@ from procvision_sdk.wire.greeting import ARENA_VARIABLE, MAX_DRAIN_TIMEOUT_S, RU
 if TYPE_CHECKING:
     from procvision_runner.images.arena import Arena
 
-PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:t|d|-dbg)?(?:\.exe)?$")
-"""How interpreters are called: anything else may be a program that has one built in, and would start itself again."""
 _KILL_PATIENCE_S = 2.0
 _OWN_END_S = 0.2
 """How long a host whose launched process is gone may take to clean up itself, as ours does, before each process that is
@@ -130,7 +127,7 @@ class HostProcess:
 
     def _left_behind(self) -> subprocess.Popen[bytes] | None:
         """Start the process that ends the host if this one is gone; None where no interpreter is known."""
-        if getattr(sys, "frozen", False) or not PYTHON.match(Path(sys.executable or "").name):
+        if not runs_by_python():
             return None
         runner = os.pidfd_open(os.getpid())
         words = (*map(str, (runner, self.pidfd, self.process_id)), f"{MAX_DRAIN_TIMEOUT_S:g}")

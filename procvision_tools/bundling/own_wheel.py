@@ -64,7 +64,7 @@ def supplied(bundled: Mapping[str, Wheel], own: Wheel, target: Target, into: Pat
             if not missing:
                 break
             try:
-                wheels |= {name: _repacked(name, into) for name in missing}
+                wheels |= {name: repacked(name, into) for name in missing}
             except BundleError:
                 if not extra:
                     raise
@@ -72,7 +72,7 @@ def supplied(bundled: Mapping[str, Wheel], own: Wheel, target: Target, into: Pat
     return f"{OUR_DISTRIBUTION}[{_EXTRA_OF_HOSTS}]=={own.version}"
 
 
-def _repacked(name: str, into: Path) -> Wheel:
+def repacked(name: str, into: Path) -> Wheel:
     """Write a wheel of a distribution that is installed here. Raises BundleError 2004."""
     try:
         installed = importlib_metadata.distribution(name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from procvision_runner.connection.launch import own_host
+from procvision_runner.deployments import host_in
 from procvision_runner.errors import LaunchError
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.wire.frames import quoted_text
@@ -18,11 +19,8 @@ from procvision_tools.subprocesses import run_tool
 
 
 def host_of(python: str) -> tuple[str, ...]:
-    """Return the words that start the host of another environment, so that no code of a package runs in it."""
-    if python == sys.executable:
-        return own_host()
-    program = next(iter(sorted(Path(python).parent.parent.glob(_PROGRAM))), None)
-    return (python, "-P", "-m", "procvision_host") if program is None else (python, "-I", "-S", str(program))
+    """Return the words that start our host for another environment, so that no code of a package of it runs in it."""
+    return own_host() if python == sys.executable else host_in(Path(python))
 
 
 def environments(python: str | None) -> list[Path]:
@@ -54,9 +52,6 @@ def confined(
 
 class HostSilentError(ProcVisionError):
     """The program gave no answer that could be read."""
-
-
-_PROGRAM = "lib/python3*/site-packages/procvision_host/launched.py"
 
 
 def ask(

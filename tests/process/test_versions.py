@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,11 @@ pytest.importorskip("packaging.metadata", reason="packaging reads wheels")
 pytest.importorskip("cryptography", reason="the extra sign")
 from made_wheels import ENTRY_POINTS, MANIFEST, make_wheel
 
-from procvision_runner import LaunchError, Pool, Runner, Supervisor, SupervisorOptions
+from procvision_runner import LaunchError, Pool, Runner, RunnerOptions, Supervisor, SupervisorOptions
 from procvision_runner.deployments import active_deployment
 from procvision_sdk.private_files import write_private
 from procvision_tools.bundling.errors import BundleError
+from procvision_tools.bundling.own_wheel import repacked
 from procvision_tools.cli.main import status_of
 from procvision_tools.deployments import history
 from procvision_tools.deployments.history import History
@@ -158,6 +160,67 @@ def test_versions_that_exclude_each_other_run_side_by_side(root, place):
     assert Path(told[0]["python"]["path"]).is_file()
     # What it ran wrote nothing into it.
     active_deployment(root, "seam-check", "A")
+
+
+MARKS = """
+def _marked():
+    import os, sys
+    with open({file!r}, "a") as file:
+        file.write(f"{name} {{os.getpid()}}\\n")
+_marked()
+"""
+LIBRARIES = {"attrs": "attr", "click": "click", "msgspec": "msgspec"}
+"""What both halves import, by distribution and module."""
+
+
+def marked_wheel(name, module, mark, folder):
+    """The library as it is installed here, with a line more: it says in which process it was imported."""
+    plain = repacked(name, folder / "plain").path
+    with zipfile.ZipFile(plain) as held, zipfile.ZipFile(folder / "links" / plain.name, "w") as made:
+        for entry in held.namelist():
+            data = held.read(entry)
+            if entry == f"{module}/__init__.py":
+                head, future, rest = data.decode().rpartition("from __future__ import annotations\n")
+                data = (head + future + mark + rest).encode()
+            made.writestr(entry, b"" if entry.endswith("/RECORD") else data)
+    return f"{name}=={plain.name.split('-')[1]}"
+
+
+def parent_of(process):
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_nothing_of_a_vendors_environment_is_code_of_the_host_half(tmp_path):
+    """A bundle brings its own libraries, which mark each process that imports them: it is the cell alone."""
+    (tmp_path / "links").mkdir()
+    marks = tmp_path / "marks"
+    requires = [
+        marked_wheel(name, module, MARKS.format(file=str(marks), name=name), tmp_path)
+        for name, module in LIBRARIES.items()
+    ]
+    text = ALGORITHM.replace("import lamp\n", "import os\n").replace("lamp.SETUP_S", "0").replace(
+        '"lamp", lamp.BRIGHTNESS', '"cell", os.getpid()').replace("lamp.BRIGHTNESS", "1")  # fmt: skip
+    files = {"seam_check/__init__.py": text, "seam_check/manifest.json": json.dumps(MANIFEST)}
+    wheel = make_wheel(tmp_path, "seam-check", "1.0", requires=requires, files=files, entry_points=ENTRY_POINTS)
+    done("package", wheel, "--no-index", "--find-links", "links", "--out", "1.zip", folder=tmp_path)
+    done("install", "1.zip", "--root", "root", "--allow-unsigned", folder=tmp_path)
+    with changing(tmp_path / "root") as store:
+        store.fulfil(Wish("activate", "seam-check", "1.0", ("*",)))
+    environment = tmp_path / "root" / "seam-check" / "1.0" / "lib"
+    options = RunnerOptions(isolation="off", host_arguments=("--sessions", f"sqlite:{tmp_path}/sessions.db"))
+    with Runner("seam-check", deployments=tmp_path / "root", options=options) as runner:
+        result = runner.execute(BAD, pid="A", session=runner.session())
+        cell = int(result.debug["cell"])
+        launched = parent_of(parent_of(cell))
+        assert parent_of(launched) == os.getpid()
+        maps = {process: Path(f"/proc/{process}/maps").read_text() for process in (cell, launched)}
+    assert result.verdict == "NG"
+    assert marks.read_text().split() == [word for name in sorted(LIBRARIES) for word in (name, str(cell))]
+    # What native code there is: of the vendor's environment here, of the platform's there.
+    assert str(environment) in maps[cell]
+    assert str(environment) not in maps[launched]
+    assert "/msgspec/" in maps[launched]
+    remove(tmp_path / "root")
 
 
 def test_the_gate_keeps_out_what_judges_golden_pictures_otherwise(root, place):
