@@ -18,6 +18,9 @@ KEYS = click.option(
     "--keys", "store", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="The trusted keys.  [default: $PROCVISION_KEYS, or the user's configuration]",
 )  # fmt: skip
+FOR_USER = click.option(
+    "--for-user", metavar="ID", help="Who asked for it, where that is not who runs the command; recorded."
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 
 

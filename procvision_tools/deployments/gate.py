@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +32,7 @@ GOLDEN_FILE = "golden.json"
 MAX_GOLDEN_BYTES = 16 << 20
 MAX_REPORT_BYTES = 256 << 20
 REPORT_FORMAT = "procvision-requalification/1"
+_BEFORE_ANY_END = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 MIN_OVERLAP = 0.5
 """Intersection over union, the bound of PASCAL VOC, which most measures of detection begin with."""
 
@@ -115,6 +116,11 @@ def gate(
                              _golden(deployment, golden, shut_in, timeout_s))  # fmt: skip
 
 
+def rows(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    """Return what a history keeps of findings."""
+    return [{"title": finding.title, "level": finding.level, "detail": finding.detail} for finding in findings]
+
+
 def _until_failed(*parts: Iterator[Finding]) -> Iterator[Finding]:
     for part in parts:
         failed = False
@@ -141,6 +147,39 @@ def _signature(deployment: Deployment, store: TrustStore, when: datetime.datetim
         yield Finding(title, "failed", f"[2001] {error.filename}: {error.strerror}")
     else:
         yield Finding(title, detail=f"{key.name}, {key.id[:16]}")
+
+
+def way_back(
+    folder: Path, store: TrustStore, when: datetime.datetime, *, allow_revoked: bool = False
+) -> Iterator[Finding]:
+    """Give the findings of a version that passed the gate before, and is to be active again: nothing of it is run.
+
+    Its files and its signature are held as at the gate, but a key that has ended since is a warning: its end says until
+    when its new versions are taken in. One that was revoked is refused, or with ``allow_revoked`` a warning, too.
+    """
+    try:
+        deployment = read_deployment(folder)
+    except LaunchError as error:
+        yield Finding("it is installed", "failed", *split_hint(str(error)))
+        return
+    yield from _until_failed(_signature_then(deployment, store, when, allow_revoked), _files(deployment))
+
+
+def _signature_then(
+    deployment: Deployment, store: TrustStore, when: datetime.datetime, allow_revoked: bool
+) -> Iterator[Finding]:
+    finding = next(_signature(deployment, store, when))
+    if finding.level != "failed":
+        yield finding
+        return
+    ended = next(_signature(deployment, store, _BEFORE_ANY_END))
+    if ended.level == "failed" and allow_revoked:
+        valid = [msgspec.structs.replace(key, revoked=None) for key in store.keys]
+        ended = next(_signature(deployment, TrustStore(store.path, valid), _BEFORE_ANY_END))
+    if ended.level == "failed":
+        yield ended
+    else:
+        yield Finding(finding.title, "warning", finding.detail)
 
 
 def _files(deployment: Deployment) -> Iterator[Finding]:

@@ -97,6 +97,14 @@ class History:
         """The ids of those that were uninstalled."""
         return frozenset(event["id"] for event in self.events if event["event"] == "uninstalled")
 
+    def keys_of(self, name: str, version: str) -> Path | None:
+        """Return the file of keys by which a version was activated last; None where that isn't on record."""
+        for event in reversed(self.events):
+            about = (event["event"], event["name"], event["version"])
+            if about == ("activated", name, version) and isinstance(event.get("keys"), str):
+                return Path(event["keys"])
+        return None
+
     @property
     def wanted(self) -> dict[Product, tuple[str, ...]]:
         """Product -> the versions that were active one after the other, without those that were rolled back."""

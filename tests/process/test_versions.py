@@ -133,6 +133,11 @@ def at(root, place):
     return ("--root", root, "--keys", place / "keys.json")
 
 
+def by(place):
+    """What an activation by the command has on record, for one that is made without its gate."""
+    return {"keys": str(place / "keys.json")}
+
+
 def activate(version, root, place, *more):
     return procvision("activate", f"seam-check=={version}.0", *more, *at(root, place), folder=place)
 
@@ -395,6 +400,66 @@ def test_a_key_that_was_revoked_or_a_clock_set_back_opens_no_gate(root, place, t
     assert "acme that signed it ended on 2030-01-01" in result.stdout
 
 
+@pytest.fixture
+def back(root, place):
+    """A root whose second version is active, and the keys of its own by which both were."""
+    keys = root.parent / "keys.json"
+    shutil.copy2(place / "keys.json", keys)
+    with changing(root) as store:
+        for version in ("1.0", "2.0"):
+            store.fulfil(Wish("activate", "seam-check", version, ("*",)), facts={"keys": str(keys)})
+    return keys
+
+
+def test_a_rollback_never_takes_files_that_are_others_than_installed(root, place, back):
+    """Of the same size and date, too: only hashes see that."""
+    file = next(root.glob("seam-check/1.0/lib/python3*/site-packages/seam_check/__init__.py"))
+    file.parent.chmod(0o700)
+    before, data = file.stat(), file.read_bytes()
+    file.unlink()
+    file.write_bytes(bytes(reversed(data)))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    file.chmod(before.st_mode)
+    result = procvision("rollback", "seam-check", "--root", root, folder=place)
+    assert result.returncode == 2
+    assert "[2001] seam-check==1.0: " in result.stderr
+    assert "seam_check/__init__.py has other bytes" in result.stderr
+    assert "--allow-revoked" not in result.stderr
+    assert rows(root)["2.0"]["active"] == ["*"]
+    event = History(root).events[-1]
+    assert (event["event"], event["version"], event["gate"][-1]["level"]) == ("refused", "1.0", "failed")
+
+
+def test_a_rollback_to_a_version_of_a_revoked_key_takes_a_word_and_a_reason(root, place, back):
+    done("keys", "revoke", "acme", "--keys", back, "--why", "stolen", folder=place)
+    words = ("rollback", "seam-check", "--root", root)
+    for more, status, said in (
+        ((), 2, "[2001] seam-check==1.0: the key acme that signed it was revoked"),
+        (("--allow-revoked",), 64, "--allow-revoked is given without --why"),
+        (("--keys", place / "nobody.json", "--allow-revoked", "--why", "x"), 2, "is not trusted here"),
+    ):
+        result = procvision(*words, *more, folder=place)
+        assert (result.returncode, said in result.stderr) == (status, True), result.stderr
+        assert rows(root)["2.0"]["active"] == ["*"]
+    result = procvision(*words, "--allow-revoked", "--why", "the line stands", "--for-user", "u-7", folder=place)
+    assert result.returncode == 0, result.stderr
+    assert "was revoked on" in result.stderr
+    assert rows(root)["1.0"]["active"] == ["*"]
+    event = History(root).events[-1]
+    assert (event["event"], event["why"], event["user"]) == ("rolled back", "the line stands", "u-7")
+    assert [row["level"] for row in event["gate"]] == ["warning", "ok"]
+
+
+def test_a_rollback_to_a_version_of_a_key_that_has_ended_goes_on_and_says_so(root, place, back):
+    held = json.loads(back.read_text())
+    held["keys"][0]["until"] = "2020-01-01"
+    write_private(back, json.dumps(held).encode())
+    result = procvision("rollback", "seam-check", "--root", root, folder=place)
+    assert result.returncode == 0, result.stderr
+    assert "acme that signed it ended on 2020-01-01" in result.stderr
+    assert rows(root)["1.0"]["active"] == ["*"]
+
+
 def test_unsigned_bundles_are_installed_only_by_an_explicit_word_that_is_kept(place, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PROCVISION_KEYS", str(tmp_path / "nobody.json"))
@@ -647,7 +712,7 @@ def test_killed_between_two_system_calls_leaves_the_old_or_the_new(what, root, p
         "install": ("install", place / "3.zip", *at("", place)),
     }
     for version in (1, 2):
-        History(root).append("activated", name="seam-check", version=f"{version}.0", pid="*", grants=[])
+        History(root).append("activated", name="seam-check", version=f"{version}.0", pid="*", grants=[], **by(place))
     with changing(root) as store:
         store.fulfil(Wish("uninstall", "seam-check", "3.0") if what == "install" else Wish("mend"))
     seen = {"killed": 0, "old": 0, "new": 0}
@@ -773,7 +838,7 @@ def test_a_disk_that_is_full_or_read_only_leaves_the_old_version_running(root, p
     with changing(root) as store:
         store.fulfil(Wish("uninstall", "seam-check", "3.0"))
         for version in ("2.0", "1.0"):
-            store.fulfil(Wish("activate", "seam-check", version, ("*",)), facts={})
+            store.fulfil(Wish("activate", "seam-check", version, ("*",)), facts=by(place))
     (root.parent / "disk").mkdir()
     words = ["unshare", "--mount", sys.executable, "-c", SMALL_DISK, root, root.parent / "disk", place]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from procvision_tools.cli import exits
-from procvision_tools.cli.deploying import JSON, KEYS, ROOT
+from procvision_tools.cli.deploying import FOR_USER, JSON, KEYS, ROOT
 from procvision_tools.cli.needs import need_names
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ DEFAULT_TIMEOUT_S = 120.0
               help="How far it is shut in while it is tried; recorded.")  # fmt: skip
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_TIMEOUT_S, show_default=True,
               help="How long the setup, and each call, may take.")  # fmt: skip
+@click.option("--why", default="", help="The reason, which is kept.")
+@FOR_USER
 @ROOT
 @KEYS
 @JSON
@@ -45,6 +47,8 @@ def activate(
     report: Path | None,
     isolation: IsolationLevel,
     timeout_s: float,
+    why: str,
+    for_user: str | None,
     root: Path | None,
     store: Path | None,
     as_json: bool,
@@ -62,7 +66,7 @@ def activate(
     from procvision_tools.bundling.trust_store import TrustStore, store_path
     from procvision_tools.cli.deploying import name_and_version, root_of, told
     from procvision_tools.cli.findings_output import tell
-    from procvision_tools.deployments.gate import gate
+    from procvision_tools.deployments.gate import gate, rows
     from procvision_tools.deployments.plan import Wish, plan
     from procvision_tools.deployments.store import changing
 
@@ -77,7 +81,10 @@ def activate(
         outcome = tell(f"{name}=={number}", _kept(findings, found), as_json)
         facts: dict[str, Any] = {
             "isolation": isolation,
-            "gate": [{"title": finding.title, "level": finding.level, "detail": finding.detail} for finding in found],
+            "gate": rows(found),
+            "keys": str(keys.path.absolute()),
+            "why": why,
+            "user": for_user,
             "report": None if report is None else digest(report),
         }
         if outcome["ok"]:

@@ -37,5 +37,7 @@ def history(name: str | None, root: Path | None, as_json: bool) -> int:
         failed = next((f": {row['title']}" for row in event.get("gate", ()) if row["level"] == "failed"), "")
         granted = f", granted {', '.join(event['grants'])}" if event.get("grants") else ""
         said = f"{event['event']} {event['name']}=={event['version']}{pid}{granted}{why}{failed}"
-        click.echo(printable(f"{event['number']:>4}  {event['at'][:19]}Z  {event['by']:<12} {said}"))
+        click.echo(
+            printable(f"{event['number']:>4}  {event['at'][:19]}Z  {event.get('user') or event['by']:<12} {said}")
+        )
     return exits.OK
