@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from generating import (
@@ -43,19 +44,19 @@ FILES = {"reference/manifest.schema.json": manifest.schema_text}
 """What no person writes a word of."""
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None, docs: Path = DOCS) -> int:
     """Writes what is out of date and says so; with --check says so alone, and the exit status is 1."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--check", action="store_true")
-    check = arguments.parse_args().check
-    made = {name: filled((DOCS / name).read_text("utf-8"), regions) for name, regions in PAGES.items()}
+    check = arguments.parse_args(words).check
+    made = {name: filled((docs / name).read_text("utf-8"), regions) for name, regions in PAGES.items()}
     made |= {name: text() for name, text in FILES.items()}
-    stale = [name for name, text in made.items() if not _holds(DOCS / name, text)]
+    stale = [name for name, text in made.items() if not _holds(docs / name, text)]
     for name in stale:
         if check:
             print(f"docs/{name} is not what the code says; hint: python docs/generate.py")
         else:
-            (DOCS / name).write_text(made[name], "utf-8")
+            (docs / name).write_text(made[name], "utf-8")
             print(f"docs/{name} is written anew")
     return int(check and bool(stale))
 

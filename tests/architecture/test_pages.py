@@ -16,14 +16,10 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 
-def generated(docs: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command on these documents."""
-    return subprocess.run([sys.executable, docs / "generate.py", *options], capture_output=True, text=True, cwd=ROOT)
-
-
 def test_generated_pages_are_up_to_date() -> None:
     """If this fails: python docs/generate.py"""
-    done = generated(DOCS, "--check")
+    command = [sys.executable, DOCS / "generate.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -33,7 +29,9 @@ def test_every_page_with_a_region_is_generated() -> None:
     assert pages == set(generate.PAGES)
 
 
-def test_a_page_that_is_out_of_date_is_named_and_written_anew(tmp_path: Path) -> None:
+def test_a_page_that_is_out_of_date_is_named_and_written_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It alone; what a person wrote around its regions stays."""
     docs = shutil.copytree(DOCS, tmp_path / "docs")
     page = docs / "reference" / "evaluation.md"
@@ -41,14 +39,11 @@ def test_a_page_that_is_out_of_date_is_named_and_written_anew(tmp_path: Path) ->
     page.write_text(re.sub(r"(\n\| `truths` \|).*", r"\1 gone |", whole) + "A person's last word.\n", "utf-8")
     (docs / "reference" / "manifest.schema.json").unlink()
     names = ["docs/reference/evaluation.md", "docs/reference/manifest.schema.json"]
-    done = generated(docs, "--check")
-    assert done.returncode == 1
-    assert [line.split()[0] for line in done.stdout.splitlines()] == names
-    done = generated(docs)
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == names
+    for words, status in (["--check"], 1), ([], 0):
+        assert generate.main(words, docs) == status
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == names
     assert page.read_text("utf-8") == whole + "A person's last word.\n"
-    assert generated(docs, "--check").returncode == 0
+    assert generate.main(["--check"], docs) == 0
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "b"], ["a", "b", "c"], ["a", "b", "b c"]], ids=" ".join)

@@ -18,7 +18,7 @@ from wire_client import WireClient
 
 from procvision_testing import check_survives_kills
 
-KILLS = int(os.environ.get("PROCVISION_KILLS", "40"))
+KILLS = int(os.environ.get("PROCVISION_KILLS", "15"))
 """`nox -s kill` takes 500."""
 
 

@@ -21,7 +21,7 @@ from procvision_sdk.session import SessionStoreError
 from procvision_testing import check_hook_plugin, check_session_store, check_survives_kills
 from procvision_testing.hook_hosts import host_environment, install_plugged
 
-KILLS = int(os.environ.get("PROCVISION_KILLS", "40"))
+KILLS = int(os.environ.get("PROCVISION_KILLS", "15"))
 """`nox -s kill` takes 500."""
 
 Execute = Callable[..., list[Any]]

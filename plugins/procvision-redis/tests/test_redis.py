@@ -17,7 +17,7 @@ from procvision_redis.store import RedisSessionStore
 from procvision_sdk.session import SessionStoreError
 from procvision_testing import check_hook_plugin, check_session_store, check_survives_kills
 
-KILLS = int(os.environ.get("PROCVISION_KILLS", "40"))
+KILLS = int(os.environ.get("PROCVISION_KILLS", "15"))
 """`nox -s kill` takes 500."""
 
 
