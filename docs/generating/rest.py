@@ -81,6 +81,7 @@ def error() -> str:
         "bound": "what would be allowed, where there is a bound",
         "value": "what came instead",
         "hint": "what to do",
+        "fields": "of several values each one that is wrong: `step`, `key`, `problem`",
     }
     assert tuple(meanings) == ErrorBody.__struct_fields__
     return table(("field", "meaning"), ((f"`{name}`", text) for name, text in meanings.items()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,15 @@ MAX_REQUEST_BYTES = 256 * 1024
 """A recipe is a file of at most so many bytes; nothing larger is sent to the page."""
 _LOG = logging.getLogger("procvision.station.page")
 _SHOWN = 200
+
+
+class FieldProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with one value of several."""
+
+    step: int
+    """The step's place in the recipe, from 0 on."""
+    key: str
+    problem: str
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +47,8 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     """What came instead."""
     hint: str = ""
     """What to do."""
+    fields: list[FieldProblem] = []
+    """Of several values each one that is wrong."""
 
 
 class RequestRefusedError(Exception):
@@ -52,11 +63,12 @@ class RequestRefusedError(Exception):
         bound: Any = None,
         value: Any = None,
         headers: Mapping[str, str] | None = None,
+        fields: Sequence[FieldProblem] = (),
         **facts: Any,
     ) -> None:
         super().__init__(code)
         self.status, self.code, self.where, self.bound, self.value = status, code, where, bound, value
-        self.headers, self.facts = dict(headers or {}), facts
+        self.headers, self.fields, self.facts = dict(headers or {}), list(fields), facts
 
     def body(self, accepted: str) -> ErrorBody:
         """Return what is sent."""
@@ -69,6 +81,7 @@ class RequestRefusedError(Exception):
             bound=self.bound,
             value=self.value,
             hint=text(f"error.{self.code}.hint", **facts),
+            fields=self.fields,
         )
 
 

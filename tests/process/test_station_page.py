@@ -139,13 +139,13 @@ def test_a_running_station_shows_a_verdict_and_takes_an_overrule_into_its_ledger
             assert recorded.status_code == 201, recorded.text
             until(lambda: browser.get(at).json()["product"]["row"]["overruled"] == "NG")
             recipe = browser.get("/api/recipes/board").json()
-            text = recipe["text"].replace("min_score = 0.5", "min_score = 0.6")
-            wrong = {"text": text.replace("0.6", "7"), "was": recipe["version"], "why": "x"}
+            wrong = {"text": recipe["text"].replace("0.5", "7"), "was": recipe["version"], "why": "x"}
             assert "recipes/board.toml" in browser.put("/api/recipes/board", json=wrong, headers=token).json()["where"]
-            body = {"text": text, "was": recipe["version"], "why": "fewer false alarms"}
-            changed = browser.put("/api/recipes/board", json=body, headers=token)
+            body = {"steps": [{"min_score": 0.6}], "was": recipe["version"], "why": "fewer false alarms"}
+            changed = browser.put("/api/recipes/board/parameters", json=body, headers=token)
             assert changed.status_code == 200, changed.text
-            assert browser.put("/api/recipes/board", json=body, headers=token).status_code == 409  # of another version
+            again = {"text": recipe["text"], "was": recipe["version"], "why": "x"}
+            assert browser.put("/api/recipes/board", json=again, headers=token).status_code == 409  # of another version
             until(lambda: len(browser.get("/api/recipes/board/versions").json()["rows"]) == 2)
             old = {"old": recipe["version"]}
             difference = browser.get("/api/recipes/board/difference", params=old).json()["lines"]

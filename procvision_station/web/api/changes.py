@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from attrs import frozen
@@ -11,6 +11,8 @@ from litestar import post, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
+from procvision_sdk.errors import ProcVisionError
+from procvision_station.configuration.editing import EditError
 from procvision_station.control import (
     Answer,
     ChangeRecipe,
@@ -25,7 +27,7 @@ from procvision_station.control import (
 )
 from procvision_station.web.accounts import Role
 from procvision_station.web.api.asking import Here, Key, LineName, ModelHere, asked
-from procvision_station.web.api.recipes import RecipeName, RecipesHere
+from procvision_station.web.api.recipes import RecipeName, Recipes, RecipesHere
 from procvision_station.web.doors import needs
 from procvision_station.web.problems import RequestRefusedError
 
@@ -43,9 +45,13 @@ class Changes:
         except NotRunningError as error:
             raise RequestRefusedError(503, "not_running") from error
         except ControlError as error:
-            problem, _, advice = str(error).partition("\nhint: ")
-            raise RequestRefusedError(409, "command", problem=problem[:500], advice=advice[:500]) from error
+            raise _refused(error) from error
         return Recorded(line=answer.line or "", sequence=answer.sequence or 0)
+
+
+def _refused(error: ProcVisionError) -> RequestRefusedError:
+    problem, _, advice = str(error).partition("\nhint: ")
+    return RequestRefusedError(409, "command", problem=problem[:500], advice=advice[:500])
 
 
 ChangesHere = NamedDependency[SkipValidation[Changes]]
@@ -80,6 +86,8 @@ class PinBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 RecipeFileText = Annotated[str, msgspec.Meta(min_length=1, max_length=128 * 1024)]
 Why = Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{12}$")]
+ParameterKey = Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class RecipeText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,8 +106,18 @@ class RecipeChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A recipe's file as it shall be."""
 
     text: RecipeFileText
-    was: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{12}$")] | None
+    was: Version | None
     """The version that was changed: another one since then refuses it. None makes a recipe."""
+    why: Why
+
+
+class RecipeParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Values of a recipe's parameters, by step. One that isn't named stays as it is."""
+
+    steps: Annotated[list[dict[ParameterKey, Any]], msgspec.Meta(max_length=256)]
+    """A table for each step. null takes a value out: the manifest's default counts then."""
+    was: Version
+    """The version that was changed: another one since then refuses it."""
     why: Why
 
 
@@ -146,11 +164,30 @@ def change_recipe(
 
     It is tried on its references first. The text of an earlier version takes a change back.
     """
-    problems = recipes.problems(name, data.text)
+    return _changed(request, recipes, changes, data, name)
+
+
+@put("/recipes/{name:str}/parameters", opt=needs(Role.ENGINEER), tags=["changes"], sync_to_thread=True)
+def change_parameters(
+    request: Here, name: RecipeName, data: JSONBody[RecipeParameters], recipes: RecipesHere, changes: ChangesHere
+) -> Recorded:
+    """Set parameters of a recipe, held to the manifest's declarations; the rest of its file stays as it is.
+
+    What is wrong is told for each value in `fields`. The lines take it on as they take another text.
+    """
+    try:
+        text = recipes.with_parameters(name, data.steps)
+    except EditError as error:
+        raise _refused(error) from error
+    return _changed(request, recipes, changes, RecipeChange(text=text, was=data.was, why=data.why), name)
+
+
+def _changed(request: Here, recipes: Recipes, changes: Changes, wanted: RecipeChange, name: str) -> Recorded:
+    problems = recipes.problems(name, wanted.text)
     if problems:
         where, _, problem = problems[0].partition(": ")
         raise RequestRefusedError(400, "invalid", where=where, problem=problem.partition("\n")[0][:500])
-    command = ChangeRecipe(user=request.user.user.id, recipe=name, text=data.text, base=data.was, why=data.why)
+    command = ChangeRecipe(user=request.user.user.id, recipe=name, text=wanted.text, base=wanted.was, why=wanted.why)
     return changes.send(command)
 
 
@@ -167,7 +204,7 @@ def choose_recipe(request: Here, line: LineName, data: JSONBody[RecipeChoice], c
     return changes.send(command)
 
 
-ROUTES = (overrule, note, pin, change_recipe, check_recipe, choose_recipe)
+ROUTES = (overrule, note, pin, change_recipe, change_parameters, check_recipe, choose_recipe)
 
 
 def _known(model: ModelHere, line: str, key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +15,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, SkipValidation
 
 from procvision_sdk.manifest.parameters import AnyParameter
+from procvision_station.configuration.editing import with_parameters
 from procvision_station.configuration.reading import look_at_recipe, recipe_names
 from procvision_station.projection.queries import Page, RecipeRow
 from procvision_station.web.accounts import Role
 from procvision_station.web.api.asking import Limit, ModelHere, Word, asked
 from procvision_station.web.doors import needs
-from procvision_station.web.problems import RequestRefusedError
+from procvision_station.web.problems import FieldProblem, RequestRefusedError
 
 RecipeName = FromPath[Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]]
 Version = FromQuery[Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{12}$")]]
@@ -36,6 +38,8 @@ class ParameterBody(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the recipe says it."""
     bounds: str
     description: str
+    declared: dict[str, Any]
+    """The manifest's own declaration: `min`, `max`, `unit`, `choices`, `default`, `required` and others, by type."""
 
 
 class RecipeStepBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +87,25 @@ class Recipes:
     def problems(self, name: str, text: str) -> list[str]:
         """Return what would be wrong with a text in a recipe's place."""
         return [str(problem) for problem in look_at_recipe(self.folder, name, text).problems]
+
+    def with_parameters(self, name: str, values: Sequence[Mapping[str, Any]]) -> str:
+        """Return a recipe's text with parameters set; None leaves one to its default.
+
+        Raises RequestRefusedError with each value that its declaration doesn't take, and EditError.
+        """
+        found = look_at_recipe(self.folder, name)
+        if found.recipe is None or len(values) != len(found.recipe.steps):
+            steps = len(found.recipe.steps) if found.recipe is not None else 0
+            raise RequestRefusedError(409, "recipe_steps", where=name, bound=steps, value=len(values))
+        wrong = [
+            FieldProblem(step=place, key=key, problem=problem)
+            for place, (declared, step) in enumerate(zip(found.declared, values, strict=True))
+            for key, value in step.items()
+            if (problem := _problem({each.key: each for each in declared}, key, value)) is not None
+        ]
+        if wrong:
+            raise RequestRefusedError(400, "parameters", where=wrong[0].key, problem=wrong[0].problem, fields=wrong)
+        return with_parameters(found.text, values)
 
     def body(self, name: str) -> RecipeBody:
         """Return a recipe. Raises RequestRefusedError."""
@@ -183,7 +206,17 @@ def _parameter(declared: AnyParameter, complete: Any, given: Any) -> ParameterBo
         given=declared.key in given,
         bounds=_bounds(declared),
         description=declared.description,
+        declared=msgspec.to_builtins(declared),
     )
+
+
+def _problem(declared: Mapping[str, AnyParameter], key: str, value: Any) -> str | None:
+    """Return what is wrong with a parameter's value; None takes it out, so that its default counts."""
+    if key not in declared:
+        return f"there is no such parameter; there are {', '.join(declared) or 'none'}"
+    if value is None:
+        return "is required" if declared[key].required else None
+    return declared[key].problem(value, None)
 
 
 def _bounds(declared: AnyParameter) -> str:

@@ -114,6 +114,17 @@ export const dialog = (element) =>
     );
   });
 
+/** Ask in a dialog for a reason, or, without `question`, for a yes: resolves to the text or "yes"; null where it was cancelled. */
+export const asked = async (title, question, yes, { danger = false } = {}) => {
+  const element = h("dialog", { "aria-label": title }, h("form", { method: "dialog" }, h("h2", {}, title),
+    question ? h("label", {}, question, h("input", { name: "answer", required: true, maxlength: "4000", autocomplete: "off" })) : null,
+    h("div", { class: "actions" }, h("button", { type: "submit", value: "send", class: danger ? "danger" : null }, yes), h("button", { type: "submit", value: "cancel", class: "quiet", formnovalidate: true }, t("common.cancel")))));
+  document.body.append(element);
+  const given = await dialog(element);
+  element.remove();
+  return given && (question ? given.answer : "yes");
+};
+
 /** The path of a product's page. */
 export const productPath = (line, key) => `/lines/${encodeURIComponent(line)}/products/${encodeURIComponent(key)}`;
 /** A kept picture's path in the interface. */

@@ -1,5 +1,5 @@
 // Users: who there is, which role, one-time passwords.
-import { ask, at, date, frame, h, t, trying } from "./common.js";
+import { ask, asked, at, date, frame, h, t, trying } from "./common.js";
 
 const ROLES = ["viewer", "operator", "engineer", "administrator"];
 const body = at("users").tBodies[0];
@@ -17,8 +17,8 @@ const row = (user) => {
   return h("tr", {}, h("td", {}, user.name, user.one_time ? h("span", { class: "soft" }, ` · ${t("users.one_time")}`) : null), h("td", {}, role), h("td", { class: "tight" }, date(user.last_seen)), h("td", { class: "mono" }, user.id),
     h("td", { class: "tight" }, h("div", { class: "actions" },
       h("button", { type: "button", class: "quiet", onclick: () => trying(async () => tell(await ask(`${path}/password`, { method: "POST" }))).finally(show) }, t("users.reset")),
-      user.name === frame.user ? null : h("button", { type: "button", class: "quiet", onclick: () => {
-        if (confirm(t("users.sure", { name: user.name }))) trying(() => ask(path, { method: "DELETE" })).finally(show);
+      user.name === frame.user ? null : h("button", { type: "button", class: "quiet", onclick: async () => {
+        if (await asked(t("users.sure", { name: user.name }), null, t("users.remove"), { danger: true })) trying(() => ask(path, { method: "DELETE" })).finally(show);
       } }, t("users.remove")))));
 };
 

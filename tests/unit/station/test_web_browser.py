@@ -203,6 +203,38 @@ def test_a_picture_is_zoomed_by_keys_and_its_boxes_stay(served: Served) -> None:
     seen.close()
 
 
+def test_a_recipes_parameters_are_changed_by_keys_in_fields_made_from_the_manifest(served: Served) -> None:
+    seen = served.open(Role.ENGINEER)
+    page = seen.go("/recipes")
+    page.locator("[data-recipe=board] summary").first.wait_for()
+    tab_to(page, "summary", "Change parameters")
+    page.keyboard.press("Enter")
+    field = page.locator("[data-key=min_score]")
+    assert "0 to 0.99" in field.text_content()
+    tab_to(page, "[data-key=min_score] input")
+    assert page.evaluate("document.activeElement.value") == "0.5"
+    for typed, told in (("7", "above 0.99"), ("-1", "below 0"), ("much", "no number")):
+        page.keyboard.press("Control+a")
+        page.keyboard.type(typed)
+        page.keyboard.press("Enter")
+        assert told in field.get_by_role("alert").text_content()
+        assert page.evaluate("document.activeElement.hasAttribute('aria-invalid')")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("0,7")  # as it is written where the plant is
+    tab_to(page, "[data-key=copper] select")
+    page.keyboard.type("bright")
+    page.keyboard.press("Enter")
+    tab_to(page, "form.parameters input[maxlength]")
+    page.keyboard.type("fewer false alarms")
+    with page.expect_request("**/api/recipes/board/parameters") as sent:
+        page.keyboard.press("Enter")
+    assert sent.value.post_data_json["steps"] == [{"min_score": 0.7, "copper": "bright"}]
+    page.locator("form.parameters").get_by_text("nothing is changed without them").wait_for()  # no line runs here
+    assert [each for each in seen.errors if "503" not in each] == []
+    seen.errors.clear()
+    seen.close()
+
+
 def test_a_recorded_verdict_is_shown_live_and_a_silent_station_is_told(served: Served) -> None:
     """From the record on: its time is printed, and measured with a whole station by the nox session `page`."""
     import random

@@ -393,7 +393,7 @@ def test_errors_say_what_where_bound_value_and_hint(here: Site) -> None:
         answer = browser.send(method, path, json=body)
         assert answer.status_code == status, answer.text
         told = answer.json()
-        assert set(told) == {"code", "what", "where", "bound", "value", "hint"}
+        assert set(told) == {"code", "what", "where", "bound", "value", "hint", "fields"}
         assert told["what"]
         assert told["hint"]
         assert "{" not in told["what"] + told["hint"]

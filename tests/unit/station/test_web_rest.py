@@ -167,6 +167,29 @@ def test_recipes_have_parameters_with_bounds_and_differ_by_version(viewer: Brows
     assert unknown.json()["code"] == "recipe_version"
 
 
+def test_parameters_are_held_to_their_declarations_each_by_itself(engineer: Browser) -> None:
+    recipe = got(engineer, "/api/recipes/board")
+    (declared,) = [each["declared"] for each in recipe["steps"][0]["parameters"] if each["key"] == "min_score"]
+    assert {"type": "float", "min": 0.0, "max": 0.99}.items() <= declared.items()
+    for steps, wrong in (
+        ([{"min_score": 7, "copper": "green", "edge_tolerance": 2}], ["min_score", "copper"]),
+        ([{"min_score": "0.5"}], ["min_score"]),
+        ([{"min_score": True, "max_shift": 1.5}], ["min_score", "max_shift"]),
+        ([{"no_such": 1}], ["no_such"]),
+        ([{"__class__": None}], ["__class__"]),
+    ):
+        body = {"steps": steps, "was": recipe["version"], "why": "x"}
+        answer = engineer.send("PUT", "/api/recipes/board/parameters", json=body)
+        assert answer.status_code == 400
+        assert [(each["step"], each["key"]) for each in answer.json()["fields"]] == [(0, key) for key in wrong]
+        assert all(each["problem"] for each in answer.json()["fields"])
+    for steps in ([], [{}, {}]):
+        body = {"steps": steps, "was": recipe["version"], "why": "x"}
+        assert engineer.send("PUT", "/api/recipes/board/parameters", json=body).status_code == 409
+    body = {"steps": [{"min_score": None, "copper": "bright"}], "was": recipe["version"], "why": "x"}
+    assert engineer.send("PUT", "/api/recipes/board/parameters", json=body).json()["code"] == "not_running"
+
+
 def test_the_audit_has_events_and_verifies_journals(engineer: Browser) -> None:
     page = got(engineer, "/api/events", limit=5)
     assert len(page["rows"]) == 5
