@@ -37,6 +37,10 @@ def none_or_room(instance: object, attribute: attrs.Attribute[int | None], value
         )
 
 
+def _paths(paths: Iterable[str | os.PathLike[str]]) -> tuple[str | os.PathLike[str], ...]:
+    return tuple(paths)
+
+
 def _needs(texts: Iterable[str]) -> tuple[str, ...]:
     """Give each need its one name, as an attrs converter. Raises ValueError, TypeError."""
     if isinstance(texts, str):
@@ -94,7 +98,7 @@ class RunnerOptions:
     """Needs of its manifest that the algorithm gets under `strict`, by name: `network:10.0.0.5:502`,
     `device:/dev/nvidia0`, `read:/srv/models`, `write:/srv/statistics`, `memory:8000MB`,
     `processes:2000`. One that it doesn't ask for is a LaunchError."""
-    readable: tuple[str | os.PathLike[str], ...] = attrs.field(default=(), converter=tuple)
+    readable: tuple[str | os.PathLike[str], ...] = attrs.field(default=(), converter=_paths)
     """Files and folders that the algorithm reads under `strict`, as those that its parameters name: a model, say."""
     host_arguments: tuple[str, ...] = ()
     """Further arguments for `procvision-host`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from procvision_runner import RestartPolicy, Supervisor, SupervisorOptions
 from procvision_sdk.errors import ProcVisionError
@@ -39,8 +39,8 @@ class LineParts:
 
 
 @contextmanager
-def opened_inspector(recipe: Recipe) -> Iterator[Inspector]:
-    """Start a recipe's hosts and read its references. Raises ProcVisionError and OSError."""
+def opened_inspector(recipe: Recipe, line: LineConfiguration) -> Iterator[Inspector]:
+    """Start a recipe's hosts, as a line has them, and read its references. Raises ProcVisionError and OSError."""
     with ExitStack() as stack:
         references = {
             place: load(step.reference).picture()
@@ -48,10 +48,16 @@ def opened_inspector(recipe: Recipe) -> Iterator[Inspector]:
             if step.reference is not None
         }
         hosts = {
-            name: stack.enter_context(Supervisor(name, options=SUPERVISOR_OPTIONS))
+            name: stack.enter_context(Supervisor(name, options=supervised(name, line)))
             for name in dict.fromkeys(step.algorithm for step in recipe.steps)
         }
         yield Inspector(recipe, hosts, references)
+
+
+def supervised(requirement: str, line: LineConfiguration) -> SupervisorOptions:
+    """Return the options of an algorithm that a recipe names as NAME[@DISTRIBUTION][==VERSION]."""
+    shut_in = line.shut_in.get(requirement.partition("==")[0].partition("@")[0])
+    return SUPERVISOR_OPTIONS if shut_in is None else evolve(SUPERVISOR_OPTIONS, runner=shut_in)
 
 
 @contextmanager
@@ -69,7 +75,7 @@ def opened(station: StationConfiguration, line: LineConfiguration, kinds: Kinds)
             for place, each in enumerate(line.outputs)
         ]
         opened_for = stack.enter_context(ExitStack())
-        inspector = opened_for.enter_context(opened_inspector(line.recipe))
+        inspector = opened_for.enter_context(opened_inspector(line.recipe, line))
         # The trigger last: a folder's pictures count from here on.
         trigger = _made(stack, kinds, "trigger", line.trigger, station, f"{at}.trigger")
         yield LineParts(journal, trigger, cameras, tuple(outputs), inspector, opened_for)

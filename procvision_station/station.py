@@ -204,9 +204,10 @@ class Station:
         self, all_opened: ExitStack, line: str, name: str, content: bytes | None = None
     ) -> tuple[Inspector, ExitStack]:
         """Start the hosts of a recipe for a line, and try them on its references, which must be OK."""
-        recipe = read_recipe(self._configuration.folder, name, self._configuration.lines[line], content)
+        configuration = self._configuration.lines[line]
+        recipe = read_recipe(self._configuration.folder, name, configuration, content)
         opened_for = all_opened.enter_context(ExitStack())
-        inspector = opened_for.enter_context(opened_inspector(recipe))
+        inspector = opened_for.enter_context(opened_inspector(recipe, configuration))
         wrong = [each for each in inspector.warm_up(lambda _: None) if each["verdict"] != "OK"]
         if wrong:
             step, verdict, message = (wrong[0][key] for key in ("step", "verdict", "message"))

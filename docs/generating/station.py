@@ -93,6 +93,7 @@ def file_keys() -> str:
         model.ProjectionSection,
         model.HeadsSection,
         model.LineSection,
+        model.AlgorithmSection,
         model.WebSection,
     )
     return "\n\n".join(f"{cls.__doc__}\n\n{keys(cls)}" for cls in tables)

@@ -134,6 +134,26 @@ class Kinded(msgspec.Struct, frozen=True, kw_only=True):
     options: Any
 
 
+class AlgorithmSection(_Table, frozen=True, kw_only=True):
+    """`[lines.NAME.algorithms.ALGORITHM]`: how far an algorithm is shut in on this line, and what it gets."""
+
+    isolation: Annotated[
+        Literal["off", "basic", "strict"] | None,
+        Meta(
+            description="`off`, `basic`: no other processes, or `strict`: no network and no files, either. Left out, "
+            "it is `strict` where something is granted or readable, and `basic` elsewhere"
+        ),
+    ] = None
+    grants: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(description="Needs of its manifest that it gets under `strict`, such as network:10.0.0.5:502"),
+    ] = []
+    readable: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(description="Files and folders that it reads under `strict`, such as a model; relative to station.toml"),
+    ] = []
+
+
 class LineSection(_Table, frozen=True, kw_only=True):
     """`[lines.NAME]`: one row of inspections, with hosts and a journal of its own."""
 
@@ -159,6 +179,10 @@ class LineSection(_Table, frozen=True, kw_only=True):
     max_products: Annotated[
         int, Meta(ge=1, le=1000, description="Products without a verdict at a time; one more is ERROR at once")
     ] = 4
+    algorithms: Annotated[
+        dict[Name, AlgorithmSection],
+        Meta(description="How far algorithms are shut in, and what they get, by their name"),
+    ] = {}
 
 
 class StationFile(_Table, frozen=True, kw_only=True):

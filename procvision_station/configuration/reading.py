@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from attrs import evolve, field, frozen
 
+from procvision_runner.options import RunnerOptions
 from procvision_sdk.errors import ManifestError, ProcVisionError
 from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.manifest.parameters import AnyParameter
@@ -94,6 +95,8 @@ class LineConfiguration:
     trigger: Kinded
     cameras: Mapping[str, Kinded]
     outputs: tuple[Kinded, ...]
+    shut_in: Mapping[str, RunnerOptions] = field(factory=dict)
+    """How the hosts of algorithms are launched, by the algorithm's name; of those that the file says something of."""
 
 
 @frozen
@@ -223,10 +226,11 @@ def read_station(folder: Path, kinds: Kinds | None = None) -> StationConfigurati
         section: LineSection | None = check(table, LineSection, ("lines", name), [])
         if section is not None:
             line = _line(name, section, kinds, found)
+            shut_in = _shut_in(folder, section, ("lines", name, "algorithms"), found)
             wanted = chosen.get(name, section.recipe)
             recipe = _recipe(folder, wanted, section.cameras, recipes, found, ("lines", name, "recipe"))
             if line is not None and recipe is not None:
-                lines[name] = evolve(line, recipe=recipe)
+                lines[name] = evolve(line, recipe=recipe, shut_in=shut_in)
     for problem in found:
         file.add(problem)
     problems = file.sorted_problems()
@@ -436,6 +440,46 @@ def _line(name: str, section: LineSection, kinds: Kinds, found: list[Problem]) -
         cameras={camera: each for camera, each in cameras.items() if each is not None},
         outputs=tuple(each for each in outputs if each is not None),
     )
+
+
+def _shut_in(folder: Path, section: LineSection, at: KeyPath, found: list[Problem]) -> dict[str, RunnerOptions]:
+    """Hold what algorithms get to what their manifests ask for. Of an algorithm with a mistake there are no options."""
+    from procvision_sdk.manifest.needs import parse_need, parse_needs
+
+    options: dict[str, RunnerOptions] = {}
+    for name, wanted in section.algorithms.items():
+        here = (*at, name)
+        before = len(found)
+        manifest = _manifest(name, here, found)
+        asked = parse_needs(manifest.needs) if manifest is not None else ()
+        for place, text in enumerate(wanted.grants):
+            key = (*here, "grants", place)
+            try:
+                need = parse_need(text)
+            except ValueError as error:
+                message, _, hint = str(error).partition("; hint: ")
+                found.append(Problem(key, f"{dotted(key)}: {message}", hint))
+                continue
+            if manifest is not None and need not in asked:
+                known = ", ".join(map(str, asked)) or "nothing"
+                found.append(
+                    Problem(key, f"{dotted(key)}: {name} doesn't ask for {need}", f"its manifest needs {known}")
+                )
+        for place, given in enumerate(wanted.readable):
+            key = (*here, "readable", place)
+            if not (folder / given).exists():
+                found.append(Problem(key, f"{dotted(key)}: there is no {given}", "relative to station.toml"))
+        extra = next((key for key in ("grants", "readable") if getattr(wanted, key)), None)
+        if extra is not None and wanted.isolation not in (None, "strict"):
+            message = f"{dotted((*here, extra))}: they count under strict alone, isolation is {wanted.isolation}"
+            found.append(Problem((*here, "isolation"), message, 'isolation = "strict"'))
+        if len(found) == before:
+            options[name] = RunnerOptions(
+                isolation=wanted.isolation or ("strict" if extra is not None else None),
+                grants=tuple(wanted.grants),
+                readable=tuple((folder / given).absolute() for given in wanted.readable),
+            )
+    return options
 
 
 def _kinded(sort: str, table: Mapping[str, Any], at: KeyPath, kinds: Kinds, found: list[Problem]) -> Kinded | None:

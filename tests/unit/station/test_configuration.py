@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from procvision_station.configuration.model import LineSection, PicturesSection, RecipeStep, StationFile
 from procvision_station.configuration.places import Place, places_of
 from procvision_station.configuration.reading import ConfigurationError, read_station
+from procvision_station.parts import SUPERVISOR_OPTIONS, supervised
 from procvision_station.scaffold import FolderTakenError, make_station
 
 
@@ -78,6 +79,45 @@ WRONG = [
     ("seed = 7", "seed = [7]", "lines.main.cameras.top.seed: expected int, got array"),
     ("defect_every = 5", "defect_evry = 5", "lines.main.cameras.top.defect_evry: there is no such key"),
 ]
+
+
+SHUT_IN = [
+    ("pcb-compar", 'isolation = "strict"', "algorithms", "no algorithm 'pcb-compar' is installed"),
+    ("pcb-compare", 'isolation = "tight"', "isolation", "invalid enum value"),
+    ("pcb-compare", 'grants = ["network:10.0.0.5"]', '"network', "network:10.0.0.5"),
+    ("pcb-compare", 'grants = ["read:/srv/models"]', '"read:', "pcb-compare doesn't ask for read:/srv/models"),
+    ("pcb-compare", 'readable = ["station.toml", "no.onnx"]', '"no.onnx', "there is no no.onnx"),
+    ("pcb-compare", 'readable = ["station.toml"]\nisolation = "basic"', "isolation", "count under strict alone"),
+    ("pcb-compare", 'grant = ["read:/srv/models"]', "grant", "there is no such key"),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "keys", "at", "said"), SHUT_IN)
+def test_what_is_wrong_in_an_algorithms_table_is_told_with_its_place(folder, algorithm, keys, at, said):
+    path = folder / "station.toml"
+    text = f"{path.read_text()}\n[lines.main.algorithms.{algorithm}]\n"
+    path.write_text(text + keys)
+    with pytest.raises(ConfigurationError) as caught:
+        read_station(folder)
+    (problem,) = caught.value.problems
+    assert said in problem.message
+    assert problem.hint
+    if at == "algorithms":
+        assert problem.place.line == text.count("\n")
+    else:
+        before = (text + keys)[: (text + keys).rindex(at)]
+        assert problem.place == Place(before.count("\n") + 1, len(before) - before.rindex("\n"))
+
+
+def test_what_an_algorithm_gets_is_how_its_host_is_launched(folder):
+    """Where something is granted or readable, it is shut in; nothing is said of others."""
+    path = folder / "station.toml"
+    path.write_text(path.read_text() + '\n[lines.main.algorithms.pcb-compare]\nreadable = ["station.toml"]\n')
+    line = read_station(folder).lines["main"]
+    options = line.shut_in["pcb-compare"]
+    assert (options.isolation, options.readable) == ("strict", (folder / "station.toml",))
+    assert supervised("pcb-compare==0.1.0", line).runner == options
+    assert supervised("code-reader", line) is SUPERVISOR_OPTIONS
 
 
 @pytest.mark.parametrize(("old", "new", "said"), WRONG)
