@@ -29,7 +29,7 @@ class Request(msgspec.Struct):
 
 
 def main() -> None:
-    """Serves until its stdin ends."""
+    """Serve until its stdin ends."""
     decode = msgspec.json.Decoder(Request).decode
     encode = msgspec.json.Encoder().encode
     pixels = None

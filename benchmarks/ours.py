@@ -123,7 +123,7 @@ def pipelined(width: int, height: int) -> Iterator[Once]:
 
 @contextmanager
 def hosts(count: int, turns: int = 100_000) -> Iterator[Once]:
-    """Calls that keep a core busy, one in each of several hosts at the same time."""
+    """Make calls that keep a core busy, one in each of several hosts at the same time."""
     with ExitStack() as stack:
         runners = [stack.enter_context(runner()) for _ in range(count)]
         threads = stack.enter_context(ThreadPoolExecutor(count))

@@ -45,7 +45,7 @@ FILES = {"reference/manifest.schema.json": manifest.schema_text}
 
 
 def main(words: Sequence[str] | None = None, docs: Path = DOCS) -> int:
-    """Writes what is out of date and says so; with --check says so alone, and the exit status is 1."""
+    """Write what is out of date and say so; with --check say so alone, and the exit status is 1."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--check", action="store_true")
     check = arguments.parse_args(words).check

@@ -1,4 +1,4 @@
-"""What a call gave, as whoever made it sees it: a runner's, and a test's."""
+"""What a call gave, as its caller sees it: a runner's caller, and a test's."""
 
 from __future__ import annotations
 

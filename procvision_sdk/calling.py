@@ -1,7 +1,7 @@
 """How an algorithm is called: one interface for a process, a supervised one, a pool of them and a test without any.
 
 `AlgorithmRunner` is that interface. Its arguments are spelled out, so that an editor completes them and a type checker
-refuses a misspelt one. Whoever implements it spells them alike.
+refuses a misspelt one. Each class that implements it spells them alike.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class StructuredLogger:
         self._logger = logging.getLogger(name)
 
     def debug(self, message: str, **fields: Any) -> None:
-        """For whoever looks into the algorithm; off unless the host's level says otherwise."""
+        """Log what helps to look into the algorithm; it is off unless the host's level says otherwise."""
         self._log(logging.DEBUG, message, fields)
 
     def info(self, message: str, **fields: Any) -> None:

@@ -123,7 +123,7 @@ def _copy(source: Path, target: Path, copied: Copied) -> None:
 
 
 def _copy_database(source: Path, target: Path, copied: Copied) -> None:
-    """Copy a SQLite file as one state of it, whoever writes it."""
+    """Copy a SQLite file as one state of it, also while others write it."""
     make_private_folder(target.parent)
     part = target.with_name(f".{target.name}.part")
     part.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ class Ballast:
         return True
 
     def give_up(self) -> bool:
-        """Give the room to whoever writes next; whether there was any."""
+        """Give the room to the next writer. Return whether there was any."""
         with contextlib.suppress(OSError):
             held = self._path.stat().st_size > 0
             os.truncate(self._path, 0)

@@ -1,6 +1,6 @@
 """Temporary folders that can be told from those of the living: each is locked (flock) for as long as it is used.
 
-A command that was killed leaves its folder behind. Its lock is gone with it, so whoever comes later may remove it.
+A command that was killed leaves its folder behind. Its lock is gone with it, so a later command may remove it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ ANSWER = {"type": "result", "request_id": "call-1234", "status": "OK", "data": {
 
 
 def touched(data: Any) -> int:
-    """Reads one byte of every 64 KiB."""
+    """Read one byte of every 64 KiB."""
     return int(np.frombuffer(data, np.uint8)[::STRIDE].sum())
 
 

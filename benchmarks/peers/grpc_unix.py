@@ -69,7 +69,7 @@ def _channel() -> Iterator[Any]:
 
 
 def _request(width: int, height: int) -> Callable[[], bytes]:
-    """Makes a call with its picture behind it, as one message."""
+    """Make a call with its picture behind it, as one message."""
     source = picture(width, height) if width else None
     call = payload(width, height)
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 async def _connected(session_ready: asyncio.Future[Any], leave: asyncio.Event) -> None:
-    """Holds a session open: it has to be left by the task that entered it."""
+    """Hold a session open: it has to be left by the task that entered it."""
     from mcp import ClientSession, StdioServerParameters, stdio_client
 
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -23,7 +23,7 @@ NG = 1
 
 
 def main() -> None:
-    """Makes the boards, inspects the damaged one, keeps the picture with its boxes."""
+    """Make the boards, inspect the damaged one, keep the picture with its boxes."""
     board = make_board(WIDTH, HEIGHT, seed=SEED)
     damaged, _ = with_defects(board, DEFECT_KINDS, seed=SEED)
     with tempfile.TemporaryDirectory() as name:

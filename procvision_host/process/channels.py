@@ -230,7 +230,7 @@ class HostEnds:
         return reopened
 
     def _reopen(self) -> None:
-        # Whoever watches the descriptors learns of it at the next `verify` or `mend`: a log line may be what finds out.
+        # What watches the descriptors learns of it at the next `verify` or `mend`: a log line may be what finds out.
         with self._mending:
             for _ in range(_MENDING_ATTEMPTS):
                 lost = self._lost()

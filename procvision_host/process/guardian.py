@@ -41,7 +41,7 @@ FLUSH_PATIENCE_S = 1.0
 FLUSH_TIME_S = 5.0
 """How long for all of them; END_TIME_S where the host didn't leave in its time."""
 ORPHANS_WAIT_S = 30.0
-"""So long a child that ended may wait for whoever has started it."""
+"""So long a child that ended may wait for its parent."""
 
 
 class Guardian:
@@ -134,7 +134,7 @@ class Guardian:
             self._poller.unregister(ends.stdin)
             self._watchdog.drain_began(now)
         if ready.get(ends.runner):
-            # Whoever still holds its pipes is a fork of it, and speaks for nobody.
+            # A process that still holds its pipes is a fork of it, and speaks for nobody.
             self._poller.unregister(ends.runner)
             self._ask_to_leave(now)
         if ready.get(ends.notices):

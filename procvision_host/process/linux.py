@@ -80,7 +80,7 @@ def ended_children() -> set[int]:
 class Orphans:
     """Which of the ended children nobody will collect any more: this process took them in.
 
-    Whoever has started a child collects it soon; one that was there at the last look already is an orphan.
+    A child's parent collects it soon; one that was there at the last look already is an orphan.
     """
 
     def __init__(self, patience_s: float) -> None:

@@ -1,7 +1,7 @@
 """Named segments of shared memory, for hosts that know no arena: files in /dev/shm, as the protocol's `shm:` has them.
 
-The strategy: whoever may open such a file can cut it off, and a mapping of it would then be a SIGBUS, which nothing
-catches. So the runner never maps one: a slot is memory of its own, which is written out before each call.
+The strategy: a process that may open such a file can cut it off, and a mapping of it would then be a SIGBUS, which
+nothing catches. So the runner never maps one: a slot is memory of its own, which is written out before each call.
 Each file is locked (flock) for as long as its runner lives, so a later runner can tell what a killed one left behind
 and remove it. What another user put there is never opened.
 Warning: every process of this user can still change what a host reads in such a file.

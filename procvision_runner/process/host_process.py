@@ -216,7 +216,7 @@ class HostProcess:
     def kill_tree(self) -> None:
         """Send SIGKILL to the process and all that it started, until nothing of it is left; then collect it.
 
-        This is done once. Whoever calls it again does nothing, whatever has got the process's number by then.
+        This is done once. A second call does nothing, whatever has got the process's number by then.
         """
         with self._burying:
             if self._buried:

@@ -22,7 +22,7 @@ def rgb_view(buffer: memoryview | bytes, width: int, height: int, color_space: C
     """Return a read-only RGB view of raw pixels, without a copy.
 
     RGB is a plain view, BGR a view with the channels reversed, MONO one channel seen three times. The result is
-    valid as long as the buffer's content is: in a host, until the call returns. Copy what is to be kept.
+    valid as long as the buffer's content is: in a host, until the call returns. Copy what you keep.
     """
     channels = 1 if color_space == "MONO" else 3
     flat = np.frombuffer(buffer, np.uint8, width * height * channels, offset)

@@ -3,7 +3,7 @@
 It knows no file, no thread and no clock: `now`, in monotonic seconds, is an argument wherever time matters. What
 the peer sends never raises out of it; it becomes an event. What our own side asks for against the rules raises
 LocalProtocolError, and nothing goes out. The rules themselves are the tables of `wire.tables`.
-Warning: not thread-safe; whoever shares a Connection between threads holds a lock around every call.
+Warning: not thread-safe; threads that share a Connection hold a lock around every call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Finds a field in a payload that can't be read as a whole, so that its refusal reaches whoever waits for an answer.
+"""Finds a field in a payload that can't be read as a whole, so that its refusal reaches the caller.
 
 The strategy: candidates are found by a search for the key's bytes, and kept where they are a key of the outermost
 object. What is before them is counted by bulk operations: a loop over the bytes would take seconds for a frame of the

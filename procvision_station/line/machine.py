@@ -119,7 +119,7 @@ class Line:
     # --- events ---------------------------------------------------------------------------------------------
 
     def receive(self, event: LineEvent, now: float) -> list[LineCommand]:
-        """Take an event in and return what is to be done. Nothing that comes in raises."""
+        """Take an event in and return what to do. Nothing that comes in raises."""
         self._now = now = max(now, self._now)
         commands = list(self._pass_time(now))
         if isinstance(event, Triggered):

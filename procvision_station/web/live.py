@@ -1,4 +1,4 @@
-"""What browsers see at once: each line's last product and state. Whoever is slow gets the latest, never a queue.
+"""What browsers see at once: each line's last product and state. A slow browser gets the latest, never a queue.
 
 One task asks the projection how far each line was read, and only where that changed for the rest. Each stream holds the
 number of what it sent last: while a slow browser takes one, ten may pass, and it gets the tenth.

@@ -1,4 +1,4 @@
-"""What went over the pipe while a row was played, kept for whoever reads of a failure."""
+"""What went over the pipe while a row was played, kept for the reader of a failure."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Target(Protocol):
         """Return the status it exits with; None while it runs."""
 
     def evidence(self) -> str:
-        """Return what helps whoever reads of a failure."""
+        """Return what helps the reader of a failure."""
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
     python -m procvision_testing.peers.misbehaving_host crash --after 2 --never-pong
 
 It is what runners are tested with, in any language. Without arguments it behaves. A call's answer echoes the call:
-`data.debug.echo` holds `user_params`, so that whoever called can tell its own answer from another's; `process_id` who
+`data.debug.echo` holds `user_params`, so that a caller can tell its own answer from another's; `process_id` who
 answered; `next_waits` whether there was already more to read. `user_params` may ask for more: `takes` seconds, `tell`
 limits or environment, and `misbehave` with --asked. With `--trace` it writes down what it heard and said, a JSON object
 a line.
@@ -61,7 +61,7 @@ class Peer:
                 data = data[os.write(OUT, data) :]
 
     def note(self, what: str, data: bytes) -> None:
-        """Keep what was heard or said for whoever started this."""
+        """Keep what was heard or said for the program that started this."""
         if self.options.trace is None:
             return
         fields = {"process_id": os.getpid(), "at_ms": time.monotonic_ns() // 1_000_000, what: data.hex()}

@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Show what there is to whoever asks for nothing yet."""
+        """Show what there is where nothing is asked for yet."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(exits.USAGE)

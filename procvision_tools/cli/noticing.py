@@ -29,7 +29,7 @@ def notices(records: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 class Noticing:
-    """Given each record of hosts that come and go; shows what is to be noticed once, from `begin` on.
+    """Given each record of hosts that come and go; shows each thing worth a notice once, from `begin` on.
 
     What hasn't come again while `MAX_KINDS` others came is shown anew.
     """

@@ -16,7 +16,7 @@ def on_terminal() -> bool:
 
 @contextmanager
 def bar(count: int, label: str) -> Iterator[Callable[[], object]]:
-    """Give what is to be called after each of ``count`` things."""
+    """Return a function to call after each of ``count`` things."""
     if not on_terminal():
         yield lambda: None
         return

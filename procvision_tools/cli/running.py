@@ -209,7 +209,7 @@ def _told_anyway(results: Results, ready: Launched) -> Iterator[None]:
 
 
 def _until_changed(paths: Sequence[Path], look: Look) -> None:
-    """Wait until files look otherwise, and until whoever changes them has had time to finish."""
+    """Wait until files look otherwise, and until the program that changes them has had time to finish."""
     while look_at(paths) == look:
         time.sleep(POLL_S)
     time.sleep(POLL_S)

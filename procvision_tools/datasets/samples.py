@@ -1,4 +1,4 @@
-"""What a data set is to whoever measures on it: pictures, and the truth about each."""
+"""A data set as a measurement sees it: pictures, and the truth about each."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def status_lines(one: Supervisor | Spare, width: int) -> list[str]:
 
 
 def _ordered(counters: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Calls first, then the rest by name."""
+    """Sort calls first, then the rest by name."""
     return sorted(counters, key=lambda item: (not item[0].startswith("calls"), item[0]))
 
 

@@ -1,4 +1,4 @@
-"""Every file of a folder, accounted for: whoever reads the folder takes a file, or leaves it out with a reason.
+"""Every file of a folder, accounted for: a reader of the folder takes a file, or leaves it out with a reason.
 
 What nobody took or left out in the end is left out by what it is. `FolderFiles.notes` says all of it, with counts: a
 measurement on fewer pictures than lie there, or training on more, is told. Links are followed, each folder once; names

@@ -49,7 +49,7 @@ def test_what_is_asked_for_is_locked(text: str, who: str) -> None:
 
 
 def test_every_file_has_its_hash_and_no_place_it_comes_from() -> None:
-    """Whoever serves the files: they are these."""
+    """No matter who serves the files: they are these."""
     blocks = re.split(r"^(?=\S)", LOCKED, flags=re.MULTILINE)[1:]
     assert len(blocks) == len(PINS) > 50
     assert all("--hash=sha256:" in block for block in blocks)

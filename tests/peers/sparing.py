@@ -25,7 +25,7 @@ WARM = attrs.evolve(
     drain_timeout_s=20.0,
 )
 NO_RESTART_IN_TIME = attrs.evolve(WARM, restart=RestartPolicy(first_delay_s=60.0, max_delay_s=60.0))
-"""Whoever answers after a crash is the spare: a host that is launched for it would come in a minute."""
+"""The host that answers after a crash is the spare: a host that is launched for it would come in a minute."""
 
 
 def spare_of(station: Supervisor | Pool) -> int:

@@ -350,7 +350,7 @@ def may_unshare() -> bool:
 @pytest.mark.skipif(not may_unshare(), reason="a /dev/shm of its own takes the right to unshare mounts")
 @pytest.mark.parametrize("owner", USERS)
 def test_what_lies_in_shared_memory_stops_no_start(owner: int, tmp_path: Path) -> None:
-    """A FIFO, a socket, a folder, a link, whoever made them: with an arena and without, and the doctor."""
+    """A FIFO, a socket, a folder, a link, no matter who made them: with an arena and without, and the doctor."""
     if os.geteuid() != 0:
         pytest.skip("to give a file to another user takes root")
     install_algorithm(tmp_path, "honest", HONEST)

@@ -239,7 +239,7 @@ def test_crash_is_told_with_its_signal_and_log(peer_environment: dict[str, str])
 def test_a_callback_may_stop_what_calls_it(
     kind: Callable[..., Any], somebody_waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever reads runs the callbacks: nothing waits for that thread, be it the reader thread's or a caller's."""
+    """The thread that reads runs the callbacks: nothing waits for it, be it the reader thread or a caller's."""
     # A wait for itself would last this long: beyond the test's own patience.
     monkeypatch.setattr("procvision_runner.connection.client._EXIT_PATIENCE_S", 100.0)
     with nothing_left() as mark:

@@ -68,7 +68,7 @@ def keeper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set when whoever has a host was told that it is unresponsive."""
+    """Set when the user of a host was told that it is unresponsive."""
     unresponsive, heard = SupervisedHost.unresponsive, threading.Event()
 
     def tell(host: SupervisedHost, misses: int) -> bool:
@@ -239,7 +239,7 @@ def test_launch_that_fails_behind_a_swap_breaks_nothing(tmp_path: Path) -> None:
 
 
 def test_renewal_ends_no_spare_that_was_launched_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is none, and somebody else has another tried just when it is looked what is to be ended."""
+    """There is none, and somebody else has another tried just when the hosts to end are looked for."""
     hosts = Launcher.hosts
     heard: list[kinds.Event] = []
     renewing = threading.current_thread()

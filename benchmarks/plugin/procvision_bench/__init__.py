@@ -27,7 +27,7 @@ class Bench(BaseAlgorithm):
         shared_mem_id: str,
         image_meta: Mapping[str, Any],
     ) -> dict[str, Any] | Ok:
-        """Does what the reference's reader does with the picture, and no more."""
+        """Do what the reference's reader does with the picture, and no more."""
         if step_index == 2:
             session.set("calls", session.get("calls", 0) + 1)
         elif step_index == 3:

@@ -17,7 +17,7 @@ class Bytecodes:
         self.counts: Counter[str] = Counter()
 
     def start(self) -> None:
-        """Counts what this thread executes from here on."""
+        """Count what this thread executes from here on."""
         self.counts.clear()
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:

@@ -55,7 +55,7 @@ VIEWS: dict[str, Callable[[Gray, int], Gray]] = {
 
 
 def main() -> None:
-    """Prints a row a symbology: how many of ROUNDS were read in each view; last the median time."""
+    """Print a row a symbology: how many of ROUNDS were read in each view; last the median time."""
     print(f"| symbology | {' | '.join(VIEWS)} | ms |\n|{'---|' * (len(VIEWS) + 2)}")
     for symbology in SAMPLES:
         (whole,) = read_codes(code(symbology), symbologies.named(symbology)).codes

@@ -137,7 +137,7 @@ def test_a_damaged_or_16_bit_picture_is_not_sent(stepwise: Runner) -> None:
 
 
 def test_an_ok_of_a_picture_that_got_lost_is_an_error(stepwise: Runner) -> None:
-    """Whoever cleans the folder up: here the algorithm itself."""
+    """No matter who cleans the folder up: here the algorithm itself."""
     with pytest.raises(CallFailedError, match="black picture") as raised:
         stepwise.execute(BRIGHT, pid="p001", user_params={"act": "lose_pictures"})
     assert raised.value.kind == "picture_lost"

@@ -103,7 +103,7 @@ def test_results_alarms_and_diagnostics_have_topics_of_their_own(start: Start, c
 def test_health_is_retained_from_the_first_state_to_the_last(
     start: Start, broker: Broker, consumer: Consumer, stack: ExitStack
 ) -> None:
-    """Whoever comes later is told the last at once."""
+    """A later subscriber is told the last at once."""
     host = start()
     host.call()
     eventually(lambda: "ready" in consumer.health(), "ready")

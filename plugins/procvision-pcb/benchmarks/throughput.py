@@ -32,7 +32,7 @@ class Round:
 
 
 def measured(folder: str) -> Round:
-    """Runs the command once. Exits with its message where it fails."""
+    """Run the command once. Exits with its message where it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [

@@ -100,7 +100,7 @@ def test_a_full_redis_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_redis_without_a_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is used: whoever keeps sessions for the host's restarts alone may want it."""
+    """It is used: those who keep sessions for the host's restarts alone may want it."""
     with RedisServer(tmp_path, "--appendonly", "no") as server, caplog.at_level(logging.WARNING):
         RedisSessionStore(server.url).close()
     assert "not a restart of Redis" in caplog.text

@@ -27,7 +27,7 @@ def lines(live: LiveHere) -> list[LineBody]:
 async def stream(request: Here, live: LiveHere, doors: NamedDependency[SkipValidation[Doors]]) -> ServerSentEvent:
     """Follow the lines by server-sent events: `line` has what /lines has of one, `alive` nothing.
 
-    Whoever reads slowly gets the latest, and never what it has become out of date by. The stream ends with the session
+    A slow reader gets the latest alone, without what came before it. The stream ends with the session
     or the token that opened it.
     """
     if live.streams >= MAX_STREAMS:

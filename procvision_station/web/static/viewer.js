@@ -33,7 +33,7 @@ export const loaded = (path) =>
     image.src = path;
   });
 
-/** A viewer in an element. `show` puts a step's picture into it; whoever zoomed in stays where they are. */
+/** A viewer in an element. `show` puts a step's picture into it; a place that was zoomed into stays. */
 export const viewer = (home, { tools = true } = {}) => {
   let size = { width: 0, height: 0 };
   let image = null;

@@ -22,7 +22,7 @@ DEFAULT_MAX_FILE_MB = 100.0
 WHEELS_HINT = (
     "what no index has is taken from a folder: pip wheel --no-deps -w wheels PROJECT, then --find-links wheels"
 )
-"""Whoever works from a clone of ProcVision needs it for that."""
+"""Those who work from a clone of ProcVision need it for that."""
 
 
 @click.command(epilog=exits.EPILOG, short_help="Make one file that installs an algorithm without a network.")

@@ -1,6 +1,6 @@
 """Answers with a function of its picture's bytes: Adler-32, computed by numpy.
 
-Whoever called computes it by zlib, so a picture that was mixed up, torn or stale shows as a wrong answer.
+The caller computes it by zlib, so a picture that was mixed up, torn or stale shows as a wrong answer.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def test_nothing_in_the_context_can_be_changed_at_any_depth(change: Any) -> None
 
 
 def test_the_context_is_read_encoded_and_kept_as_any() -> None:
-    """It is made of dicts and lists, for whoever asks."""
+    """It is made of dicts and lists, for those who ask."""
     given = {"deep": {"list": [3, {"x": 1}]}}
     session = Session("s", given)
     assert session.context == given

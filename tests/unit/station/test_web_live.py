@@ -1,4 +1,4 @@
-"""A stream of what happens now: the latest to whoever is slow, and to nobody who is not let in any more."""
+"""A stream of what happens now: the latest for a slow browser, nothing for one that is not let in any more."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class CodeReader(BaseAlgorithm):
         shared_mem_id: str,  # noqa: ARG002 - no picture is needed
         image_meta: Mapping[str, Any],  # noqa: ARG002
     ) -> Prepared | Failed:
-        """Checks the settings, so that contradictions show before the product is there. Returns Failed 1006."""
+        """Check the settings, so that contradictions show before the product is there. Returns Failed 1006."""
         try:
             settings = settings_of(user_params, session.context)
         except SettingsError as error:
@@ -82,7 +82,7 @@ class CodeReader(BaseAlgorithm):
         shared_mem_id: str,
         image_meta: Mapping[str, Any],
     ) -> Ok | Ng | Failed:
-        """Reads the codes in the picture and holds them against the settings.
+        """Read the codes in the picture and hold them against the settings.
 
         Returns Failed 1006 for settings that contradict one another or a context that lacks the key, 1008 if the
         call was cancelled.

@@ -117,7 +117,7 @@ def read_codes(
     time_limit_s: float = 2.0,
     stop: Callable[[], bool] = lambda: False,
 ) -> Found:
-    """Searches a picture.
+    """Search a picture.
 
     Args:
         gray: H x W, contiguous.

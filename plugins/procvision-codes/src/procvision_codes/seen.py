@@ -20,7 +20,7 @@ def read_in_other_steps(session: Session, step_index: int) -> dict[str, int]:
 
 
 def remember(session: Session, step_index: int, codes: Sequence[Code]) -> None:
-    """Keeps what this step read, in place of what it had read before."""
+    """Keep what this step read, in place of what it had read before."""
     steps: dict[str, list[str]] = dict(session.get(_KEY, {}))
     steps[str(step_index)] = [code.digest for code in codes[:MAX_CODES]]
     session.set(_KEY, steps)

@@ -38,7 +38,7 @@ class Verified:
 
 
 def verify(found: Found, settings: Settings, searched: Box, elsewhere: Mapping[str, int]) -> Verified:
-    """Holds what was read against what was asked for.
+    """Hold what was read against what was asked for.
 
     Args:
         found: codes in the picture's pixels.

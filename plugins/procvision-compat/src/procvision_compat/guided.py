@@ -46,7 +46,7 @@ class GuidedAlgorithm(Wrapped):
         shared_mem_id: str,
         image_meta: Mapping[str, Any],
     ) -> Prepared:
-        """Keeps the picture as the step's guide."""
+        """Keep the picture as the step's guide."""
         tokens: dict[str, str] = session.get(_TOKENS, {})
         self._guides.drop(tokens.pop(str(step_index), None))
         # Behind the others: the last is what a step without a guide of its own uses.

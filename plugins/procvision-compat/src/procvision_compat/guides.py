@@ -26,7 +26,7 @@ class Guides:
         self._kept: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
 
     def keep(self, picture: NDArray[np.uint8]) -> str:
-        """Keeps a copy, read-only; returns its token. It stays even if it alone is over the bound."""
+        """Keep a copy, read-only; return its token. It stays even if it alone is over the bound."""
         token = secrets.token_hex(8)
         kept = self._kept[token] = picture.copy()
         kept.flags.writeable = False

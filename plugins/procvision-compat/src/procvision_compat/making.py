@@ -22,7 +22,7 @@ _GUIDED = ("step_index", "step_desc", "cur_image", "guide_image", "guide_info")
 
 
 def made(package: FieldPackage) -> Made:
-    """Imports and constructs the package's class. Raises FieldPackageError, or whatever the vendor's code raises.
+    """Import and construct the package's class. Raises FieldPackageError, or whatever the vendor's code raises.
 
     As the field's adapter is started, so is the algorithm here: its folder is the working directory, first on the
     import path and named by PROC_ALGO_ROOT.

@@ -65,7 +65,7 @@ def _step(index: int, entry: Mapping[str, Any], *, guided: bool) -> Step:
 
 def _guided(name: str) -> list[AnyParameter]:
     return [
-        StringParameter(key=STEP_DESC, description="What is to be done in this step", default=name),
+        StringParameter(key=STEP_DESC, description="What the algorithm does in this step", default=name),
         StringParameter(
             key=GUIDE_INFO,
             description="Where to look in the guide picture, as JSON: [{label, posList: [{x, y, width, height}]}]",

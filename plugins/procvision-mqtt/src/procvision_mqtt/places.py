@@ -26,7 +26,7 @@ class Place:
         self._lock = lock
 
     def leave(self) -> None:
-        """Gives the number back."""
+        """Give the number back."""
         close(self._lock)
 
 

@@ -47,7 +47,7 @@ class Mqtt:
 
     @hookimpl
     def procvision_configure(self, values: Mapping[str, Any]) -> None:
-        """Checks the options; nothing is opened or connected yet."""
+        """Check the options; nothing is opened or connected yet."""
         self._settings = settings = read(values)
         self._trouble = trouble(settings.spool)
         if self._trouble is not None:
@@ -59,7 +59,7 @@ class Mqtt:
 
     @hookimpl
     def procvision_host_loaded(self, algorithm: str, version: str, process_id: int, supervisor: str) -> None:
-        """Opens the spool and begins to connect."""
+        """Open the spool and begin to connect."""
         from procvision_mqtt.sender import Sender
         from procvision_mqtt.spool import open_spool
 

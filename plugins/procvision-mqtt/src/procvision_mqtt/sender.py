@@ -67,7 +67,7 @@ class Sender:
         self._thread.start()
 
     def tell_health(self, health: Mapping[str, Any]) -> None:
-        """Publishes the health, now or with the next connection."""
+        """Publish the health, now or with the next connection."""
         with self._changed:
             self._health = dict(health)
             self._health_is_new = True
@@ -80,7 +80,7 @@ class Sender:
             self._changed.notify_all()
 
     def close(self, timeout_s: float) -> None:
-        """Sends what waits, in at most so long, and says goodbye; what is left stays in the spool."""
+        """Send what waits, in at most so long, and say goodbye; what is left stays in the spool."""
         with self._changed:
             self._closing = True
             self._deadline = monotonic() + timeout_s
@@ -225,7 +225,7 @@ class Connection:
         client.loop_start()
 
     def accepted(self) -> bool:
-        """Waits for the broker's word."""
+        """Wait for the broker's word."""
         with self._changed:
             self._changed.wait_for(lambda: self._accepted or self.reason is not None, CONNECT_TIMEOUT_S)
         return self._accepted and self.reason is None
@@ -257,13 +257,13 @@ class Connection:
         return heard
 
     def send(self, message: Message) -> None:
-        """Publishes one of the spool's messages."""
+        """Publish one of the spool's messages."""
         info = self._client.publish(message.topic, message.payload, QOS)
         self._numbers[info.mid] = message.number
         self._check(info.rc)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        """Publishes something that isn't in the spool."""
+        """Publish something that isn't in the spool."""
         info = self._client.publish(topic, payload, QOS, retain)
         self._others.add(info.mid)
         self._check(info.rc)
@@ -278,11 +278,11 @@ class Connection:
         return taken
 
     def say_goodbye(self) -> None:
-        """Ends it in the way that keeps the last will from being sent."""
+        """End it in the way that keeps the last will from being sent."""
         self._client.disconnect()
 
     def end(self) -> None:
-        """Ends its thread."""
+        """End its thread."""
         self._client.loop_stop()
 
     def _check(self, code: MQTTErrorCode) -> None:

@@ -62,7 +62,7 @@ class Spool:
             self._next = (last or 0) + 1
 
     def append(self, topic: str, payload: bytes) -> None:
-        """Keeps a message, after all others."""
+        """Keep a message, after all others."""
         with self._lock:
             message = Message(self._next, topic, payload)
             self._next += 1
@@ -119,7 +119,7 @@ class Spool:
             return int(kept) - len(self._gone) + len(self._held)
 
     def adopt(self, others: Iterable[Place], max_bytes: int) -> int:
-        """Takes over what hosts have left that aren't there any more; returns how many messages."""
+        """Take over what hosts have left that aren't there any more; return how many messages."""
         adopted = 0
         for other in others:
             try:
@@ -138,7 +138,7 @@ class Spool:
         return adopted
 
     def close(self) -> None:
-        """Gives file and place back; what is held is put on disk, if it can be by now."""
+        """Give file and place back; what is held is put on disk, if it can be by now."""
         with self._lock:
             self._try_again_at = 0.0
             self._put_held()

@@ -32,7 +32,7 @@ def eventually(condition: Callable[[], Any], what: str, told: Callable[[], Any] 
 
 
 def _free_port() -> int:
-    """Below those that the system gives to whoever asks for any: it must still be free when the broker comes again."""
+    """Below those that the system gives to those who ask for any: it must still be free when the broker comes again."""
     for port in random.sample(range(20_000, 32_000), 100):
         with socket.socket() as free:
             try:

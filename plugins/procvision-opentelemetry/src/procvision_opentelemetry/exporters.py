@@ -10,7 +10,7 @@ _HINTS = {"otlp_proto_http": "pip install 'procvision-opentelemetry[otlp]'"}
 
 
 def check(name: str) -> None:
-    """Raises LookupError where there is no such exporter of traces."""
+    """Raise LookupError where there is no such exporter of traces."""
     if _found("traces", name) is None:
         known = sorted({entry_point.name for entry_point in entry_points(group=GROUPS["traces"])})
         hint = _HINTS.get(name, "install the distribution that brings it")

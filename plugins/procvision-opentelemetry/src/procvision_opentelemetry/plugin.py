@@ -43,7 +43,7 @@ class OpenTelemetry:
 
     @hookimpl
     def procvision_configure(self, values: Mapping[str, Any]) -> None:
-        """Raises where the exporter isn't installed; makes nothing yet."""
+        """Raise where the exporter isn't installed; make nothing yet."""
         from procvision_opentelemetry.exporters import check
 
         check(values["exporter"])
@@ -51,7 +51,7 @@ class OpenTelemetry:
 
     @hookimpl
     def procvision_host_loaded(self, algorithm: str, version: str, process_id: int) -> None:
-        """Makes the providers of this host; the process's global ones stay the algorithm's own affair."""
+        """Make the providers of this host; the process's global ones stay the algorithm's own affair."""
         from procvision_opentelemetry.metrics import CallMetrics
         from procvision_opentelemetry.providers import Providers
         from procvision_opentelemetry.spans import CallSpans
@@ -85,6 +85,6 @@ class OpenTelemetry:
 
     @hookimpl
     def procvision_host_closed(self) -> None:
-        """Sends what is left, as far as the host's end leaves time for it."""
+        """Send what is left, as far as the host's end leaves time for it."""
         if self._providers is not None:
             self._providers.close()

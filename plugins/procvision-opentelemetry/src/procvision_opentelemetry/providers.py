@@ -52,7 +52,7 @@ class Providers:
             self.meter = self._metrics.get_meter(SCOPE)
 
     def close(self) -> None:
-        """Sends what waits. It may hang where the collector does; the host doesn't wait for it."""
+        """Send what waits. It may hang where the collector does; the host doesn't wait for it."""
         if self._metrics is not None:
             self._metrics.shutdown(timeout_millis=METRICS_END_MS)
         self._traces.shutdown()

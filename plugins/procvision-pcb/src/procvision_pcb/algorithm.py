@@ -104,7 +104,7 @@ class PcbCompare(BaseAlgorithm):
         shared_mem_id: str,
         image_meta: Mapping[str, Any],
     ) -> Ok | Ng | Failed:
-        """Compares a product's picture with the session's reference.
+        """Compare a product's picture with the session's reference.
 
         Returns Failed 1003 without a reference, 1006 where parameters differ from `pre`'s or the picture can't be
         compared.

@@ -70,7 +70,7 @@ class ReferencePyramid:
         self._phase_level = _phase_level(images)
 
     def align(self, mask: Mask) -> Alignment:
-        """Finds where the picture lies.
+        """Find where the picture lies.
 
         Args:
             mask: the picture's copper, of the reference's size.

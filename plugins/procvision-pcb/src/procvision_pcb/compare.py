@@ -146,7 +146,7 @@ class Reference:
         margin_px: int = DEFAULT_MARGIN_PX,
         max_shift_px: float = DEFAULT_MAX_SHIFT_PX,
     ) -> Comparison:
-        """Finds and names what differs.
+        """Find and name what differs.
 
         Args:
             picture: of the reference's size, H x W or H x W x 3 RGB, uint8.

@@ -50,7 +50,7 @@ class References:
         return reference
 
     def keep(self, key: str, reference: Reference) -> None:
-        """Keeps a reference. It stays even if it alone is over the bound."""
+        """Keep a reference. It stays even if it alone is over the bound."""
         self._drop(key)
         self._kept[key] = reference
         self._kept_px += _pixels(reference)

@@ -26,7 +26,7 @@ _LOCK = 0x50565353
 
 
 def bring_up_to_date(connection: Any) -> None:
-    """Makes the tables, or takes the steps that are missing. Raises SessionStoreError for a newer layout."""
+    """Make the tables, or take the steps that are missing. Raises SessionStoreError for a newer layout."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         found = _found(connection)

@@ -71,7 +71,7 @@ class PostgresSessionStore:
         return found and bytes(found[1])
 
     def save(self, session_id: str, state: bytes) -> None:
-        """Keeps the state. Raises SessionInUseError if another host changed or ended the session since `load`."""
+        """Keep the state. Raises SessionInUseError if another host changed or ended the session since `load`."""
         loaded, known = self._loaded
         stamp = int.from_bytes(os.urandom(7), "big")
         row = (stamp, state, _bytes(session_id))
@@ -87,12 +87,12 @@ class PostgresSessionStore:
             self._execute(_PURGE, self._ttl_s)
 
     def delete(self, session_id: str) -> None:
-        """Forgets the id, whoever knows it."""
+        """Forget the id, in every host that knows it."""
         self._execute(_DELETE, _bytes(session_id))
         self._loaded = (session_id, None)
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(psycopg.Error):

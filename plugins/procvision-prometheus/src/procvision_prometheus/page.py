@@ -1,9 +1,10 @@
 """The page to scrape, on the first free port of a range, and its announcement for Prometheus' file_sd_configs.
 
-Whoever has bound a port has it: hosts need no other agreement. A host that is started again takes the lowest free port,
-which is the one that its predecessor left, so that its series go on under the same `instance`; and it writes the same
-announcement. Of a host that was killed the announcement stays, and its `up` is 0, until the next host comes: the kernel
-gives back the lock that a living host holds on its own, and who announces takes away those that nobody holds.
+The host that has bound a port has it: hosts need no other agreement. A host that is started again takes the lowest free
+port, which is the one that its predecessor left, so that its series go on under the same `instance`; and it writes the
+same announcement. Of a host that was killed the announcement stays, and its `up` is 0, until the next host comes: the
+kernel gives back the lock that a living host holds on its own, and a host that announces itself takes away those that
+nobody holds.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Page:
         return f"http://{self.target}/metrics"
 
     def announce(self, folder: Path, labels: Mapping[str, str]) -> None:
-        """Writes `procvision-PORT.json` in one step. Raises OSError."""
+        """Write `procvision-PORT.json` in one step. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         path = folder / f"procvision-{self._port}.json"
@@ -61,7 +62,7 @@ class Page:
         self._announcement = path
 
     def close(self) -> None:
-        """Takes the announcement back."""
+        """Take the announcement back."""
         if self._announcement is not None:
             self._announcement.unlink(missing_ok=True)
             os.close(self._lock)
@@ -92,7 +93,7 @@ def address_of_this_machine() -> str:
 
 
 def open_page(registry: CollectorRegistry, address: str, first: int, ports: int, advertise: str = "") -> Page:
-    """Serves the registry on the first port of the range that is free; 0 takes any. Raises OSError.
+    """Serve the registry on the first port of the range that is free; 0 takes any. Raises OSError.
 
     `advertise` is the name or address that others are told.
     """

@@ -48,7 +48,7 @@ class Prometheus:
 
     @hookimpl
     def procvision_host_loaded(self, algorithm: str, version: str, process_id: int, supervisor: str) -> None:
-        """Opens the page. Without a free port there is none, and the log says so."""
+        """Open the page. Without a free port there is none, and the log says so."""
         from procvision_prometheus.metrics import HostMetrics
         from procvision_prometheus.page import open_page
 
@@ -83,13 +83,13 @@ class Prometheus:
 
     @hookimpl
     def procvision_host_closed(self) -> None:
-        """Takes the announcement back; the page itself ends with the process."""
+        """Take the announcement back; the page itself ends with the process."""
         if self._page is not None:
             self._page.close()
 
     @hookimpl
     def procvision_call_finished(self, call: Mapping[str, Any], answer: Mapping[str, Any], elapsed_ms: float) -> None:
-        """Counts the call, its verdict or error, and its time."""
+        """Count the call, its verdict or error, and its time."""
         if self._metrics is not None:
             self._metrics.call_finished(call, answer, elapsed_ms / 1000)
 

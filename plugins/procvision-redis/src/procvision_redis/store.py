@@ -96,7 +96,7 @@ class RedisSessionStore:
         return state
 
     def save(self, session_id: str, state: bytes) -> None:
-        """Keeps the state. Raises SessionInUseError if another host changed or ended the session since `load`."""
+        """Keep the state. Raises SessionInUseError if another host changed or ended the session since `load`."""
         loaded, known = self._loaded
         stamp = os.urandom(STAMP_BYTES)
         arguments = (known if loaded == session_id else b"", stamp + state, self._ttl_ms)
@@ -105,12 +105,12 @@ class RedisSessionStore:
         self._loaded = (session_id, stamp)
 
     def delete(self, session_id: str) -> None:
-        """Forgets the id, whoever knows it."""
+        """Forget the id, in every host that knows it."""
         self._do(lambda: self._client.delete(self._key(session_id)))
         self._loaded = (session_id, b"")
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         with contextlib.suppress(redis.RedisError, OSError):
             self._client.close()
 

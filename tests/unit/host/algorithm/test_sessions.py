@@ -112,7 +112,7 @@ def test_two_algorithms_have_two_sessions_under_one_id(store: Failing) -> None:
 
 
 def test_a_state_of_somebody_without_the_secret_is_an_error(store: Failing) -> None:
-    """Whoever can write to the store."""
+    """Everybody who can write to the store."""
     GuardedSessions(store, 100, algorithm="weld", secret=b"other" * 4).save("one", b"{}")
     with pytest.raises(CallRefusedError, match="another secret"):
         GuardedSessions(store, 100, algorithm="weld", secret=b"s" * 32).load("one")

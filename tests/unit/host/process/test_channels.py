@@ -98,7 +98,7 @@ def test_one_of_ours_is_never_taken_for_another(ends: Ends) -> None:
 
 
 def test_who_watches_learns_of_what_a_log_line_mended(ends: Ends) -> None:
-    """Once, whoever found it."""
+    """Once, no matter who found it."""
     os.close(ends.frames_in)
     os.close(ends.logs)
     assert ends.write_log(b"{}\n") == 3

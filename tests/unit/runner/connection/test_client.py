@@ -156,7 +156,7 @@ def test_the_reader_thread_reads_for_submitted_calls(rig: Rig) -> None:
 
 
 def test_callers_hand_over_to_each_other(rig: Rig) -> None:
-    """Each gets its own answer, whoever read it."""
+    """Each gets its own answer, no matter which thread read it."""
     first = rig.call(user_params={"number": 1})
     calls = [rig.host.hear(Call)]
     others = [rig.call(user_params={"number": number}) for number in (2, 3)]

@@ -248,7 +248,7 @@ def test_arena_that_was_asked_for_and_cannot_be_is_an_error() -> None:
 def test_only_what_a_dead_runner_left_is_removed(tmp_path: Path) -> None:
     """A living one holds a lock on each of its segments; files of other names are nobody's business.
 
-    Neither is what is no regular file: to open a FIFO would wait for whoever made it.
+    Neither is what is no regular file: to open a FIFO would wait for its maker.
     """
     left, held, foreign = tmp_path / "pv-1-left", tmp_path / "pv-2-held", tmp_path / "other"
     for path in (left, held, foreign):

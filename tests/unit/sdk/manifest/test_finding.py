@@ -1,4 +1,4 @@
-"""Where an installed algorithm's manifest lies, whoever makes Python find the package."""
+"""Where an installed algorithm's manifest lies, no matter what makes Python find the package."""
 
 from __future__ import annotations
 

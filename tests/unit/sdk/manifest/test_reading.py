@@ -167,7 +167,7 @@ def test_parameter_type_that_is_near_none_names_those_there_are(given: Any) -> N
 
 
 def test_every_wrong_type_is_told_at_once() -> None:
-    """Whoever mends one would only meet the next."""
+    """After one was mended, its author would only meet the next."""
     with pytest.raises(ManifestError) as caught:
         parsed(
             steps=[

@@ -37,7 +37,7 @@ MODULES = ("base", "diagnostics", "errors", "logger", "session", "shared_memory"
 
 
 def install() -> None:
-    """Makes these modules importable under the field's names, for the whole process."""
+    """Make these modules importable under the field's names, for the whole process."""
     sys.modules[NAME] = sys.modules[__name__]
     for module in MODULES:
         sys.modules[f"{NAME}.{module}"] = importlib.import_module(f"{__name__}.{module}")

@@ -13,7 +13,7 @@ class Diagnostics:
         self._published: dict[str, Any] = {}
 
     def publish(self, key: str, value: Any) -> None:
-        """Keeps `value` under `key`."""
+        """Keep `value` under `key`."""
         self.items[key] = self._published[key] = value
 
     def get(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class StructuredLogger:
         self._emit("info", message, fields)
 
     def debug(self, message: str, **fields: Any) -> None:
-        """For whoever looks into the algorithm."""
+        """Log what helps to look into the algorithm."""
         self._emit("debug", message, fields)
 
     def error(self, message: str, **fields: Any) -> None:

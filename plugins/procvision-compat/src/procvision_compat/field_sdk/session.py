@@ -38,7 +38,7 @@ class Session:
         return self._host.get(key, default)
 
     def set(self, key: str, value: Any) -> None:
-        """Keeps `value` under `key`. Raises TypeError for what JSON can't carry."""
+        """Keep `value` under `key`. Raises TypeError for what JSON can't carry."""
         try:
             self._host.set(key, value)
         except PlainValueError:

@@ -22,7 +22,7 @@ def read_image_from_shared_memory(shared_mem_id: str, image_meta: Mapping[str, A
 
 
 def write_image_array_to_shared_memory(shared_mem_id: str, image_array: Any) -> None:  # noqa: ARG001 - the field's signature
-    """Raises RuntimeError: the runner owns the pictures."""
+    """Raise RuntimeError: the runner owns the pictures."""
     raise RuntimeError(
         f"{shared_mem_id!r} can't be written: pictures belong to the runner; "
         "hint: keep an array in the algorithm, under the session's id"
