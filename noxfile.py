@@ -141,9 +141,10 @@ def requalification(session: nox.Session) -> None:
 
 @nox.session
 def evidence(session: nox.Session) -> None:
-    """A station's processes are killed a thousand times at random moments; its ledger has what was told, once."""
+    """A station's processes are killed a thousand times, its power cut at each write, its database away for minutes."""
     install_all(session)
-    session.run("python", "-m", "tests.evidence", *(session.posargs or ("--kills", "1000")))
+    for words in [session.posargs] if session.posargs else (("kills",), ("power",), ("database",)):
+        session.run("python", "-m", "tests.evidence", *words)
 
 
 @nox.session

@@ -34,6 +34,15 @@ def make_private_folder(folder: Path) -> None:
         raise NotADirectoryError(20, "it is no folder", str(folder))
 
 
+def sync_folder(folder: Path) -> None:
+    """Return when the names of what is in a folder survive a power cut. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def touch_private(path: Path) -> None:
     """Make an empty file that only its owner reads, for a library that would make it by itself. Raises OSError.
 

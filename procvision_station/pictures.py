@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -17,7 +16,7 @@ from typing import Any
 from attrs import frozen
 
 from procvision_runner import Picture
-from procvision_sdk.private_files import make_private_folder, write_private
+from procvision_sdk.private_files import make_private_folder, sync_folder, write_private
 from procvision_station.configuration.model import PicturesSection
 from procvision_station.line.messages import Verdict
 
@@ -98,6 +97,8 @@ class PictureStore:
         self._deleting = threading.Lock()
         self._recent: OrderedDict[str, float] = OrderedDict()
         """When the event of a file's last product was on the disk, by the monotonic clock; infinity before."""
+        self._lasting: set[Path] = set()
+        """Folders whose names survive a power cut; there are 256."""
         self._thread = threading.Thread(target=self._run, name="procvision-pictures", daemon=True)
         self._thread.start()
 
@@ -151,25 +152,24 @@ class PictureStore:
         data, suffix = encoded(picture, lossy=lossy)
         digest = hashlib.sha256(data).hexdigest()
         name = f"{digest[:2]}/{digest[2:]}{suffix}"
+        path = self.folder / name
         with self._deleting:
+            is_safe = self._recent.get(name, float("inf")) < float("inf") and path.exists()
             # From here on the file is this product's, too.
             self._recent[name] = float("inf")
-            self._write_file(self.folder / name, data)
+            if not is_safe:
+                self._write_file(path, data)
         return name, len(data)
 
     def _write_file(self, path: Path, data: bytes) -> None:
-        if path.exists():
-            return
-        new = not path.parent.is_dir()
-        make_private_folder(path.parent)
-        write_private(path, data)
-        for folder in (path.parent, self.folder) if new else (path.parent,):
-            _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if not path.parent.is_dir():
+            make_private_folder(path.parent)
+            self._lasting.discard(path.parent)
+        if not path.exists():
+            write_private(path, data)
+        # Also of a file that was there: a process that was killed may have left it, and no sync.
+        sync_folder(path.parent)
+        if path.parent not in self._lasting:
+            for folder in (self.folder, self.folder.parent):
+                sync_folder(folder)
+            self._lasting.add(path.parent)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from procvision_sdk.private_files import make_private_folder, write_private
+from procvision_sdk.private_files import make_private_folder, sync_folder, write_private
 from procvision_station.ballast import Ballast
 from procvision_station.configuration.reading import (
     CHOSEN_FILE,
@@ -171,6 +171,7 @@ class Station:
             for name, (inspector, _) in taken.items():
                 answer = self._recorded(name, self._runners[name].recorder.asked(_taken_on(inspector, remark)))
             waiting.replace(path)
+            sync_folder(path.parent)
             all_opened.pop_all()
         for name, (inspector, opened_for) in taken.items():
             self._take_on(name, inspector, opened_for)
@@ -267,6 +268,9 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
         runners = {
             name: LineRunner(station, station.lines[name], each, pictures, notice, live) for name, each in parts.items()
         }
+        # A journal survives a power cut with all the folders that it lies in, whoever made them.
+        for folder in (station.journals_folder, station.data_folder, station.folder):
+            sync_folder(folder)
         recorder = Recorder(journal, lambda _: None)
         commanded = Station(
             station, runners, recorder, {name: each.opened_for for name, each in parts.items()}, pictures

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from procvision_sdk.private_files import PRIVATE_FILE
+from procvision_sdk.private_files import PRIVATE_FILE, sync_folder
 
 
 class Disk(Protocol):
@@ -80,11 +80,7 @@ class FolderDisk:
 
     def sync_folder(self) -> None:
         """Sync the directory."""
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(self.folder)
 
     def read(self, name: str) -> bytes:
         """Read a whole file."""

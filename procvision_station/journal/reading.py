@@ -152,7 +152,9 @@ def read_record(name: str, data: bytes, offset: int, sequence: int, chain: bytes
     if body_holds(header, body):
         return ReadRecord(name, offset, header, body[SALT_BYTES:])
     if is_erased(body):
-        return ReadRecord(name, offset, header, None)
+        # An erasure is of a record that was acknowledged; a body that never came is zeros, too.
+        never_came = broken("its body never came")
+        return never_came if never_came.torn else ReadRecord(name, offset, header, None)
     damage = broken("its body is not the one that was written")
     return damage if damage.torn else ReadRecord(name, offset, header, None, damage)
 

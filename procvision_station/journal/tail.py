@@ -113,7 +113,8 @@ class Tail:
         try:
             data = self._bytes(position.segment, position.offset, CHUNK_BYTES)
             if len(data) >= HEADER_BYTES and (header := read_header(data[:HEADER_BYTES])) is not None:
-                needed = HEADER_BYTES + header.body_bytes
+                # With the header of the next: it shows whether the record was acknowledged.
+                needed = HEADER_BYTES + header.body_bytes + HEADER_BYTES
                 if needed > len(data) == CHUNK_BYTES:
                     data = self._bytes(position.segment, position.offset, needed)
             size = (self.folder / position.segment).stat().st_size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -13,42 +12,88 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+
 from tests.evidence.held import HeldStation
 from tests.evidence.kills import Kills
+from tests.evidence.outage import Outage
+from tests.evidence.power import PowerCuts
 
 SUPPORT = str(Path(__file__).parents[2] / "plugins" / "procvision-postgres" / "tests" / "support")
 
 
+EVIDENCE, DATABASES = ("behind", "first"), ("sqlite", "postgresql")
+
+
+@click.group()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=100, help="kills of one station")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="of victims and moments")
-    parser.add_argument("--evidence", choices=("behind", "first", "both"), default="both", help="both take turns")
-    parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both", help="both take turns")
-    options = parser.parse_args()
+    """What a station's ledger is held to, in the long form."""
+
+
+@main.command()
+@click.option("--kills", "total", default=1000, show_default=True)
+@click.option("--batch", default=100, show_default=True, help="Kills of one station.")
+@click.option("--seed", default=lambda: int(time.time()), help="Of victims and moments.")
+@click.option("--evidence", type=click.Choice(EVIDENCE), help="Left out, both take turns.")
+@click.option("--database", type=click.Choice(DATABASES), help="Left out, both take turns.")
+def kills(total: int, batch: int, seed: int, evidence: str | None, database: str | None) -> None:
+    """Kill the station's processes at random moments."""
     wrong = False
-    for place in range(-(-options.kills // options.batch)):
-        evidence = ("behind", "first")[place % 2] if options.evidence == "both" else options.evidence
-        database = ("sqlite", "postgresql")[place % 4 // 2] if options.database == "both" else options.database
-        kills = min(options.batch, options.kills - place * options.batch)
-        report = _batch(options.seed + place, kills, evidence, database, page=place % 4 == 0)
-        print(json.dumps(report), flush=True)
-        wrong = wrong or bool(report["wrong"])
+    for place in range(-(-total // batch)):
+        of, url = evidence or EVIDENCE[place % 2], database or DATABASES[place % 4 // 2]
+        report = _batch(seed + place, min(batch, total - place * batch), of, url, page=place % 4 == 0)
+        wrong = _shown(report) or wrong
     sys.exit(wrong)
 
 
-def _batch(seed: int, kills: int, evidence: str, database: str, *, page: bool) -> dict[str, Any]:
-    settings = {"seed": seed, "evidence": evidence, "database": database, "page": page, "load": os.getloadavg()[0]}
-    with tempfile.TemporaryDirectory(prefix="procvision-evidence-") as folder, _server(database) as server:
+def _batch(seed: int, count: int, evidence: str, database: str, *, page: bool) -> dict[str, Any]:
+    settings = {"seed": seed, "evidence": evidence, "database": database, "page": page}
+    with _folder() as folder, _server(database) as server:
         url = server.url if server is not None else "sqlite"
-        station = HeldStation(Path(folder) / "line", evidence=evidence, database=url, page=page)
+        station = HeldStation(folder, evidence=evidence, database=url, page=page, ok_days=0.0002)
 
         def restart() -> None:
             server.kill()
             server.start()
 
-        return {**settings, **Kills(station, seed, restart if server is not None else None).run(kills)}
+        return {**settings, **Kills(station, seed, restart if server is not None else None).run(count)}
+
+
+@main.command()
+@click.option("--seconds", default=20.0, show_default=True, help="Of a station under strace.")
+@click.option("--fates", default=2, show_default=True, help="Of what was not synced, at each place of the trace.")
+@click.option("--seed", default=1, show_default=True)
+def power(seconds: float, fates: int, seed: int) -> None:
+    """Cut the power after each write, sync and rename of a whole station, with either kind of evidence."""
+    wrong = False
+    for evidence in EVIDENCE:
+        with _folder() as folder:
+            station = HeldStation(folder, evidence=evidence, every_s=0.3, deadline_ms=8000, ok_days=0.0001)
+            report = {"evidence": evidence, **PowerCuts(station, seed).run(seconds, fates)}
+        wrong = _shown(report) or wrong
+    sys.exit(wrong)
+
+
+@main.command()
+@click.option("--seconds", default=150.0, show_default=True, help="So long it is away, and then frozen.")
+@click.option("--crashes", default=20, show_default=True)
+def database(seconds: float, crashes: int) -> None:
+    """Crash, stop and freeze the PostgreSQL of a projection under load."""
+    with _folder() as folder, _server("postgresql") as server:
+        station = HeldStation(folder, database=server.url, every_s=0.1)
+        sys.exit(_shown(Outage(station, server).run(seconds, crashes)))
+
+
+def _shown(report: dict[str, Any]) -> bool:
+    """Print a report; whether something was wrong."""
+    click.echo(json.dumps({"load": os.getloadavg()[0], **report}))
+    return bool(report["wrong"])
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="procvision-evidence-") as name:
+        yield Path(name) / "line"
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ class HeldStation:
     def __init__(
         self, folder: Path, *, evidence: str = "behind", database: str = "sqlite", page: bool = False,
         every_s: float = 0.04, deadline_ms: int = 2000,
+        ok_days: float | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.evidence, self.database, self.page = folder, evidence, database, page
         self.said = folder / "stderr.txt"
@@ -40,6 +41,8 @@ class HeldStation:
         text = path.read_text().replace("keep_ok = 0.05", "keep_ok = 0.5")
         text = text.replace("deadline_ms = 2000", f"deadline_ms = {deadline_ms}")
         text = text.replace("keep_error = 1.0", f'keep_error = 1.0\nevidence = "{evidence}"\nfree_mb = 0')
+        if ok_days is not None:
+            text = text.replace("free_mb = 0", f"free_mb = 0\nok_days = {ok_days}")
         main = text.index("[lines.main]")
         first = text[main:].replace('path = "-" ', 'path = "told-main.jsonl" ')
         side = first.replace("lines.main", "lines.side").replace("told-main", "told-side")
@@ -106,6 +109,7 @@ class HeldStation:
             yield f"{line}: {report.first_break or report.tail}"
         recorded: dict[str, str] = {}
         pictures: dict[tuple[str, int], str] = {}
+        there: set[str] = set()
         kept: set[tuple[str, int]] = set()
         for each in records(line, journal):
             key = each.get("key")
@@ -121,14 +125,18 @@ class HeldStation:
                 recorded[str(key)] = each["told"]
             elif each["event"] in ("picture", "picture_lost"):
                 pictures[str(key), each["step"]] = each.get("file", "")
+                there.update(filter(None, [each.get("file")]))
                 counts[each["event"]] += 1
+            elif each["event"] == "pictures_deleted":
+                there -= set(each["files"])
+                counts["pictures_deleted"] += len(each["files"])
             elif each["event"] == "started":
                 counts["starts"] += 1
         counts["recorded"] += len(recorded)
         yield from self._against_told(line, recorded, counts)
         for key, step in kept - pictures.keys():
             yield f"{line}: of the picture of {key}, step {step}, nothing is said"
-        for file in filter(None, pictures.values()):
+        for file in there:
             if not (data / "pictures" / file).is_file():
                 yield f"{line}: {file} is not there"
 

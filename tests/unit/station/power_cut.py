@@ -131,5 +131,5 @@ def _arrive(files, operation, share, rng):
     part = data[: round(len(data) * share)]
     if part:
         apply(files, ("write", number, offset, part))
-    elif share == 0.0 and rng.random() < 0.3:  # the length came, the content didn't
+    if share < 1.0 and rng.random() < 0.3:  # the length came, all of the content didn't
         apply(files, ("truncate", number, max(len(files[number]), offset + len(data))))

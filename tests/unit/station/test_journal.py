@@ -167,6 +167,24 @@ def test_an_end_of_any_length_is_cut_off_and_kept_aside(cut):
     assert audit(torn).first_break is None
 
 
+@pytest.mark.parametrize("came", [HEADER_BYTES, HEADER_BYTES + 7])
+def test_a_header_whose_body_never_came_is_no_erasure(came):
+    """The file's length came, and zeros in place of what didn't."""
+    disk = RecordedDisk()
+    written(disk, 3, segment_bytes=100_000)
+    (name,) = disk.names()
+    last = [each for each in read_journal(disk) if isinstance(each, ReadRecord)][-1]
+    whole = disk.read(name)
+    torn = RecordedDisk({name: whole[: last.offset + came] + bytes(len(whole) - last.offset - came)})
+    assert audit(torn).tail.sequence == 3
+    journal = Journal(torn)
+    assert journal.sequence == 2
+    journal.append(Kind.PRODUCT, {"number": "new"})
+    journal.sync()
+    assert numbers(torn) == [0, 1, "new"]
+    assert audit(torn).first_break is None
+
+
 def check_survivors(operations, acknowledged, appended, rng):
     """A journal recovers from what is left, has all that was acknowledged and nothing twice, and goes on."""
     disk = RecordedDisk(after_power_cut(operations, rng))
@@ -267,9 +285,9 @@ def test_a_body_is_erased_and_the_chain_holds(tmp_path):
 
 def test_an_erased_body_that_no_event_tells_of_is_a_break(tmp_path):
     with open_journal(tmp_path) as journal:
-        journal.append(Kind.PRODUCT, {"name": "Ada"})
-        journal.append(Kind.PRODUCT, {"name": "Grace"})
-        journal.sync()
+        for name in ("Ada", "Grace"):
+            journal.append(Kind.PRODUCT, {"name": name})
+            journal.sync()
     disk = FolderDisk(tmp_path)
     first = next(read_journal(disk))
     disk.write(first.segment, first.offset + HEADER_BYTES, bytes(first.header.body_bytes))

@@ -76,6 +76,12 @@ class PostgresServer:
             else:
                 return
 
+    @property
+    def process_id(self) -> int:
+        """Of the first of its processes."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """As a crash does: all of its processes at once. Its children would answer for a while without their parent."""
         assert self._process is not None
