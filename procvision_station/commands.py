@@ -383,21 +383,36 @@ def erase(folder: Path, line: str, sequence: int, why: str) -> int:
 @click.argument("folder", type=_THERE)
 @click.option("--csv", "form", flag_value="csv", default=True, help="One row a product, with what was told.")
 @click.option("--json", "form", flag_value="json", help="One object a line: every record, events too.")
+@click.option("--coco", "target", type=_FOLDER,
+              help="Write kept pictures and their truth into this new folder: a data set.")  # fmt: skip
+@click.option("--overruled", is_flag=True, help="With --coco: of products that a person overruled alone.")
 @click.option("--line", "only", help="Of this line alone.")
-def export(folder: Path, form: str, only: str | None) -> int:
-    """Write what the ledger has to stdout, in the order of each line's records.
+def export(folder: Path, form: str, target: Path | None, only: str | None, *, overruled: bool) -> int:
+    """Write what the ledger has to stdout, in the order of each line's records; or a data set with --coco.
+
+    In the data set a person's verdict and boxes are the truth, where there are some. `procvision evaluate` and
+    `procvision train` read it.
 
     \b
     Examples:
       procvision station export line-3 --csv > products.csv
       procvision station export line-3 --json --line main
+      procvision station export line-3 --coco boards && procvision evaluate pcb-compare boards
     """
+    from procvision_station.dataset import write_dataset
     from procvision_station.exporting import records, rows
 
     journals = _journals(folder)
     if only is not None and only not in journals:
         raise click.UsageError(f"--line {only}: there are {', '.join(journals) or 'none'}")
+    if overruled and target is None:
+        raise click.UsageError("--overruled comes with --coco")
     chosen = {name: path for name, path in journals.items() if only in (None, name)}
+    if target is not None:
+        made = write_dataset(chosen, folder / "data" / "pictures", target, only_overruled=overruled)
+        boxes, people = len(made["annotations"]), sum(image["overruled"] for image in made["images"])
+        click.echo(f"wrote {len(made['images'])} pictures with {boxes} boxes, {people} overruled, into {target}")
+        return OK
     if form == "json":
         for name, path in chosen.items():
             for record in records(name, path):

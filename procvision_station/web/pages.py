@@ -37,8 +37,10 @@ NAVIGATION = (
     ("users", "/users", Role.ADMINISTRATOR),
 )
 """A page's name, its path, and who sees it."""
-_SCRIPT_TEXTS = ("common", "verdict", "picture", "problem", "role")
+_SCRIPT_TEXTS = ("common", "verdict", "picture", "problem", "role", "boxes", "event")
 """What each page's script may say, beside the texts of its own page."""
+_OTHER_TEXTS = {"versions": ("audit", "recipes")}
+"""Of other pages that a page's script says, too."""
 Here = Request[Identity, None, Any]
 
 
@@ -94,6 +96,11 @@ def _environment() -> Environment:
     )  # fmt: skip
 
 
+def page_texts(text: Texts, page: str) -> dict[str, str]:
+    """Return what a page's scripts may say."""
+    return text.below(*_SCRIPT_TEXTS, page, *_OTHER_TEXTS.get(page, ()))
+
+
 def rendered(site: Site, text: Texts, page: str, who: Identity | None, **facts: Any) -> str:
     """Return a page's HTML."""
     frame = Frame(
@@ -104,7 +111,7 @@ def rendered(site: Site, text: Texts, page: str, who: Identity | None, **facts: 
         language=text.language,
         zone=site.zone,
         lines=site.lines,
-        texts=text.below(*_SCRIPT_TEXTS, page),
+        texts=page_texts(text, page),
     )
     data = msgspec.json.encode(frame).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028")
     seen = [(name, path) for name, path, role in NAVIGATION if who is not None and who.role.may(role)]

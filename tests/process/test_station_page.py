@@ -131,13 +131,17 @@ def test_a_running_station_shows_a_verdict_and_takes_an_overrule_into_its_ledger
             row = line["last"]["product"]["row"]
             assert line["problems"] == []
             assert line["counts"]["ok"] + line["counts"]["ng"] >= 1
-            picture = browser.get(line["last"]["pictures"][0])
-            assert picture.headers["content-type"].startswith("image/")
+            assert browser.get(line["last"]["pictures"][0]).headers["content-type"].startswith("image/")
             at = f"/api/lines/main/products/{row['key']}"
-            body, token = {"verdict": "NG", "why": "a scratch"}, {"x-csrf-token": csrf}
+            token, box = {"x-csrf-token": csrf}, {"label": "scratch", "x": 10, "y": 20, "width": 30, "height": 40.5}
+            for verdict, step in (("OK", 0), ("NG", 7)):
+                wrong = {"verdict": verdict, "why": "x", "defects": [{"step": step, **box}]}
+                assert browser.post(f"{at}/overrule", json=wrong, headers=token).json()["code"] == "drawn"
+            body = {"verdict": "NG", "why": "a scratch", "defects": [{"step": 0, **box}]}
             recorded = browser.post(f"{at}/overrule", json=body, headers=token)
             assert recorded.status_code == 201, recorded.text
             until(lambda: browser.get(at).json()["product"]["row"]["overruled"] == "NG")
+            until(lambda: b"scratch" in browser.get("/api/export/coco.json").content or not kept(folder, row["key"]))
             recipe = browser.get("/api/recipes/board").json()
             wrong = {"text": recipe["text"].replace("0.5", "7"), "was": recipe["version"], "why": "x"}
             assert "recipes/board.toml" in browser.put("/api/recipes/board", json=wrong, headers=token).json()["where"]
@@ -162,6 +166,13 @@ def test_a_running_station_shows_a_verdict_and_takes_an_overrule_into_its_ledger
         each for each in records("main", folder / "data" / "journal" / "main") if each.get("event") == "overruled"
     ]
     assert [(each["key"], each["verdict"], each["why"]) for each in ledger] == [(row["key"], "NG", "a scratch")]
+    assert ledger[0]["defects"] == [{"step": 0, **box}]
+
+
+def kept(folder: Path, key: str) -> bool:
+    """Whether a product's picture is kept."""
+    found = records("main", folder / "data" / "journal" / "main")
+    return any(each.get("event") == "picture" and each.get("key") == key for each in found)
 
 
 def said(process: subprocess.Popen[str], pattern: str) -> str:

@@ -64,11 +64,29 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
 
 
+Pixels = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+Side = Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
+
+
+class DrawnBox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A defect that a person sees, in pixels of the step's picture."""
+
+    step: Annotated[int, msgspec.Meta(ge=0, lt=10_000)]
+    """Counted from 0."""
+    label: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    x: Pixels
+    y: Pixels
+    width: Side
+    height: Side
+
+
 class OverruleBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A person's verdict beside the algorithm's, and why."""
 
     verdict: Literal["OK", "NG"]
     why: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+    defects: Annotated[list[DrawnBox], msgspec.Meta(max_length=500)] | None = None
+    """Where the defects are, all of them; left out, the algorithm's boxes stand. Of an NG alone."""
 
 
 class NoteBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,8 +151,13 @@ def overrule(
     request: Here, line: LineName, key: Key, data: JSONBody[OverruleBody], model: ModelHere, changes: ChangesHere
 ) -> Recorded:
     """Overrule a product's verdict. What the algorithm said stays; both are shown and exported."""
-    _known(model, line, key)
-    command = Overrule(user=request.user.user.id, line=line, key=key, verdict=data.verdict, why=data.why)
+    steps = _known(model, line, key)
+    if data.defects and (data.verdict == "OK" or not {each.step for each in data.defects} <= steps):
+        raise RequestRefusedError(400, "drawn", where="defects", bound=", ".join(map(str, sorted(steps))))
+    drawn = [msgspec.to_builtins(each) for each in data.defects] if data.defects is not None else None
+    command = Overrule(
+        user=request.user.user.id, line=line, key=key, verdict=data.verdict, why=data.why, defects=drawn
+    )  # fmt: skip
     return changes.send(command)
 
 
@@ -207,7 +230,10 @@ def choose_recipe(request: Here, line: LineName, data: JSONBody[RecipeChoice], c
 ROUTES = (overrule, note, pin, change_recipe, change_parameters, check_recipe, choose_recipe)
 
 
-def _known(model: ModelHere, line: str, key: str) -> None:
+def _known(model: ModelHere, line: str, key: str) -> set[int]:
+    """Return the steps of a product. Raises RequestRefusedError where there is none."""
     with asked():
-        if model.product(line, key) is None:
-            raise RequestRefusedError(404, "product", where=key)
+        found = model.product(line, key)
+    if found is None:
+        raise RequestRefusedError(404, "product", where=key)
+    return {step.step for step in found.steps}

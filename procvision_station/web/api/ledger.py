@@ -12,6 +12,7 @@ from litestar import get
 from litestar.params import FromQuery
 from litestar.response import Stream
 
+from procvision_station.dataset import Box, Labelled, Overruling, coco, overruling_of, product_pictures
 from procvision_station.exporting import plain_cell
 from procvision_station.projection.queries import (
     EventFilter,
@@ -64,8 +65,11 @@ class ProductBody(msgspec.Struct, frozen=True, kw_only=True):
 
 def body_of(product: ProductDetail, pictures: Pictures) -> ProductBody:
     """Return a product with its labels' colours, and where its pictures are."""
-    labels = sorted({defect.label for step in product.steps for defect in step.defects})
-    colours = {label: Colour(edge=colour_of(label), ink=text_on(colour_of(label))) for label in labels}
+    overruling = overruling_in(product)
+    labels = {defect.label for step in product.steps for defect in step.defects}
+    for boxes in ((overruling.drawn if overruling is not None else None) or {}).values():
+        labels |= {box.label for box in boxes}
+    colours = {label: Colour(edge=colour_of(label), ink=text_on(colour_of(label))) for label in sorted(labels)}
     row = product.row
     return ProductBody(
         product=product,
@@ -166,13 +170,14 @@ def export_json(
 
 @get("/export/coco.json", opt=needs(Role.VIEWER), tags=["export"], sync_to_thread=False)
 def export_coco(
-    model: ModelHere, line: Word = None, since: Moment = None, until: Moment = None, told: VerdictWord = None,
+    model: ModelHere, pictures: PicturesHere,
+    line: Word = None, since: Moment = None, until: Moment = None, told: VerdictWord = None,
     overruled: FromQuery[Literal["OK", "NG", "ERROR", "any"] | None] = None, label: Word = None,
     recipe: Word = None, serial: Word = None,
 ) -> Stream:  # fmt: skip
-    """Export the kept pictures' boxes as COCO, with overrules as truth: overruled OK has no box."""
+    """Export the kept pictures' boxes as COCO, with overrules as truth: an overruled OK has none, drawn ones count."""
     wanted = _wanted(line, since, until, told, overruled, label, recipe, serial)
-    return _download(_coco(model, wanted), "coco.json", "application/json")
+    return _download(_coco(model, pictures, wanted), "coco.json", "application/json")
 
 
 ROUTES = (history, product, labels, events, export_csv, export_json, export_coco)
@@ -227,31 +232,27 @@ def _download(content: Iterator[bytes], name: str, kind: str) -> Stream:
     return Stream(content, media_type=kind, headers=disposition)
 
 
-def _coco(model: ReadModel, wanted: HistoryFilter) -> Iterator[bytes]:
-    """Yield one COCO document in parts: pictures and boxes are gathered, since categories come of them."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    categories: dict[str, int] = {}
+def _coco(model: ReadModel, pictures: Pictures, wanted: HistoryFilter) -> Iterator[bytes]:
+    """Yield one COCO document: pictures and boxes are gathered, since categories come of them."""
+    yield msgspec.json.encode(coco(_labelled(model, wanted), pictures.folder))
+
+
+def _labelled(model: ReadModel, wanted: HistoryFilter) -> Iterator[Labelled]:
     for found in _details(model, wanted):
-        truth = found.row.overruled or found.row.told
-        for step in found.steps:
-            if step.picture is None or step.picture.file is None or truth == "ERROR":
-                continue
-            images.append(
-                {
-                    "id": len(images) + 1, "file_name": step.picture.file, "line": found.row.line,
-                    "key": found.row.key, "step": step.step, "verdict": truth,
-                    "overruled": found.row.overruled is not None,
-                }
-            )  # fmt: skip
-            for defect in step.defects if truth == "NG" else ():
-                category = categories.setdefault(defect.label, len(categories) + 1)
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1, "image_id": len(images), "category_id": category,
-                        "bbox": [defect.x, defect.y, defect.width, defect.height],
-                        "area": defect.width * defect.height, "iscrowd": 0,
-                    }
-                )  # fmt: skip
-    named = [{"id": number, "name": name} for name, number in categories.items()]
-    yield msgspec.json.encode({"images": images, "annotations": annotations, "categories": named})
+        kept = {
+            step.step: (
+                step.picture.file,
+                [Box(each.label, each.x, each.y, each.width, each.height) for each in step.defects],
+            )
+            for step in found.steps
+            if step.picture is not None and step.picture.file is not None and step.picture.state == "there"
+        }
+        row = found.row
+        yield from product_pictures(row.line, row.key, row.told, kept, overruling_in(found))
+
+
+def overruling_in(found: ProductDetail) -> Overruling | None:
+    """Return what a person said last of a product."""
+    said = [each for each in found.events if each.event == "overruled"]
+    last = max(said, key=lambda each: each.sequence, default=None)
+    return overruling_of(last.content) if last is not None else None

@@ -1,5 +1,6 @@
 // One product: its steps, measured values beside their limits, and what people said of it.
 import { ask, at, date, dialog, h, may, number, pill, productPath, say, sign, t, trying } from "./common.js";
+import { boxEditor } from "./boxes.js";
 import { loaded, viewer } from "./viewer.js";
 
 const [, , line, , key] = location.pathname.split("/").map(decodeURIComponent);
@@ -32,11 +33,18 @@ const measured = (step) => step.measurements.length > 0 && [
 const parameters = (step) => h("details", {}, h("summary", {}, t("product.parameters")),
   h("dl", { class: "facts" }, Object.entries(step.parameters).map(([name, value]) => fact(name, JSON.stringify(value)))));
 
-const stepCard = (step, colours, path) => {
+// What a person said last, where they drew boxes: those of a step; null where they drew none on the product.
+const drawnBy = (events) => {
+  const last = events.filter(({ event }) => event === "overruled").reduce((found, each) => (found && found.sequence > each.sequence ? found : each), null);
+  const boxes = last?.content.defects ?? null;
+  return (step) => boxes && boxes.filter((box) => box.step === step.step).map(({ label, x, y, width, height }) => ({ label, x, y, width, height }));
+};
+
+const stepCard = (step, colours, path, drawn) => {
   const place = h("div", {});
   const view = viewer(place);
   const picture = async () => {
-    view.show(step, colours, path && (await loaded(path)), t("product.step", { step: step.step + 1, camera: step.camera }));
+    view.show(step, colours, path && (await loaded(path)), t("product.step", { step: step.step + 1, camera: step.camera }), drawn ?? []);
   };
   picture();
   const lost = step.picture && step.picture.state !== "there" ? t(`picture.${step.picture.state}`) : null;
@@ -44,12 +52,12 @@ const stepCard = (step, colours, path) => {
     h("h2", {}, pill(step.verdict), " ", t("product.step", { step: step.step + 1, camera: step.camera })),
     step.ng_reason || step.message ? h("p", {}, step.ng_reason || step.message) : null,
     h("dl", { class: "facts" }, fact(t("product.algorithm"), `${step.algorithm} ${step.version}`), fact(t("product.answered"), step.answered_ms === null ? "" : `${number(step.answered_ms, 1)} ms`), fact(t("product.code"), step.error_code), fact(t("common.picture"), lost)),
-    defects(step, colours, view) || null, measured(step) || null, parameters(step)));
+    defects(step, colours, view) || null, drawn?.length ? h("p", { class: "soft" }, h("span", { class: "swatch dashed" }), t("boxes.person"), ": ", drawn.map(({ label }) => label).join(", ")) : null, measured(step) || null, parameters(step)));
 };
 
 const remark = (event, names) => h("li", {},
   h("strong", {}, t(`event.${event.event}`) === `event.${event.event}` ? event.event : t(`event.${event.event}`)),
-  " ", event.content.verdict ? pill(event.content.verdict) : null, " ", event.text ?? event.content.why ?? event.content.reason ?? "",
+  " ", event.content.verdict ? pill(event.content.verdict) : null, " ", event.text ?? event.content.why ?? event.content.reason ?? "", event.content.defects ? h("span", { class: "soft" }, ` · ${t("boxes.drawn", { count: event.content.defects.length })}`) : null,
   h("br"), h("span", { class: "soft" }, date(event.at), event.user ? ` · ${names[event.user] ?? event.user}` : ""));
 
 const change = async (element, path, made) => {
@@ -63,6 +71,37 @@ const change = async (element, path, made) => {
   });
 };
 
+const overrule = ({ product, colours, pictures }) => {
+  const element = at("overrule");
+  const home = at("drawing");
+  const drawn = drawnBy(product.events);
+  const plain = (step) => step.defects.map(({ label, x, y, width, height }) => ({ step: step.step, label, x, y, width, height }));
+  let editors = [];
+  const chosen = () => {
+    home.hidden = !editors.some(Boolean) || element.querySelector("[name=verdict]:checked")?.value !== "NG";
+    element.classList.toggle("wide", !home.hidden);
+  };
+  element.querySelector("form").onchange = chosen;
+  home.replaceChildren();
+  chosen();
+  // The dialog is there at once; what is drawn on comes when it is loaded.
+  trying(async () => {
+    const labels = await ask("/labels");
+    editors = await Promise.all(product.steps.map(async (step, place) => {
+      const picture = pictures[place] && (await loaded(pictures[place]));
+      return picture && boxEditor(step, picture, colours, labels, drawn(step));
+    }));
+    home.replaceChildren(...editors.filter(Boolean).map((editor) => editor.element));
+    chosen();
+  });
+  return change(element, "overrule", ({ verdict, why }) => {
+    const touched = verdict === "NG" && editors.some((editor) => editor?.touched());
+    // A step without a picture keeps the algorithm's boxes.
+    const all = () => product.steps.flatMap((step, place) => editors[place]?.boxes() ?? plain(step));
+    return { verdict, why, ...(touched ? { defects: all() } : {}) };
+  });
+};
+
 const pin = (pinned) => trying(async () => {
   await ask(`${here}/pin`, { method: "POST", body: { pinned } });
   say(t("product.recorded"));
@@ -70,7 +109,9 @@ const pin = (pinned) => trying(async () => {
 });
 
 const show = () => trying(async () => {
-  const { product, colours, pictures } = await ask(here);
+  const body = await ask(here);
+  const { product, colours, pictures } = body;
+  const drawn = drawnBy(product.events);
   const names = may("viewer") ? await ask("/names") : {};
   const { row } = product;
   const go = (to, text, id) => h("a", { id, href: to ? productPath(line, to) : null, "aria-disabled": to ? null : "true" }, text);
@@ -87,12 +128,12 @@ const show = () => trying(async () => {
         fact(t("product.found"), row.found === row.told ? "" : row.found), fact(t("product.file"), row.file)),
       h("p", {}),
       h("div", { class: "actions" },
-        may("operator") ? h("button", { type: "button", onclick: () => change(at("overrule"), "overrule", ({ verdict, why }) => ({ verdict, why })) }, t("product.overrule")) : null,
+        may("operator") ? h("button", { type: "button", onclick: () => overrule(body) }, t("product.overrule")) : null,
         may("operator") ? h("button", { type: "button", class: "quiet", onclick: () => change(at("note"), "notes", ({ text }) => ({ text })) }, t("product.note")) : null,
         may("operator") ? h("button", { type: "button", class: "quiet", "aria-pressed": String(row.pinned), onclick: () => pin(!row.pinned) }, t("product.pin")) : null,
         go(product.older, `← ${t("product.older")}`, "older"), go(product.newer, `${t("product.newer")} →`, "newer"))),
     product.events.length ? h("section", { class: "card" }, h("h2", {}, t("product.remarks")), h("ul", { class: "remarks" }, product.events.map((each) => remark(each, names)))) : "",
-    h("div", { class: "steps" }, product.steps.map((step, place) => stepCard(step, colours, pictures[place]))));
+    h("div", { class: "steps" }, product.steps.map((step, place) => stepCard(step, colours, pictures[place], drawn(step)))));
   home.removeAttribute("aria-busy");
 });
 

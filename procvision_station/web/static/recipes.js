@@ -43,7 +43,7 @@ const history = (recipe, again) => {
         h("button", { type: "button", class: "quiet", onclick: () => compare(row) }, t("recipes.compare")),
         may("engineer") && row.text !== null ? h("button", { type: "button", class: "quiet", onclick: () => back(row) }, t("recipes.back")) : null)))));
   });
-  return h("details", {}, h("summary", {}, t("recipes.history")), h("div", { class: "scroll" }, h("table", { class: "rows" }, h("thead", {}, h("tr", {}, [t("recipes.taken"), t("recipes.version", { version: "" }), t("common.line"), t("recipes.user"), t("recipes.why")].map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col" }, h("span", { class: "unseen" }, t("users.actions"))))), rows)), shown);
+  return h("details", {}, h("summary", {}, t("recipes.history")), h("div", { class: "scroll" }, h("table", { class: "rows" }, h("thead", {}, h("tr", {}, [t("recipes.taken"), t("recipes.version", { version: "" }), t("common.line"), t("recipes.user"), t("recipes.why")].map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col" }, h("span", { class: "unseen" }, t("common.actions"))))), rows)), shown);
 };
 
 const editor = (recipe, again) => {

@@ -24,6 +24,13 @@ const marks = (step, colours, size) => {
   });
 };
 
+// What a person drew: dashed, so that it is told from what the algorithm found.
+const drawnMarks = (boxes, colours, size) => {
+  const font = Math.max(size.width, size.height) / 48;
+  return boxes.map(({ label, ...box }) => s("g", { class: "mark person" }, s("title", {}, `${t("boxes.person")}: ${label}`), s("rect", { class: "halo", stroke: "#000", ...box }), s("rect", { class: "edge", stroke: colours[label]?.edge ?? "#ffd400", ...box }),
+    s("text", { x: box.x, y: Math.min(box.y + box.height + font, size.height - 2), "font-size": font }, label)));
+};
+
 /** A picture and its size; null where it is gone. */
 export const loaded = (path) =>
   new Promise((resolve) => {
@@ -58,7 +65,7 @@ export const viewer = (home, { tools = true } = {}) => {
     zoomable(home);
   };
   return {
-    show(step, colours, picture, name) {
+    show(step, colours, picture, name, drawn = []) {
       if (!picture) {
         size = { width: 0, height: 0 };
         home.replaceChildren(h("figure", {}, h("figcaption", {}, name), h("p", { class: "empty" }, t("picture.none"))));
@@ -71,7 +78,7 @@ export const viewer = (home, { tools = true } = {}) => {
       caption.textContent = name;
       svg.setAttribute("aria-label", name);
       image.setAttribute("href", picture.path);
-      layer.replaceChildren(...marks(step, colours, size));
+      layer.replaceChildren(...marks(step, colours, size), ...drawnMarks(drawn, colours, size));
     },
     point(place, on) {
       layer?.querySelector(`[data-mark="${place}"]`)?.classList.toggle("pointed", on);

@@ -203,6 +203,46 @@ def test_a_picture_is_zoomed_by_keys_and_its_boxes_stay(served: Served) -> None:
     seen.close()
 
 
+def test_boxes_are_drawn_moved_sized_and_deleted_by_pointer_and_by_keys(served: Served) -> None:
+    seen = served.open(Role.OPERATOR, viewport={"width": 1400, "height": 1000})
+    page = seen.go("/history?told=NG")
+    page.locator("#products tr:has(img) td.tight a").first.click()
+    page.get_by_role("button", name="Overrule").click()
+    drawing = page.locator(".drawing").first
+    assert not drawing.is_visible()  # of an NG alone
+    page.get_by_role("radio", name="NG").check()
+    before = page.locator(".drawn").count()
+    place = drawing.bounding_box()
+    at = lambda x, y: (place["x"] + place["width"] * x, place["y"] + place["height"] * y)  # noqa: E731
+    page.mouse.move(*at(0.4, 0.4))
+    page.mouse.down()
+    page.mouse.move(*at(0.6, 0.5), steps=3)
+    page.mouse.up()
+    assert page.locator(".drawn").count() == before + 1
+    row = page.locator("table.boxes tbody tr").last
+    drawn = [int(row.get_by_label(side, exact=True).input_value()) for side in ("x", "y", "width", "height")]
+    assert drawn[2] > 10
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    moved = [int(row.get_by_label(side, exact=True).input_value()) for side in ("x", "y", "width", "height")]
+    assert [new > old for new, old in zip(moved, drawn, strict=True)] == [True, False, False, True]
+    row.get_by_label("x", exact=True).fill("99999")  # beyond the picture: it stays in it
+    row.get_by_label("Label").fill("scratch")
+    for _ in range(before):
+        page.locator(".drawn").first.focus()
+        page.keyboard.press("Delete")
+    page.get_by_label("Why").fill("seen under the lamp")
+    with page.expect_request("**/overrule") as sent:
+        page.get_by_role("button", name="Record it").first.click()
+    body = sent.value.post_data_json
+    assert body["verdict"] == "NG"
+    (box,) = [each for each in body["defects"] if each["label"] == "scratch"]
+    assert box["x"] + box["width"] == page.locator(".drawing image").first.evaluate("one => one.width.baseVal.value")
+    assert (box["width"], box["height"]) == (moved[2], moved[3])
+    seen.errors.clear()  # no line runs here
+    seen.close()
+
+
 def test_a_recipes_parameters_are_changed_by_keys_in_fields_made_from_the_manifest(served: Served) -> None:
     seen = served.open(Role.ENGINEER)
     page = seen.go("/recipes")

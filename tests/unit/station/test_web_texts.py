@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("litestar", reason="the extra station serves the page")
 
 import procvision_station.web
-from procvision_station.web.pages import static_files
+from procvision_station.web.pages import page_texts, static_files
 from procvision_station.web.texts import chosen, languages, texts_of
 
 HOME = Path(procvision_station.web.__file__).parent
@@ -32,6 +32,15 @@ def asked_for(text: str) -> set[str]:
 def test_every_text_that_is_asked_for_is_there(path: Path) -> None:
     missing = asked_for(path.read_text("utf-8")) - ENGLISH.entries.keys()
     assert not missing
+
+
+def test_a_page_is_given_every_text_that_its_scripts_ask_for() -> None:
+    """A text that stands in the catalogue, and not in the page's frame, would be shown by its name."""
+    for script in SCRIPTS:
+        given = page_texts(ENGLISH, {"parameters": "recipes"}.get(script.stem, script.stem))
+        assert asked_for(script.read_text("utf-8")) <= given.keys(), script.name
+        by_fact = set(re.findall(r"t\(`([a-z]+)\.\$", script.read_text("utf-8")))
+        assert by_fact <= {name.partition(".")[0] for name in given}, script.name
 
 
 def test_every_error_that_is_raised_has_a_text_and_a_hint() -> None:
