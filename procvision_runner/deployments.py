@@ -261,6 +261,15 @@ def taken(command: Sequence[str], *, locked: bool = True) -> int | None:
     return descriptor
 
 
+def told_of(command: Sequence[str]) -> dict[str, str] | None:
+    """Return what results say of the deployment that a command launches; None for any other. Raises LaunchError."""
+    folder = deployment_folder(command)
+    if folder is None:
+        return None
+    facts = read_deployment(folder).facts
+    return {key: str(facts.get(key) or "") for key in ("name", "version", "id", "bundle")}
+
+
 def check_whole(folder: Path) -> int:
     """Hold each file of a deployment, and its interpreter, against the hashes that were kept; return how many files.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -27,6 +28,9 @@ class CallResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request_id: str | None
     elapsed_ms: float
     """From the call's writing to its answer, as the runner saw it."""
+    deployment: Mapping[str, str] | None = None
+    """Which installed version answered, of a Supervisor or Pool with `deployments`: its `name` and `version`, the `id`
+    of its installation, and `bundle`, the SHA-256 of its `bundle.json`."""
 
     @property
     def verdict(self) -> Literal["OK", "NG"] | None:

@@ -118,7 +118,44 @@ class DeletePictures(_Command, frozen=True, kw_only=True, tag="delete_pictures")
     """When the journals were read to their ends, by the monotonic clock: a file that came since stays."""
 
 
-Command: TypeAlias = Status | Overrule | Note | Pin | Action | ChangeRecipe | ChooseRecipe | DeletePictures
+Pid = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class ActivateVersion(_Command, frozen=True, kw_only=True, tag="activate_version"):
+    """Let an installed version pass the gate, and give products to it. The lines go on with it between two products."""
+
+    user: UserId
+    name: Name
+    version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,63}$")]
+    pids: Annotated[tuple[Pid, ...], Meta(min_length=1, max_length=100)] = ("*",)
+    """`*` stands for all products that have none of their own."""
+    grants: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=32)] = []
+    why: Annotated[str, Meta(max_length=4000)] = ""
+
+
+class TakeBackVersion(_Command, frozen=True, kw_only=True, tag="take_back_version"):
+    """Give products the version again that was active before."""
+
+    user: UserId
+    name: Name
+    pids: Annotated[tuple[Pid, ...], Meta(min_length=1, max_length=100)] = ("*",)
+    allow_revoked: bool = False
+    """Whether also one whose key was revoked since."""
+    why: Text
+
+
+Command: TypeAlias = (
+    Status
+    | Overrule
+    | Note
+    | Pin
+    | Action
+    | ChangeRecipe
+    | ChooseRecipe
+    | DeletePictures
+    | ActivateVersion
+    | TakeBackVersion
+)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

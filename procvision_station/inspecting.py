@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from queue import SimpleQueue
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from attrs import define, field, frozen
 from procvision_runner import CallResult, InspectionSession, Picture, RunnerError, Supervisor
 from procvision_sdk.errors import ProcVisionError
 from procvision_station.configuration.reading import Recipe, RecipeStepOf
+from procvision_station.versions import told_version
 from procvision_tools.hints import split_hint
 
 WARM_UP_S = 30.0
@@ -40,13 +42,21 @@ class Inspector:
     """By what the recipe calls the algorithm."""
     references: Mapping[int, Picture]
     """By the step's place in the recipe."""
+    followed: SimpleQueue[dict[str, Any]] = field(factory=SimpleQueue)
+    """Events of its hosts that went on with another version."""
 
     def inspect(self, sessions: Sessions, step: int, picture: Picture, deadline: float) -> dict[str, Any]:
         """Make the calls of a step. Return what the record has of it: `verdict` is ERROR whatever went wrong."""
         try:
             return self._answer(step, self._call(sessions, step, picture, deadline))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in a call is the product's ERROR
-            return {**self._facts(step), "verdict": "ERROR", "message": reason_of(error)}
+            host = self.hosts[self.recipe.steps[step].algorithm]
+            return {
+                **self._facts(step),
+                **told_version(host.deployment),
+                "verdict": "ERROR",
+                "message": reason_of(error),
+            }
 
     def warm_up(self, say: Callable[[str], None]) -> list[dict[str, Any]]:
         """Inspect each step's reference before the first product: an algorithm's first call is its slowest."""
@@ -75,7 +85,10 @@ class Inspector:
             "recipe_version": recipe.version,
             "product": recipe.product,
             "steps": [_plain(step) for step in recipe.steps],
-            "hosts": {name: dict(host.info().get("versions", {})) for name, host in self.hosts.items()},
+            "hosts": {
+                name: {**dict(host.info().get("versions", {})), **told_version(host.deployment)}
+                for name, host in self.hosts.items()
+            },
         }
 
     def _call(self, sessions: Sessions, step: int, picture: Picture, deadline: float) -> CallResult:
@@ -113,6 +126,7 @@ class Inspector:
     def _answer(self, step: int, result: CallResult) -> dict[str, Any]:
         return {
             **self._facts(step),
+            **told_version(result.deployment),
             "verdict": result.verdict or "ERROR",
             "message": result.message,
             "error_code": result.error_code,

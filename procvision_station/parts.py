@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from attrs import evolve, frozen
 
-from procvision_runner import RestartPolicy, Supervisor, SupervisorOptions
+from procvision_runner import Event, RestartPolicy, Supervisor, SupervisorOptions
+from procvision_runner.supervision.events import SwapFailed, Swapped
 from procvision_sdk.errors import ProcVisionError
 from procvision_station.configuration.model import Kinded
 from procvision_station.configuration.reading import LineConfiguration, Recipe, StationConfiguration
@@ -39,8 +43,13 @@ class LineParts:
 
 
 @contextmanager
-def opened_inspector(recipe: Recipe, line: LineConfiguration) -> Iterator[Inspector]:
-    """Start a recipe's hosts, as a line has them, and read its references. Raises ProcVisionError and OSError."""
+def opened_inspector(recipe: Recipe, line: LineConfiguration, deployments: Path | None) -> Iterator[Inspector]:
+    """Start a recipe's hosts, as a line has them, and read its references. Raises ProcVisionError and OSError.
+
+    With `deployments` hosts are of the versions that are active there for the recipe's product, and follow them.
+    """
+    followed: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    pid = recipe.product if deployments is not None else None
     with ExitStack() as stack:
         references = {
             place: load(step.reference).picture()
@@ -48,10 +57,26 @@ def opened_inspector(recipe: Recipe, line: LineConfiguration) -> Iterator[Inspec
             if step.reference is not None
         }
         hosts = {
-            name: stack.enter_context(Supervisor(name, options=supervised(name, line)))
+            name: stack.enter_context(
+                Supervisor(
+                    name,
+                    options=supervised(name, line),
+                    deployments=deployments,
+                    pid=pid,
+                    listeners=[partial(_follow, name, followed)] if deployments is not None else [],
+                )
+            )
             for name in dict.fromkeys(step.algorithm for step in recipe.steps)
         }
-        yield Inspector(recipe, hosts, references)
+        yield Inspector(recipe, hosts, references, followed)
+
+
+def _follow(algorithm: str, followed: SimpleQueue[dict[str, Any]], event: Event) -> None:
+    """Note that a supervisor went on with another version, or couldn't."""
+    if isinstance(event, Swapped):
+        followed.put({"event": "version", "algorithm": algorithm, "old": event.old, "new": event.new})
+    elif isinstance(event, SwapFailed):
+        followed.put({"event": "version_failed", "algorithm": algorithm, "new": event.new, "reason": event.reason})
 
 
 def supervised(requirement: str, line: LineConfiguration) -> SupervisorOptions:
@@ -75,7 +100,7 @@ def opened(station: StationConfiguration, line: LineConfiguration, kinds: Kinds)
             for place, each in enumerate(line.outputs)
         ]
         opened_for = stack.enter_context(ExitStack())
-        inspector = opened_for.enter_context(opened_inspector(line.recipe, line))
+        inspector = opened_for.enter_context(opened_inspector(line.recipe, line, station.deployments_root))
         # The trigger last: a folder's pictures count from here on.
         trigger = _made(stack, kinds, "trigger", line.trigger, station, f"{at}.trigger")
         yield LineParts(journal, trigger, cameras, tuple(outputs), inspector, opened_for)

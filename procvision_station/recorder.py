@@ -38,6 +38,12 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "recipe": "the line inspects by another recipe, or another version, from now on: as in `started`, with user "
         "and why, and the file's `text` where it was changed",
         "recipe_changed": "a recipe that no line runs was changed or made; it stands in the station's journal",
+        "version": "an algorithm goes on with another installed version, from `old` to `new`, between two products",
+        "version_failed": "it couldn't go on with the version that was activated, and why: the old one goes on",
+        "version_activated": "a user activated an installed version: its name, version and `bundle` (the SHA-256 of "
+        "its `bundle.json`), the products (`pids`), grants, why, and what its gate said; in the station's journal",
+        "version_refused": "the same, where the gate refused it, and the `reason`",
+        "version_taken_back": "a user went back to the version that was active before, and why; likewise",
         "erased": "the body of the record `sequence` was erased",
     }
 )

@@ -54,6 +54,7 @@ from procvision_station.live_pictures import LivePictures
 from procvision_station.parts import LineParts
 from procvision_station.pictures import PictureStore, is_kept, lost, never_written
 from procvision_station.recorder import Recorder
+from procvision_station.versions import told_version
 
 DRAIN_S = 2.0
 """After the last verdict: so long records that can't be written are tried again at the end."""
@@ -175,8 +176,18 @@ class LineRunner:
             for command in self._line.receive(event, time.monotonic()):
                 self._carry_out(command)
             self._forget(event)
+            self._record_versions()
         self.unrecorded = len(self._products) + self._line.lost_records
         self._end(outputs)
+
+    def _record_versions(self) -> None:
+        """Record that hosts went on with another version, or couldn't."""
+        followed = self.inspector.followed
+        while not followed.empty():
+            event = followed.get()
+            if event["event"] == "version_failed":
+                self._notice(f"{self.name}: {event['algorithm']} goes on as it is: {event['reason']}")
+            self.recorder.event({**event, "run": self.run_id})
 
     def _settle_pictures(self) -> None:
         """Record which pictures of the run before were lost, since it was killed before they were written."""
@@ -452,6 +463,7 @@ def _health(host: Supervisor) -> dict[str, Any]:
         "state": str(host.state),
         "because": host.broken_because or host.waiting_because,
         "process_id": host.process_id,
+        **told_version(host.deployment),
         "restarts": host.snapshot().counters.get("restarts", 0),
     }
 

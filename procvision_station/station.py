@@ -26,6 +26,7 @@ from procvision_station.configuration.reading import (
 )
 from procvision_station.control import (
     Action,
+    ActivateVersion,
     Answer,
     ChangeRecipe,
     ChooseRecipe,
@@ -37,6 +38,7 @@ from procvision_station.control import (
     Overrule,
     Pin,
     Status,
+    TakeBackVersion,
 )
 from procvision_station.heads import HeadWriter, signing
 from procvision_station.inspecting import Inspector
@@ -48,6 +50,7 @@ from procvision_station.parts import StationError, opened, opened_inspector
 from procvision_station.pictures import PictureStore
 from procvision_station.recorder import Recorder
 from procvision_station.running import LineRunner, Notice
+from procvision_station.versions import Versions
 
 STATION_JOURNAL = "_station"
 """Beside the lines' journals; no line can have this name."""
@@ -93,6 +96,8 @@ class Station:
         if isinstance(command, ChangeRecipe):
             with self._changing:
                 return self._change(command)
+        if isinstance(command, ActivateVersion | TakeBackVersion):
+            return self._change_version(command)
         runner = self._runner(command.line)
         if isinstance(command, ChooseRecipe):
             with self._changing:
@@ -139,6 +144,28 @@ class Station:
         with open_journal(self._configuration.journal_folder(line)) as journal:
             journal.append(Kind.EVENT, content)
             journal.sync()
+
+    # --- versions -------------------------------------------------------------------------------------------
+
+    def _change_version(self, command: ActivateVersion | TakeBackVersion) -> Answer:
+        """Activate or take back; the lines' supervisors see it by themselves. What the gate refused is recorded."""
+        section = self._configuration.file.deployments
+        if section is None:
+            raise ControlError(
+                "this station runs no installed versions\n"
+                "hint: the table [deployments] of station.toml names their folder"
+            )
+        versions = Versions(self._configuration.folder, section)
+        said = {"user": command.user, "name": command.name, "pids": list(command.pids), "why": command.why}
+        if isinstance(command, ActivateVersion):
+            recipes = [runner.inspector.recipe for runner in self._runners.values()]
+            event = {**said, "version": command.version, **versions.activate(command, recipes)}
+        else:
+            event = {**said, **versions.take_back(command)}
+        answer = self._recorded(STATION_JOURNAL, self._recorder.asked(event))
+        if "reason" in event:
+            raise ControlError(f"{command.name}=={event['version']} is not activated: {event['reason']}")
+        return Answer(line=answer.line, sequence=answer.sequence, content={"version": event["version"]})
 
     # --- recipes --------------------------------------------------------------------------------------------
 
@@ -208,7 +235,8 @@ class Station:
         configuration = self._configuration.lines[line]
         recipe = read_recipe(self._configuration.folder, name, configuration, content)
         opened_for = all_opened.enter_context(ExitStack())
-        inspector = opened_for.enter_context(opened_inspector(recipe, configuration))
+        root = self._configuration.deployments_root
+        inspector = opened_for.enter_context(opened_inspector(recipe, configuration, root))
         wrong = [each for each in inspector.warm_up(lambda _: None) if each["verdict"] != "OK"]
         if wrong:
             step, verdict, message = (wrong[0][key] for key in ("step", "verdict", "message"))

@@ -92,6 +92,7 @@ def file_keys() -> str:
         model.PicturesSection,
         model.ProjectionSection,
         model.HeadsSection,
+        model.DeploymentsSection,
         model.LineSection,
         model.AlgorithmSection,
         model.WebSection,

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from procvision_runner.deployments import runs_by_python, taken
+from procvision_runner.deployments import runs_by_python, taken, told_of
 from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import UNKNOWN_STATUS
 from procvision_runner.process import process_tree
@@ -80,6 +80,8 @@ class HostProcess:
         own = os.pidfd_open(os.getpid())
         try:
             self._deployment = taken(self.command, locked=locks_deployment)
+            self.deployment = told_of(self.command)
+            """The installed version that it is of, as results tell it; None where it is of none."""
         except BaseException:
             os.close(own)
             raise

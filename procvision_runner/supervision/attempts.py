@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec.structs import replace
+
 from procvision_runner.errors import (
     BrokenError,
     CallError,
@@ -228,7 +230,9 @@ class Attempts:
 
     def _judged(self, answer: Result, took_s: float) -> CallResult:
         try:
-            return held_to_the_protocol(answer, self._request.call.phase, self._request.size, took_s)
+            result = held_to_the_protocol(answer, self._request.call.phase, self._request.size, took_s)
+            deployment = self._host.process.deployment if self._host is not None else None
+            return result if deployment is None else replace(result, deployment=deployment)
         except CallError as error:
             assert self._host is not None
             error.logs = tuple(self._host.client.log.records)

@@ -224,6 +224,12 @@ class Supervisor(CallMethods):
         return self.succession.command
 
     @property
+    def deployment(self) -> Mapping[str, str] | None:
+        """The installed version that answers now, as in a result; None without `deployments` or a host."""
+        host = self.admission.current
+        return host.process.deployment if host is not None else None
+
+    @property
     def process_id(self) -> int | None:
         """The operating system's id of the process that runs the algorithm now."""
         host = self.admission.current

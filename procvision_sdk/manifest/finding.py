@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,15 +19,17 @@ def _found(name: str) -> ModuleSpec | None:
         return PathFinder.find_spec(name)
 
 
-def manifest_folder(entry_point: str) -> Path:
+def manifest_folder(entry_point: str, within: Sequence[str] | None = None) -> Path:
     """Return the innermost package of an entry point's module that has a manifest. Raises ManifestError.
+
+    It is looked for on Python's path, or `within` the folders of packages of another environment.
 
     ``entry_point`` is `module:Class`. A package at the top is found without importing anything; those below it are
     looked for in its folders, since Python's finders would import what lies above them.
     """
     module = entry_point.partition(":")[0].strip()
     parts = module.split(".")
-    search: list[str] | None = None
+    search: list[str] | None = None if within is None else list(within)
     candidates: list[Path] = []
     for depth, part in enumerate(parts, 1):
         spec = _found(part) if search is None else PathFinder.find_spec(part, search)

@@ -127,6 +127,33 @@ class HeadsSection(_Table, frozen=True, kw_only=True):
     every_minutes: Annotated[float, Meta(gt=0, le=10_080, description="Between two heads of a line")] = 60.0
 
 
+class DeploymentsSection(_Table, frozen=True, kw_only=True):
+    """`[deployments]`: a folder of installed versions. Left out, algorithms are those of the station's environment."""
+
+    root: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Where `procvision install` puts versions; relative to station.toml. All recipes' algorithms "
+            "come from it: what is active for a recipe's product runs",
+        ),
+    ] = "data/deployments"
+    keys: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="The trusted keys that the page's activations and take-backs use; relative to station.toml. "
+            "Left out, it is the file of this user"
+        ),
+    ] = None
+    golden: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="Golden pictures for the page's activations: a version of NAME has to judge those of the "
+            "folder GOLDEN/NAME, where it is there; relative to station.toml"
+        ),
+    ] = None
+
+
 class Kinded(msgspec.Struct, frozen=True, kw_only=True):
     """A trigger, a camera or an output: its `kind`, and the options of that kind."""
 
@@ -192,6 +219,7 @@ class StationFile(_Table, frozen=True, kw_only=True):
     pictures: Annotated[PicturesSection, Meta(description="Which pictures are kept")]
     lines: Annotated[dict[Name, LineSection], Meta(min_length=1, description="The lines, by name")]
     web: Annotated[WebSection | None, Meta(description="The page and the REST interface")] = None
+    deployments: Annotated[DeploymentsSection | None, Meta(description="Where installed versions lie")] = None
     heads: Annotated[HeadsSection | None, Meta(description="Signed heads")] = None
     projection: Annotated[ProjectionSection, Meta(description="The database of history and statistics")] = (
         ProjectionSection()

@@ -21,6 +21,7 @@ from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.manifest.parameters import AnyParameter
 from procvision_station.configuration.checking import Located, Problem, check, dotted
 from procvision_station.configuration.model import (
+    DeploymentsSection,
     Kinded,
     LineSection,
     PicturesSection,
@@ -34,6 +35,7 @@ from procvision_station.configuration.places import Path as KeyPath
 from procvision_station.configuration.places import Place, places_of
 from procvision_station.kinds import Kinds
 from procvision_station.shifts import Shifts, parsed_starts
+from procvision_tools.hints import split_hint
 
 STATION_FILE = "station.toml"
 RECIPES = "recipes"
@@ -122,6 +124,12 @@ class StationConfiguration:
         """The plant's shifts."""
         return shifts_of(self.file.station)
 
+    @property
+    def deployments_root(self) -> Path | None:
+        """Where the versions lie that its lines run; None where algorithms come from the station's environment."""
+        section = self.file.deployments
+        return self.folder / section.root if section is not None else None
+
     def journal_folder(self, line: str) -> Path:
         """Return where a line's journal lies."""
         return self.journals_folder / line
@@ -205,6 +213,13 @@ def _told_by_toml(message: str, text: str) -> tuple[Place, str, str]:
         place = Place(text.count("\n") + 1, len(text) - text.rfind("\n"))
         message = message.removesuffix(_AT_END)
     return place, f"it is no TOML here: {message[:1].lower()}{message[1:]}", "toml.io has the rules"
+
+
+def deployments_root(folder: Path) -> Path | None:
+    """Return where a station's versions lie, by its file; None where it names none, or not rightly."""
+    written = (_File(folder / STATION_FILE, STATION_FILE).data or {}).get("deployments")
+    section = check(written, DeploymentsSection, ("deployments",), []) if written is not None else None
+    return folder / section.root if section is not None else None
 
 
 def read_station(folder: Path, kinds: Kinds | None = None) -> StationConfiguration:
@@ -321,7 +336,7 @@ def look_at_recipe(folder: Path, name: str, text: str | None = None) -> RecipeRe
     recipe = None if file.problems else recipe
     declared = []
     for step in recipe.steps if recipe is not None else ():
-        manifest = _manifest(step.algorithm, (), [])
+        manifest = _manifest(folder, step.algorithm, recipe.product, (), []) if recipe is not None else None
         declared_step = manifest.step(step.step) if manifest is not None else None
         declared.append(declared_step.params if declared_step is not None else ())
     return RecipeReading(
@@ -343,6 +358,11 @@ class PageConfiguration:
     web: WebSection
     projection: ProjectionSection
     lines: tuple[str, ...]
+
+    @property
+    def deployments_root(self) -> Path:
+        """Where installed versions lie, also where no line runs them."""
+        return deployments_root(self.folder) or self.folder / DeploymentsSection().root
 
     @property
     def data_folder(self) -> Path:
@@ -538,11 +558,11 @@ def _checked_recipe(
             if each.camera not in cameras:
                 message = f"steps[{place}].camera: the line {line} has no camera {each.camera}"
                 wrong.append(Problem((*at_step, "camera"), message, f"it has {', '.join(cameras)}"))
-            manifest = _manifest(each.algorithm, (*at_step, "algorithm"), wrong)
+            manifest = _manifest(folder, each.algorithm, recipe.product, (*at_step, "algorithm"), wrong)
             reference = _reference(folder, each.reference, (*at_step, "reference"), wrong)
             if manifest is None:
                 continue
-            parameters = _parameters(manifest, recipe.product, each.step, each.parameters, at_step, wrong)
+            parameters = complete_parameters(manifest, recipe.product, each.step, each.parameters, at_step, wrong)
             steps.append(
                 RecipeStepOf(
                     camera=each.camera,
@@ -564,8 +584,23 @@ def _checked_recipe(
     return Recipe(name, recipe.product, tuple(steps), file.version)
 
 
-def _manifest(requirement: str, at: KeyPath, wrong: list[Problem]) -> Manifest | None:
-    """Return the manifest of an installed algorithm. Nothing of the algorithm is imported."""
+def _manifest(folder: Path, requirement: str, product: str, at: KeyPath, wrong: list[Problem]) -> Manifest | None:
+    """Return the manifest of the algorithm that inspects a product. Nothing of the algorithm is imported."""
+    root = deployments_root(folder)
+    if root is None:
+        return _manifest_here(requirement, at, wrong)
+    from procvision_station.versions import active_manifest
+
+    try:
+        return active_manifest(root, requirement, product)
+    except ProcVisionError as error:
+        message, hint = split_hint(str(error))
+        wrong.append(Problem(at, f"{dotted(at)}: {message}", hint))
+        return None
+
+
+def _manifest_here(requirement: str, at: KeyPath, wrong: list[Problem]) -> Manifest | None:
+    """Return the manifest of an algorithm of the station's own environment."""
     from importlib_metadata import entry_points
 
     from procvision_sdk.distributions import split
@@ -620,9 +655,10 @@ def _reference(folder: Path, given: str | None, at: KeyPath, wrong: list[Problem
     return path
 
 
-def _parameters(
+def complete_parameters(
     manifest: Manifest, product: str, index: int, given: Mapping[str, Any], at: KeyPath, wrong: list[Problem]
 ) -> Mapping[str, Any]:
+    """Return a step's parameters with the manifest's defaults; what the manifest doesn't take is added to `wrong`."""
     from procvision_sdk.errors import CallRefusedError
     from procvision_sdk.manifest.parameters import ParameterSchema
 

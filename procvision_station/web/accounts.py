@@ -72,7 +72,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Look at everything but the audit and the users."""
     OPERATOR = "operator"
-    """Overrule a verdict, and write a note."""
+    """Overrule a verdict, write a note, and take an activated version back."""
     ENGINEER = "engineer"
     """Change recipes, activate versions, and read the audit."""
     ADMINISTRATOR = "administrator"

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import statistics
@@ -30,6 +31,7 @@ from made_wheels import ENTRY_POINTS, MANIFEST, make_wheel
 from procvision_runner import LaunchError, Pool, Runner, RunnerOptions, Supervisor, SupervisorOptions
 from procvision_runner.deployments import active_deployment
 from procvision_sdk.private_files import write_private
+from procvision_station.exporting import records
 from procvision_tools.bundling.errors import BundleError
 from procvision_tools.bundling.own_wheel import repacked
 from procvision_tools.cli.main import status_of
@@ -537,6 +539,121 @@ def wait_for(what, timeout_s=60):
     while not what():
         assert time.monotonic() < until, "it never came"
         time.sleep(0.02)
+
+
+STATION = """
+[station]
+name = "line-3"
+[pictures]
+keep_ok = 0.0
+keep_ng = 0.0
+keep_error = 0.0
+[web]
+port = 0
+[deployments]
+root = "{root}"
+keys = "{keys}"
+golden = "golden"
+[lines.main]
+recipe = "seam"
+deadline_ms = 20000
+max_products = 100
+[lines.main.trigger]
+kind = "interval"
+every_s = 0.1
+[lines.main.cameras.top]
+kind = "simulated"
+"""
+RECIPE = """
+product = "A"
+[[steps]]
+camera = "top"
+algorithm = "seam-check"
+"""
+
+
+@contextlib.contextmanager
+def running_station(folder):
+    """A station with its page, an administrator who is signed in, and the header that changes carry."""
+    httpx = pytest.importorskip("httpx", reason="asks the page")
+    command = [sys.executable, "-m", "procvision_tools", "station", "run", folder]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    try:
+        told = {}
+        for line in process.stderr:
+            for what, pattern in (("page", r"page: (http://\S+)/"), ("word", r"one-time password (\S+)")):
+                found = re.search(pattern, line)
+                told |= {what: found[1]} if found is not None else {}
+            if len(told) == 2:
+                break
+        with httpx.Client(base_url=told["page"], timeout=300) as browser:
+            given = {"name": "admin", "password": told["word"]}
+            csrf = browser.post("/api/session", json=given).json()["csrf"]
+            new = {"old": told["word"], "new": "a long walk in spring"}
+            csrf = browser.post("/api/password", json=new, headers={"x-csrf-token": csrf}).json()["csrf"]
+            yield browser, {"x-csrf-token": csrf}
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_a_line_runs_what_is_active_and_its_page_changes_it_while_products_pass(root, place, tmp_path):
+    """Activated, refused by golden pictures and taken back: each record says which package gave its verdict."""
+    pytest.importorskip("litestar", reason="the extra station serves the page")
+    with changing(root) as store:
+        store.fulfil(Wish("activate", "seam-check", "1.0", ("*",)), facts=by(place))
+    folder = tmp_path / "line-3"
+    (folder / "recipes").mkdir(parents=True)
+    (folder / "recipes" / "seam.toml").write_text(RECIPE)
+    (folder / "station.toml").write_text(STATION.format(root=root, keys=place / "keys.json"))
+    shutil.copytree(place / "golden", folder / "golden" / "seam-check")
+    packages = {row["version"]: row["bundle"] for row in Store(root).versions()}
+    journal = folder / "data" / "journal"
+
+    def products():
+        return [each for each in records("main", journal / "main") if "steps" in each and "told" in each]
+
+    def answered_by(version):
+        steps = [step for product in products()[-1:] for step in product["steps"]]
+        return steps and steps[0]["version"] == version
+
+    with running_station(folder) as (browser, token):
+        wait_for(lambda: answered_by("1.0"))
+        for path, body, status, word in (
+            ("activate", {"version": "2.0", "why": "fewer false alarms"}, 201, "2.0"),
+            ("activate", {"version": "3.0", "why": "x"}, 409, "it should be NG, and is OK"),
+            ("activate", {"version": "9.0", "why": "x"}, 409, "is no deployment"),
+            ("rollback", {"why": "escapes"}, 201, "1.0"),
+            ("rollback", {"why": "more"}, 409, "nothing of seam-check was active for * before 1.0"),
+        ):
+            answer = browser.post(f"/api/versions/{path}", json={"name": "seam-check", **body}, headers=token)
+            assert answer.status_code == status, answer.text
+            assert status == 201 or word in answer.text, answer.text
+            if status == 201:
+                wait_for(lambda word=word: answered_by(word))
+        shown = browser.get("/api/versions").json()
+        names = browser.get("/api/names").json()
+    rows = {row["version"]: (row["active"], row["package"]) for row in shown["installed"]}
+    assert rows == {"1.0": (["*"], packages["1.0"]), "2.0": ([], packages["2.0"]), "3.0": ([], packages["3.0"])}
+    assert [(each["event"], each["version"], each["why"]) for each in shown["history"][:3]] == [
+        ("rolled back", "1.0", "escapes"), ("refused", "3.0", "x"), ("activated", "2.0", "fewer false alarms"),
+    ]  # fmt: skip
+    steps = [step for product in products() for step in product["steps"]]
+    assert {product["told"] for product in products()} <= {"OK", "NG"}
+    seen = list(dict.fromkeys((step["distribution"], step["version"], step["package"]) for step in steps))
+    assert sorted(seen) == [("seam-check", "1.0", packages["1.0"]), ("seam-check", "2.0", packages["2.0"])]
+    assert {(step["version"], step["debug"]["lamp"]) for step in steps} == {("1.0", 1), ("2.0", 2)}
+    events = [each for each in records("main", journal / "main") if each.get("event") == "version"]
+    assert [(each["old"], each["new"]) for each in events] == [("1.0", "2.0"), ("2.0", "1.0")]
+    said = [each for each in records("_station", journal / "_station") if str(each.get("event")).startswith("version_")]
+    assert [(each["event"], each["version"], each["why"]) for each in said] == [
+        ("version_activated", "2.0", "fewer false alarms"), ("version_refused", "3.0", "x"),
+        ("version_taken_back", "1.0", "escapes"),
+    ]  # fmt: skip
+    users = {each["user"] for each in said}
+    assert {names[user] for user in users} == {"admin"}
+    assert {each["by"] for each in shown["history"][:3]} == users
+    assert said[0]["bundle"] == packages["2.0"]
 
 
 def test_a_pool_follows_too(root, place):

@@ -14,6 +14,7 @@ from litestar.params import JSONBody, SkipValidation
 from procvision_sdk.errors import ProcVisionError
 from procvision_station.configuration.editing import EditError
 from procvision_station.control import (
+    ANSWER_WITHIN_S,
     Answer,
     ChangeRecipe,
     ChooseRecipe,
@@ -38,10 +39,10 @@ class Changes:
 
     data_folder: Path
 
-    def send(self, command: Command) -> Recorded:
+    def send(self, command: Command, timeout_s: float = ANSWER_WITHIN_S) -> Recorded:
         """Return where a command is recorded. Raises RequestRefusedError."""
         try:
-            answer: Answer = send(self.data_folder, command)
+            answer: Answer = send(self.data_folder, command, timeout_s)
         except NotRunningError as error:
             raise RequestRefusedError(503, "not_running") from error
         except ControlError as error:

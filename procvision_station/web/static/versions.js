@@ -1,23 +1,44 @@
 // What runs, and what is installed beside it.
-import { ask, at, date, h, number, t, trying } from "./common.js";
+import { ask, at, date, h, may, number, say, t, trying } from "./common.js";
 
 const home = at("versions");
 const heads = (...names) => h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name))));
 const table = (name, head, rows) => h("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": name }, h("table", { class: "rows" }, head, h("tbody", {}, rows)));
 
 const running = (lines) => lines.flatMap(({ line, health, last }) => Object.entries(health.hosts ?? {}).map(([name, host]) => {
-  const version = last?.product.steps.find((step) => step.algorithm === name)?.version ?? "";
+  const version = host.version ?? last?.product.steps.find((step) => step.algorithm === name)?.version ?? "";
   return h("tr", {}, h("td", {}, line), h("td", {}, name), h("td", {}, version), h("td", {}, h("span", { class: host.state === "ready" ? "dot" : "dot bad" }), ` ${host.state}`), h("td", { class: "n" }, number(host.restarts ?? 0)));
 }));
 
-await trying(async () => {
-  const [lines, versions] = await Promise.all([ask("/lines"), ask("/versions")]);
+/** Ask why, and change what is active; the page waits for the gate. */
+const change = (path, text, body) => {
+  const why = prompt(text);
+  if (!why) return;
+  say(t("versions.wait"));
+  trying(async () => {
+    await ask(`/versions/${path}`, { method: "POST", body: { ...body, why } });
+    say(t("versions.done"));
+    await show();
+  });
+};
+const button = (text, onclick) => h("button", { type: "button", class: "quiet", onclick }, text);
+const actions = (each, all) => {
+  const one = { name: each.name, version: `${each.name} ${each.version}` };
+  const grants = [...new Set(all.filter(({ name }) => name === each.name).flatMap((other) => other.grants["*"] ?? []))];
+  return h("div", { class: "actions" },
+    may("engineer") && !each.active.includes("*") && !each.fault ? button(t("versions.activate"), () => change("activate", t(grants.length ? "versions.activate_why_grants" : "versions.activate_why", { ...one, grants: grants.join(", ") }), { name: each.name, version: each.version, grants })) : null,
+    may("operator") ? each.active.map((pid) => button(pid === "*" ? t("versions.rollback") : t("versions.rollback_of", { pid }), () => change("rollback", t("versions.rollback_why", { ...one, pid: pid === "*" ? t("versions.everything") : pid }), { name: each.name, pids: [pid] }))) : null);
+};
+
+const show = () => trying(async () => {
+  const [lines, versions, names] = await Promise.all([ask("/lines"), ask("/versions"), ask("/names")]);
   const active = (pids) => pids.map((pid) => (pid === "*" ? t("versions.everything") : pid)).join(", ");
   home.replaceChildren(
     h("section", { class: "card" }, h("h2", {}, t("versions.running")), table(t("versions.running"), heads(t("versions.line"), t("versions.algorithm"), t("versions.version"), t("versions.state"), t("versions.restarts")), running(lines))),
     h("section", { class: "card" }, h("h2", {}, t("versions.installed")),
-      versions.installed.length ? table(t("versions.installed"), heads(t("versions.algorithm"), t("versions.version"), t("versions.active"), t("versions.when"), t("versions.signer"), t("versions.fault")),
-        versions.installed.map((each) => h("tr", { class: each.fault ? "outside" : null }, h("td", {}, each.name), h("td", {}, each.version), h("td", {}, active(each.active)), h("td", { class: "tight" }, date(each.installed)), h("td", {}, each.signed_by ?? ""), h("td", {}, each.fault ?? "")))) : h("p", { class: "soft" }, t("versions.none"))),
+      versions.installed.length ? table(t("versions.installed"), heads(t("versions.algorithm"), t("versions.version"), t("versions.active"), t("versions.when"), t("versions.signer"), t("versions.package"), t("versions.fault"), ""),
+        versions.installed.map((each) => h("tr", { class: each.fault ? "outside" : null }, h("td", {}, each.name), h("td", {}, each.version), h("td", {}, active(each.active)), h("td", { class: "tight" }, date(each.installed)), h("td", {}, each.signed_by ?? ""), h("td", { class: "mono", title: each.package }, (each.package ?? "").slice(0, 12)), h("td", {}, each.fault ?? ""), h("td", {}, actions(each, versions.installed))))) : h("p", { class: "soft" }, t("versions.none"))),
     versions.history.length ? h("section", { class: "card" }, h("h2", {}, t("versions.history")), table(t("versions.history"), heads(t("common.time"), t("audit.event"), t("versions.algorithm"), t("audit.user"), t("recipes.why")),
-      versions.history.map((each) => h("tr", {}, h("td", { class: "tight" }, date(each.at)), h("td", {}, each.event), h("td", {}, `${each.name ?? ""} ${each.version ?? ""}`), h("td", {}, each.by), h("td", {}, each.why ?? each.gate.map(({ title, level }) => `${title}: ${level}`).join(", ")))))) : "");
+      versions.history.map((each) => h("tr", {}, h("td", { class: "tight" }, date(each.at)), h("td", {}, each.event), h("td", {}, `${each.name ?? ""} ${each.version ?? ""}${each.pid && each.pid !== "*" ? ` · ${each.pid}` : ""}`), h("td", {}, names[each.by] ?? each.by), h("td", {}, each.why || each.gate.map(({ title, level }) => `${title}: ${level}`).join(", ")))))) : "");
 });
+show();

@@ -1,0 +1,168 @@
+"""Installed versions in a station: whose manifest counts for a recipe, and what activates and takes back.
+
+An activation is the command `procvision activate`, in a process of its own: its gate hashes files and runs hosts, which
+would disturb a line. The lines' supervisors follow the folder by themselves, and go on with the version between two
+products.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from procvision_runner.deployments import ANY_PID, Deployment, active_deployment, active_version, read_deployment
+from procvision_sdk.errors import ManifestError, ProcVisionError
+from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
+from procvision_station.configuration.checking import Problem
+from procvision_station.configuration.model import DeploymentsSection
+from procvision_station.configuration.reading import Recipe, complete_parameters
+from procvision_station.control import ActivateVersion, ControlError, TakeBackVersion
+from procvision_tools.hints import split_hint
+
+COMMAND_WITHIN_S = 900.0
+"""A gate launches hosts, and inspects all golden pictures."""
+
+
+class NoVersionError(ProcVisionError):
+    """A recipe names what no folder of deployments can give. The text ends with a hint."""
+
+
+def active_manifest(root: Path, algorithm: str, product: str) -> Manifest:
+    """Return the manifest of the version that is active for a product. Raises ProcVisionError.
+
+    Nothing of the version is imported.
+    """
+    if "==" in algorithm or "@" in algorithm:
+        name = algorithm.partition("==")[0].partition("@")[0]
+        raise NoVersionError(
+            f"{algorithm} says which version runs, and with [deployments] what is active says so; hint: {name}, and "
+            f"procvision activate {name}==VERSION"
+        )
+    return manifest_of(active_deployment(root, algorithm, product), algorithm)
+
+
+def manifest_of(deployment: Deployment, algorithm: str) -> Manifest:
+    """Return an algorithm's manifest of an installed version. Raises ProcVisionError."""
+    from importlib_metadata import distributions
+
+    from procvision_sdk.manifest.finding import manifest_folder
+    from procvision_sdk.manifest.reading import read_manifest
+
+    folders = [str(path) for path in sorted(deployment.folder.glob("lib/python3*/site-packages"))]
+    for distribution in distributions(name=deployment.name, path=folders):
+        for point in distribution.entry_points.select(group=ALGORITHM_GROUP, name=algorithm):
+            return read_manifest(manifest_folder(point.value, folders) / MANIFEST_FILE)
+    raise ManifestError(f"{deployment.folder} has no algorithm {algorithm!r}; hint: procvision versions")
+
+
+@frozen
+class Versions:
+    """The folder of deployments of a station, to be changed."""
+
+    folder: Path
+    """The station's."""
+    section: DeploymentsSection
+
+    @property
+    def root(self) -> Path:
+        """Where versions lie."""
+        return self.folder / self.section.root
+
+    def activate(self, command: ActivateVersion, recipes: Iterable[Recipe]) -> dict[str, Any]:
+        """Let a version pass the gate and give products to it. Return what is recorded. Raises ProcVisionError.
+
+        A version whose manifest doesn't take the parameters of a recipe that would get it is refused before.
+        """
+        deployment = read_deployment(self.root / command.name / command.version)
+        self._hold_to_recipes(deployment, command.pids, recipes)
+        words = ["activate", f"{command.name}=={command.version}", "--json", *_each("--grant", command.grants)]
+        golden = self.folder / self.section.golden / command.name if self.section.golden is not None else None
+        if golden is not None and golden.is_dir():
+            words += ["--golden", str(golden)]
+        status, out, err = self._run(words, command)
+        try:
+            outcome = json.loads(out) if out.strip() else {}
+        except ValueError:
+            outcome = {}
+        gate = [{key: row.get(key) for key in ("title", "level", "detail")} for row in outcome.get("findings", ())]
+        done = {"gate": gate, "bundle": deployment.facts.get("bundle"), "grants": list(command.grants)}
+        if status == 0 and outcome.get("active"):
+            return {"event": "version_activated", **done}
+        failed = next((row for row in gate if row["level"] == "failed"), None)
+        if failed is None:
+            raise _refused(err or f"procvision activate ended with {status}")
+        return {"event": "version_refused", **done, "reason": f"{failed['title']}: {failed['detail']}"}
+
+    def take_back(self, command: TakeBackVersion) -> dict[str, Any]:
+        """Activate the version before again. Return what is recorded. Raises ControlError."""
+        words = ["rollback", command.name, *(["--allow-revoked"] if command.allow_revoked else [])]
+        status, out, err = self._run(words, command)
+        if status != 0:
+            raise _refused(err or f"procvision rollback ended with {status}")
+        now = [active_version(self.root / command.name, pid) for pid in command.pids]
+        return {
+            "event": "version_taken_back",
+            "version": ", ".join(dict.fromkeys(each.version for each in now if each is not None)),
+            "allow_revoked": command.allow_revoked,
+            "said": " ".join(out.split()),
+        }
+
+    def _hold_to_recipes(self, deployment: Deployment, pids: Iterable[str], recipes: Iterable[Recipe]) -> None:
+        for recipe in recipes:
+            now = active_version(deployment.folder.parent, recipe.product)
+            concerned = recipe.product in pids or (ANY_PID in pids and (now is None or now.pid == ANY_PID))
+            for place, step in enumerate(recipe.steps if concerned else ()):
+                if step.algorithm not in deployment.algorithms:
+                    continue
+                wrong: list[Problem] = []
+                manifest = manifest_of(deployment, step.algorithm)
+                complete_parameters(manifest, recipe.product, step.step, step.given, ("steps", place), wrong)
+                if wrong:
+                    which = f"{deployment.name}=={deployment.version}"
+                    text = f"{which} can't run the recipe {recipe.name}: {wrong[0].message}"
+                    raise ControlError(f"{text}\nhint: change the recipe first; {wrong[0].hint}")
+
+    def _run(self, words: list[str], command: ActivateVersion | TakeBackVersion) -> tuple[int, str, str]:
+        """Run a command of deployments. Return its exit status, and what it said."""
+        from procvision_tools.subprocesses import run_tool
+
+        said = ["--why", command.why, "--for-user", command.user, *_each("--pid", command.pids)]
+        keys = ["--keys", str(self.folder / self.section.keys)] if self.section.keys is not None else []
+        whole = [sys.executable, "-m", "procvision_tools", *words, *said, "--root", str(self.root), *keys]
+        try:
+            done = run_tool(whole, os.environ, COMMAND_WITHIN_S)
+        except subprocess.TimeoutExpired as error:
+            raise ControlError(
+                f"procvision {words[0]} took more than {COMMAND_WITHIN_S:g} s, and was ended\nhint: try it by hand"
+            ) from error
+        return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def _each(option: str, values: Iterable[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
+
+
+def _refused(said: str) -> ControlError:
+    """Return what a command said as an error: without its beginning, on two lines."""
+    message, hint = split_hint(said.strip().removeprefix("error: "))
+    text = " ".join(message.split())[:500]
+    return ControlError(f"{text}\nhint: {' '.join(hint.split())[:500]}" if hint else text)
+
+
+def told_version(deployment: Mapping[str, str] | None) -> dict[str, str]:
+    """Return what a record has of the installed version that gave a verdict; nothing where it is of none."""
+    if deployment is None:
+        return {}
+    return {
+        "version": deployment["version"],
+        "distribution": deployment["name"],
+        "package": deployment["bundle"],
+        "installation": deployment["id"],
+    }
