@@ -17,7 +17,7 @@ from attrs import evolve, field, frozen
 
 from procvision_runner.options import RunnerOptions
 from procvision_sdk.errors import ManifestError, ProcVisionError
-from procvision_sdk.manifest.model import Manifest
+from procvision_sdk.manifest.model import ANY_PID, Manifest
 from procvision_sdk.manifest.parameters import AnyParameter
 from procvision_station.configuration.checking import Located, Problem, check, dotted
 from procvision_station.configuration.model import (
@@ -241,9 +241,10 @@ def read_station(folder: Path, kinds: Kinds | None = None) -> StationConfigurati
         section: LineSection | None = check(table, LineSection, ("lines", name), [])
         if section is not None:
             line = _line(name, section, kinds, found)
-            shut_in = _shut_in(folder, section, ("lines", name, "algorithms"), found)
             wanted = chosen.get(name, section.recipe)
             recipe = _recipe(folder, wanted, section.cameras, recipes, found, ("lines", name, "recipe"))
+            product = recipe.product if recipe is not None else ANY_PID
+            shut_in = _shut_in(folder, section, product, ("lines", name, "algorithms"), found)
             if line is not None and recipe is not None:
                 lines[name] = evolve(line, recipe=recipe, shut_in=shut_in)
     for problem in found:
@@ -462,7 +463,9 @@ def _line(name: str, section: LineSection, kinds: Kinds, found: list[Problem]) -
     )
 
 
-def _shut_in(folder: Path, section: LineSection, at: KeyPath, found: list[Problem]) -> dict[str, RunnerOptions]:
+def _shut_in(
+    folder: Path, section: LineSection, product: str, at: KeyPath, found: list[Problem]
+) -> dict[str, RunnerOptions]:
     """Hold what algorithms get to what their manifests ask for. Of an algorithm with a mistake there are no options."""
     from procvision_sdk.manifest.needs import parse_need, parse_needs
 
@@ -470,7 +473,7 @@ def _shut_in(folder: Path, section: LineSection, at: KeyPath, found: list[Proble
     for name, wanted in section.algorithms.items():
         here = (*at, name)
         before = len(found)
-        manifest = _manifest(name, here, found)
+        manifest = _manifest(folder, name, product, here, found)
         asked = parse_needs(manifest.needs) if manifest is not None else ()
         for place, text in enumerate(wanted.grants):
             key = (*here, "grants", place)

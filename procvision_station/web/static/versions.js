@@ -1,5 +1,5 @@
 // What runs, and what is installed beside it.
-import { ask, at, date, h, may, number, say, t, trying } from "./common.js";
+import { ask, asked, at, date, h, may, number, say, t, trying } from "./common.js";
 
 const home = at("versions");
 const heads = (...names) => h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name))));
@@ -11,8 +11,8 @@ const running = (lines) => lines.flatMap(({ line, health, last }) => Object.entr
 }));
 
 /** Ask why, and change what is active; the page waits for the gate. */
-const change = (path, text, body) => {
-  const why = prompt(text);
+const change = async (path, title, question, yes, body) => {
+  const why = await asked(title, question, yes);
   if (!why) return;
   say(t("versions.wait"));
   trying(async () => {
@@ -23,11 +23,11 @@ const change = (path, text, body) => {
 };
 const button = (text, onclick) => h("button", { type: "button", class: "quiet", onclick }, text);
 const actions = (each, all) => {
-  const one = { name: each.name, version: `${each.name} ${each.version}` };
+  const one = { name: each.name, version: each.version };
   const grants = [...new Set(all.filter(({ name }) => name === each.name).flatMap((other) => other.grants["*"] ?? []))];
   return h("div", { class: "actions" },
-    may("engineer") && !each.active.includes("*") && !each.fault ? button(t("versions.activate"), () => change("activate", t(grants.length ? "versions.activate_why_grants" : "versions.activate_why", { ...one, grants: grants.join(", ") }), { name: each.name, version: each.version, grants })) : null,
-    may("operator") ? each.active.map((pid) => button(pid === "*" ? t("versions.rollback") : t("versions.rollback_of", { pid }), () => change("rollback", t("versions.rollback_why", { ...one, pid: pid === "*" ? t("versions.everything") : pid }), { name: each.name, pids: [pid] }))) : null);
+    may("engineer") && !each.active.includes("*") && !each.fault ? button(t("versions.activate"), () => change("activate", t("versions.sure", one), t(grants.length ? "versions.activate_why_grants" : "versions.activate_why", { grants: grants.join(", ") }), t("versions.activate"), { name: each.name, version: each.version, grants })) : null,
+    may("operator") ? each.active.map((pid) => button(pid === "*" ? t("versions.rollback") : t("versions.rollback_of", { pid }), () => change("rollback", t("versions.back_sure", { ...one, pid: pid === "*" ? t("versions.everything") : pid }), t("versions.rollback_why"), t("versions.rollback"), { name: each.name, pids: [pid] }))) : null);
 };
 
 const show = () => trying(async () => {
