@@ -296,7 +296,7 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
         runners = {
             name: LineRunner(station, station.lines[name], each, pictures, notice, live) for name, each in parts.items()
         }
-        # A journal survives a power cut with all the folders that it lies in, whoever made them.
+        # A journal survives a power cut with all the folders that it lies in, also those that others made.
         for folder in (station.journals_folder, station.data_folder, station.folder):
             sync_folder(folder)
         recorder = Recorder(journal, lambda _: None)
