@@ -20,6 +20,8 @@ _log = logging.getLogger(HOST_LOGGER)
 class Images:
     """Opens pictures through their backends, and is the reader behind `read_image_from_shared_memory`."""
 
+    __slots__ = ("_backends", "_current", "_factories", "failed_read", "was_read")
+
     def __init__(self, factories: Mapping[str, Callable[[], ImageBackend]]) -> None:
         self._factories = factories
         self._backends: dict[str, ImageBackend] = {}

@@ -28,6 +28,7 @@ from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result
 
 if TYPE_CHECKING:
     from procvision_host.sandbox.refusals import Refusals
+    from procvision_sdk.images.backend import OpenedImage
 
 _NO_START, _NO_FINISH = BaseAlgorithm.on_step_start, BaseAlgorithm.on_step_finish
 _log = logging.getLogger(HOST_LOGGER)
@@ -35,6 +36,21 @@ _log = logging.getLogger(HOST_LOGGER)
 
 class Worker:
     """One algorithm, set up, with what its calls need."""
+
+    __slots__ = (
+        "_algorithm",
+        "_cancellation",
+        "_context",
+        "_diagnostics",
+        "_manifest",
+        "_must_read",
+        "_refusals",
+        "_sessions",
+        "_versions",
+        "checker",
+        "images",
+        "wants_replacing",
+    )
 
     def __init__(
         self,
@@ -62,7 +78,7 @@ class Worker:
         self.wants_replacing = False
         """Whether the last call that raised asked for a new process."""
 
-    def run(  # noqa: PLR0912, PLR0915 - each function more is code to be met cold
+    def run(
         self, call: Call, checked: CheckedCall | None = None, user_params: dict[str, Any] | None = None
     ) -> Result | Error:
         """Execute a call and return its one answer. Never raises.
@@ -72,9 +88,6 @@ class Worker:
         self._context.call = call
         phase, algorithm, images = call.phase, self._algorithm, self.images
         image = None
-        status: Literal["OK", "ERROR"] = "OK"
-        message, error_code = "", None  # as an OK has them
-        data: dict[str, Any]
         try:
             if phase != "execute" and phase != "pre":  # noqa: PLR1714 - on the way of every call
                 return self._other(call)
@@ -94,68 +107,94 @@ class Worker:
             attributes[SESSION_OF_THE_CALL] = session
             method = algorithm.execute if phase == "execute" else algorithm.pre_execute
             began = perf_counter()
-            kind = type(algorithm)
-            if kind.on_step_start is not _NO_START or "on_step_start" in attributes:
+            if type(algorithm).on_step_start is not _NO_START or "on_step_start" in attributes:
                 algorithm.on_step_start(step_index, session, session.context)
             returned = method(step_index, checked.pid, session, user_params, image_id or "", image_meta or {})
-            if phase == "execute" and is_bare_ok(returned):
-                # What most calls return.
-                data = {"result_status": "OK"}
-            else:
-                answer = check_returned(returned, phase, checked.size)
-                status, message, error_code, data = answer.status, answer.message, answer.error_code, answer.data
-                if answer.truncated is not None:
-                    _log.warning("%d defect_rects were returned, the best-scored 20 are kept", answer.truncated)
-            debug = data.get("debug")
-            if type(debug) is dict:
-                debug |= self._diagnostics.take()
-            else:
-                data["debug"] = debug = self._diagnostics.take()
-            debug["latency_ms"] = int((perf_counter() - began) * 1e6) / 1e3
-            if kind.on_step_finish is not _NO_FINISH or "on_step_finish" in algorithm.__dict__:
-                # A copy: what was checked goes out, whatever the algorithm does to what it is shown.
-                algorithm.on_step_finish(
-                    step_index, session, {"status": status, "message": message, "data": plain(data, "data")}
-                )
-            if image is not None:
-                image.still_valid()
-            if status == "OK":
-                if images.failed_read is not None:
-                    raise images.failed_read  # noqa: TRY301
-                unseen = image is not None and not images.was_read
-                if unseen and self._must_read and data.get("result_status") == "OK":
-                    raise _not_read()  # noqa: TRY301
-            if self._cancellation.requested:
-                # The session stays as it was: what a cancelled call did is not part of the inspection.
-                return cancelled_answer(call)
-            if session._loaded is not None and not reference.final:
-                self._save(reference.id, session)
-            return Result(
-                request_id=call.request_id,
-                phase=phase,
-                step_index=step_index,
-                status=status,
-                message=message,
-                error_code=error_code,
-                data=data,
-            )
-        except CallRefusedError as refusal:
-            return self._refusal(call, refusal)
+            return self.judge(call, checked, session, image, returned, began)
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt included: the protocol says so
-            # By its type: `isinstance` would ask the exception itself, which may raise.
-            self.wants_replacing = issubclass(type(error), FatalError)
-            needed = explained(self._refusals, error)
-            with suppress(Exception):
-                told = f": {self._manifest.name} {needed}" if needed else ""
-                _log.error("%s raised %s%s", phase, type(error).__name__, told, exc_info=error)
-            return error_of(call.request_id, error, self._manifest.name, needed)
+            return self.raised(call, error)
         finally:
-            if image is not None or images.failed_read is not None:
-                images.release()
-            if self._diagnostics._values:
-                self._diagnostics.take()
-            self._context.call = None
-            algorithm.__dict__.pop(SESSION_OF_THE_CALL, None)
+            self.leave(image)
+
+    def judge(
+        self,
+        call: Call,
+        checked: CheckedCall,
+        session: Session,
+        image: OpenedImage | None,
+        returned: Any,
+        began: float,
+    ) -> Result | Error:
+        """Return the answer that an algorithm's return value is, once all is held against it. May raise anything."""
+        phase, algorithm, images, reference = call.phase, self._algorithm, self.images, checked.session
+        status: Literal["OK", "ERROR"] = "OK"
+        message, error_code = "", None  # as an OK has them
+        data: dict[str, Any]
+        if phase == "execute" and is_bare_ok(returned):
+            # What most calls return.
+            data = {"result_status": "OK"}
+        else:
+            answer = check_returned(returned, phase, checked.size)
+            status, message, error_code, data = answer.status, answer.message, answer.error_code, answer.data
+            if answer.truncated is not None:
+                _log.warning("%d defect_rects were returned, the best-scored 20 are kept", answer.truncated)
+        debug = data.get("debug")
+        if type(debug) is dict:
+            debug |= self._diagnostics.take()
+        else:
+            data["debug"] = debug = self._diagnostics.take()
+        debug["latency_ms"] = int((perf_counter() - began) * 1e6) / 1e3
+        if type(algorithm).on_step_finish is not _NO_FINISH or "on_step_finish" in algorithm.__dict__:
+            # A copy: what was checked goes out, whatever the algorithm does to what it is shown.
+            algorithm.on_step_finish(
+                checked.step_index, session, {"status": status, "message": message, "data": plain(data, "data")}
+            )
+        if image is not None:
+            image.still_valid()
+        if status == "OK":
+            if images.failed_read is not None:
+                raise images.failed_read
+            unseen = image is not None and not images.was_read
+            if unseen and self._must_read and data.get("result_status") == "OK":
+                raise _not_read()
+        if self._cancellation.requested:
+            # The session stays as it was: what a cancelled call did is not part of the inspection.
+            return cancelled_answer(call)
+        if session._loaded is not None and not reference.final:
+            self.save(reference.id, session)
+        return Result(
+            request_id=call.request_id,
+            phase=phase,
+            step_index=checked.step_index,
+            status=status,
+            message=message,
+            error_code=error_code,
+            data=data,
+        )
+
+    def raised(self, call: Call, error: BaseException) -> Error:
+        """Return the answer of a call in which this was raised. Never raises."""
+        # By its type: `isinstance` would ask the exception itself, which may raise.
+        kind = type(error)
+        if issubclass(kind, CallRefusedError):
+            assert isinstance(error, CallRefusedError)
+            return self._refusal(call, error)
+        self.wants_replacing = issubclass(kind, FatalError)
+        needed = explained(self._refusals, error)
+        with suppress(Exception):
+            told = f": {self._manifest.name} {needed}" if needed else ""
+            _log.error("%s raised %s%s", call.phase, kind.__name__, told, exc_info=error)
+        return error_of(call.request_id, error, self._manifest.name, needed)
+
+    def leave(self, image: OpenedImage | None) -> None:
+        """Leave nothing of a call behind."""
+        images = self.images
+        if image is not None or images.failed_read is not None:
+            images.release()
+        if self._diagnostics._values:
+            self._diagnostics.take()
+        self._context.call = None
+        self._algorithm.__dict__.pop(SESSION_OF_THE_CALL, None)
 
     def answered(self, call: Call, answer: AnyMessage, _elapsed_ms: float) -> None:
         """End a session whose final call was answered with a result.
@@ -202,7 +241,8 @@ class Worker:
 
     # --- sessions -------------------------------------------------------------------------------------------
 
-    def _save(self, session_id: str, session: Session) -> None:
+    def save(self, session_id: str, session: Session) -> None:
+        """Keep a session's state if it was changed. Raises CallRefusedError."""
         try:
             changed = session.changed_state()
         except PlainValueError as error:

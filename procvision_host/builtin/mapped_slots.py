@@ -34,7 +34,7 @@ MAX_ROOM_BYTES = 200_000_000
 """What is kept to decode into: enough for a camera of 65 megapixels. A larger picture gets memory of its own."""
 
 
-class _Mapping:
+class Mapping:
     """One slot, mapped, with the last view of it, and what its header said when it was last read."""
 
     __slots__ = ("agreed", "header", "length", "memory", "meta", "said", "view", "viewed")
@@ -59,7 +59,7 @@ class MappedImage:
 
     __slots__ = ("_array", "_generation", "_header", "_mapping")
 
-    def __init__(self, mapping: _Mapping, header: SlotHeader, generation: int, decoded: RgbArray | None) -> None:
+    def __init__(self, mapping: Mapping, header: SlotHeader, generation: int, decoded: RgbArray | None) -> None:
         self._mapping = mapping
         self._header = header
         self._generation = generation
@@ -92,7 +92,7 @@ class MappedSlots:
 
     def __init__(self, max_mappings: int = MAX_MAPPINGS) -> None:
         self._max_mappings = max_mappings
-        self._mappings: OrderedDict[str, _Mapping] = OrderedDict()
+        self._mappings: OrderedDict[str, Mapping] = OrderedDict()
         """By the ids' beginning, all but the generation."""
         self._room = bytearray()
         """Where JPEGs are decoded, call after call: memory that is fresh each time costs more than the decoding."""
@@ -146,14 +146,14 @@ class MappedSlots:
         """
         raise NotImplementedError
 
-    def _keep(self, named: str, memory: mmap.mmap, length: int) -> _Mapping:
+    def _keep(self, named: str, memory: mmap.mmap, length: int) -> Mapping:
         read_header(memory, length)  # raises for what is no slot: none of that is kept
-        mapping = self._mappings[named] = _Mapping(memory, length)
+        mapping = self._mappings[named] = Mapping(memory, length)
         if len(self._mappings) > self._max_mappings:
             self._mappings.popitem(last=False)
         return mapping
 
-    def _decoded(self, mapping: _Mapping, header: SlotHeader, meta: ImageMeta) -> RgbArray:
+    def _decoded(self, mapping: Mapping, header: SlotHeader, meta: ImageMeta) -> RgbArray:
         from procvision_sdk.images.decode import decode
 
         # A copy: the decoder must not see bytes change under it.

@@ -28,6 +28,8 @@ class MemorySessionStore:
     lost is not an empty one.
     """
 
+    __slots__ = ("_bytes", "_clock", "_max_bytes", "_max_sessions", "_put_out", "_states", "_ttl_s")
+
     def __init__(
         self,
         *,

@@ -8,6 +8,7 @@ Warning: a blocking read never happens under the conversation's lock.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from os import _exit
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 class Loop:
     """The host's conversation with its runner, from the handshake to the last frame."""
+
+    __slots__ = ("_answered", "_worker", "board", "calls", "conversation", "ends", "is_copy", "standby")
 
     def __init__(
         self,
@@ -129,11 +132,11 @@ class Loop:
         conversation, standby = self.conversation, self.standby
         waiting = conversation.waiting
         self._worker, self._answered = worker, answered
-        take = conversation.take
+        pump: Callable[[], object] = partial(conversation.reader.pump, None)
         if steady:
-            from procvision_host.conversation.steady_calls import SteadyCalls
+            from procvision_host.conversation.steady_calls import steady_pump
 
-            take = SteadyCalls(self, worker).take
+            pump = steady_pump(self, worker)
         while True:
             if waiting:
                 call = self._next_call()
@@ -146,7 +149,7 @@ class Loop:
             elif standby.reads:
                 standby.give_back()
             else:
-                conversation.reader.pump(None, take)
+                pump()
 
     def finish(self, call: Call, answer: Result | Error) -> None:
         """Write a call's answer, and do what follows from it."""

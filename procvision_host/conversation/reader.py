@@ -21,6 +21,8 @@ _log = logging.getLogger(HOST_LOGGER)
 class Reader:
     """Reads what comes and passes it on: frames' bytes to `take`, the guardian's requests to `take_requests`."""
 
+    __slots__ = ("_ends", "_poll", "_poller", "_take", "_take_requests", "whole")
+
     def __init__(self, ends: HostEnds, take: Callable[[bytes], None], take_requests: Callable[[bytes], None]) -> None:
         self._ends = ends
         self._take = take
@@ -33,6 +35,8 @@ class Reader:
         poller.register(self._ends.control, POLLIN)
         self._poller = poller
         self._poll = poller.poll
+        self.whole = True
+        """Whether both descriptors are waited for."""
 
     def descriptors_changed(self) -> None:
         """Watch the descriptors anew, since some were opened again and have other numbers."""
@@ -47,6 +51,7 @@ class Reader:
 
     def frames_ended(self) -> None:
         """Wait for no more frames."""
+        self.whole = False
         self._poller.unregister(self._ends.frames_in)
 
     def pump(
@@ -61,7 +66,7 @@ class Reader:
         except BaseException as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            _log.error("the algorithm interrupted the host between two calls, by a signal as a rule", exc_info=error)
+            self.interrupted(error)
             return
         ends = self._ends
         if suspicious and ends.mend():
@@ -88,6 +93,11 @@ class Reader:
                 self.descriptors_changed()
                 return
 
+    @staticmethod
+    def interrupted(error: BaseException) -> None:
+        """Log what a handler of the algorithm's raised while nothing of the algorithm's ran."""
+        _log.error("the algorithm interrupted the host between two calls, by a signal as a rule", exc_info=error)
+
     def _read_requests(self) -> None:
         try:
             data = read(self._ends.control, 64)
@@ -101,4 +111,5 @@ class Reader:
         if data:
             self._take_requests(data)
         else:
+            self.whole = False
             self._poller.unregister(self._ends.control)

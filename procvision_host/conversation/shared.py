@@ -61,6 +61,29 @@ _log = logging.getLogger(HOST_LOGGER)
 class Conversation:
     """State shared by the host's two threads."""
 
+    __slots__ = (
+        "_board",
+        "_ends",
+        "_output_lost",
+        "abandoned",
+        "acknowledged",
+        "answer_instead",
+        "cancellation",
+        "connection",
+        "drain_time",
+        "draining",
+        "exit_status",
+        "lock",
+        "reader",
+        "records",
+        "running",
+        "running_since",
+        "status",
+        "told_of_drain",
+        "versions",
+        "waiting",
+    )
+
     def __init__(self, ends: HostEnds, connection: Connection, board: SharedPage, drain: Drain) -> None:
         self.lock = threading.Lock()
         self.connection = connection
@@ -208,10 +231,13 @@ class Conversation:
         except OSError:
             written = 0  # Met again, and told apart, below.
         if written < len(frame):
-            self._write_rest(memoryview(frame)[written:])
+            self.write_rest(memoryview(frame)[written:])
 
-    def _write_rest(self, rest: memoryview) -> None:
-        """Write what one write didn't take: the runner is slow or gone, or a vendor's thread closed the descriptor."""
+    def write_rest(self, rest: memoryview) -> None:
+        """Write what one write didn't take: the runner is slow or gone, or a vendor's thread closed the descriptor.
+
+        Under the lock.
+        """
         while rest:
             try:
                 rest = rest[os_write(self._ends.frames_out, rest) :]

@@ -34,6 +34,8 @@ _log = logging.getLogger(HOST_LOGGER)
 class Standby:
     """The second thread. `reads` tells whether it is the one that reads."""
 
+    __slots__ = ("_conversation", "_ends", "_hand_back", "_handed_back", "_stopped", "_wanted", "reads", "sleeps")
+
     def __init__(self, conversation: Conversation, ends: HostEnds) -> None:
         self._conversation = conversation
         self._ends = ends

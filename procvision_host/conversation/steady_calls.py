@@ -8,14 +8,18 @@ It says then what that call said, with the holes' values in it: nothing is decod
 Everything else is the general code's. It finds nothing begun where `answer` returns False: a frame of another form,
 calls that wait, a drain. And where a steady call ends as others do, by an exception, a refusal, a status ERROR, it is
 given the answer to write. Where observers or wrappers are named, there are no steady calls.
+`steady_core.c` is the same, compiled. This module is what it is held against, and what runs where it isn't built or is
+turned off.
 Warning: what `answer` changes is shared with the second thread, which may read, answer pings and even this call while
 the algorithm works. It is changed under the same lock and in the same order as by the general code.
 """
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 from fcntl import ioctl
+from functools import partial
 from os import _exit
 from termios import FIONREAD
 from time import monotonic
@@ -24,23 +28,35 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from procvision_host.algorithm.call_checker import MAX_SESSION_ID_LENGTH
+from procvision_host.algorithm.call_checker import MAX_SESSION_ID_LENGTH, CheckedCall
+from procvision_host.algorithm.sessions import GuardedSessions
+from procvision_host.builtin.mapped_slots import MappedImage, MappedSlots, Mapping
+from procvision_host.builtin.memory_sessions import MemorySessionStore
 from procvision_host.conversation.shared import told_too_late
+from procvision_host.logs import HOST_LOGGER
 from procvision_host.process.channels import wait_for_stray_output
+from procvision_sdk.algorithm import SESSION_OF_THE_CALL, BaseAlgorithm
+from procvision_sdk.compiled import compiled
 from procvision_sdk.errors import CallRefusedError
-from procvision_sdk.images.layout import MAX_GENERATION_DIGITS
+from procvision_sdk.images.layout import MAX_GENERATION_DIGITS, SlotHeader
+from procvision_sdk.results import Ok
+from procvision_sdk.session import Session
 from procvision_sdk.wire.codec import Codec
 from procvision_sdk.wire.errors import RemoteProtocolError
 from procvision_sdk.wire.greeting import HEADER_BYTES
-from procvision_sdk.wire.messages import MAX_REQUEST_ID_CHARS, Call, Result
+from procvision_sdk.wire.messages import MAX_REQUEST_ID_CHARS, Call, Result, SessionRef
 from procvision_sdk.wire.tables import ConnectionState, HostStatus, Role
 
 if TYPE_CHECKING:
-    from procvision_host.algorithm.call_checker import CallChecker, CheckedCall
+    from collections.abc import Callable
+
+    from procvision_host.algorithm.call_checker import CallChecker
     from procvision_host.algorithm.images import Images
     from procvision_host.algorithm.worker import Worker
     from procvision_host.conversation.main_loop import Loop
 
+CORE = "procvision_host.conversation.steady_core"
+"""The compiled form of what stands here."""
 MAX_TEMPLATES = 8
 """A line has a few steps, each with its phases."""
 MAX_VAIN = 64
@@ -58,6 +74,7 @@ _ATOMS = frozenset((str, bool, int, float, type(None)))
 _NO_BYTES = bytes(4)
 _OPEN = ConnectionState.OPEN
 _READY, _EXECUTING = HostStatus.READY, HostStatus.EXECUTING
+_log = logging.getLogger(HOST_LOGGER)
 _encode = msgspec.json.Encoder().encode
 _decode = Codec(Role.HOST).decode
 
@@ -332,6 +349,88 @@ class SteadyCalls:
             worker.answered(call, answer, 0.0)
         return True
 
+    # --- for the compiled core --------------------------------------------------------------------------------
+
+    def parts(self) -> dict[str, Any]:
+        """Return what the compiled core works with, by its names for it."""
+        loop, worker, conversation = self._loop, self._worker, self._conversation
+        sessions = worker._sessions
+        store = sessions._store if isinstance(sessions, GuardedSessions) else None
+        guarded = type(sessions) is GuardedSessions and type(store) is MemorySessionStore
+        return {
+            "python": self,
+            "take": self.take,
+            "templates": self._templates,
+            "loop": loop,
+            "finish": loop.finish,
+            "conversation": conversation,
+            "connection": conversation.connection,
+            "splitter": conversation.connection.splitter,
+            "status": conversation.status,
+            "pending_ids": conversation.connection.pending_ids,
+            "waiting": conversation.waiting,
+            "write_rest": self._write_rest,
+            "locked": conversation.lock.locked,
+            "acquire": conversation.lock.acquire,
+            "release": conversation.lock.release,
+            "cancellation": conversation.cancellation,
+            "flag": worker._cancellation,
+            "reader": conversation.reader,
+            "pump": partial(conversation.reader.pump, None, self.take),
+            "interrupted": conversation.reader.interrupted,
+            "nothing": _nothing,
+            "ends": self._ends,
+            "verify": self._verify,
+            "wait_for_stray_output": wait_for_stray_output,
+            "standby": self._standby,
+            "wake": self._standby.wake,
+            "worker": worker,
+            "algorithm": worker._algorithm,
+            "diagnostics": worker._diagnostics,
+            "context": worker._context,
+            "judge": worker.judge,
+            "raised": worker.raised,
+            "leave": worker.leave,
+            "save": worker.save,
+            "answered": worker.answered,
+            "images": worker.images,
+            "open_image": worker.images.open,
+            "sessions": sessions if guarded else None,
+            "store": store if guarded else None,
+            "expect": sessions.expect,
+            "load": sessions.load,
+            "end_session": sessions.end,
+            "encode": _encode,
+            "deepcopy": deepcopy,
+            "Call": Call,
+            "CheckedCall": CheckedCall,
+            "GuardedSessions": GuardedSessions,
+            "MemorySessionStore": MemorySessionStore,
+            "MappedSlots": MappedSlots,
+            "Mapping": Mapping,
+            "MappedImage": MappedImage,
+            "SlotHeader": SlotHeader,
+            "Ok": Ok,
+            "Result": Result,
+            "Session": Session,
+            "SessionRef": SessionRef,
+            "Template": _Template,
+            "no_start": BaseAlgorithm.on_step_start,
+            "no_finish": BaseAlgorithm.on_step_finish,
+            "session_of_the_call": SESSION_OF_THE_CALL,
+            "open": _OPEN,
+            "ready": _READY,
+            "executing": _EXECUTING,
+        }
+
+    def _verify(self) -> None:
+        """Look whether the descriptors are what they were, and watch them anew if they are not."""
+        if not self._ends.verify():
+            self._conversation.reader.descriptors_changed()
+
+    def _write_rest(self, frame: bytes, written: int) -> None:
+        self._conversation.write_rest(memoryview(frame)[written:])
+
     def _found(self, data: bytes, id_end: int) -> _Template | None:
         """Return the template of a frame that is of another session than the last, or that has none yet."""
         for template in self._templates:
@@ -347,3 +446,24 @@ class SteadyCalls:
                 self._templates.remove(min(self._templates, key=lambda template: template.met_at))
             self._templates.append(found)
         return found
+
+
+def _nothing() -> None:
+    """Do nothing, but for what the interpreter does where a function begins: raise what was put into this thread."""
+
+
+def steady_pump(loop: Loop, worker: Worker) -> Callable[[], object]:
+    """Return what waits for a frame and answers the call in it: the compiled core where it can, else `SteadyCalls`."""
+    steady = SteadyCalls(loop, worker)
+    core = compiled(CORE)
+    if core is not None:
+        try:
+            pump: Callable[[], object] = core.SteadyCalls(
+                steady.parts(), memoryview(loop.board.memory), loop.conversation.connection.max_frame_bytes
+            ).pump
+        except (KeyError, TypeError, ValueError) as error:
+            # Built of another source.
+            _log.warning("steady calls run in Python: the compiled core doesn't fit (%s)", error)
+        else:
+            return pump
+    return partial(loop.conversation.reader.pump, None, steady.take)

@@ -27,16 +27,16 @@ _NAME = struct.Struct(f"<{1 + _ID_BYTES}p")
 class SharedPage:
     """The page. It is made before the fork; the host writes, the guardian reads."""
 
-    __slots__ = ("_memory", "_numbers", "_pack_name")
+    __slots__ = ("_numbers", "_pack_name", "memory")
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
-        self._numbers = memoryview(self._memory).cast("Q")
+        self.memory = mmap.mmap(-1, mmap.PAGESIZE)
+        self._numbers = memoryview(self.memory).cast("Q")
         self._pack_name = _NAME.pack_into
 
     def call_begins(self, number: int, request_id: str | None) -> None:
         """Note that the host starts to execute its `number`th call, counted from 1."""
-        self._pack_name(self._memory, _ID, request_id.encode("utf-8", "replace") if request_id else b"")
+        self._pack_name(self.memory, _ID, request_id.encode("utf-8", "replace") if request_id else b"")
         self._numbers[0] = number
 
     def call_ends(self) -> None:
@@ -50,7 +50,7 @@ class SharedPage:
     @property
     def leave_within_ms(self) -> int:
         """How long the runner lets the drain take; 0 where it doesn't say."""
-        duration_ms: int = _NUMBER.unpack_from(self._memory, _TIME * _NUMBER.size)[0]
+        duration_ms: int = _NUMBER.unpack_from(self.memory, _TIME * _NUMBER.size)[0]
         return duration_ms
 
     def line_dropped(self) -> None:
@@ -60,23 +60,23 @@ class SharedPage:
     @property
     def lines_dropped(self) -> int:
         """How many lines of the host's log found no room."""
-        count: int = _NUMBER.unpack_from(self._memory, _DROPPED * _NUMBER.size)[0]
+        count: int = _NUMBER.unpack_from(self.memory, _DROPPED * _NUMBER.size)[0]
         return count
 
     def leaves(self) -> None:
         """Note that the host ends of its own will. An exit without this is the algorithm's doing."""
-        self._memory[_LEAVING] = 1
+        self.memory[_LEAVING] = 1
 
     @property
     def left_by_itself(self) -> bool:
         """Whether the host ended of its own will."""
-        return self._memory[_LEAVING] == 1
+        return self.memory[_LEAVING] == 1
 
     @property
     def call(self) -> tuple[int, str | None]:
         """Number and request id of the call being executed; (0, None) between calls."""
-        number: int = _NUMBER.unpack_from(self._memory, 0)[0]
+        number: int = _NUMBER.unpack_from(self.memory, 0)[0]
         if not number:
             return 0, None
-        name: bytes = _NAME.unpack_from(self._memory, _ID)[0]
+        name: bytes = _NAME.unpack_from(self.memory, _ID)[0]
         return number, name.decode("utf-8", "replace") or None

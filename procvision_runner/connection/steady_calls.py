@@ -9,7 +9,7 @@ ends the call. It does so only where no other call is on its way and nobody else
 is one whole result of exactly this call.
 Everything else is the general code's, which finds nothing begun, or a call that was begun as it would have begun it:
 a second call, a deadline that passes, a ping, an error, a malformed answer, a host that is gone, a Ctrl-C.
-`steady_core.c` is the same, compiled, for calls without a picture. This module is what it is held against, and what
+`steady_core.c` is the same, compiled. This module is what it is held against, and what
 runs where it isn't built or is turned off.
 Warning: what `carry` changes is shared. It changes it under the same locks and in the same order as the general code.
 """
@@ -31,6 +31,7 @@ from procvision_runner.connection.pending_call import PendingCall
 from procvision_runner.connection.receiver import READ_BYTES
 from procvision_runner.connection.writer import KEPT_FRAME_BYTES
 from procvision_runner.exit_causes import EndKind
+from procvision_runner.images.arena import ArenaSlot
 from procvision_runner.images.slots import Lease
 from procvision_runner.requests import filled, held_to_the_protocol
 from procvision_runner.results import CallResult
@@ -426,6 +427,12 @@ class SteadyCalls:
         receiver, writer = exchange._receiver, exchange._writer
         caller, nobody = TRANSITION_STEPS[Reading.NOBODY][_CALL], TRANSITION_STEPS[Reading.CALLER][_ANSWERED]
         return {
+            "python": self,
+            "filled": self._filled,
+            "PictureShape": _PictureShape,
+            "Lease": Lease,
+            "ArenaSlot": ArenaSlot,
+            "slots": self._slots,
             "inspect": self.inspect,
             "outcome": self._outcome,
             "shapes": self._shapes,

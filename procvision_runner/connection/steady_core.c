@@ -23,14 +23,16 @@
 #define MAX_SHAPES 8
 #define MAX_PARAMS 64
 #define OWN_ID_CHARS 16
+#define GENERATION_AT 16 /* As `layout` has it. */
+#define GENERATION_BYTES 8
 #define LEAST_ROOM 64 /* For a frame's beginning, its number and what stands between the parts. */
 
 /* What the core is made of: objects of the general code, handed over by name. */
 #define PARTS(X) \
-    X(inspect) X(outcome) X(shapes) X(orphan) X(go_on) \
+    X(python) X(inspect) X(outcome) X(filled) X(shapes) X(orphan) X(go_on) \
     X(lost) X(finish_writing) X(table) X(connection) X(splitter) X(leadership) X(receiver) X(writer) X(calls) X(pending_ids) \
     X(locked) X(writer_locked) X(writer_acquire) X(record) X(Call) X(PendingCall) X(SessionRef) X(Result) \
-    X(CallResult) X(Shape) X(held) X(open) X(nobody) X(nobody_steps) X(caller) X(caller_steps)
+    X(CallResult) X(Shape) X(PictureShape) X(Lease) X(ArenaSlot) X(slots) X(held) X(open) X(nobody) X(nobody_steps) X(caller) X(caller_steps)
 #define NAME(part) P_##part,
 enum { PARTS(NAME) N_PARTS };
 #undef NAME
@@ -44,11 +46,16 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
     X(connection, state) X(connection, answers_without_ids) X(splitter, empty) \
     X(leadership, state) X(leadership, _steps) X(leadership, leader) \
     X(receiver, pong_awaited) X(writer, _closed) \
-    X(Call, request_id) X(Call, session) \
+    X(Call, request_id) X(Call, session) X(Call, shared_mem_id) \
+    X(python, _picture) X(PictureShape, described) X(PictureShape, camera_id) X(PictureShape, timeout_s) \
+    X(PictureShape, before_time) X(PictureShape, after) \
+    X(Lease, described) X(Lease, _released) X(Lease, _array) X(Lease, _copy) X(Lease, _slot) X(Lease, _pool) \
+    X(ArenaSlot, memory) X(ArenaSlot, generation) X(ArenaSlot, described) X(ArenaSlot, prefix) \
+    X(slots, _free) X(slots, _closed) X(slots, _named) X(slots, _waiting) X(slots, _locked) \
     X(PendingCall, call) X(PendingCall, sent_at) X(PendingCall, deadline) X(PendingCall, on_freed) \
     X(PendingCall, future) X(PendingCall, judge) X(PendingCall, answer) X(PendingCall, error) X(PendingCall, ended) \
     X(PendingCall, freed) X(PendingCall, took_s) X(PendingCall, needs_wake) X(PendingCall, woken) \
-    X(Shape, call) X(Shape, session) X(Shape, timeout_s) X(Shape, final) X(Shape, tail) X(Shape, params) X(Shape, id_at)
+    X(Shape, call) X(Shape, session) X(Shape, timeout_s) X(Shape, final) X(Shape, tail) X(Shape, before) X(Shape, params) X(Shape, id_at)
 #define NAME(part, field) F_##part##_##field,
 enum { FIELDS(NAME) N_FIELDS };
 #undef NAME
@@ -56,12 +63,13 @@ enum { FIELDS(NAME) N_FIELDS };
 static const struct { int part; const char *name; } FIELD_NAMES[] = {FIELDS(NAME)};
 #undef NAME
 
-static PyObject *text_execute, *text_pre, *text_out, *text_in, *text_ok, *text_empty, *text_result_status, *text_debug;
-static PyObject *names_of_result, *names_of_call_result, *names_of_session;
+static PyObject *text_execute, *text_pre, *text_out, *text_in, *text_ok, *text_empty, *text_result_status, *text_debug,
+    *text_release, *text_setflags, *text_write, *text_give_back;
+static PyObject *names_of_result, *names_of_call_result, *names_of_session, *names_of_flags;
 
 /* The calls of one phase, step and product, as they were last. */
 typedef struct {
-    PyObject *phase, *pid, *session, *params, *tail, *call, *pending, *timeout_s;
+    PyObject *phase, *pid, *session, *params, *tail, *before, *call, *pending, *timeout_s;
     long step_index;
     PyObject *final; /* Py_True or Py_False */
     double seconds;
@@ -97,10 +105,13 @@ static void forget(Shape *shape)
     Py_CLEAR(shape->session);
     Py_CLEAR(shape->params);
     Py_CLEAR(shape->tail);
+    Py_CLEAR(shape->before);
     Py_CLEAR(shape->call);
     Py_CLEAR(shape->pending);
     Py_CLEAR(shape->timeout_s);
 }
+
+static Py_ssize_t put_between(char *between, Py_ssize_t room, PyObject *phase, long step_index);
 
 /* --- which calls are steady --------------------------------------------------------------------------------------- */
 
@@ -179,7 +190,9 @@ static void learn(Core *self, PyObject *const *args)
         return;
     }
     PyObject *params = IN(found, Shape, params), *id_at = IN(found, Shape, id_at), *tail = IN(found, Shape, tail);
+    PyObject *before = IN(found, Shape, before);
     if (params == NULL || !PyTuple_CheckExact(params) || tail == NULL || !PyBytes_CheckExact(tail) || id_at == NULL ||
+        before == NULL || !PyBytes_CheckExact(before) || PyBytes_GET_SIZE(before) > PV_READ_BYTES - LEAST_ROOM ||
         PyBytes_GET_SIZE(tail) > PV_READ_BYTES - LEAST_ROOM || PyTuple_GET_SIZE(params) > MAX_PARAMS ||
         IN(found, Shape, session) != args[SESSION] || IN(found, Shape, final) != args[FINAL])
         return;
@@ -212,9 +225,7 @@ static void learn(Core *self, PyObject *const *args)
     }
     Shape old = *place;
     memset(place, 0, sizeof *place);
-    place->answer_bytes = snprintf(place->answer, sizeof place->answer,
-                                   "\",\"phase\":\"%s\",\"step_index\":%ld,\"status\":\"OK\",\"data\":",
-                                   args[PHASE] == text_execute ? "execute" : "pre", step_index);
+    place->answer_bytes = put_between(place->answer, sizeof place->answer, args[PHASE], step_index);
     place->step_index = step_index;
     place->seconds = seconds;
     place->met_at = self->calls;
@@ -222,7 +233,8 @@ static void learn(Core *self, PyObject *const *args)
     place->id_at = -1;
     if (args[SESSION] == Py_None) {
         place->id_at = PyLong_AsSsize_t(id_at);
-        if (place->id_at < 0 || place->id_at + OWN_ID_CHARS > PyBytes_GET_SIZE(tail)) {
+        if (place->id_at < 0 || place->id_at + OWN_ID_CHARS > PyBytes_GET_SIZE(tail) ||
+            place->id_at + OWN_ID_CHARS > PyBytes_GET_SIZE(before)) {
             PyErr_Clear();
             Py_DECREF(flat);
             memset(place, 0, sizeof *place);
@@ -235,6 +247,7 @@ static void learn(Core *self, PyObject *const *args)
     KEEP(pid, args[PID]);
     KEEP(session, args[SESSION]);
     KEEP(tail, tail);
+    KEEP(before, before);
     KEEP(call, IN(found, Shape, call));
     KEEP(timeout_s, timeout_s);
 #undef KEEP
@@ -312,15 +325,101 @@ typedef struct {
     char id[32];                    /* The same id as text. */
     Py_ssize_t id_bytes;
     double sent_at, deadline;
+    PyObject *lease, *picture; /* Borrowed; NULL where there is no picture. */
+    int64_t time_ms;
+    uint64_t generation; /* As the call names it. */
 } OnItsWay;
 
 static const char HEX[] = "0123456789abcdef";
+
+/* Whether a lease can be used for a call here: not yet used, in the arena, with the header written but for the
+   generation. Gives that of the call, or 0. */
+static uint64_t generation_of(Core *self, PyObject *lease)
+{
+    PyObject *slot = IN(lease, Lease, _slot);
+    if (IN(lease, Lease, _released) != Py_False || IN(lease, Lease, _copy) != Py_None || slot == NULL ||
+        !Py_IS_TYPE(slot, (PyTypeObject *)PART(ArenaSlot)) || IN(lease, Lease, _pool) != PART(slots) ||
+        !PyTuple_CheckExact(IN(slot, ArenaSlot, described)) ||
+        PyObject_RichCompareBool(IN(slot, ArenaSlot, described), IN(lease, Lease, described), Py_EQ) != 1)
+        return 0;
+    uint64_t generation = PyLong_AsUnsignedLongLong(IN(slot, ArenaSlot, generation));
+    if (PyErr_Occurred() || generation % 2 == 0)
+        return 0;
+    return generation + 1;
+}
+
+/* Completes a slot's header. Gives the id of the picture; NULL, with or without an exception, for what is left. */
+static PyObject *publish(Core *self, OnItsWay *way)
+{
+    PyObject *slot = IN(way->lease, Lease, _slot), *prefix = IN(slot, ArenaSlot, prefix), *array = IN(way->lease, Lease, _array);
+    if (array != Py_None) {
+        PyObject *arguments[] = {array, Py_False};
+        if (done(PyObject_VectorcallMethod(text_setflags, arguments, 1, names_of_flags)) < 0)
+            return NULL;
+    }
+    char digits[PV_MOST_DIGITS], *end = digits + sizeof digits, *first = pv_number_before(end, way->generation);
+    PyObject *image_id = PyUnicode_New(PyUnicode_GET_LENGTH(prefix) + (end - first), 127);
+    PyObject *generation = PyLong_FromUnsignedLongLong(way->generation);
+    Py_buffer memory;
+    if (image_id == NULL || generation == NULL || !PyUnicode_IS_COMPACT_ASCII(prefix) ||
+        PyObject_GetBuffer(IN(slot, ArenaSlot, memory), &memory, PyBUF_WRITABLE) < 0) {
+        Py_XDECREF(image_id);
+        Py_XDECREF(generation);
+        return NULL;
+    }
+    char *at = (char *)PyUnicode_1BYTE_DATA(image_id);
+    memcpy(at, PyUnicode_1BYTE_DATA(prefix), PyUnicode_GET_LENGTH(prefix));
+    memcpy(at + PyUnicode_GET_LENGTH(prefix), first, end - first);
+    if (memory.len >= GENERATION_AT + GENERATION_BYTES) {
+        for (int byte = 0; byte < GENERATION_BYTES; byte++)
+            ((unsigned char *)memory.buf)[GENERATION_AT + byte] = (unsigned char)(way->generation >> 8 * byte);
+        PUT(slot, ArenaSlot, generation, generation);
+    }
+    else {
+        Py_CLEAR(image_id);
+        Py_DECREF(generation);
+    }
+    PyBuffer_Release(&memory);
+    return image_id;
+}
+
+/* Gives a slot back, as `Lease.release`. */
+static int give_back(Core *self, PyObject *lease)
+{
+    PyObject *slot = IN(lease, Lease, _slot), *free = OF(slots, _free);
+    if (IN(lease, Lease, _released) != Py_False || IN(lease, Lease, _copy) != Py_None || slot == NULL ||
+        OF(slots, _closed) != Py_False || OF(slots, _named) != Py_False || PyObject_IsTrue(OF(slots, _waiting)) != 0 ||
+        !PyList_CheckExact(free) || is_locked(OF(slots, _locked)) != 0)
+        return done(PyObject_CallMethodNoArgs(lease, text_release));
+    SET(lease, Lease, _released, Py_True);
+    int failed = PyList_Append(free, slot);
+    PUT(lease, Lease, _slot, NULL);
+    SET(lease, Lease, _array, Py_None);
+    return failed;
+}
+
+/* Puts what stands between two parts, and gives where the next stands. */
+static char *put(char *at, PyObject *bytes)
+{
+    memcpy(at, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes));
+    return at + PyBytes_GET_SIZE(bytes);
+}
 
 /* Writes a call's frame into `out`; gives its length, or 0 for what is left. */
 static Py_ssize_t write_frame(Core *self, OnItsWay *way, unsigned long long number, char *own_id)
 {
     Shape *shape = way->shape;
+    PyObject *prefix = NULL, *before_time = NULL, *after = NULL;
     Py_ssize_t tail_bytes = PyBytes_GET_SIZE(shape->tail);
+    if (way->lease != NULL) {
+        prefix = IN(IN(way->lease, Lease, _slot), ArenaSlot, prefix);
+        before_time = IN(way->picture, PictureShape, before_time);
+        after = IN(way->picture, PictureShape, after);
+        if (!PyUnicode_IS_COMPACT_ASCII(prefix) || !PyBytes_CheckExact(before_time) || !PyBytes_CheckExact(after))
+            return 0;
+        tail_bytes = PyBytes_GET_SIZE(shape->before) + PyUnicode_GET_LENGTH(prefix) + PyBytes_GET_SIZE(before_time) +
+                     PyBytes_GET_SIZE(after) + 2 * PV_MOST_DIGITS;
+    }
     char digits[PV_MOST_DIGITS], *first = pv_number_before(digits + sizeof digits, number);
     memcpy(way->id, "call-", 5);
     memcpy(way->id + 5, first, digits + sizeof digits - first);
@@ -328,14 +427,26 @@ static Py_ssize_t write_frame(Core *self, OnItsWay *way, unsigned long long numb
     Py_ssize_t length = PV_BEGINNING_BYTES + way->id_bytes + tail_bytes;
     if (length > self->max_frame_bytes || length + PV_HEADER_BYTES > (Py_ssize_t)sizeof self->out)
         return 0;
-    char *at = self->out;
-    pv_put_length(at, (uint32_t)length);
-    at += PV_HEADER_BYTES;
+    char *at = self->out + PV_HEADER_BYTES;
     memcpy(at, PV_BEGINNING, PV_BEGINNING_BYTES);
     at += PV_BEGINNING_BYTES;
     memcpy(at, way->id, way->id_bytes);
     at += way->id_bytes;
-    memcpy(at, PyBytes_AS_STRING(shape->tail), tail_bytes);
+    char *tail = at;
+    if (way->lease == NULL)
+        at = put(at, shape->tail);
+    else {
+        char number_[PV_MOST_DIGITS], *end = number_ + sizeof number_;
+        at = put(at, shape->before);
+        memcpy(at, PyUnicode_1BYTE_DATA(prefix), PyUnicode_GET_LENGTH(prefix));
+        at += PyUnicode_GET_LENGTH(prefix);
+        first = pv_number_before(end, way->generation);
+        memcpy(at, first, end - first);
+        at = put(at + (end - first), before_time);
+        first = pv_number_before(end, (uint64_t)way->time_ms);
+        memcpy(at, first, end - first);
+        at = put(at + (end - first), after);
+    }
     if (shape->id_at >= 0) {
         unsigned char random[OWN_ID_CHARS / 2];
         if (getrandom(random, sizeof random, 0) != sizeof random)
@@ -344,8 +455,10 @@ static Py_ssize_t write_frame(Core *self, OnItsWay *way, unsigned long long numb
             own_id[2 * byte] = HEX[random[byte] >> 4];
             own_id[2 * byte + 1] = HEX[random[byte] & 15];
         }
-        memcpy(at + shape->id_at, own_id, OWN_ID_CHARS);
+        memcpy(tail + shape->id_at, own_id, OWN_ID_CHARS);
     }
+    length = at - self->out - PV_HEADER_BYTES;
+    pv_put_length(self->out, (uint32_t)length);
     return PV_HEADER_BYTES + length;
 }
 
@@ -371,7 +484,7 @@ static int begin(Core *self, OnItsWay *way)
         return 0;
     way->sent_at = pv_now();
     way->deadline = way->sent_at + shape->seconds;
-    PyObject *session = NULL, *new_number = PyLong_FromUnsignedLongLong(number);
+    PyObject *session = NULL, *on_freed = NULL, *image_id = NULL, *new_number = PyLong_FromUnsignedLongLong(number);
     PyObject *request_id = pv_ascii(way->id, way->id_bytes), *record = kept(way->sent_at, text_out, self->out, length);
     PyObject *sent_at = PyFloat_FromDouble(way->sent_at), *deadline = PyFloat_FromDouble(way->deadline);
     if (shape->id_at >= 0) {
@@ -379,10 +492,15 @@ static int begin(Core *self, OnItsWay *way)
         session = id == NULL ? NULL : PyObject_Vectorcall(PART(SessionRef), arguments, 0, names_of_session);
         Py_XDECREF(id);
     }
+    if (way->lease != NULL)
+        on_freed = PyObject_GetAttr(way->lease, text_release);
     int begun = 0;
     if (new_number != NULL && request_id != NULL && record != NULL && sent_at != NULL && deadline != NULL &&
-        (session != NULL || shape->id_at < 0) && OF(table, last_number) == last_number && shape->pending == pending &&
-        Py_REFCNT(pending) == 1 && quiet(self) && PySet_Add(PART(pending_ids), request_id) == 0) {
+        (session != NULL || shape->id_at < 0) && (on_freed != NULL || way->lease == NULL) &&
+        (way->lease == NULL || generation_of(self, way->lease) == way->generation) &&
+        OF(table, last_number) == last_number && shape->pending == pending &&
+        Py_REFCNT(pending) == 1 && quiet(self) &&
+        (way->lease == NULL || (image_id = publish(self, way)) != NULL) && PySet_Add(PART(pending_ids), request_id) == 0) {
         if (PyDict_SetItem(PART(calls), request_id, pending) == 0)
             begun = 1;
         else
@@ -391,6 +509,8 @@ static int begin(Core *self, OnItsWay *way)
     if (!begun) {
         PyErr_Clear();
         Py_XDECREF(session);
+        Py_XDECREF(on_freed);
+        Py_XDECREF(image_id);
         Py_XDECREF(new_number);
         Py_XDECREF(request_id);
         Py_XDECREF(record);
@@ -403,7 +523,12 @@ static int begin(Core *self, OnItsWay *way)
         PUT(call, Call, session, session);
     PUT(pending, PendingCall, sent_at, sent_at);
     PUT(pending, PendingCall, deadline, deadline);
-    SET(pending, PendingCall, on_freed, Py_None);
+    if (on_freed == NULL)
+        SET(pending, PendingCall, on_freed, Py_None);
+    else {
+        PUT(pending, PendingCall, on_freed, on_freed);
+        PUT(call, Call, shared_mem_id, image_id);
+    }
     SET(pending, PendingCall, future, Py_None);
     SET(pending, PendingCall, judge, Py_None);
     SET(pending, PendingCall, answer, Py_None);
@@ -475,24 +600,24 @@ static ssize_t wait_and_read(Core *self, OnItsWay *way, double until, double *no
     }
 }
 
-/* Gives the data of a good answer to this call that is all that was read; NULL, without an exception, for any other. */
-static PyObject *data_of(Core *self, OnItsWay *way, Py_ssize_t got)
+/* Gives the data of a good answer to a call that is all that was read; NULL, without an exception, for any other.
+   `between` is what stands between its request's id and its data. */
+static PyObject *data_of(const char *in, Py_ssize_t got, Py_ssize_t max_frame_bytes, const char *id, Py_ssize_t id_bytes,
+                         const char *between, Py_ssize_t between_bytes)
 {
     static const char before[] = "{\"type\":\"result\",\"request_id\":\"";
-    const Py_ssize_t before_bytes = sizeof before - 1;
-    Shape *shape = way->shape;
-    const char *at = self->in + PV_HEADER_BYTES, *end = self->in + got;
-    if (got < PV_HEADER_BYTES + before_bytes + way->id_bytes + shape->answer_bytes + 3 ||
-        (Py_ssize_t)pv_length(self->in) != got - PV_HEADER_BYTES || got - PV_HEADER_BYTES > self->max_frame_bytes ||
-        memcmp(at, before, before_bytes) != 0)
+    const Py_ssize_t before_bytes = sizeof before - 1, least = before_bytes + id_bytes + between_bytes + 3;
+    const char *at = in + PV_HEADER_BYTES, *end = in + got;
+    if (got < PV_HEADER_BYTES + least || (Py_ssize_t)pv_length(in) != got - PV_HEADER_BYTES ||
+        got - PV_HEADER_BYTES > max_frame_bytes || memcmp(at, before, before_bytes) != 0)
         return NULL;
     at += before_bytes;
-    if (memcmp(at, way->id, way->id_bytes) != 0)
+    if (memcmp(at, id, id_bytes) != 0)
         return NULL;
-    at += way->id_bytes;
-    if (memcmp(at, shape->answer, shape->answer_bytes) != 0)
+    at += id_bytes;
+    if (memcmp(at, between, between_bytes) != 0)
         return NULL;
-    at += shape->answer_bytes;
+    at += between_bytes;
     pv_reader reader = {at, end - 1, 0};
     if (end[-1] != '}' || *at != '{')
         return NULL;
@@ -504,6 +629,13 @@ static PyObject *data_of(Core *self, OnItsWay *way, Py_ssize_t got)
     if (reader.at != reader.end)
         Py_CLEAR(data);
     return data;
+}
+
+/* Writes what stands in a good answer between its request's id and its data. */
+static Py_ssize_t put_between(char *between, Py_ssize_t room, PyObject *phase, long step_index)
+{
+    return snprintf(between, room, "\",\"phase\":\"%s\",\"step_index\":%ld,\"status\":\"OK\",\"data\":",
+                    phase == text_execute ? "execute" : "pre", step_index);
 }
 
 /* Whether data says nothing that has to be held against the protocol: an OK, or no verdict where there is none. */
@@ -540,11 +672,12 @@ static int end(Core *self, OnItsWay *way, PyObject *took_s)
     SET(PART(leadership), leadership, state, PART(nobody));
     SET(PART(leadership), leadership, _steps, PART(nobody_steps));
     SET(PART(leadership), leadership, leader, Py_None);
+    SET(pending, PendingCall, on_freed, Py_None);
     return 1;
 }
 
 /* Gives the result of an answer's data, as the caller gets it. Raises what the general code raises. */
-static PyObject *result_of(Core *self, OnItsWay *way, PyObject *const *args, PyObject *data, double took_s)
+static PyObject *result_of(Core *self, OnItsWay *way, PyObject *const *args, PyObject *size, PyObject *data, double took_s)
 {
     if (is_bare(data, args[PHASE])) {
         PyObject *elapsed_ms = PyFloat_FromDouble((double)(long long)(took_s * 1e6) / 1e3);
@@ -560,12 +693,12 @@ static PyObject *result_of(Core *self, OnItsWay *way, PyObject *const *args, PyO
     PyObject *answer = PyObject_Vectorcall(PART(Result), arguments, 0, names_of_result);
     if (answer == NULL)
         return NULL;
-    PyObject *result = PyObject_CallFunction(PART(held), "NOOd", answer, args[PHASE], Py_None, took_s);
+    PyObject *result = PyObject_CallFunction(PART(held), "NOOd", answer, args[PHASE], size, took_s);
     return result;
 }
 
 /* Lets the general code carry on: `got` bytes were read, none at all if it is negative. Gives the call's outcome. */
-static PyObject *go_on(Core *self, OnItsWay *way, PyObject *const *args, ssize_t got, double now)
+static PyObject *go_on(Core *self, OnItsWay *way, PyObject *const *args, PyObject *size, ssize_t got, double now)
 {
     PyObject *data = Py_None;
     if (got >= 0)
@@ -579,15 +712,32 @@ static PyObject *go_on(Core *self, OnItsWay *way, PyObject *const *args, ssize_t
     }
     if (done(PyObject_CallFunction(PART(go_on), "ONd", way->pending, data, now)) < 0)
         return NULL;
-    return PyObject_CallFunctionObjArgs(PART(outcome), way->pending, args[PHASE], Py_None, NULL);
+    return PyObject_CallFunctionObjArgs(PART(outcome), way->pending, args[PHASE], size, NULL);
 }
 
 /* Carries a call to its end. Gives its result; NULL with an exception, or without one, and nothing begun, if it is
    left. */
-static PyObject *carry(Core *self, Shape *shape, PyObject *const *args)
+static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject *lease, int64_t time_ms)
 {
-    OnItsWay way = {.shape = shape};
-    PyObject *result = NULL;
+    OnItsWay way = {.shape = shape, .lease = lease, .time_ms = time_ms};
+    PyObject *result = NULL, *size = Py_None;
+    if (lease != NULL) {
+        PyObject *described = IN(lease, Lease, described);
+        way.picture = OF(python, _picture);
+        way.generation = generation_of(self, lease);
+        if (way.generation == 0 || way.picture == Py_None ||
+            PyObject_RichCompareBool(IN(way.picture, PictureShape, described), described, Py_EQ) != 1 ||
+            IN(way.picture, PictureShape, camera_id) != args[CAMERA_ID] ||
+            PyFloat_AsDouble(IN(way.picture, PictureShape, timeout_s)) != shape->seconds) {
+            PyErr_Clear();
+            return NULL;
+        }
+        if ((size = PyTuple_GetSlice(described, 0, 2)) == NULL)
+            return NULL;
+        Py_INCREF(way.picture); /* Another thread's call may be of another. */
+    }
+    else
+        Py_INCREF(size);
     self->busy = 1;
     int begun = begin(self, &way);
     if (begun > 0) {
@@ -603,18 +753,22 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args)
             Py_XDECREF(record);
         }
         if (!PyErr_Occurred()) {
-            PyObject *data = got > 0 ? data_of(self, &way, got) : NULL;
+            PyObject *data = got <= 0 ? NULL
+                                      : data_of(self->in, got, self->max_frame_bytes, way.id, way.id_bytes, shape->answer,
+                                                shape->answer_bytes);
             PyObject *took_s = data == NULL ? NULL : PyFloat_FromDouble(now - way.sent_at);
             if (took_s != NULL && end(self, &way, took_s)) {
                 self->busy = 0;
+                if (lease != NULL && give_back(self, lease) < 0)
+                    PyErr_Clear(); /* There is no memory for it: the slot is lost to the pool, the answer isn't. */
                 int late = until < way.deadline && now >= until;
                 if (!(late || OF(receiver, pong_awaited) != Py_False) ||
                     done(PyObject_CallFunction(PART(go_on), "OOd", way.pending, Py_None, now)) == 0)
-                    result = result_of(self, &way, args, data, now - way.sent_at);
+                    result = result_of(self, &way, args, size, data, now - way.sent_at);
             }
             else {
                 PyErr_Clear();
-                result = go_on(self, &way, args, got, now);
+                result = go_on(self, &way, args, size, got, now);
             }
             Py_XDECREF(took_s);
             Py_XDECREF(data);
@@ -630,7 +784,27 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args)
     }
     Py_XDECREF(way.pending);
     Py_XDECREF(way.request_id);
+    Py_XDECREF(way.picture);
+    Py_DECREF(size);
     return result;
+}
+
+/* Gives the time of a picture in milliseconds. Gives 0 for what is left. */
+static int time_of(PyObject *const *args, int64_t *time_ms)
+{
+    if (args[CAMERA_ID] != Py_None && !PyUnicode_CheckExact(args[CAMERA_ID]))
+        return 0;
+    if (args[TIMESTAMP_MS] == Py_None) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        *time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+        return 1;
+    }
+    int overflow;
+    if (!PyLong_CheckExact(args[TIMESTAMP_MS]))
+        return 0;
+    *time_ms = PyLong_AsLongLongAndOverflow(args[TIMESTAMP_MS], &overflow);
+    return !overflow && *time_ms >= 0;
 }
 
 static PyObject *inspect(Core *self, PyObject *const *args, Py_ssize_t count)
@@ -639,18 +813,46 @@ static PyObject *inspect(Core *self, PyObject *const *args, Py_ssize_t count)
         PyErr_Format(PyExc_TypeError, "inspect takes %d arguments, these are %zd", N_ARGUMENTS, count);
         return NULL;
     }
-    Shape *shape = NULL;
-    if (!self->busy && self->forks == pv_forks && args[IMAGE] == Py_None) {
-        shape = shape_of(self, args);
-        if (shape != NULL) {
-            shape->met_at = ++self->calls;
-            PyObject *result = carry(self, shape, args);
-            if (result != NULL || PyErr_Occurred())
+    Shape *shape = self->busy || self->forks != pv_forks ? NULL : shape_of(self, args);
+    PyObject *lease = NULL, *result = NULL;
+    int64_t time_ms = 0;
+    int filled = 0;
+    if (shape != NULL && args[IMAGE] != Py_None && !time_of(args, &time_ms))
+        shape = NULL;
+    if (shape != NULL) {
+        shape->met_at = ++self->calls;
+        if (Py_IS_TYPE(args[IMAGE], (PyTypeObject *)PART(Lease))) {
+            lease = args[IMAGE];
+            Py_INCREF(lease);
+        }
+        else if (args[IMAGE] != Py_None) {
+            lease = PyObject_CallOneArg(PART(filled), args[IMAGE]);
+            if (lease == NULL)
+                return NULL;
+            filled = Py_IS_TYPE(lease, (PyTypeObject *)PART(Lease));
+            if (!filled)
+                Py_CLEAR(lease); /* A picture of another kind. */
+            /* Meanwhile another thread may have begun a call, and the shape may be another's. */
+            if (self->busy || shape_of(self, args) != shape)
+                shape = NULL;
+        }
+        if (shape != NULL && (lease != NULL || args[IMAGE] == Py_None)) {
+            result = carry(self, shape, args, lease, time_ms);
+            if (result != NULL || PyErr_Occurred()) {
+                Py_XDECREF(lease);
                 return result;
+            }
         }
     }
-    PyObject *result = PyObject_Vectorcall(PART(inspect), args, N_ARGUMENTS, NULL);
-    if (result != NULL && result != Py_None && shape == NULL && !self->busy && args[IMAGE] == Py_None)
+    PyObject *given[N_ARGUMENTS];
+    memcpy(given, args, sizeof given);
+    if (lease != NULL)
+        given[IMAGE] = lease;
+    result = PyObject_Vectorcall(PART(inspect), given, N_ARGUMENTS, NULL);
+    if (result == Py_None && filled && done(PyObject_CallMethodNoArgs(lease, text_release)) < 0)
+        Py_CLEAR(result); /* The general code takes a slot of its own. */
+    Py_XDECREF(lease);
+    if (result != NULL && result != Py_None && shape == NULL && !self->busy)
         learn(self, args);
     return result;
 }
@@ -759,6 +961,25 @@ static PyObject *read_value(PyObject *Py_UNUSED(module), PyObject *data)
     return NULL;
 }
 
+/* read_answer(frame, request_id, phase, step_index): the data of a good answer that these bytes are to a call; raises
+   ValueError for what is left. For tests. */
+static PyObject *read_answer(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *frame, *id;
+    Py_ssize_t frame_bytes, id_bytes;
+    PyObject *phase;
+    long step_index;
+    char between[80];
+    if (!PyArg_ParseTuple(args, "y#s#Ul", &frame, &frame_bytes, &id, &id_bytes, &phase, &step_index))
+        return NULL;
+    PyObject *data = data_of(frame, frame_bytes, frame_bytes, id, id_bytes, between,
+                             put_between(between, sizeof between, pv_same_text(phase, text_execute) ? text_execute : text_pre,
+                                         step_index));
+    if (data == NULL)
+        PyErr_SetString(PyExc_ValueError, "this is left to the general code");
+    return data;
+}
+
 static PyMethodDef core_methods[] = {
     {"inspect", (PyCFunction)(void (*)(void))inspect, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
@@ -781,6 +1002,7 @@ static PyType_Spec core_spec = {
 };
 
 static PyMethodDef module_methods[] = {
+    {"read_answer", read_answer, METH_VARARGS, NULL},
     {"read_value", read_value, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -792,16 +1014,19 @@ PyMODINIT_FUNC PyInit_steady_core(void)
 {
     static const struct { PyObject **text; const char *is; } texts[] = {
         {&text_execute, "execute"}, {&text_pre, "pre"}, {&text_out, "out"}, {&text_in, "in"}, {&text_ok, "OK"},
-        {&text_empty, ""}, {&text_result_status, "result_status"}, {&text_debug, "debug"}};
+        {&text_empty, ""}, {&text_result_status, "result_status"}, {&text_debug, "debug"},
+        {&text_release, "release"}, {&text_setflags, "setflags"}, {&text_write, "write"},
+        {&text_give_back, "_give_back"}};
     for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
         if ((*texts[at].text = PyUnicode_InternFromString(texts[at].is)) == NULL)
             return NULL;
     names_of_result = Py_BuildValue("(sssss)", "request_id", "phase", "step_index", "status", "data");
+    names_of_flags = PyTuple_Pack(1, text_write);
     names_of_session = Py_BuildValue("(ss)", "id", "final");
     names_of_call_result = Py_BuildValue("(ssssssss)", "phase", "step_index", "status", "message", "error_code", "data",
                                          "request_id", "elapsed_ms");
     PyObject *module = PyModule_Create(&definition), *type = PyType_FromSpec(&core_spec);
-    if (names_of_result == NULL || names_of_session == NULL || names_of_call_result == NULL || module == NULL ||
+    if (names_of_result == NULL || names_of_session == NULL || names_of_flags == NULL || names_of_call_result == NULL || module == NULL ||
         type == NULL || PyModule_AddObjectRef(module, "SteadyCalls", type) < 0 ||
         PyModule_AddStringConstant(module, "SOURCE", PV_SOURCE) < 0 || pthread_atfork(NULL, NULL, pv_forked) != 0) {
         Py_XDECREF(module);

@@ -205,6 +205,22 @@ class SlotPool:
     with a warning.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_all",
+        "_arena_bytes",
+        "_arenas",
+        "_closed",
+        "_finalizer",
+        "_free",
+        "_lock",
+        "_locked",
+        "_max_slots",
+        "_named",
+        "_returned",
+        "_waiting",
+    )
+
     def __init__(self, max_slots: int, arena_bytes: int | None = None) -> None:
         self._max_slots = max_slots
         self._arena_bytes = arena_bytes
@@ -212,6 +228,7 @@ class SlotPool:
         self._free: list[ArenaSlot | NamedSlot] = []
         self._all: list[ArenaSlot | NamedSlot] = []
         self._lock = threading.Lock()
+        self._locked = self._lock.locked
         self._returned = threading.Condition(self._lock)
         self._waiting = 0
         self._closed = False

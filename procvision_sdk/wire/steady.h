@@ -98,7 +98,7 @@ static PyObject *pv_ascii(const char *text, Py_ssize_t length)
 }
 
 /* Gives how many bytes from `at` on are what a JSON string says as it stands: printable ASCII, no quote, no escape. */
-static Py_ssize_t pv_plain(const char *at, const char *end)
+static inline Py_ssize_t pv_plain(const char *at, const char *end)
 {
     const char *begin = at;
     while (at < end && *at >= 0x20 && *at < 0x7f && *at != '"' && *at != '\\')

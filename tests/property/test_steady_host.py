@@ -1,175 +1,52 @@
 """The host's steady calls and its general code are given the same frames, whole, mutated and of any form.
 
 They give the same answers, and the algorithm is given the same: the steady code lets nothing through that the general
-code refuses, and says of what it takes exactly what a decoder says.
+code refuses, and says of what it takes exactly what a decoder says. The steady calls in Python and their compiled form
+are held to the same, where that is built.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import mmap
-import os
-import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from steady_rig import AREA, HEIGHT, IMAGE, WIDTH, Host, Slots
 
-from procvision_host.algorithm.call_checker import CallChecker
-from procvision_host.algorithm.images import Images
-from procvision_host.algorithm.sessions import GuardedSessions
-from procvision_host.algorithm.worker import Worker
-from procvision_host.builtin.mapped_slots import MappedSlots
-from procvision_host.builtin.memory_sessions import MemorySessionStore
-from procvision_host.conversation.main_loop import Loop
-from procvision_host.conversation.steady_calls import SteadyCalls
-from procvision_host.logs import HOST_LOGGER, LogContext
-from procvision_host.process.shared_page import SharedPage
-from procvision_sdk import BaseAlgorithm, Ng, Ok, Session
-from procvision_sdk.images.layout import ARENA_SCHEME, SlotHeader, parse_arena_id, write_header
-from procvision_sdk.manifest.model import Manifest
+from procvision_host.conversation.shared import Conversation
+from procvision_host.conversation.steady_calls import CORE
+from procvision_host.logs import HOST_LOGGER
+from procvision_sdk.compiled import compiled
+from procvision_sdk.images.layout import ARENA_SCHEME
 from procvision_sdk.wire.codec import Codec
-from procvision_sdk.wire.connection import Connection
-from procvision_sdk.wire.frames import FrameSplitter, frame
-from procvision_sdk.wire.messages import AlgorithmName, Call, SessionRef
-from procvision_sdk.wire.tables import HostStatus, Role
+from procvision_sdk.wire.frames import frame
+from procvision_sdk.wire.messages import Call, SessionRef
+from procvision_sdk.wire.tables import Role
 
-AREA = {"x": 0, "y": 0, "width": 1, "height": 1}
-MANIFEST = msgspec.convert(
-    {
-        "name": "echo",
-        "version": "1.0",
-        "entry_point": "echo:Echo",
-        "supported_pids": ["A", "B"],
-        "reads_picture": False,
-        "steps": [
-            {"index": 1, "name": "one", "params": []},
-            {
-                "index": 2,
-                "name": "two",
-                "params": [
-                    {"key": "level", "type": "float", "min": 0, "max": 1, "default": 0.5},
-                    {"key": "area", "type": "rect", "default": AREA},
-                    {"key": "name", "type": "string", "default": ""},
-                ],
-            },
-        ],
-    },
-    Manifest,
-)
-WIDTH, HEIGHT, GENERATION = 4, 3, 8
-IMAGE = f"arena:0:65536:{GENERATION}"
-LATENCY = re.compile(rb'"latency_ms":[0-9.]+')
+STEADY = ("python", "compiled") if compiled(CORE) else ("python",)
 
 
-class Echo(BaseAlgorithm):
-    """Says what it was given, remembers how often, and spoils whatever it can."""
+class Hosts(list[Host]):
+    """The general code, and what is steady."""
 
-    def execute(
-        self,
-        step_index: int,
-        pid: str,
-        session: Session,
-        user_params: Mapping[str, Any],
-        shared_mem_id: str,
-        image_meta: Mapping[str, Any],
-    ) -> Any:
-        told = [step_index, pid, session.id, dict(session.context), dict(user_params), shared_mem_id, dict(image_meta)]
-        count = session.get("calls", 0)
-        session.set("calls", count + 1)
-        self.diagnostics.publish("told", [*told, count])
-        for lent in (user_params, image_meta):
-            assert isinstance(lent, dict)
-            lent["spoilt"] = True
-        if "area" in user_params:
-            user_params["area"]["x"] = -1
-        if step_index == 1:
-            return {"status": "OK", "data": {"result_status": "OK"}} if count % 2 else Ok()
-        if count % 3 == 0:
-            raise RuntimeError("now and then")
-        return Ng("a scratch", [{"x": 0, "y": 0, "width": 1, "height": 1, "label": "s", "score": 1}])
+    def agree(self, data: bytes) -> bool:
+        """Give all the same bytes; return whether they answer the same."""
+        general, *steady = [host.answers(data) for host in self]
+        return all(answers == general for answers in steady)
 
 
-class Slots(MappedSlots):
-    """One slot."""
-
-    def map_slot(self, shared_mem_id: str) -> tuple[mmap.mmap, int, int]:
-        _, _, generation = parse_arena_id(shared_mem_id)
-        memory = mmap.mmap(-1, 8192)
-        write_header(memory, SlotHeader(GENERATION, WIDTH, HEIGHT, "RGB", "raw", WIDTH * HEIGHT * 3))
-        return memory, 8192, generation
-
-
-class Ends:
-    """Descriptors that nobody closes, and a guardian that hears everything."""
-
-    def __init__(self) -> None:
-        self.frames_in, self._written = os.pipe()
-        self.answers, self.frames_out = os.pipe()
-        self.control, self.wake = os.pipe()
-        os.set_blocking(self.answers, False)
-
-    def verify(self) -> bool:
-        return True
-
-    def mend(self) -> bool:
-        return False
-
-    def notify_guardian(self, notice: bytes) -> None:
-        """Nobody listens."""
-
-    def wake_reader(self, request: bytes) -> None:
-        """Nobody waits."""
-
-    def close(self) -> None:
-        for descriptor in (self.frames_in, self._written, self.answers, self.frames_out, self.control, self.wake):
-            os.close(descriptor)
-
-
-class Host:
-    """A host's loop without a process around it."""
-
-    def __init__(self, *, steady: bool) -> None:
-        self.ends = Ends()
-        connection = Connection(Role.HOST, now=0.0, max_frame_bytes=4096)
-        connection.hello_was_written()
-        self.loop = Loop(self.ends, connection, SharedPage(), shutdown_grace_s=3.0, drain_timeout_s=10.0)  # type: ignore[arg-type]
-        algorithm = Echo()
-        self.worker = Worker(
-            algorithm,
-            MANIFEST,
-            Images({ARENA_SCHEME: Slots}),
-            GuardedSessions(MemorySessionStore(), 1000),
-            CallChecker(MANIFEST),
-            LogContext(),
-            {},
-        )
-        self.loop.made(algorithm.cancellation)
-        self.loop.loaded(AlgorithmName(name="echo"), "1")
-        self.loop._worker, self.loop._answered = self.worker, self.worker.answered
-        self.calls = SteadyCalls(self.loop, self.worker)
-        self.take = self.calls.take if steady else self.loop.conversation.take
-        self.take(frame(b'{"type":"hello","runner_version":"1.0"}'))
-
-    def answers(self, data: bytes) -> list[bytes]:
-        """Take bytes, execute what waits, and return the payloads that were written, but for the time that it took."""
-        self.take(data)
-        conversation = self.loop.conversation
-        while conversation.waiting:
-            call = self.loop._next_call()
-            assert call is not None
-            self.loop.finish(call, self.worker.run(call))
-        assert conversation.running is None
-        assert conversation.status.now in (HostStatus.READY, HostStatus.DRAINING)
-        try:
-            written = os.read(self.ends.answers, 1 << 16)
-        except BlockingIOError:
-            return []
-        return [LATENCY.sub(b"", payload) for payload in FrameSplitter().feed(written)]
+@contextlib.contextmanager
+def hosts() -> Iterator[Hosts]:
+    made = Hosts(map(Host, ("general", *STEADY)))
+    try:
+        yield made
+    finally:
+        for host in made:
+            host.ends.close()
 
 
 ENCODE = Codec(Role.RUNNER).encode
@@ -272,8 +149,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 @given(st.data())
 def test_steady_code_answers_as_the_general_code(data: st.DataObject) -> None:
     """Frame by frame, and whatever came before."""
-    general, steady = Host(steady=False), Host(steady=True)
-    try:
+    with hosts() as made:
         base = data.draw(right_calls())
         for _ in range(data.draw(st.integers(4, 16))):
             call = base
@@ -291,10 +167,7 @@ def test_steady_code_answers_as_the_general_code(data: st.DataObject) -> None:
             sent = frame(payload)
             if data.draw(st.integers(0, 19)) == 0:
                 sent = sent[:3] + bytes([sent[3] ^ 1]) + sent[4:]
-            assert steady.answers(sent) == general.answers(sent), sent
-    finally:
-        general.ends.close()
-        steady.ends.close()
+            assert made.agree(sent), sent
 
 
 PLAIN_CALL = Call(
@@ -315,53 +188,55 @@ PICTURE_CALL = replace(
 @pytest.mark.parametrize("call", [PLAIN_CALL, PICTURE_CALL], ids=["without a picture", "with a picture"])
 def test_every_byte_of_a_steady_frame_counts(call: Call) -> None:
     """Changed, left out or doubled, wherever it stands, it means to steady code what it means to the general code."""
-    general, steady = Host(steady=False), Host(steady=True)
     whole = ENCODE(call)
-    for _ in range(2):
-        assert steady.answers(frame(whole)) == general.answers(frame(whole))
-    for at in range(len(whole) + 1):
-        before, behind = whole[:at], whole[at:]
-        others = [before + byte + behind[1:] for byte in (b'"', b"\\", b"0", b"1", b"x", b"}", b" ", b"\x00", b"\xff")]
-        others += [before + behind[1:], before + behind[:1] + behind, before + b" " + behind, before + b"00" + behind]
-        for other in others:
-            assert steady.answers(frame(other)) == general.answers(frame(other)), other
-            assert steady.answers(frame(whole)) == general.answers(frame(whole)), other
-    general.ends.close()
-    steady.ends.close()
+    with hosts() as made:
+        assert made.agree(frame(whole))
+        assert made.agree(frame(whole))
+        for at in range(len(whole) + 1):
+            before, behind = whole[:at], whole[at:]
+            others = [
+                before + byte + behind[1:] for byte in (b'"', b"\\", b"0", b"1", b"x", b"}", b" ", b"\x00", b"\xff")
+            ]
+            others += [
+                before + behind[1:],
+                before + behind[:1] + behind,
+                before + b" " + behind,
+                before + b"00" + behind,
+            ]
+            for other in others:
+                assert made.agree(frame(other)), other
+                assert made.agree(frame(whole)), other
 
 
 def test_a_frame_that_is_not_whole_or_not_alone_is_the_general_codes() -> None:
     """In pieces, two at once, with a length that is not its own."""
-    general, steady = Host(steady=False), Host(steady=True)
     whole = frame(ENCODE(PLAIN_CALL))
     two = whole + frame(ENCODE(replace(PLAIN_CALL, request_id="call-8")))
     longer = whole[:3] + bytes([whole[3] + 1]) + whole[4:]
-    for data in (whole, whole, whole[:40], whole[40:], two, whole, whole[:2], whole[2:], longer, b" ", whole):
-        assert steady.answers(data) == general.answers(data)
-    general.ends.close()
-    steady.ends.close()
+    with hosts() as made:
+        for data in (whole, whole, whole[:40], whole[40:], two, whole, whole[:2], whole[2:], longer, b" ", whole):
+            assert made.agree(data)
 
 
 @pytest.mark.parametrize("bound", [256, 257])
 def test_ids_are_bounded(bound: int) -> None:
     """Of requests and sessions: what is too long is the general code's to refuse."""
-    general, steady = Host(steady=False), Host(steady=True)
-    for call in (
-        PLAIN_CALL,
-        PLAIN_CALL,
-        replace(PLAIN_CALL, request_id="x" * bound),
-        replace(PLAIN_CALL, session=SessionRef(id="x" * bound, context={"trace_id": "t"})),
-    ):
-        assert steady.answers(frame(ENCODE(call))) == general.answers(frame(ENCODE(call)))
-    general.ends.close()
-    steady.ends.close()
+    with hosts() as made:
+        for call in (
+            PLAIN_CALL,
+            PLAIN_CALL,
+            replace(PLAIN_CALL, request_id="x" * bound),
+            replace(PLAIN_CALL, session=SessionRef(id="x" * bound, context={"trace_id": "t"})),
+        ):
+            assert made.agree(frame(ENCODE(call)))
 
 
-def test_calls_like_those_before_are_steady() -> None:
+@pytest.mark.parametrize("kind", STEADY)
+def test_calls_like_those_before_are_steady(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With another id, session, generation and time, with parameters and a state: they never reach the general code."""
-    host = Host(steady=True)
+    host = Host(kind)
     taken: list[bytes] = []
-    host.loop.conversation.take = taken.append  # type: ignore[method-assign]
+    monkeypatch.setattr(Conversation, "take", lambda _, data: taken.append(data))
     meta = {"width": WIDTH, "height": HEIGHT, "color_space": "RGB"}
     for number in range(6):
         call = Call(

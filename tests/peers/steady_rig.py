@@ -1,0 +1,169 @@
+"""A host's loop without a process around it, and an algorithm that says what it was given."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from procvision_host.algorithm.call_checker import CallChecker
+from procvision_host.algorithm.images import Images
+from procvision_host.algorithm.sessions import GuardedSessions
+from procvision_host.algorithm.worker import Worker
+from procvision_host.builtin.mapped_slots import MappedSlots
+from procvision_host.builtin.memory_sessions import MemorySessionStore
+from procvision_host.conversation.main_loop import Loop
+from procvision_host.conversation.steady_calls import CORE, SteadyCalls
+from procvision_host.logs import LogContext
+from procvision_host.process.shared_page import SharedPage
+from procvision_sdk import BaseAlgorithm, Ng, Ok, Session
+from procvision_sdk.compiled import compiled
+from procvision_sdk.images.layout import ARENA_SCHEME, SlotHeader, parse_arena_id, write_header
+from procvision_sdk.manifest.model import Manifest
+from procvision_sdk.wire.connection import Connection
+from procvision_sdk.wire.frames import FrameSplitter, frame
+from procvision_sdk.wire.messages import AlgorithmName
+from procvision_sdk.wire.tables import HostStatus, Role
+
+AREA = {"x": 0, "y": 0, "width": 1, "height": 1}
+MANIFEST = msgspec.convert(
+    {
+        "name": "echo",
+        "version": "1.0",
+        "entry_point": "echo:Echo",
+        "supported_pids": ["A", "B"],
+        "reads_picture": False,
+        "steps": [
+            {"index": 1, "name": "one", "params": []},
+            {
+                "index": 2,
+                "name": "two",
+                "params": [
+                    {"key": "level", "type": "float", "min": 0, "max": 1, "default": 0.5},
+                    {"key": "area", "type": "rect", "default": AREA},
+                    {"key": "name", "type": "string", "default": ""},
+                ],
+            },
+        ],
+    },
+    Manifest,
+)
+WIDTH, HEIGHT, GENERATION = 4, 3, 8
+IMAGE = f"arena:0:65536:{GENERATION}"
+LATENCY = re.compile(rb'"latency_ms":[0-9.]+')
+
+
+class Echo(BaseAlgorithm):
+    """Says what it was given, remembers how often, and spoils whatever it can."""
+
+    def execute(
+        self,
+        step_index: int,
+        pid: str,
+        session: Session,
+        user_params: Mapping[str, Any],
+        shared_mem_id: str,
+        image_meta: Mapping[str, Any],
+    ) -> Any:
+        told = [step_index, pid, session.id, dict(session.context), dict(user_params), shared_mem_id, dict(image_meta)]
+        count = session.get("calls", 0)
+        session.set("calls", count + 1)
+        self.diagnostics.publish("told", [*told, count])
+        for lent in (user_params, image_meta):
+            assert isinstance(lent, dict)
+            lent["spoilt"] = True
+        if "area" in user_params:
+            user_params["area"]["x"] = -1
+        if step_index == 1:
+            return {"status": "OK", "data": {"result_status": "OK"}} if count % 2 else Ok()
+        if count % 3 == 0:
+            raise RuntimeError("now and then")
+        return Ng("a scratch", [{"x": 0, "y": 0, "width": 1, "height": 1, "label": "s", "score": 1}])
+
+
+class Slots(MappedSlots):
+    """One slot."""
+
+    def map_slot(self, shared_mem_id: str) -> tuple[mmap.mmap, int, int]:
+        _, _, generation = parse_arena_id(shared_mem_id)
+        memory = mmap.mmap(-1, 8192)
+        write_header(memory, SlotHeader(GENERATION, WIDTH, HEIGHT, "RGB", "raw", WIDTH * HEIGHT * 3))
+        return memory, 8192, generation
+
+
+class Ends:
+    """Descriptors that nobody closes, and a guardian that hears everything."""
+
+    __slots__ = ("_reopened", "_written", "answers", "control", "frames_in", "frames_out", "wake")
+
+    def __init__(self) -> None:
+        self.frames_in, self._written = os.pipe()
+        self.answers, self.frames_out = os.pipe()
+        self.control, self.wake = os.pipe()
+        self._reopened = False
+        os.set_blocking(self.answers, False)
+
+    def verify(self) -> bool:
+        return True
+
+    def mend(self) -> bool:
+        return False
+
+    def notify_guardian(self, notice: bytes) -> None:
+        """Nobody listens."""
+
+    def wake_reader(self, request: bytes) -> None:
+        """Nobody waits."""
+
+    def close(self) -> None:
+        for descriptor in (self.frames_in, self._written, self.answers, self.frames_out, self.control, self.wake):
+            os.close(descriptor)
+
+
+class Host:
+    """A host's loop without a process around it."""
+
+    def __init__(self, kind: str) -> None:
+        self.ends = Ends()
+        connection = Connection(Role.HOST, now=0.0, max_frame_bytes=4096)
+        connection.hello_was_written()
+        self.loop = Loop(self.ends, connection, SharedPage(), shutdown_grace_s=3.0, drain_timeout_s=10.0)  # type: ignore[arg-type]
+        algorithm = Echo()
+        self.worker = Worker(
+            algorithm,
+            MANIFEST,
+            Images({ARENA_SCHEME: Slots}),
+            GuardedSessions(MemorySessionStore(), 1000),
+            CallChecker(MANIFEST),
+            LogContext(),
+            {},
+        )
+        self.loop.made(algorithm.cancellation)
+        self.loop.loaded(AlgorithmName(name="echo"), "1")
+        self.loop._worker, self.loop._answered = self.worker, self.worker.answered
+        calls: Any = SteadyCalls(self.loop, self.worker)
+        if kind == "compiled":
+            page = memoryview(self.loop.board.memory)
+            self.core = calls = compiled(CORE).SteadyCalls(calls.parts(), page, connection.max_frame_bytes)
+        self.take: Callable[[bytes], object] = self.loop.conversation.take if kind == "general" else calls.take
+        self.take(frame(b'{"type":"hello","runner_version":"1.0"}'))
+
+    def answers(self, data: bytes) -> list[bytes]:
+        """Take bytes, execute what waits, and return the payloads that were written, but for the time that it took."""
+        self.take(data)
+        conversation = self.loop.conversation
+        while conversation.waiting:
+            call = self.loop._next_call()
+            assert call is not None
+            self.loop.finish(call, self.worker.run(call))
+        assert conversation.running is None
+        assert conversation.status.now in (HostStatus.READY, HostStatus.DRAINING)
+        try:
+            written = os.read(self.ends.answers, 1 << 16)
+        except BlockingIOError:
+            return []
+        return [LATENCY.sub(b"", payload) for payload in FrameSplitter().feed(written)]
