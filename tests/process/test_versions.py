@@ -144,6 +144,13 @@ def activate(version, root, place, *more):
     return procvision("activate", f"seam-check=={version}.0", *more, *at(root, place), folder=place)
 
 
+def made_active(root, place, *versions, pid="*"):
+    """What a test begins with: one version after the other, without the gate, which starts a host each time."""
+    with changing(root) as store:
+        for version in versions:
+            store.fulfil(Wish("activate", "seam-check", f"{version}.0", (pid,)), facts=by(place))
+
+
 def rows(root):
     return {row["version"]: row for row in Store(root).versions()}
 
@@ -300,7 +307,7 @@ def test_grants_belong_to_an_activation_and_reach_the_host(root, place):
 
 
 def test_a_requalification_that_is_not_this_ones_or_misses_a_bound_keeps_the_version_out(root, place, tmp_path):
-    assert activate(1, root, place).returncode == 0
+    made_active(root, place, 1)
     identity = Store(root).facts("seam-check", "2.0")["id"]
     report = {
         "format": "procvision-requalification/1", "kept": True, "bounds": [], "judgement": {"sentence": "The same."},
@@ -352,7 +359,7 @@ def test_a_history_that_was_changed_is_noticed_and_a_torn_line_never_happened(ro
 
 @pytest.mark.parametrize("harm", ["changed", "added", "gone", "same size and date", "linked elsewhere"])
 def test_files_that_are_not_as_they_were_installed_are_never_run(harm, root, place):
-    assert activate(1, root, place).returncode == 0
+    made_active(root, place, 1)
     folder = root / "seam-check" / "1.0"
     file = next(folder.glob("lib/python3*/site-packages/seam_check/__init__.py"))
     before = file.stat()
@@ -482,7 +489,7 @@ EVERY_S = 0.1
 
 def test_a_running_supervisor_changes_over_and_back_and_loses_no_call(root, place, capsys):
     """The short form; `nox -s versions` makes 1,000 calls over as many changes as fit, with a setup of two seconds."""
-    assert activate(1, root, place).returncode == 0
+    made_active(root, place, 1)
     lamps, failed, told, took_s, from_link_s, changes = [], [], [], [], [], 0
     link = root / "seam-check" / "active" / "%2A"
     done_with = threading.Event()
@@ -657,7 +664,7 @@ def test_a_line_runs_what_is_active_and_its_page_changes_it_while_products_pass(
 
 
 def test_a_pool_follows_too(root, place):
-    assert activate(1, root, place, "--pid", "A").returncode == 0
+    made_active(root, place, 1, pid="A")
     with Pool("seam-check", hosts=2, deployments=root, pid="A") as pool:
         assert lamp_of(pool.execute(BAD, pid="A")) == 1
         assert activate(2, root, place, "--pid", "A").returncode == 0
@@ -679,9 +686,9 @@ def test_what_is_not_there_is_said_with_its_code(root, place, tmp_path):
 
 
 def test_a_product_may_be_called_anything(root, place):
-    for pid in ("../x", ".", "..", "a/b", "*", "%2A", "Ü 1", ".new"):
-        assert activate(1, root, place, "--pid", pid).returncode == 0
-    assert rows(root)["1.0"]["active"] == sorted(["../x", ".", "..", "a/b", "*", "%2A", "Ü 1", ".new"])
+    pids = ["../x", ".", "..", "a/b", "*", "%2A", "Ü 1", ".new"]
+    assert activate(1, root, place, *(word for pid in pids for word in ("--pid", pid))).returncode == 0
+    assert rows(root)["1.0"]["active"] == sorted(pids)
     assert active_deployment(root, "seam-check", "..").version == "1.0"
     assert sorted(path.name for path in root.iterdir()) == [".lock", "history.jsonl", "seam-check"]
 
@@ -741,8 +748,7 @@ def whole(root):
 @pytest.mark.parametrize("what", ["activate", "rollback", "uninstall"])
 def test_killed_at_any_change_leaves_the_old_or_the_new_and_the_next_command_completes(what, root, place, tmp_path):
     """Short: some of the changes. `PROCVISION_KILLS=all` kills at each of them."""
-    for version in (1, 2):
-        assert activate(version, root, place).returncode == 0
+    made_active(root, place, 1, 2)
     if what == "uninstall":
         done("rollback", "seam-check", "--root", root, folder=place)
     command = {
@@ -979,7 +985,7 @@ def test_a_disk_that_is_full_or_read_only_leaves_the_old_version_running(root, p
 def test_a_clock_that_was_set_back_makes_no_ended_key_count_again(root, place, tmp_path, monkeypatch):
     """The key ended yesterday; the history has an event of today; now the clock says the day before yesterday."""
     today = datetime.datetime.now(datetime.UTC)
-    assert activate(1, root, place).returncode == 0
+    made_active(root, place, 1)
     keys = json.loads((place / "keys.json").read_text())
     keys["keys"][0]["until"] = (today - datetime.timedelta(days=1)).date().isoformat()
     write_private(tmp_path / "keys.json", json.dumps(keys).encode())
