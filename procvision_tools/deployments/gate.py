@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -27,6 +28,7 @@ from procvision_tools.bundling.installing import clean_environment
 from procvision_tools.bundling.signing import verified
 from procvision_tools.bundling.trust_store import TrustStore
 from procvision_tools.hints import split_hint
+from procvision_tools.sealed import seal_of
 
 GOLDEN_FILE = "golden.json"
 MAX_GOLDEN_BYTES = 16 << 20
@@ -302,6 +304,7 @@ def _report(deployment: Deployment, path: Path | None) -> Iterator[Finding]:
     try:
         data = read_regular(path, MAX_REPORT_BYTES)
         report = msgspec.json.decode(data, type=_Report)
+        whole = json.loads(data)
     except OSError as error:
         yield Finding(title, "failed", f"{path} can't be read: {error.strerror}")
         return
@@ -314,6 +317,9 @@ def _report(deployment: Deployment, path: Path | None) -> Iterator[Finding]:
     if report.format != REPORT_FORMAT:
         why = f"{path} has the format {report.format[:60]!r}, this reads {REPORT_FORMAT}"
         yield Finding(title, "failed", why)
+    elif whole.get("digest") != seal_of(whole, "digest"):
+        why = f"{path} was changed after it was made: its digest is not that of its content"
+        yield Finding(title, "failed", why, "give it as procvision requalify --json has written it, or make it again")
     elif (new.kind, new.distribution) != ("deployment", deployment.name) or new.identity != deployment.facts.get("id"):
         why = f"{path} is about {new.text[:80]}, not about this installation of {deployment.name}=={deployment.version}"
         yield Finding(title, "failed", why, "requalify what is installed: --root DIR")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import getpass
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -21,6 +20,7 @@ from procvision_sdk.private_files import touch_private
 from procvision_sdk.regular_files import read_regular
 from procvision_tools.bundling.errors import BundleError
 from procvision_tools.deployments.plan import Grants, Product, Version
+from procvision_tools.sealed import seal_of
 
 START = "0" * 64
 """What stands before the first."""
@@ -46,7 +46,11 @@ class History:
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 event: dict[str, Any] = json.loads(line)
-                right = (event["previous"], event["number"], event["hash"]) == (previous, number, _hash(event))
+                right = (event["previous"], event["number"], event["hash"]) == (
+                    previous,
+                    number,
+                    seal_of(event, "hash"),
+                )
             except (ValueError, KeyError, TypeError):
                 right = False
             if not right:
@@ -64,7 +68,7 @@ class History:
             "event": kind,
             **facts,
         }
-        event["hash"] = _hash(event)
+        event["hash"] = seal_of(event, "hash")
         touch_private(self._path)
         with self._path.open("r+b", buffering=0) as file:  # what a full disk didn't take isn't written later
             size = file.seek(0, os.SEEK_END) - self._torn
@@ -133,12 +137,6 @@ class History:
 def now() -> datetime.datetime:
     """Give the time, UTC."""
     return datetime.datetime.now(datetime.UTC)
-
-
-def _hash(event: dict[str, Any]) -> str:
-    held = {key: value for key, value in event.items() if key != "hash"}
-    text = json.dumps(held, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _user() -> str:

@@ -6,6 +6,7 @@ interrupted; those are in a record of their own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -38,6 +39,7 @@ from procvision_tools.requalification.compare import (
 from procvision_tools.requalification.compare import Said as SaidColumns
 from procvision_tools.requalification.results import Row
 from procvision_tools.requalification.statistics import Interval, McNemar
+from procvision_tools.sealed import seal_of
 
 FORMAT = "procvision-requalification/1"
 MAX_LISTED = 10_000
@@ -140,7 +142,7 @@ class Requalification:
         comparison, counts = self.comparison, self.comparison.counts
         flips = [self.archive.products[at] for at in comparison.flips[:MAX_LISTED]]
         unstable = [self.archive.products[at] for at in comparison.unstable[:MAX_LISTED]]
-        return {
+        record: dict[str, Any] = {
             "format": FORMAT,
             "old": attrs.asdict(self.old),
             "new": attrs.asdict(self.new),
@@ -185,6 +187,7 @@ class Requalification:
             ],
             "unstable_not_listed": len(comparison.unstable) - len(unstable),
         }  # fmt: skip
+        return {**record, "digest": seal_of(json.loads(json.dumps(record)), "digest")}
 
     def times_record(self) -> dict[str, Any]:
         """Give what differs in every run: times, and how the results were made."""

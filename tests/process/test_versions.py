@@ -39,6 +39,7 @@ from procvision_tools.deployments import history
 from procvision_tools.deployments.history import History
 from procvision_tools.deployments.plan import Wish
 from procvision_tools.deployments.store import Store, changing, remove
+from procvision_tools.sealed import seal_of
 
 ALGORITHM = '''
 import time
@@ -307,32 +308,49 @@ def test_grants_belong_to_an_activation_and_reach_the_host(root, place):
 
 
 def test_a_requalification_that_is_not_this_ones_or_misses_a_bound_keeps_the_version_out(root, place, tmp_path):
+    """Reports as the command writes them, for a version that says the same, and for one that is blind."""
+    pytest.importorskip("pyarrow", reason="the extra requalify")
     made_active(root, place, 1)
-    identity = Store(root).facts("seam-check", "2.0")["id"]
-    report = {
-        "format": "procvision-requalification/1", "kept": True, "bounds": [], "judgement": {"sentence": "The same."},
-        "new": {"text": "seam-check==2.0", "kind": "deployment", "distribution": "seam-check", "identity": identity},
-    }  # fmt: skip
-    bad = {
-        "b.json: Object missing": {key: value for key, value in report.items() if key != "kept"},
-        "has the format": report | {"format": "procvision-requalification/2"},
-        "not about this installation": report | {"new": report["new"] | {"identity": "other"}},
-        "not about this": report | {"new": report["new"] | {"kind": "algorithm"}},
-        "new_escapes<=0: 2.0": report | {"bounds": [{"text": "new_escapes<=0", "holds": False, "value": 2}]},
-        "a bound is missed: The same.": report | {"kept": False},
-        "is no report of a requalification": [],
-    }
-    file = tmp_path / "b.json"
-    for words, changed in bad.items():
-        file.write_text(json.dumps(changed))
-        result = activate(2, root, place, "--report", file)
+    made = {}
+    for version, status in ((2, 0), (3, 1)):
+        made[version] = tmp_path / f"{version}.json"
+        words = ("requalify", f"seam-check=={version}.0", "golden", "--against", "seam-check==1.0", "--root", root)
+        more = ("--jobs", 1, "--require", "flips<=0", "--json", made[version])
+        result = procvision(*words, *more, folder=place)
+        assert result.returncode == status, result.stdout + result.stderr
+    report = json.loads(made[2].read_text())
+
+    def refused(version, text, words):
+        file = tmp_path / "b.json"
+        file.write_bytes(text)
+        result = activate(version, root, place, "--report", file)
         assert result.returncode == 1, words
-        assert words.removeprefix("b.json: ") in result.stdout
+        assert words in result.stdout, result.stdout
         assert rows(root)["1.0"]["active"] == ["*"]
-    file.write_text(json.dumps(report))
-    assert activate(2, root, place, "--report", file).returncode == 0
+
+    def written(**changed):
+        return json.dumps({**report, **changed}).encode()
+
+    def sealed(**changed):
+        record = {**report, **changed}
+        return json.dumps({**record, "digest": seal_of(record, "digest")}).encode()
+
+    blind = made[3].read_bytes()
+    refused(3, blind, "flips<=0: 1.0")
+    refused(3, made[2].read_bytes(), "is about seam-check==2.0, not about this installation of seam-check==3.0")
+    by_hand = blind.replace(b'"kept": false', b'"kept": true').replace(b'"holds": false', b'"holds": true')
+    assert by_hand != blind
+    refused(3, by_hand, "was changed after it was made")
+    refused(2, written(digest=None), "was changed after it was made")
+    refused(2, sealed(new={**report["new"], "identity": "another installation"}), "not about this installation")
+    refused(2, sealed(new={**report["new"], "kind": "algorithm"}), "not about this installation")
+    refused(2, sealed(kept=False), "a bound is missed")
+    refused(2, sealed(format="procvision-requalification/2"), "has the format")
+    for text in (b"[]", b"", made[2].read_bytes()[:-9]):
+        refused(2, text, "is no report of a requalification")
+    assert activate(2, root, place, "--report", made[2]).returncode == 0
     gate = {row["title"]: row for row in History(root).events[-1]["gate"]}
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = hashlib.sha256(made[2].read_bytes()).hexdigest()
     assert digest in gate["its requalification speaks for it"]["detail"]
 
 
