@@ -46,11 +46,8 @@ class History:
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 event: dict[str, Any] = json.loads(line)
-                right = (event["previous"], event["number"], event["hash"]) == (
-                    previous,
-                    number,
-                    seal_of(event, "hash"),
-                )
+                held = (event["previous"], event["number"], event["hash"])
+                right = held == (previous, number, seal_of(event, "hash"))
             except (ValueError, KeyError, TypeError):
                 right = False
             if not right:
