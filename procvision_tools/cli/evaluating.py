@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from procvision_sdk.manifest.model import Manifest
     from procvision_tools.datasets import Dataset, Sample
     from procvision_tools.engines.protocol import Engine, Stop, Worked
+    from procvision_tools.evaluation.sweeps import SweepResult
 
 MAX_SHARD = 8
 """Samples that a worker is given at once: at 20 ms each it asks six times a second."""
@@ -61,6 +62,7 @@ class Plan:
             step_index=self.step_index,
             params=self.params,
             bits=self.bits,
+            repeatable=False,
         )
 
 
@@ -80,10 +82,13 @@ def evaluate_all(
     and gives what is called after each. Raises RunnerError, EngineError,
     and CommandError for a wrong parameter, step, product id or sweep.
     """
-    with kept_alive(Hosting(algorithm=plan.algorithm)) as ready:
+    if engine is not None and sweep is None:
+        # No host is launched only to tell what the algorithm declares: each worker's knows it.
+        with progress(len(dataset.samples)) as seen:
+            passes = _mapped(engine, jobs, [plan], dataset.samples, seen)
+        return _evaluation(plan, dataset, rules, jobs, passes[0], passes[0].manifest)
+    with kept_alive(_hosting(plan.algorithm)) as ready:
         manifest = ready.manifest
-        if plan.score_key is None:
-            plan = attrs.evolve(plan, score_key=manifest.picture_score)
         by_parameter = sweep is not None and _is_parameter(manifest, plan.step_index, sweep.key)
         if sweep is not None and by_parameter:
             _check_parameter_sweep(sweep, manifest, plan)
@@ -106,6 +111,19 @@ def evaluate_all(
     }
     if sweep is not None and not by_parameter:
         swept = {value: (main.observations, attrs.evolve(rules, threshold=float(value))) for value in sweep.values}
+    swept_measured = measure(sweep.key, swept, dataset.groups) if sweep is not None else None
+    return _evaluation(plan, dataset, rules, jobs, main, manifest, swept_measured)
+
+
+def _evaluation(
+    plan: Plan,
+    dataset: Dataset,
+    rules: Rules,
+    jobs: int,
+    main: Pass,
+    manifest: Manifest,
+    sweep: SweepResult | None = None,
+) -> Evaluation:
     return Evaluation(
         algorithm=manifest.name,
         version=manifest.version,
@@ -115,12 +133,16 @@ def evaluate_all(
         params=main.params,
         pid=main.pid,
         bits=plan.bits,
-        score_key=plan.score_key,
+        score_key=plan.score_key or manifest.picture_score,
         diagnostics=manifest.diagnostics,
         jobs=jobs,
         took_s=main.took_s,
-        sweep=measure(sweep.key, swept, dataset.groups) if sweep is not None else None,
+        sweep=sweep,
     )
+
+
+def _hosting(algorithm: str) -> Hosting:
+    return Hosting(algorithm=algorithm, log_level="warning")
 
 
 def _is_parameter(manifest: Manifest, step_index: int | None, key: str) -> bool:
@@ -160,6 +182,8 @@ class Pass:
     pid: str
     params: Mapping[str, Any]
     """In force, the defaults among them."""
+    manifest: Manifest
+    """What the algorithm declares."""
 
 
 @frozen
@@ -173,6 +197,8 @@ class Seen:
     """Whether an inspection came so far that product id and parameters are those in force."""
     began_s: float
     ended_s: float
+    manifest: Manifest
+    """What the algorithm declares, as the worker's host told it."""
 
 
 @frozen
@@ -184,7 +210,7 @@ class Observing:
     @contextmanager
     def open(self) -> Iterator[Worked]:
         """Launch a host. Raises RunnerError."""
-        with kept_alive(Hosting(algorithm=self.algorithm)) as ready:
+        with kept_alive(_hosting(self.algorithm)) as ready:
             yield lambda shard, stop: observe(ready, shard[0], shard[1], stop)
 
 
@@ -206,13 +232,15 @@ def observe(
         seen()
     told = next((outcome for outcome in outcomes if outcome.session_id), None)
     first = (told or outcomes[0]).inspection if outcomes else None
+    score_key = plan.score_key or ready.manifest.picture_score
     return Seen(
-        tuple(observation(sample, outcome, plan.score_key) for sample, outcome in zip(samples, outcomes, strict=False)),
+        tuple(observation(sample, outcome, score_key) for sample, outcome in zip(samples, outcomes, strict=False)),
         "" if first is None else first.pid,
         {} if first is None else first.params,
         told is not None,
         began_s,
         time.monotonic(),
+        ready.manifest,
     )
 
 
@@ -243,6 +271,7 @@ def _pass(parts: Sequence[Seen]) -> Pass:
         took_s=max(part.ended_s for part in parts) - min(part.began_s for part in parts),
         pid=told.pid,
         params=told.params,
+        manifest=told.manifest,
     )
 
 

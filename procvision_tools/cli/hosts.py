@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from procvision_sdk.manifest.model import Manifest
     from procvision_tools.report.live import LiveView
 
+GREETED_WITHIN_S = 30.0
+"""So long a host waits for the hello of a program that does something else first, on a machine that is busy."""
 KEPT_LOGS = 5000
 """Of many inspections, so many of the last log records are kept."""
 
@@ -52,6 +54,8 @@ class Hosting:
     """Needs that the algorithm gets."""
     isolation_missing: str | None = None
     """What becomes of a host where the machine can't enforce that; None takes the host's default."""
+    log_level: str | None = None
+    """What the host logs; None takes its default. Where nobody reads what is said of each picture it costs time."""
     env: tuple[str, ...] = ()
     """Environment variables that the algorithm gets besides those allowed."""
     readable: tuple[Path, ...] = ()
@@ -79,6 +83,8 @@ class Hosting:
             given += ["--grant", need]
         for name in self.hooks:
             given += ["--hook", name]
+        if self.log_level is not None:
+            given += ["--log-level", self.log_level]
         return tuple(given)
 
     def options(self) -> RunnerOptions:
@@ -120,13 +126,14 @@ class Launched:
 
 @contextmanager
 def spawning(hosting: Hosting) -> Iterator[SpawnedHost | None]:
-    """Spawn a host, which starts while the rest of this program is imported; it ends if `launched` doesn't take it.
+    """Spawn a host of ours, which starts while this program does something else; it ends if `launched` doesn't take it.
 
     None where it can't be spawned: `launched` tries again, and says why.
     """
     options = hosting.options()
     try:
-        spawned = SpawnedHost(host_command(hosting.algorithm, None, options), options)
+        command = hosting.command or host_command(hosting.algorithm, None, options)
+        spawned = SpawnedHost((*command, "--handshake-timeout-s", f"{GREETED_WITHIN_S:g}"), options)
     except RunnerError:
         yield None
         return
@@ -140,7 +147,8 @@ def launched(hosting: Hosting, spawned: SpawnedHost | None = None) -> Iterator[L
     from procvision_runner.runner import Runner
 
     started = time.perf_counter() if spawned is None else spawned.launched_at
-    runner = Runner(hosting.algorithm, options=hosting.options()).start(spawned)
+    named = None if hosting.command else hosting.algorithm
+    runner = Runner(named, command=hosting.command or None, options=hosting.options()).start(spawned)
     try:
         yield Launched(runner, _manifest(runner), (time.perf_counter() - started) * 1000)
     finally:

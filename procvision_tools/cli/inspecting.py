@@ -60,6 +60,8 @@ class InspectionRequest:
     """``key=value``, as they were given."""
     bits: int | None = None
     """Of samples of 16 bits in a grey PNG, how many are used; None is all."""
+    repeatable: bool = True
+    """Whether the inspection shows a command line that repeats it; of thousands nobody reads it."""
     read: Mapping[Path, PictureFile] = field(factory=dict, repr=False)
     """Files that were read already, by the names above."""
 
@@ -69,8 +71,8 @@ class InspectionRequest:
         return self.image.name if isinstance(self.image, Frame) else shown(self.image.name)
 
     def command(self) -> str:
-        """Give the command line that repeats it; "" for a picture that no file holds."""
-        if isinstance(self.image, Frame):
+        """Give the command line that repeats it; "" where none is shown, or no file holds the picture."""
+        if isinstance(self.image, Frame) or not self.repeatable:
             return ""
         words = [program(), "run", self.hosting.algorithm, *self.hosting.arguments]
         if self.hosting.timeout_s is not None:

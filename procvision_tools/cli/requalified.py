@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,9 @@ import msgspec
 from attrs import frozen
 
 from procvision_sdk.jsontext import json_text
-from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.private_files import write_private
 from procvision_tools.cli.errors import CommandError
-from procvision_tools.cli.hosts import Hosting, kept_alive
+from procvision_tools.cli.hosts import Hosting, launched, spawning
 from procvision_tools.cli.output import json_of
 from procvision_tools.cli.program import command_line
 from procvision_tools.cli.progress import bar
@@ -65,7 +64,7 @@ def requalified(wanted: Wanted) -> Requalification:
         raise SubjectError("the new version can't be what is recorded\nhint: requalify NEW ARCHIVE --against recorded")
     check_place(wanted.place)
     engine = open_engine(wanted.engine, wanted.jobs)
-    versions = {subject.text: _version(subject, wanted) for subject in (new, old) if subject.kind != RECORDED}
+    versions = _versions([subject for subject in (new, old) if subject.kind != RECORDED], wanted)
     archive = open_archive(wanted.place, versions[new.text].name, wanted.layout)
     if old.kind == RECORDED:
         if not archive.recorded:
@@ -136,14 +135,23 @@ def _write(results: Results, key: str, products: Sequence[Product], rows: Sequen
     results.write(key, rows)
 
 
-def _version(subject: Subject, wanted: Wanted) -> Version:
-    """Launch a version once, to learn what it is. Raises RunnerError."""
-    hosting = Hosting(algorithm=subject.algorithm or subject.text, command=subject.command, timeout_s=wanted.timeout_s)
-    with kept_alive(hosting) as ready:
-        manifest: Manifest = ready.manifest
-        return Version(
-            subject.text, subject.kind, manifest.name, manifest.version, subject.identity, subject.distribution
-        )
+def _versions(subjects: Sequence[Subject], wanted: Wanted) -> dict[str, Version]:
+    """Launch each version once, all hosts of ours at the same time, to learn what it is. Raises RunnerError."""
+    found: dict[str, Version] = {}
+    with ExitStack() as stack:
+        launching = []
+        for subject in {subject.text: subject for subject in subjects}.values():
+            named = subject.algorithm or subject.text
+            hosting = Hosting(algorithm=named, command=subject.command, timeout_s=wanted.timeout_s)
+            spawned = None if subject.kind == "command" else stack.enter_context(spawning(hosting))
+            launching.append((subject, hosting, spawned))
+        for subject, hosting, spawned in launching:
+            with launched(hosting, spawned) as ready:
+                told = ready.manifest
+                found[subject.text] = Version(
+                    subject.text, subject.kind, told.name, told.version, subject.identity, subject.distribution
+                )
+    return found
 
 
 @contextmanager

@@ -76,7 +76,12 @@ class Comparing:
         return rows
 
     def _hosting(self, subject: Subject) -> Hosting:
-        return Hosting(algorithm=subject.algorithm or subject.text, command=subject.command, timeout_s=self.timeout_s)
+        return Hosting(
+            algorithm=subject.algorithm or subject.text,
+            command=subject.command,
+            timeout_s=self.timeout_s,
+            log_level="warning",
+        )
 
     def _said(self, ready: Launched, subject: Subject, product: Product, files: _Files) -> Said:
         first = self._inspected(ready, subject, product, files)
@@ -117,6 +122,7 @@ class Comparing:
             step_index=shot.step,
             params=(*recorded, *self.params),
             bits=self.bits,
+            repeatable=False,
             read={file.path: file for file in (image, learnt) if file is not None},
         )
 

@@ -8,6 +8,7 @@ the command by more than a picture, and a worker that dies has its shard given t
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections import Counter, deque
@@ -21,7 +22,7 @@ from typing import Any
 from attrs import define
 
 from procvision_runner.exit_causes import described
-from procvision_tools.engines.protocol import MAX_TRIES, Done, EngineError, Lost, Work
+from procvision_tools.engines.protocol import MAX_TRIES, Done, EngineError, Lost, Work, shared_cores
 
 POLL_S = 0.2
 """How often the end is looked for while nothing comes."""
@@ -104,6 +105,7 @@ class _Team:
         self._workers: list[_Worker] = []
         self._tries: Counter[int] = Counter()
         self._deaths_before_ready = 0
+        self._environment = {**os.environ, **shared_cores(size)}
         for _ in range(size):
             self._hire()
 
@@ -158,8 +160,9 @@ class _Team:
         try:
             # Not in the terminal's group: Ctrl-C is this process's to pass on.
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=(theirs.fileno(),), process_group=0
-            )
+                command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=(theirs.fileno(),), process_group=0,
+                env=self._environment,
+            )  # fmt: skip
         except OSError as error:
             ours.close()
             raise EngineError(f"{sys.executable} can't be started as a worker: {error.strerror}") from error

@@ -15,6 +15,7 @@ address (what stands behind `NAME://`, or None) and the number of workers (or No
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import Event
@@ -36,6 +37,9 @@ BUILT_IN: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 """An engine's name -> its module, whose `make` is called, and the library that it needs. They can't be replaced."""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+"""How numeric libraries are told how many threads to use; algorithms' processes get them, too."""
 
 Stop: TypeAlias = Callable[[], bool]
 """Whether to end before the next picture. Cheap: it may be asked before each."""
@@ -91,6 +95,17 @@ class Engine(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def shared_cores(workers: int) -> dict[str, str]:
+    """Return what tells the libraries in each of so many workers of this machine its share of the cores.
+
+    Without it each would use all cores, and wait for the others' threads. What the environment says already stays.
+    """
+    if workers < 2:
+        return {}
+    share = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    return {name: share for name in THREAD_VARIABLES if name not in os.environ}
 
 
 def open_engine(text: str, jobs: int | None) -> Engine:

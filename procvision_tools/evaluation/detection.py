@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from attrs import frozen
 
-from procvision_tools.evaluation.matching import covered, match
+from procvision_tools.evaluation.matching import covered
 from procvision_tools.evaluation.observations import Observation, Rules
 from procvision_tools.evaluation.ranking import Curve, average_precision, precision_recall
 
@@ -75,9 +76,10 @@ def detect_by_label(observations: Sequence[Observation], rules: Rules) -> dict[s
     findings: Counter[str] = Counter()
     right: Counter[str] = Counter()
     for observation in judged(observations):
-        there, kept = observation.sample.truths, observation.kept(rules.threshold)
+        there = observation.sample.truths
+        kept, pairs = observation.matched(rules.threshold, rules.min_iou, any_label=rules.any_label)
         truths.update(truth.label for truth in there)
-        for pair in match(kept, there, rules.min_iou, any_label=rules.any_label, crowds=observation.sample.crowds):
+        for pair in pairs:
             label = there[pair.truth].label if pair.truth is not None else kept[pair.finding].label
             findings[label] += 1
             right[label] += pair.truth is not None
@@ -104,9 +106,9 @@ def curves(observations: Sequence[Observation], rules: Rules) -> dict[str, Curve
     truths: Counter[str] = Counter()
     scored: dict[str, list[tuple[float, bool]]] = {}
     for observation in judged(observations):
-        there, found = observation.sample.truths, observation.findings
-        truths.update("" if rules.any_label else truth.label for truth in there)
-        for pair in match(found, there, rules.min_iou, any_label=rules.any_label, crowds=observation.sample.crowds):
+        truths.update("" if rules.any_label else truth.label for truth in observation.sample.truths)
+        found, pairs = observation.matched(-inf, rules.min_iou, any_label=rules.any_label)
+        for pair in pairs:
             finding = found[pair.finding]
             label = "" if rules.any_label else finding.label
             scored.setdefault(label, []).append((finding.score, pair.truth is not None))
@@ -127,9 +129,10 @@ def confusion(observations: Sequence[Observation], rules: Rules) -> Counter[tupl
     """(what is there, what it was called): how often; `NOTHING` for a false finding or a miss. By place, not label."""
     counts: Counter[tuple[str, str]] = Counter()
     for observation in judged(observations):
-        there, kept = observation.sample.truths, observation.kept(rules.threshold)
+        there = observation.sample.truths
+        kept, pairs = observation.matched(rules.threshold, rules.min_iou, any_label=True)
         missed = set(range(len(there)))
-        for pair in match(kept, there, rules.min_iou, any_label=True, crowds=observation.sample.crowds):
+        for pair in pairs:
             counts[NOTHING if pair.truth is None else there[pair.truth].label, kept[pair.finding].label] += 1
             missed.discard(-1 if pair.truth is None else pair.truth)
         counts.update((there[index].label, NOTHING) for index in missed)

@@ -58,8 +58,10 @@ class Pair:
 def iou(one: Box, other: Box) -> float:
     """Return the area that two boxes share over the area that they cover together, 0 to 1."""
     width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    if width <= 0:
+        return 0.0
     height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
-    if width <= 0 or height <= 0:
+    if height <= 0:
         return 0.0
     both = width * height
     return both / (one.width * one.height + other.width * other.height - both)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import field, frozen
 
 from procvision_sdk.results import Defect
 from procvision_tools.datasets.samples import Sample
+from procvision_tools.evaluation.matching import Pair, match
 
 
 @frozen(kw_only=True)
@@ -43,6 +44,23 @@ class Observation:
 
     debug: Mapping[str, Any] = field(factory=dict)
     """What the algorithm published with its answers, by name."""
+    _pairs: dict[tuple[int, float, bool], list[Pair]] = field(factory=dict, init=False, eq=False, repr=False)
+
+    def matched(
+        self, threshold: float, min_iou: float, *, any_label: bool
+    ) -> tuple[tuple[Defect, ...], Sequence[Pair]]:
+        """Return the findings that count at a threshold, best first, and how they match what is there.
+
+        Several figures ask for the same, which is made once.
+        """
+        findings = self.kept(threshold)
+        key = len(findings), min_iou, any_label
+        found = self._pairs.get(key)
+        if found is None:
+            sample = self.sample
+            found = match(findings, sample.truths, min_iou, any_label=any_label, crowds=sample.crowds)
+            self._pairs[key] = found
+        return findings, found
 
     def kept(self, threshold: float) -> tuple[Defect, ...]:
         """Return the findings that count at a threshold, best first."""

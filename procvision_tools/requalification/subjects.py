@@ -82,7 +82,7 @@ def _deployment(text: str, folder: Path, isolation: str) -> Subject:
         names = ", ".join(deployment.algorithms)
         hint = f"name a host's command: {shlex.join(deployment.command('NAME'))!r}"
         raise SubjectError(f"{text} has several algorithms: {names}\nhint: {hint}")
-    command = (*deployment.command(deployment.algorithms[0]), "--isolation", isolation)
+    command = (*deployment.command(deployment.algorithms[0]), "--isolation", isolation, "--log-level", "warning")
     return Subject(text, "deployment", command=command, distribution=deployment.name,
                    identity=str(deployment.facts.get("id") or folder))  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from procvision_sdk import BaseAlgorithm, Ok, Session, read_image_from_shared_memory
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from procvision_bench.bytecodes import Bytecodes
 
 PAGE_STRIDE = 64 * 1024
+BUSY_S = 0.02
 
 
 class Bench(BaseAlgorithm):
@@ -37,6 +39,11 @@ class Bench(BaseAlgorithm):
         elif step_index == 5:
             picture = read_image_from_shared_memory(shared_mem_id, image_meta)
             int(((picture // 2 + picture // 4) > 100).sum())
+        elif step_index == 6:
+            read_image_from_shared_memory(shared_mem_id, image_meta)
+            until = thread_time() + BUSY_S
+            while thread_time() < until:
+                pass
         elif shared_mem_id:
             rows = read_image_from_shared_memory(shared_mem_id, image_meta)
             if user_params["touch"]:
