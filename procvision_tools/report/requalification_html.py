@@ -18,7 +18,7 @@ from procvision_tools.report.provenance import Provenance
 from procvision_tools.report.tags import Frame, place_tags
 from procvision_tools.report.text import columns, printable
 from procvision_tools.requalification.archive import Product, Rect, Said
-from procvision_tools.requalification.compare import MEANINGS, VERDICTS, Counts
+from procvision_tools.requalification.compare import MEANINGS, OF_THE_NEW, VERDICTS, Counts
 from procvision_tools.requalification.report import Outcome, Requalification
 from procvision_tools.requalification.statistics import Interval
 from procvision_tools.requalification.urls import load_from
@@ -143,7 +143,12 @@ def _figures(found: Requalification) -> list[tuple[str, str, str, str]]:
     """Name, before, now, meaning; with its bounds of 95 % where it is a share."""
     now, before = found.comparison.figures[""], found.comparison.baseline[""]
     rows = [
-        (name.replace("_", " "), _number(before[name]), _number(now[name]), MEANINGS[name])
+        (
+            name.replace("_", " "),
+            "" if name in OF_THE_NEW else _number(before[name]),
+            _number(now[name]),
+            MEANINGS[name],
+        )
         for name in ROWS
         if now[name] is not None
     ]

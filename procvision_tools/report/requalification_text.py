@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from procvision_tools.evaluation.figures import Figures
+from procvision_tools.requalification.compare import OF_THE_NEW
 from procvision_tools.requalification.report import Requalification
 
 SHOWN = ("products", "unstable", "ok", "ng", "errors", "escapes", "false_alarms", "accuracy", "flips", "to_ng", "to_ok",
@@ -67,7 +68,8 @@ def _table(now: Figures, before: Figures) -> Iterator[str]:
     names = [name for name in SHOWN if now.get(name) is not None or before.get(name) is not None]
     yield f"  {'':<18}{'old':>12}{'new':>12}"
     for name in names:
-        yield f"  {name.replace('_', ' '):<18}{_shown(before.get(name)):>12}{_shown(now.get(name)):>12}"
+        old = None if name in OF_THE_NEW else before.get(name)
+        yield f"  {name.replace('_', ' '):<18}{_shown(old):>12}{_shown(now.get(name)):>12}"
 
 
 def _shown(value: float | None) -> str:

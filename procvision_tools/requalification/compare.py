@@ -52,6 +52,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """A figure's name -> what it says. A bound holds the new version's figure; `baseline` is the old one's."""
+OF_THE_NEW = frozenset({"new_escapes", "new_false_alarms"})
+"""Shown of the new version only: the old one's beside them, of what it alone does, would be misread."""
 
 
 @frozen(kw_only=True, eq=False)
