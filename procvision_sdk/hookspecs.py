@@ -107,8 +107,8 @@ def procvision_configure(values: Mapping[str, Any]) -> None:
 
     When: once, before any other hook but `procvision_options`, and only if the plugin is used.
     Thread: one for all of these, in the host half. May change: the plugin itself.
-    Failure: the plugin is left out with the reason; if it was asked for by name the host exits 78. Of what is no
-    reason to be left out it logs a warning, which `procvision-host hooks` and `procvision doctor` show.
+    Failure: the plugin is left out with the reason; if it was asked for by name the host exits 78. Where a fault is no
+    reason to leave it out, the host logs a warning, which `procvision-host hooks` and `procvision doctor` show.
     """
 
 

@@ -23,7 +23,7 @@ MAX_OWED_EVENTS = 10_000
 EVENTS: Mapping[str, str] = MappingProxyType(
     {
         "started": "the line runs: its recipe with all parameters, versions of algorithms and hosts, what recovery "
-        "put aside, and what each step said of its reference. Of the last records before it nobody knows whether they "
+        "put aside, and what each step said of its reference. Nobody knows whether the last records before it "
         "were told",
         "stopped": "the line ended whole, with its counts of verdicts",
         "picture": "a kept picture is on the disk, as `file` below the folder of pictures",
