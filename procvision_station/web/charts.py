@@ -14,7 +14,7 @@ from procvision_station.projection.queries import CountRow, ParetoRow, TrendPoin
 from procvision_station.web.texts import Texts
 
 WIDTH, HEIGHT = 960, 300
-LEFT, RIGHT, TOP, BOTTOM = 56, 48, 14, 34
+LEFT, RIGHT, TOP, BOTTOM = 56, 58, 16, 34
 MAX_BARS = 400
 """A bar is at least two units wide; the latest are shown."""
 MAX_BAR_WIDTH = 110
@@ -132,7 +132,7 @@ def trend(points: Sequence[TrendPoint], name: str, text: Texts, zone: tzinfo) ->
 def _svg(parts: Sequence[str], title: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label={quoteattr(title)} font-family="sans-serif" font-size="12">'
+        f'aria-label={quoteattr(title)} font-family="sans-serif" font-size="14">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
     )
 
@@ -187,7 +187,7 @@ def _path(points: Sequence[tuple[float, float]], kind: str, colour: str, *, dash
 def _x_labels(places: Sequence[tuple[float, str]]) -> Iterator[str]:
     """Yield so many labels that they have room."""
     longest = max((len(words) for _, words in places), default=1)
-    room = max(1, int(_plot_width() / (min(longest, 24) * 7 + 14)))
+    room = max(1, int(_plot_width() / (min(longest, 24) * 8 + 14)))
     every = max(1, math.ceil(len(places) / room))
     for place, (x, words) in enumerate(places):
         if place % every == 0:

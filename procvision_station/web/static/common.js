@@ -74,8 +74,10 @@ export const trying = async (work) => {
 };
 
 const locale = frame.language;
-const clock = new Intl.DateTimeFormat(locale, { timeZone: frame.zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const day = new Intl.DateTimeFormat(locale, { timeZone: frame.zone, year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+// Numbers of a date in ISO's order are read alike everywhere; English alone has two orders.
+const times = locale === "en" ? "sv-SE" : locale;
+const clock = new Intl.DateTimeFormat(times, { timeZone: frame.zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(times, { timeZone: frame.zone, year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 /** Times in the plant's zone. */
 export const hour = (text) => clock.format(new Date(text));
 export const date = (text) => (text ? day.format(new Date(text)) : "");
@@ -124,6 +126,9 @@ export const asked = async (title, question, yes, { danger = false } = {}) => {
   element.remove();
   return given && (question ? given.answer : "yes");
 };
+
+/** What an event of the ledger is called. */
+export const eventName = (event) => frame.texts[`event.${event}`] ?? event.replaceAll("_", " ");
 
 /** The path of a product's page. */
 export const productPath = (line, key) => `/lines/${encodeURIComponent(line)}/products/${encodeURIComponent(key)}`;

@@ -19,13 +19,13 @@ const row = (each) => {
   const overruled = each.overruled && h("span", { class: "overruled" }, t("history.overruled_to", { verdict: each.overruled }));
   return h("tr", {},
     h("td", { class: "thumb" }, h("a", { href: path, tabindex: "-1", "aria-hidden": "true" }, picture)),
-    h("td", { class: "tight" }, pill(each.told), overruled ? h("br") : null, overruled),
-    h("td", { class: "tight" }, h("a", { href: path }, date(each.triggered_at))),
+    h("td", { class: "tight told" }, pill(each.told), overruled ? h("br") : null, overruled),
+    h("td", { class: "tight when" }, h("a", { href: path }, date(each.triggered_at))),
     h("td", { class: "only-many" }, frame.lines.length > 1 ? each.line : ""),
     h("td", {}, each.serial ?? ""),
-    h("td", { class: "tight" }, each.recipe),
+    h("td", { class: "tight wide-only" }, each.recipe),
     h("td", {}, each.reason),
-    h("td", { class: "n tight" }, `${number(each.elapsed_ms)} ms`));
+    h("td", { class: "n tight wide-only" }, `${number(each.elapsed_ms)} ms`));
 };
 
 const show = (fresh) => trying(async () => {

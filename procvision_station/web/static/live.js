@@ -1,5 +1,5 @@
 // Each line, now: the latest event of a stream; what is missed is never asked for again.
-import { at, frame, h, hour, number, percent, productPath, s, sign, t } from "./common.js";
+import { ask, at, frame, h, hour, may, number, percent, productPath, s, sign, t } from "./common.js";
 import { loaded, viewer } from "./viewer.js";
 
 const SILENT_MS = 25000;
@@ -15,7 +15,33 @@ const meter = ({ ok, ng, error }) => {
   return h("div", { class: "meter" }, s("svg", { class: "chart", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, bars));
 };
 
-const counter = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+const counter = (name, value, kind = null) => h("div", {}, h("dt", {}, kind && h("span", { class: `key ${kind}` }), name), h("dd", {}, value));
+
+const RECENT = 24;
+const RECENT_MS = 3000;
+/** The last products in a row, the newest at the right. What the stream left out is asked for, now and then. */
+const recent = (line) => {
+  const list = h("ol", { class: "recent", "aria-label": t("live.recent") });
+  const item = (row) => h("li", {}, h("a", { class: `is-${row.told}`, href: productPath(row.line, row.key), title: `${hour(row.triggered_at)} ${row.reason}`, "aria-label": `${row.told} ${hour(row.triggered_at)}` }, sign(row.told)));
+  let known = null;
+  let asked = 0;
+  const load = async () => {
+    asked = Date.now();
+    const page = await ask("/products", { facts: { line, limit: RECENT } }).catch(() => null);
+    if (page) list.replaceChildren(...page.rows.reverse().map(item));
+  };
+  return {
+    list,
+    add(row, total) {
+      const next = known !== null && total === known + 1;
+      if (next) {
+        list.append(item(row));
+        while (list.children.length > RECENT) list.firstChild.remove();
+      } else if (Date.now() - asked > RECENT_MS) load();
+      known = total;
+    },
+  };
+};
 
 const card = (name) => {
   const title = h("h2", {}, name);
@@ -27,7 +53,8 @@ const card = (name) => {
   const verdict = h("div", { class: "verdict is-none", role: "status", "aria-live": "polite" }, word, why, when);
   const pictures = h("div", { class: "pictures" });
   const counters = h("dl", { class: "counters" });
-  const numbers = h("div", { class: "numbers" }, counters);
+  const latest = recent(name);
+  const numbers = h("div", { class: "numbers" }, counters, latest.list);
   const problems = h("ul", { class: "problems" });
   const element = h("section", { class: "line", "aria-label": name }, h("header", {}, title, recipe, state), pictures, verdict, numbers, problems);
   const viewers = [];
@@ -36,7 +63,7 @@ const card = (name) => {
   const showProblems = (told) => {
     problems.replaceChildren(...told.map((text) => {
       const [code, ...facts] = text.split("|");
-      return h("li", {}, t(code, Object.fromEntries(facts.map((fact, place) => [place, fact]))));
+      return h("li", { "data-problem": code }, t(code, Object.fromEntries(facts.map((fact, place) => [place, fact]))));
     }));
   };
   const showPictures = async ({ product, colours, pictures: paths }) => {
@@ -58,23 +85,28 @@ const card = (name) => {
   return {
     element,
     show(body) {
-      recipe.textContent = body.recipe ? t("live.recipe", { recipe: body.recipe, version: (body.recipe_version ?? "").slice(0, 7) }) : "";
-      const bad = body.problems.length > 0;
+      recipe.textContent = body.recipe ? t("live.recipe", { recipe: body.recipe }) : "";
+      recipe.title = body.recipe_version ?? "";
+      // Without a verdict nothing is well, whatever the hosts say.
+      const bad = body.problems.length > 0 || body.last?.product.row.told === "ERROR";
       state.replaceChildren(h("span", { class: bad ? "dot bad" : "dot" }), bad ? t("live.trouble") : t("live.healthy"));
       showProblems(body.problems);
       const { counts } = body;
       const total = counts.ok + counts.ng + counts.error;
       counters.replaceChildren(
         counter(t("live.yield"), percent(total ? counts.ok / total : null)), counter(t("live.products"), number(total)),
-        counter("OK", number(counts.ok)), counter("NG", number(counts.ng)), counter("ERROR", number(counts.error)),
-        counter(t("live.elapsed"), `${number(counts.elapsed_ms)} ms`), meter(counts));
+        counter(t("live.elapsed"), `${number(counts.elapsed_ms)} ms`), counter("OK", number(counts.ok), "ok"),
+        counter("NG", number(counts.ng), "ng"), counter("ERROR", number(counts.error), "error"), meter(counts));
       counters.title = t("live.shift", { shift: body.shift });
       if (!body.last) {
+        word.classList.add("quiet-word");
         word.replaceChildren(t("live.nothing"));
         return;
       }
       const { row } = body.last.product;
       const fresh = shown !== row.key;
+      if (fresh) latest.add(row, total);
+      word.classList.remove("quiet-word");
       shown = row.key;
       element.dataset.key = row.key;
       element.dataset.told = row.told;
@@ -82,7 +114,7 @@ const card = (name) => {
       word.replaceChildren(h("span", { class: "sign", "aria-hidden": "true" }, sign(row.told)), row.told);
       word.setAttribute("href", productPath(row.line, row.key));
       why.textContent = row.reason;
-      when.textContent = t("live.when", { time: hour(row.triggered_at), took: number(row.elapsed_ms), key: row.serial ?? row.key });
+      when.textContent = [hour(row.triggered_at), row.serial ?? row.key, may("engineer") ? `${number(row.elapsed_ms)} ms` : null].filter(Boolean).join(" · ");
       showPictures(body.last);
     },
   };

@@ -1,5 +1,5 @@
 // One product: its steps, measured values beside their limits, and what people said of it.
-import { ask, at, date, dialog, h, may, number, pill, productPath, say, sign, t, trying } from "./common.js";
+import { ask, at, date, dialog, eventName, h, may, number, pill, productPath, say, sign, t, trying } from "./common.js";
 import { boxEditor } from "./boxes.js";
 import { loaded, viewer } from "./viewer.js";
 
@@ -44,7 +44,7 @@ const stepCard = (step, colours, path, drawn) => {
   const place = h("div", {});
   const view = viewer(place);
   const picture = async () => {
-    view.show(step, colours, path && (await loaded(path)), t("product.step", { step: step.step + 1, camera: step.camera }), drawn ?? []);
+    view.show(step, colours, path && (await loaded(path)), t("product.step", { step: step.step + 1, camera: step.camera }), (drawn ?? []).filter((box) => !step.defects.some((each) => ["label", "x", "y", "width", "height"].every((side) => each[side] === box[side]))));
   };
   picture();
   const lost = step.picture && step.picture.state !== "there" ? t(`picture.${step.picture.state}`) : null;
@@ -56,7 +56,7 @@ const stepCard = (step, colours, path, drawn) => {
 };
 
 const remark = (event, names) => h("li", {},
-  h("strong", {}, t(`event.${event.event}`) === `event.${event.event}` ? event.event : t(`event.${event.event}`)),
+  h("strong", {}, eventName(event.event)),
   " ", event.content.verdict ? pill(event.content.verdict) : null, " ", event.text ?? event.content.why ?? event.content.reason ?? "", event.content.defects ? h("span", { class: "soft" }, ` · ${t("boxes.drawn", { count: event.content.defects.length })}`) : null,
   h("br"), h("span", { class: "soft" }, date(event.at), event.user ? ` · ${names[event.user] ?? event.user}` : ""));
 
@@ -121,7 +121,7 @@ const show = () => trying(async () => {
       h("div", { class: `head is-${row.told}` }, h("span", { class: "word" }, sign(row.told), " ", row.told),
         h("div", { class: "words" }, h("h1", {}, row.serial ?? row.key), h("p", {}, row.reason))),
       h("p", {}),
-      row.overruled ? h("p", {}, pill(row.overruled), " ", t("product.overruled")) : null,
+      row.overruled ? h("p", { class: "truth" }, pill(row.overruled), " ", t("product.overruled")) : null,
       h("dl", { class: "facts" },
         fact(t("common.time"), date(row.triggered_at)), fact(t("common.line"), row.line), fact(t("product.key"), row.key), fact(t("product.product"), row.product),
         fact(t("common.recipe"), `${row.recipe} ${row.recipe_version}`), fact(t("product.versions"), row.versions), fact(t("product.took"), `${number(row.elapsed_ms, 1)} ms`),
@@ -132,8 +132,8 @@ const show = () => trying(async () => {
         may("operator") ? h("button", { type: "button", class: "quiet", onclick: () => change(at("note"), "notes", ({ text }) => ({ text })) }, t("product.note")) : null,
         may("operator") ? h("button", { type: "button", class: "quiet", "aria-pressed": String(row.pinned), onclick: () => pin(!row.pinned) }, t("product.pin")) : null,
         go(product.older, `← ${t("product.older")}`, "older"), go(product.newer, `${t("product.newer")} →`, "newer"))),
-    product.events.length ? h("section", { class: "card" }, h("h2", {}, t("product.remarks")), h("ul", { class: "remarks" }, product.events.map((each) => remark(each, names)))) : "",
-    h("div", { class: "steps" }, product.steps.map((step, place) => stepCard(step, colours, pictures[place], drawn(step)))));
+    h("div", { class: "steps" }, product.steps.map((step, place) => stepCard(step, colours, pictures[place], drawn(step)))),
+    product.events.length ? h("section", { class: "card" }, h("h2", {}, t("product.remarks")), h("ul", { class: "remarks" }, product.events.map((each) => remark(each, names)))) : "");
   home.removeAttribute("aria-busy");
 });
 

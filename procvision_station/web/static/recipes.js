@@ -9,7 +9,7 @@ const shownValue = ({ given, value }) => (given ? words(value) : value === null 
 
 const stepTable = (step, place) => [
   h("h3", {}, t("recipes.step", { step: place + 1, camera: step.camera, algorithm: `${step.algorithm} ${step.version}` })),
-  step.parameters.length ? h("div", { class: "scroll" }, h("table", { class: "rows fold-plain" }, h("thead", {}, h("tr", {}, [t("recipes.parameter"), t("recipes.value"), t("recipes.bounds"), t("recipes.meaning")].map((name) => h("th", { scope: "col" }, name)))),
+  step.parameters.length ? h("div", { class: "scroll" }, h("table", { class: "rows stacked" }, h("thead", {}, h("tr", {}, [t("recipes.parameter"), t("recipes.value"), t("recipes.bounds"), t("recipes.meaning")].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, step.parameters.map((each) => h("tr", {}, h("td", { class: "mono" }, each.key), h("td", { class: each.given ? "strong" : "soft" }, shownValue(each)), h("td", { class: "soft" }, each.bounds), h("td", {}, each.description)))))) : h("p", { class: "soft" }, t("recipes.no_parameters"))];
 
 const differing = ({ lines, whole }) => {
@@ -43,7 +43,7 @@ const history = (recipe, again) => {
         h("button", { type: "button", class: "quiet", onclick: () => compare(row) }, t("recipes.compare")),
         may("engineer") && row.text !== null ? h("button", { type: "button", class: "quiet", onclick: () => back(row) }, t("recipes.back")) : null)))));
   });
-  return h("details", {}, h("summary", {}, t("recipes.history")), h("div", { class: "scroll" }, h("table", { class: "rows" }, h("thead", {}, h("tr", {}, [t("recipes.taken"), t("recipes.version", { version: "" }), t("common.line"), t("recipes.user"), t("recipes.why")].map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col" }, h("span", { class: "unseen" }, t("common.actions"))))), rows)), shown);
+  return h("details", {}, h("summary", {}, t("recipes.history")), h("div", { class: "scroll" }, h("table", { class: "rows stacked" }, h("thead", {}, h("tr", {}, [t("recipes.taken"), t("recipes.version", { version: "" }), t("common.line"), t("recipes.user"), t("recipes.why")].map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col" }, h("span", { class: "unseen" }, t("common.actions"))))), rows)), shown);
 };
 
 const editor = (recipe, again) => {

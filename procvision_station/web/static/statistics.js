@@ -34,7 +34,7 @@ const show = () => trying(async () => {
     counter("OK", number(sum.ok)), counter("NG", number(sum.ng)), counter("ERROR", number(sum.error)), counter(t("statistics.elapsed"), `${number(sum.elapsed_ms)} ms`));
   at("yield").replaceChildren(drawn(yields), h("p", { class: "legend" }, key("ok", "OK"), key("ng", "NG"), key("error", "ERROR"), key("line", t("statistics.yield_short"))));
   at("pareto").replaceChildren(drawn(pareto));
-  at("counts").replaceChildren(...groups.filter((each) => each.ok + each.ng + each.error).reverse().slice(0, 200).map((each) => h("tr", {}, h("td", {}, by === "quarter" ? date(each.since) : each.group), h("td", { class: "n" }, number(each.ok)), h("td", { class: "n" }, number(each.ng)),
+  at("counts").replaceChildren(...groups.filter((each) => each.ok + each.ng + each.error).reverse().slice(0, 200).map((each) => h("tr", {}, h("td", { class: by === "quarter" ? "tight" : null }, by === "quarter" ? date(each.since).slice(0, -3) : each.group), h("td", { class: "n" }, number(each.ok)), h("td", { class: "n" }, number(each.ng)),
     h("td", { class: "n" }, number(each.error)), h("td", { class: "n" }, percent(each.ok / (each.ok + each.ng + each.error))), h("td", { class: "n tight" }, `${number(each.elapsed_ms, 1)} ms`))));
   const before = at("measure").value;
   at("measure").replaceChildren(...measures.map((each) => h("option", { "data-line": each.line, "data-recipe": each.recipe, "data-step": each.step, "data-name": each.name },

@@ -3,7 +3,7 @@ import { ask, asked, at, date, h, may, number, say, t, trying } from "./common.j
 
 const home = at("versions");
 const heads = (...names) => h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name))));
-const table = (name, head, rows) => h("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": name }, h("table", { class: "rows" }, head, h("tbody", {}, rows)));
+const table = (name, head, rows) => h("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": name }, h("table", { class: "rows stacked" }, head, h("tbody", {}, rows)));
 
 const running = (lines) => lines.flatMap(({ line, health, last }) => Object.entries(health.hosts ?? {}).map(([name, host]) => {
   const version = host.version ?? last?.product.steps.find((step) => step.algorithm === name)?.version ?? "";
