@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
@@ -17,15 +17,17 @@ import msgspec
 
 from procvision_host import exits
 from procvision_host.algorithm.discovery import AlgorithmRow, UnknownAlgorithmError, discover, find, host_version
-from procvision_host.algorithm.sources import sources
+from procvision_host.algorithm.sources import SourceRow, sources
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.options import HostOptions, confining_options, hook_options, run_options
 from procvision_sdk.jsontext import json_text
+from procvision_sdk.printable import printable
 
 if TYPE_CHECKING:
     from procvision_host.hooks.manager import HookRow
     from procvision_sdk.manifest.needs import Need
 
+_Row = TypeVar("_Row", AlgorithmRow, SourceRow, "HookRow")
 _MEANINGS = {**exits.MEANINGS, os.EX_IOERR: "what a command found could not be written"}
 _STATUSES = "\n".join(f"  {status:>2}  {meaning}" for status, meaning in sorted(_MEANINGS.items()))
 
@@ -65,6 +67,7 @@ def list_command(as_json: bool) -> None:
     if as_json:
         _echo_json([_as_dict(row) for row in rows])
         return
+    rows = [_harmless(row) for row in rows]
     if not rows:
         click.echo(f"no algorithm is installed in {sys.prefix}")
     width = max((len(row.name) for row in rows), default=0)
@@ -74,7 +77,7 @@ def list_command(as_json: bool) -> None:
         if row.also_in:
             told = f"also of {', '.join(row.also_in)}; hint: --algo {row.name}@{row.distribution or '?'}"
             click.echo(f"{'':<{width}}  {click.style(told, fg='yellow')}")
-    for source in sources():
+    for source in map(_harmless, sources()):
         click.echo(f"{source.scheme}:…  {source.distribution_version or '?'}  {source.distribution or '?'}  a source")
 
 
@@ -89,6 +92,7 @@ def show_command(name: str, as_json: bool) -> None:
         _echo_json(_as_dict(row))
         return
     manifest = row.manifest
+    row = _harmless(row)
     click.echo(f"{click.style(manifest.name, bold=True)} {manifest.version}  ({row.distribution}, {row.entry_point})")
     if manifest.description:
         click.echo(manifest.description)
@@ -145,6 +149,7 @@ def hooks_command(as_json: bool, **choice: Any) -> None:
     if as_json:
         _echo_json([_hook_as_dict(row) for row in rows])
         return
+    rows = [_harmless(row) for row in rows]
     width = max(len(row.name) for row in rows)
     for row in rows:
         if row.error is not None:
@@ -227,6 +232,18 @@ def confined_command(
 def _not_confined(text: str) -> SystemExit:
     click.echo(f"error: {text.replace('; hint: ', chr(10) + 'hint: ')}", err=True)
     return SystemExit(exits.CONFIGURATION)
+
+
+def _harmless(row: _Row) -> _Row:
+    """Return a row whose texts can be shown: a vendor's metadata may hold what steers a terminal."""
+    harmless: dict[str, Any] = {}
+    for name in (field.name for field in attrs.fields(type(row))):
+        value = getattr(row, name)
+        if isinstance(value, str):
+            harmless[name] = printable(value, "\n")
+        elif isinstance(value, tuple) and all(isinstance(one, str) for one in value):
+            harmless[name] = tuple(printable(one) for one in value)
+    return attrs.evolve(row, **harmless)
 
 
 def _hook_as_dict(row: HookRow) -> dict[str, Any]:

@@ -60,16 +60,18 @@ def discover(name: str | None = None) -> list[AlgorithmRow]:
     Of the others' packages nothing but their metadata is read then: what is wrong with them costs this one no time.
     """
     rows = [_row(entry_point) for entry_point in declared(ALGORITHM_GROUP, name)]
+    of_a_name: dict[str, set[str]] = {}
+    for row in rows:
+        of_a_name.setdefault(row.name, set()).add(row.distribution or "?")
     return [
-        attrs.evolve(row, also_in=_others(row, rows))
+        attrs.evolve(row, also_in=_others(row, of_a_name[row.name]))
         for row in sorted(rows, key=lambda row: (row.name, row.version or ""))
     ]
 
 
-def _others(row: AlgorithmRow, rows: list[AlgorithmRow]) -> tuple[str, ...]:
+def _others(row: AlgorithmRow, distributions: set[str]) -> tuple[str, ...]:
     own = canonical(row.distribution or "?")
-    others = (other.distribution or "?" for other in rows if other.name == row.name)
-    return tuple(sorted({other for other in others if canonical(other) != own}))
+    return tuple(sorted(other for other in distributions if canonical(other) != own))
 
 
 def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmRow:

@@ -437,6 +437,13 @@ def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = 
         # Otherwise the pipes' other ends are open here too: where the algorithm closes the host's, nothing that is in a
         # pipe is lost, and none of them looks as if it had ended.
         os.open(f"/proc/self/fd/{notices_read}", os.O_WRONLY | os.O_CLOEXEC)
+        # The algorithm may take out of a pipe what it has put in, or fill the one that it reads: neither may stop this
+        # process. Opened once more, the write end is this one's alone, and stays as it is.
+        for descriptor in (logs_read, out_read, err_read, notices_read):
+            os.set_blocking(descriptor, False)
+        own = os.open(f"/proc/self/fd/{control_write}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.dup2(own, control_write, inheritable=False)
+        os.close(own)
         run_guardian(
             reaper,
             GuardianEnds(

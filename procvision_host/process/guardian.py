@@ -92,7 +92,10 @@ class Guardian:
         self._watch_for_drain(ready, now)
         for descriptor in self._relay.descriptors:
             if ready.get(descriptor):
-                self._relay.take(descriptor, now)
+                try:
+                    self._relay.take(descriptor, now)
+                except BlockingIOError:
+                    continue  # The algorithm has taken it out again.
         self._relay.report(now)
         self._obey(self._watchdog.bite(now))
         self._reap()
@@ -138,7 +141,7 @@ class Guardian:
             self._poller.unregister(ends.runner)
             self._ask_to_leave(now)
         if ready.get(ends.notices):
-            notices = os.read(ends.notices, 64)
+            notices = _read(ends.notices)
             if self._half is not None:
                 self._half.wake()
             if DRAIN_NOTICE in notices:
@@ -207,6 +210,13 @@ class Guardian:
             self._relay.say("error", text, request_id=request_id)
             return exits.ALGORITHM_FAILED
         return code
+
+
+def _read(notices: int) -> bytes:
+    try:
+        return os.read(notices, 64)
+    except BlockingIOError:
+        return b""  # The algorithm has taken it out again.
 
 
 def _listen_for_signals() -> int:

@@ -243,7 +243,7 @@ class Relay:
         return min((stray.due for stray in self._strays.values() if stray.due is not None), default=None)
 
     def take(self, descriptor: int, now: float) -> None:
-        """Read from a pipe that was found readable."""
+        """Read from a pipe that was found readable. Raises BlockingIOError if there is nothing in it any more."""
         # The host holds a call on the board until what it wrote was read: looked up first, it can't be the next one.
         call = self._board.call
         data = os.read(descriptor, _CHUNK)

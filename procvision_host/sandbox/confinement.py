@@ -135,10 +135,16 @@ def _strict_paths(wanted: Confinement) -> dict[str, int]:
 
 
 def _all_but_processes() -> dict[str, int]:
-    """Everything as before but the folders of processes in /proc, of which its own alone stays."""
+    """Everything as before but the folders of processes in /proc, of which its own alone stays.
+
+    What is set and done in /proc/sys, /sys and their like counts for every process: root's user may write there without
+    a capability, as to core_pattern, sysrq-trigger or cgroup.kill. So they can be read alone.
+    """
     allowed = {f"/{name}": landlock.EVERYTHING for name in os.listdir("/") if name != "proc"}  # noqa: PTH208
+    allowed |= {"/sys": landlock.READABLE}
     processes = {entry for entry in os.listdir("/proc") if entry.isdecimal()}  # noqa: PTH208
     for name in os.listdir("/proc"):  # noqa: PTH208
         if name not in processes:
-            allowed[f"/proc/{name}"] = landlock.EVERYTHING
+            own = name in ("self", "thread-self")
+            allowed[f"/proc/{name}"] = landlock.EVERYTHING if own else landlock.READABLE
     return allowed

@@ -113,6 +113,23 @@ def _reprioritise(scene: Scene) -> None:
     os.setpriority(os.PRIO_PROCESS, scene.process, 19)
 
 
+def _reprioritise_group(_: Scene) -> None:
+    os.setpriority(os.PRIO_PGRP, 0, os.getpriority(os.PRIO_PROCESS, 0))
+
+
+def _pin(scene: Scene) -> None:
+    before = os.sched_getaffinity(scene.process)
+    os.sched_setaffinity(scene.process, {min(before)})
+    if os.sched_getaffinity(scene.process) == before:
+        raise PermissionError("nothing is changed")
+
+
+def _set_for_all(_: Scene) -> None:
+    for path in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/sys/kernel/uevent_helper"):
+        with contextlib.suppress(FileNotFoundError):
+            os.close(os.open(path, os.O_WRONLY))
+
+
 def _use_io_uring(_: Scene) -> None:
     system_call("io_uring_setup", 1, ctypes.create_string_buffer(120))
 
@@ -239,6 +256,9 @@ RULES: tuple[Rule, ...] = (
     Rule("sends no signal to other processes", Level.BASIC, "Landlock's scopes", _signal),
     Rule("changes no other process's limits", Level.BASIC, "seccomp", _limit),
     Rule("changes no other process's priority", Level.BASIC, "seccomp", _reprioritise),
+    Rule("changes no priority of its process group", Level.BASIC, "seccomp", _reprioritise_group),
+    Rule("pins no other process to processors", Level.BASIC, "seccomp", _pin),
+    Rule("changes no settings of the kernel", Level.BASIC, "Landlock", _set_for_all),
     Rule("connects to no abstract socket", Level.BASIC, "Landlock's scopes", _connect_abstract),
     Rule("uses no io_uring", Level.BASIC, "seccomp", _use_io_uring),
     Rule("makes no namespaces", Level.BASIC, "seccomp", _make_namespace),

@@ -47,7 +47,7 @@ _FAST_OPEN = 0x20000000
 """MSG_FASTOPEN: a connection that no `connect` makes, and that Landlock doesn't see."""
 _SOCKET_CONTROL = 0x8900
 _SOCKET_TYPE = 0xF
-_PRIO_USER = 2
+_PRIO_PROCESS, _IOPRIO_PROCESS = 0, 1
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
 
@@ -107,9 +107,15 @@ OTHERS_SHARE = (
         ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setattr"), checks=(Check(0, 0, negated=True),)
     ),
     Refusal(("setpriority", "ioprio_set"), checks=(Check(1, 0, negated=True),)),
-    Refusal(("setpriority",), checks=(Check(0, _PRIO_USER),)),
+    Refusal(("setpriority",), checks=(Check(0, _PRIO_PROCESS, negated=True),)),
+    Refusal(("ioprio_set",), checks=(Check(0, _IOPRIO_PROCESS, negated=True),)),
+    Refusal(("migrate_pages",), checks=(Check(0, 0, negated=True),)),
+    # It succeeds and changes nothing: that would be another process's, or a thread's of one's own, and which of both a
+    # filter can't see. Libraries pin their threads so, and complain of each that fails.
+    Refusal(("sched_setaffinity",), refusing(0), (Check(0, 0, negated=True),)),
 )
-"""Limits and priorities of other processes: the call's first argument names a process, 0 is oneself."""
+"""Limits, priorities and processors of other processes: an argument names a process, 0 is oneself. Groups and users
+have others in them."""
 TERMINALS = (Refusal(("ioctl",), checks=(Check(1, _TIOCSTI),)), Refusal(("ioctl",), checks=(Check(1, _TIOCLINUX),)))
 """What types into a terminal."""
 NETWORK = (

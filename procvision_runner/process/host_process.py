@@ -110,8 +110,10 @@ class HostProcess:
         self.stdin = self._popen.stdin.fileno()
         self.stdout = self._popen.stdout.fileno()
         self.stderr = self._popen.stderr.fileno()
-        # Our end only: a host that doesn't read must not be able to block us.
+        # Our ends only: a host must not be able to block us that doesn't read, or that takes out of its pipe what was
+        # seen in it. It is gone then.
         os.set_blocking(self.stdin, False)
+        os.set_blocking(self.stdout, False)
         self.process_id = self._popen.pid
         self._oom_kills_before = oom_kills()
         self.pidfd = -1

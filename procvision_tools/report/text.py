@@ -1,15 +1,12 @@
-"""Text that came from elsewhere, made harmless to show."""
+"""Text in columns."""
 
 from __future__ import annotations
 
 import unicodedata
 
+from procvision_sdk.printable import printable
 
-def printable(text: str, keep: str = "") -> str:
-    """Show control characters, lone surrogates and the like as escapes; those in ``keep`` stay."""
-    return "".join(
-        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode("ascii") for char in text
-    )
+__all__ = ["columns", "padded", "printable"]
 
 
 def columns(text: str) -> int:

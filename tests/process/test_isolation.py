@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,16 @@ import pytest
 from peer_plugins import environment, install_algorithm
 
 from procvision_host.sandbox.rules import try_namespaces
-from procvision_runner import HostDiedError, Pool, RetryPolicy, Runner, RunnerOptions, Supervisor, SupervisorOptions
+from procvision_runner import (
+    CallError,
+    HostDiedError,
+    Pool,
+    RetryPolicy,
+    Runner,
+    RunnerOptions,
+    Supervisor,
+    SupervisorOptions,
+)
 from procvision_testing.boards.make import make_board, with_defects
 
 LEVELS = ("off", "basic", "strict")
@@ -252,6 +262,36 @@ def test_an_end_is_told_as_without_isolation(installed: dict[str, str]) -> None:
             time.sleep(0.02)
         assert "Segmentation fault" in "".join(lines)
         assert "string_at" in "".join(lines)
+
+
+FILLED = """
+import fcntl
+for number in range(3, 300):
+    try: flags = fcntl.fcntl(number, fcntl.F_GETFL)
+    except OSError: continue
+    if flags & 3 != os.O_WRONLY or number in (1, 2): continue
+    fcntl.fcntl(number, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+    try:
+        while number < 200: os.write(number, bytes(4096))  # not the frames
+    except OSError: pass
+    fcntl.fcntl(number, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
+import time
+time.sleep(100)
+"""
+
+
+def test_pipes_that_an_algorithm_fills_or_empties_stop_nobody(installed: dict[str, str]) -> None:
+    """Neither its guardian, which leaves when it is told to, nor a reader that saw what isn't there any more."""
+    options = RunnerOptions(environment=installed, host_arguments=("--drain-timeout-s", "1"), ready_timeout_s=60.0)
+    with Runner("told", options=options) as runner:
+        process = runner._client.process
+        assert not os.get_blocking(process.stdout)
+        call = runner.submit("execute", PICTURE, pid="A", session=runner.session({"code": FILLED}), timeout_s=60.0)
+        time.sleep(0.5)
+        os.kill(process.process_id, signal.SIGTERM)
+        with pytest.raises(CallError):
+            call.result(30)
+        assert process.wait(10) is not None
 
 
 def test_a_record_of_results_is_not_the_algorithms_to_write(installed: dict[str, str], tmp_path: Path) -> None:

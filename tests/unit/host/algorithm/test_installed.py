@@ -9,8 +9,10 @@ from pathlib import Path
 
 import importlib_metadata
 import pytest
+from click.testing import CliRunner
 
 from procvision_host.algorithm.installed import MAX_METADATA_BYTES, declared, version_of
+from procvision_host.cli import cli
 
 GROUP = "procvision.algorithms"
 
@@ -66,6 +68,17 @@ def test_what_lies_in_an_archive_is_found_too(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(sys, "path", [*sys.path, str(archive)])
     assert found("packed") == [("packed", "packed:A", "packed", "1.0")]
     assert version_of("packed") == "1.0"
+
+
+def test_what_steers_a_terminal_is_shown_as_escapes_and_many_take_no_longer_each(path: list[Path]) -> None:
+    """A vendor chooses the names in its metadata, and how many there are."""
+    names = "".join(f"n{number} = gone:A\n" for number in range(2000))
+    distribution(path[0], "ev\x1b[2Jil", f"[{GROUP}]\nna\x1b[2Jme = \x1b]0;x\x07:A\n{names}", "1\x07")
+    done = CliRunner().invoke(cli, ["list"])
+    assert done.exit_code == 0
+    assert "na\\x1b[2Jme" in done.output
+    assert not set("\x1b\x07") & set(done.output)
+    assert done.output.count("broken") == 2001
 
 
 @pytest.mark.parametrize("what", ["fifo", "folder", "bytes", "endless"])

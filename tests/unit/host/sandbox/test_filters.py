@@ -73,9 +73,15 @@ def test_every_call_that_is_named_without_a_condition_is_refused(
         ("prlimit64", (4711, 7), EPERM),
         ("setpriority", (0, 0, 5), seccomp.ALLOW),
         ("setpriority", (0, 4711, 5), EPERM),
-        ("setpriority", (1, 0, 5), seccomp.ALLOW),
+        ("setpriority", (1, 0, 5), EPERM),  # others are in its group
         ("setpriority", (2, 0, 5), EPERM),
         ("ioprio_set", (1, 9, 0), EPERM),
+        ("ioprio_set", (1, 0, 0), seccomp.ALLOW),
+        ("ioprio_set", (2, 0, 0), EPERM),
+        ("ioprio_set", (3, 0, 0), EPERM),  # all of this user
+        ("sched_setaffinity", (0, 8, 0), seccomp.ALLOW),
+        ("sched_setaffinity", (4711, 8, 0), seccomp.refusing(0)),
+        ("migrate_pages", (4711, 64, 0), EPERM),
         ("ioctl", (0, 0x5401), seccomp.ALLOW),
         ("ioctl", (0, 0x5412), EPERM),
         ("ioctl", (0, 0x541C), EPERM),

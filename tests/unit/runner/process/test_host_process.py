@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,7 @@ time.sleep(3600)
 def test_tree_is_killed_with_those_who_left_its_session() -> None:
     """Deaf to SIGTERM, in sessions of their own."""
     with process(sys.executable, "-S", "-c", DEAF_FAMILY) as host:
+        select.select([host.stdout], [], [])  # our end of it doesn't block
         grandchild = int(os.read(host.stdout, 100))
         members = tree(host.process_id)
         assert {host.process_id, grandchild} <= members.keys()

@@ -29,9 +29,10 @@ while True: time.sleep(60)
 """
 """Ignores every request, and has a child in a session of its own that does so, too."""
 RUNNER = """
-import os, sys, time
+import os, select, sys, time
 from procvision_runner.process.host_process import HostProcess
 host = HostProcess([sys.executable, "-S", "-c", sys.argv[1]])
+select.select([host.stdout], [], [])
 print(host.process_id, os.read(host.stdout, 100).decode(), flush=True)
 if sys.argv[2] == "fork" and os.fork() == 0:
     time.sleep(60)
