@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -261,6 +262,7 @@ def test_an_interrupted_caller_leaves_its_call_to_the_reader_thread(rig: Rig, mo
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(rig.client, "exchange", SimpleNamespace(carry=lambda pending: False))
     monkeypatch.setattr(rig.client, "wait_for", interrupted)
     with pytest.raises(KeyboardInterrupt):
         rig.client.call(Call(phase="execute"), PATIENCE_S, freed.set)
