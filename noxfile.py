@@ -140,6 +140,14 @@ def requalification(session: nox.Session) -> None:
 
 
 @nox.session
+def deeppcb(session: nox.Session) -> None:
+    """The figures on every pair of the folder in `DEEPPCB_DIR`, by the evaluation and through a host."""
+    install_all(session)
+    tests = "plugins/procvision-pcb/tests/test_deeppcb.py"
+    session.run("pytest", "--timeout=1800", *(session.posargs or (tests,)), env={"PROCVISION_EVERY": "1"})
+
+
+@nox.session
 def evidence(session: nox.Session) -> None:
     """A station's processes are killed a thousand times, its power cut at each write, its database away for minutes."""
     install_all(session)
