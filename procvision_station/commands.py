@@ -60,22 +60,33 @@ def new(folder: Path, count: int | None, port: int | None) -> int:
 
 @station.command(short_help="Check the configuration, with file, line and column.")
 @click.argument("folder", type=_THERE)
-def check(folder: Path) -> int:
-    """Check station.toml and the recipes against their keys, and against what is installed.
+@click.option("--per-second", type=click.FloatRange(0, min_open=True),
+              help="Products a second of lines of which neither the trigger nor the ledger says it.")  # fmt: skip
+def check(folder: Path, per_second: float | None) -> int:
+    """Check station.toml and the recipes against their keys, what is installed, and the disk.
 
-    Nothing is started. Each error has file, line and column. The exit status is 0 where nothing is wrong, and 2 else.
+    Nothing is started. Each error has file, line and column. What the kept pictures and the ledger take of the disk is
+    computed: for how long there is room, and where that is less than station.toml asks for. The exit status is 0 where
+    nothing is wrong, also with warnings, and 2 else.
 
     \b
     Examples:
       procvision station check line-3
+      procvision station check line-3 --per-second 2.5
     """
     from procvision_station.configuration.reading import read_station
+    from procvision_station.disk_need import disk_need, in_words
+    from procvision_station.parts import StationError
 
     found = read_station(folder)
     for name, line in found.lines.items():
         recipe = line.recipe
         steps = ", ".join(f"{step.camera} -> {step.algorithm} {step.version}" for step in recipe.steps)
         click.echo(f"{name}: recipe {recipe.name} {recipe.version}: {steps}")
+    for level, text, hint in in_words(disk_need(found, per_second), found.file.pictures):
+        if level == "error":
+            raise StationError(f"{text}\nhint: {hint}")
+        click.echo(text if level == "info" else f"warning: {text}\nhint: {hint}", err=level == "warning")
     click.echo("nothing is wrong")
     return OK
 
