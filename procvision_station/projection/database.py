@@ -27,6 +27,8 @@ BUSY_S = 5.0
 """So long SQLite waits for another connection's write."""
 CONNECT_S = 5
 """So long a PostgreSQL may take to answer at all."""
+ROWS_LOOKED_AT = 1000
+"""Of each index: some milliseconds, however many rows there are."""
 STATEMENT_MS = 30_000
 """A page's query that takes longer in PostgreSQL is ended."""
 
@@ -96,6 +98,16 @@ class Database:
             make_private_folder(self.path.parent)
             touch_private(self.path)
         upgrade(self._opened())
+
+    def look_at_values(self) -> None:
+        """Let SQLite see how often values are there, so that it takes the best index. Raises SQLAlchemyError.
+
+        PostgreSQL does so by itself.
+        """
+        if self.is_sqlite:
+            with self.writing() as connection:
+                connection.exec_driver_sql(f"PRAGMA analysis_limit={ROWS_LOOKED_AT}")
+                connection.exec_driver_sql("ANALYZE")
 
     def close(self) -> None:
         """Let go of all connections."""

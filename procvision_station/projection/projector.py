@@ -27,6 +27,8 @@ RETRY_S = 1.0
 """After the database could not be reached."""
 BATCH = 500
 """Records of one transaction."""
+LOOK_AFTER = 20_000
+"""Records after which SQLite sees again how often values are there."""
 
 Notice = Callable[[str], None]
 
@@ -37,6 +39,7 @@ class Projector:
     def __init__(self, database: Database, journals: Path, notice: Notice = lambda _: None) -> None:
         self._database, self._journals, self._notice = database, journals, notice
         self._ready = False
+        self._since_look = LOOK_AFTER
         self._sizes: dict[str, tuple[int, float]] = {}
         self._problems: dict[str, str] = {}
         self._left: dict[str, set[int]] = {}
@@ -85,8 +88,12 @@ class Projector:
         self._make_ready()
         began = time.monotonic()
         done = sum(self._line(name) for name in self._names())
+        self._since_look += done
         if not done:
             self.caught_up_at = began
+            if self._since_look > LOOK_AFTER:
+                self._database.look_at_values()
+                self._since_look = 0
         return done
 
     def rebuild(self) -> int:

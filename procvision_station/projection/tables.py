@@ -6,7 +6,7 @@ that was interrupted, and one that is made anew, come out the same.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
 BUCKET_MS = 15 * 60 * 1000
 """A roll-up's length: shifts begin at half hours, and some time zones at quarters."""
@@ -65,13 +65,24 @@ products = Table(
     Column("overruled", String(8)),
     Column("pinned", Boolean, nullable=False),
     Column("notes", Integer, nullable=False),
-    Index("products_by_key", "line", "key", unique=True),
+    Index("products_by_key", "key", "line", unique=True),
     Index("products_by_time", "line", "triggered_ms", "sequence"),
     Index("products_of_all_lines", "triggered_ms", "line", "sequence"),
-    Index("products_by_verdict", "told", "line", "triggered_ms", "sequence"),
-    Index("products_by_recipe", "recipe", "line", "triggered_ms", "sequence"),
-    Index("products_by_serial", "serial", "line", "triggered_ms", "sequence"),
-    Index("products_by_overrule", "overruled", "line", "triggered_ms", "sequence"),
+    # Each filter in a history's order, so that no page sorts: lines are few, and rows of other lines are skipped.
+    Index("products_by_verdict", "told", "triggered_ms", "line", "sequence"),
+    Index("products_by_recipe", "recipe", "triggered_ms", "line", "sequence"),
+    Index("products_by_recipe_version", "recipe_version", "triggered_ms", "line", "sequence"),
+    Index("products_by_versions", "versions", "triggered_ms", "line", "sequence"),
+    Index("products_by_product", "product", "triggered_ms", "line", "sequence"),
+    Index("products_by_serial", "serial", "triggered_ms", "line", "sequence"),
+    Index(
+        "products_overruled",
+        "triggered_ms",
+        "line",
+        "sequence",
+        sqlite_where=text("overruled IS NOT NULL"),
+        postgresql_where=text("overruled IS NOT NULL"),
+    ),
 )
 """One row a product; `told` is what was told at last."""
 
@@ -167,9 +178,10 @@ events = Table(
     Column("text", Text),
     Column("content", Text, nullable=False),
     Index("events_by_time", "at_ms", "line", "sequence"),
-    Index("events_by_kind", "event", "line", "sequence"),
+    Index("events_by_line", "line", "at_ms", "sequence"),
+    Index("events_by_kind", "event", "at_ms", "line", "sequence"),
     Index("events_by_user", "user", "at_ms", "line", "sequence"),
-    Index("events_by_product", "line", "key", "sequence"),
+    Index("events_by_product", "key", "line", "sequence"),
 )
 """Every event: overrules, notes, a user's actions, starts and stops, what went wrong. `text` is what is shown of it."""
 

@@ -19,6 +19,7 @@ pytest.importorskip("sqlalchemy", reason="a projection needs SQLAlchemy")
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import event
 from sqlalchemy import text as sql
 from station_records import START, drawn, product
 
@@ -306,6 +307,35 @@ def test_history_pages_hold_what_was_asked_for_once_and_in_order(model, wanted, 
     assert sorted(row.key for row in rows) == sorted(each["key"] for each in written if holds(each))
     order = [(row.triggered_at, row.line, row.sequence) for row in rows]
     assert order == sorted(order, reverse=True)
+
+
+FILTERS = [
+    *({name: "NG"} for name in ("told", "overruled")),
+    {"overruled": "any"},
+    *({name: "x"} for name in ("line", "label", "recipe", "recipe_version", "versions", "product", "serial")),
+    {"until": START},
+    {},
+]
+
+
+def test_no_page_of_history_or_events_sorts_more_than_it_shows(tmp_path: Path) -> None:
+    """Each filter has an index in the order of the list: a week is no slower than a day. Of a key there are few."""
+    database = Database("sqlite", tmp_path, writes=True)
+    database.migrate()
+    asked: list[tuple] = []
+    with database.reading() as connection:
+        event.listen(connection.engine, "before_cursor_execute", lambda *of: asked.append((of[2], of[3])))
+    model = ReadModel(database)
+    for each in FILTERS:
+        model.history(HistoryFilter(**each))
+    for each in ({name: "x"} for name in ("line", "event", "user")):
+        model.events(EventFilter(**each))
+    with database.reading() as connection:
+        for statement, values in list(asked):
+            plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
+            assert "TEMP B-TREE FOR ORDER BY" not in plan, (statement, plan)
+    assert len(asked) > len(FILTERS)
+    database.close()
 
 
 def test_one_product_is_shown_whole(model) -> None:
