@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
-from following import DOCS, follow, own_environment
+from following import DOCS, blocks, follow, own_environment
 
 BIN = Path(sys.executable).parent
 
@@ -138,3 +141,37 @@ def test_the_tutorial_of_a_running_line_works(tmp_path: Path) -> None:
     with LinePage(rest, f"http://127.0.0.1:{port}/") as browser:
         doing = {"4. Look at it": browser.look, "5. Say that a verdict is wrong": browser.overrule}
         assert follow(str(page), tmp_path, own_environment(BIN), doing=doing) == 8
+
+
+def _titled(page: str, title: str) -> str:
+    return next(block.body for block in blocks(page) if block.title == title)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd isn't installed: apt-get install systemd")
+def test_the_unit_of_a_service_is_what_systemd_takes(tmp_path: Path) -> None:
+    """As it stands on the page, with this environment's program in place of an installed one."""
+    unit = _titled("how-to/run-as-a-service.md", "procvision-line-3.service")
+    path = tmp_path / "procvision-line-3.service"
+    path.write_text(unit.replace("/opt/procvision/bin/procvision", str(BIN / "procvision")))
+    done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "SuccessExitStatus=143\n" in unit  # what `run` ends with on SIGTERM
+    wrong = path.with_name("wrong.service")
+    wrong.write_text(unit.replace("KillMode=mixed", "KilMode=mixed"))
+    done = subprocess.run(["systemd-analyze", "verify", wrong], capture_output=True, text=True, timeout=60, check=False)
+    assert "KilMode" in done.stderr
+
+
+def test_the_container_installs_what_there_is_and_starts_a_command_that_there_is() -> None:
+    """The page's file against the project's own names: a builder and a base image are not asked for."""
+    file = _titled("how-to/run-as-a-service.md", "Containerfile").replace("\\\n", " ")
+    lines = dict(line.split(" ", 1) for line in file.splitlines())
+    distribution, extras = re.search(r"'(\w+)\[([\w,]+)\]'", lines["RUN"]).groups()
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    assert distribution == project["name"]
+    assert set(extras.split(",")) <= project["optional-dependencies"].keys()
+    assert (DOCS.parent / "plugins" / re.search(r"procvision-\w+", lines["RUN"])[0]).is_dir()
+    command = [*json.loads(lines["ENTRYPOINT"]), *json.loads(lines["CMD"])]
+    assert command[-1] == lines["VOLUME"]
+    shown = subprocess.run([BIN / command[0], *command[1:-1], "--help"], capture_output=True, timeout=60, check=False)
+    assert shown.returncode == 0

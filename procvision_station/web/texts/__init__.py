@@ -6,6 +6,7 @@ is the path of its keys; `{name}` in it is filled in.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -16,6 +17,7 @@ from attrs import frozen
 
 COMPLETE = "en"
 _FOLDER = Path(__file__).parent
+_FACT = re.compile(r"\{(\w+)\}")
 
 
 @frozen
@@ -27,10 +29,8 @@ class Texts:
 
     def __call__(self, name: str, /, **facts: Any) -> str:
         """Return a text with its facts filled in. Raises KeyError for a name that is in no catalogue."""
-        text = self.entries[name]
-        for key, value in facts.items():
-            text = text.replace(f"{{{key}}}", str(value))
-        return text
+        # In one pass: braces in a fact, such as a vendor's text, are filled in by nothing.
+        return _FACT.sub(lambda found: str(facts.get(found[1], found[0])), self.entries[name])
 
     def below(self, *prefixes: str) -> dict[str, str]:
         """Return the texts whose names begin with one of these: what a script of the page needs."""

@@ -117,3 +117,10 @@ def test_the_colours_have_enough_contrast_in_both_schemes() -> None:
             assert contrast(scheme[f"bar-{verdict}"], scheme["card"]) >= 2.9, verdict
         assert contrast(scheme["chart-line"], scheme["card"]) >= 3
         assert not {scheme["ok"], scheme["bar-ok"]} & set(COLOURS.values())
+
+
+def test_what_a_fact_says_is_filled_in_by_nothing() -> None:
+    """A vendor's text with braces stays what it is, whatever the other facts are."""
+    told = ENGLISH("error.role.what", bound="{value} $& {bound}", value="X")
+    assert "{value} $& {bound}" in told
+    assert "X" in told
