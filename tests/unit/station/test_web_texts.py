@@ -86,6 +86,8 @@ def test_a_languages_texts_have_the_same_facts() -> None:
 
 def test_the_reader_chooses_the_language() -> None:
     assert chosen("xx, en-GB;q=0.5").language == "en"
+    assert chosen("de-AT,en;q=0.5").language == "de"
+    assert chosen("zh-Hans-CN").language == "zh"
     assert chosen("").language == "en"
     assert chosen(", ;;;=,").language == "en"
 
