@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -57,5 +58,8 @@ def install(bundle: Path, root: Path | None, store: Path | None, allow_unsigned:
         click.echo(json.dumps(row, indent=2))
     else:
         who = "unsigned" if signed_by is None else f"signed by {signed_by['name']}"
-        click.echo(f"{index.label} is installed, {who}\nTo use it: procvision activate {index.label}")
+        chosen = {"--root": root, "--keys": store}
+        more = [word for option, path in chosen.items() if path is not None for word in (option, str(path))]
+        words = shlex.join(["procvision", "activate", index.label, *more])
+        click.echo(f"{index.label} is installed, {who}\nTo use it: {words}")
     return exits.OK

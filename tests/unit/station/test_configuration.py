@@ -49,6 +49,29 @@ def problems_after(folder, old, new, name="station.toml"):
     return caught.value.problems, place
 
 
+def test_a_station_of_deployments_says_which_version_is_missing(folder):
+    """Its recipes name algorithms alone, and nothing of its own environment takes a version's place."""
+    section = "[deployments]\n[pictures]"
+    (problem,), _ = problems_after(folder, "[pictures]", section)
+    assert (problem.file, problem.place.line) == ("recipes/board.toml", 7)
+    assert "steps[0].algorithm: " in problem.message
+    assert "data/deployments is no folder of deployments" in problem.message
+    assert problem.hint.startswith("procvision install BUNDLE --root ")
+    (folder / "data" / "deployments").mkdir(parents=True)
+    (problem,), _ = problems_after(folder, "[pictures]", "# nothing\n[pictures]")
+    assert "no version of pcb-compare is active for product board in " in problem.message
+    assert problem.hint.startswith("procvision activate NAME==VERSION --root ")
+    for name in ("pcb-compare==0.1.0", "pcb-compare@procvision-pcb"):
+        found, _ = problems_after(folder, 'algorithm = "pcb-compare', f'algorithm = "{name}', "recipes/board.toml")
+        assert any("says which version runs, and with [deployments] what is active says so" in p.message for p in found)
+        (folder / "recipes" / "board.toml").write_text(
+            (folder / "recipes" / "board.toml").read_text().replace(f'"{name}', '"pcb-compare')
+        )
+    (problem,), place = problems_after(folder, "[deployments]", "[deployments]\nrot = 1")
+    assert problem.place.line == place.line + 1
+    assert "root" in problem.hint
+
+
 def test_a_new_station_is_right_and_is_never_overwritten(folder):
     station = read_station(folder)
     assert list(station.lines) == ["main"]
