@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import pickle
 import secrets
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,6 +36,8 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
         "distributed.scheduler.allowed-failures": MAX_TRIES - 1,
         # A thread has one shard: of two, the one that only waited would be blamed for the worker's death, too.
         "distributed.scheduler.worker-saturation": 1.0,
+        # The scheduler keeps so many of the last messages to each worker, which have the shards in them.
+        "distributed.admin.low-level-log-length": 10,
         # A worker that died is started again by its nanny. On a busy machine this takes longer than the 15 s after
         # which the cluster would take the nanny away.
         "distributed.deploy.lost-worker-timeout": "1h",
@@ -98,7 +102,8 @@ class DaskEngine:
                     raise EngineError(f"the cluster has no worker any more, since {ALONE_S:g} s")
                 for number, shard in itertools.islice(_taken(waiting), max(0, threads - len(futures))):
                     # A key of its own: two shards of the same content are two.
-                    future = client.submit(_run, plugin.name, shard, key=f"{plugin.name}-{number}", pure=False)
+                    packed = zlib.compress(pickle.dumps(shard), 1)
+                    future = client.submit(_run, plugin.name, packed, key=f"{plugin.name}-{number}", pure=False)
                     futures[number] = future
                     future.add_done_callback(_Told(number, done))
                 with contextlib.suppress(Empty):
@@ -197,8 +202,8 @@ class _Warm(WorkerPlugin):  # type: ignore[misc]
         return stack, stack.enter_context(self._work.open())
 
 
-def _run(name: str, shard: Any) -> Any:
-    return get_worker().plugins[name].run(shard)
+def _run(name: str, packed: bytes) -> Any:
+    return get_worker().plugins[name].run(pickle.loads(zlib.decompress(packed)))
 
 
 def _stop(name: str, dask_worker: Any) -> None:

@@ -155,7 +155,7 @@ def test_killed_at_random_it_ends_with_the_same_report(
             below = [] if process.poll() is not None else descendants(process.pid)
             process.send_signal(signal.SIGKILL)
             killed += process.wait() == -signal.SIGKILL
-        wait_until_gone(below)
+        wait_until_gone(below, timeout_s=120)
         if len(list((out / "results").glob("*.parquet"))) >= 3:
             for path in sorted((out / "results").glob("*.parquet"))[1:]:
                 path.unlink()  # so that there is always something left to be killed in
