@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class PcbCompare(BaseAlgorithm):
 
     def get_info(self) -> dict[str, Any]:
         """The manifest's facts."""
-        manifest: dict[str, Any] = json.loads(files("procvision_pcb").joinpath("manifest.json").read_bytes())
+        manifest: dict[str, Any] = json.loads(Path(__file__).with_name("manifest.json").read_bytes())
         return {**manifest, "labels": list(LABELS), "references_kept": len(self._references)}
 
     def pre_execute(

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -105,7 +105,7 @@ def packed(scorer: Scorer, provenance: Mapping[str, Any]) -> str:
 @cache
 def learnt() -> Scorer:
     """Read the network that comes with the package. Raise ValueError where it was made for other features."""
-    stored = json.loads(files("procvision_pcb").joinpath(WEIGHTS).read_bytes())
+    stored = json.loads(Path(__file__).with_name(WEIGHTS).read_bytes())
     if tuple(stored["features"]) != FEATURES:
         raise ValueError(f"{WEIGHTS}: made for the features {stored['features']}, not {list(FEATURES)}")
     return unpacked(stored["weights"])
