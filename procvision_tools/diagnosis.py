@@ -168,12 +168,18 @@ def limits() -> Iterator[Finding]:
     """Yield what this user, and this container, may use."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield _bounded("open files", files, MIN_OPEN_FILES, "ulimit -n 4096; for a service LimitNOFILE=4096")
-    processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    group = _cgroup("pids.max")
+    # The kernel holds root to no such limit.
+    processes = resource.getrlimit(resource.RLIMIT_NPROC)[0] if os.geteuid() else resource.RLIM_INFINITY
+    group = _cgroup("pids.max", "pids")
     if group is not None:
         processes = group if processes == resource.RLIM_INFINITY else min(group, processes)
     hint = "ulimit -u; for a service TasksMax=; in a container --pids-limit"
     yield _bounded("processes and threads", processes, MIN_PROCESSES, hint)
+    if processes == resource.RLIM_INFINITY:
+        what = "nothing bounds how many an algorithm starts: one that never stops takes the machine along"
+        yield Finding(
+            "an algorithm's processes", "warning", what, "TasksMax= of a service, --pids-limit of a container"
+        )
     file_size, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if file_size != resource.RLIM_INFINITY:
         yield _bounded("size of a file", file_size, PICTURE_BYTES, "ulimit -f unlimited: shared memory counts, too")
@@ -190,14 +196,17 @@ def _bounded(title: str, value: int, enough: int, hint: str) -> Finding:
     return Finding(title, detail=f"at most {value}")
 
 
-def _cgroup(name: str) -> int | None:
-    """Return a bound of this process' control group, None where there is none."""
+def _cgroup(name: str, controller: str = "") -> int | None:
+    """Return a bound of this process' control group, None where there is none; also of version 1, by the controller."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        own = Path("/proc/self/cgroup").read_text().strip().splitlines()[-1].rpartition(":")[2]
-        for folder in (Path("/sys/fs/cgroup") / own.lstrip("/"), Path("/sys/fs/cgroup")):
-            file = folder / name
-            if file.is_file():
-                return int(file.read_text())
+        lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        mounts = {controllers: own for _, controllers, own in lines}
+        for mounted in ("", controller):
+            own = mounts.get(mounted, "/").lstrip("/")
+            for folder in (Path("/sys/fs/cgroup", mounted, own), Path("/sys/fs/cgroup", mounted)):
+                file = folder / name
+                if file.is_file():
+                    return int(file.read_text())
     return None
 
 

@@ -21,9 +21,10 @@ def main() -> None:
         "--seed", type=int, default=int(time.time()), help="of pictures and faults, not of their timing"
     )
     parser.add_argument("--spare", action="store_true", help="a spare host stands by, and is struck too")
+    parser.add_argument("--isolation", choices=("off", "basic", "strict"), help="how far the hosts are shut in")
     parser.add_argument("--json", action="store_true", help="for machines")
     options = parser.parse_args()
-    report = run(options.seconds, options.seed, options.hosts, spare=options.spare)
+    report = run(options.seconds, options.seed, options.hosts, spare=options.spare, isolation=options.isolation)
     if options.json:
         print(json.dumps(report.as_dict()))
     else:

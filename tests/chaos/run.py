@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from procvision_runner.options import RunnerOptions
+from procvision_runner.options import IsolationLevel, RunnerOptions
 from procvision_runner.supervision.metrics import percentile
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.pool import Pool
@@ -61,7 +61,7 @@ class Report:
         return {**attrs.asdict(self), "passed": self.passed}
 
 
-def options() -> SupervisorOptions:
+def options(isolation: IsolationLevel | None = None) -> SupervisorOptions:
     """A station's, but for clocks that run faster and limits that a run of faults would reach."""
     return SupervisorOptions(
         runner=RunnerOptions(
@@ -72,6 +72,7 @@ def options() -> SupervisorOptions:
             terminate_timeout_s=1.0,
             heartbeat=HeartbeatPolicy(interval_s=0.5, grace_s=0.5),
             max_slots=12,
+            isolation=isolation,
         ),
         restart=RestartPolicy(max_restarts=10_000, first_delay_s=0.0, max_delay_s=0.1, factor=1.0),
         retry=RetryPolicy(retries=8),
@@ -81,14 +82,20 @@ def options() -> SupervisorOptions:
 
 
 def run(
-    seconds: float, seed: int, hosts: int = 4, pause_s: tuple[float, float] = (0.05, 0.6), *, spare: bool = False
+    seconds: float,
+    seed: int,
+    hosts: int = 4,
+    pause_s: tuple[float, float] = (0.05, 0.6),
+    *,
+    spare: bool = False,
+    isolation: IsolationLevel | None = None,
 ) -> Report:
     """Raises nothing for what it finds: that is in the report."""
     seconds = min(seconds, MAX_SECONDS)
     book, recovery = Book(), Recovery()
     mark = f"chaos-{os.getpid()}-{seed}"
     with tempfile.TemporaryDirectory(prefix="procvision-chaos-") as folder:
-        settings = attrs.evolve(marked(options(), mark, install(Path(folder))), spare=spare)
+        settings = attrs.evolve(marked(options(isolation), mark, install(Path(folder))), spare=spare)
         pool = Pool(named("1.0"), hosts=hosts, options=settings, listeners=[recovery])
         with pool:
             began = time.monotonic()
