@@ -15,7 +15,6 @@ from _thread import allocate_lock, get_native_id, start_new_thread
 from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETSIG, F_SETPIPE_SZ, F_SETSIG, fcntl, ioctl
 from os import close, fstat, read, stat, write
 from os import open as os_open
-from termios import FIONREAD
 from time import monotonic, sleep
 
 from procvision_host.exits import ALGORITHM_FAILED
@@ -377,6 +376,8 @@ def wait_for_stray_output() -> None:
 
     Costs one question where nothing was written, which is the rule.
     """
+    from termios import FIONREAD  # not before the hello
+
     waiting = bytearray(4)
     try:
         ioctl(1, FIONREAD, waiting)

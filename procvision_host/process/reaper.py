@@ -16,7 +16,6 @@ Warning: it is forked before anything is imported and outlives updates of the fi
 from __future__ import annotations
 
 import os
-from select import POLLIN, poll
 
 from procvision_host.exits import ALGORITHM_FAILED
 from procvision_host.process.known_state import LEAVING_SIGNALS, hear_signals
@@ -55,6 +54,7 @@ def fork_cell(guardian: int) -> None:
 
 def _watch(guardian: int, cell: int) -> NoReturn:
     import resource  # noqa: F401 - for the end: later its file may be another version's
+    from select import POLLIN, poll
 
     cell_fd = os.pidfd_open(cell)
     _close_all_but(guardian, cell_fd)

@@ -12,31 +12,30 @@ offset  bytes
 from __future__ import annotations
 
 import mmap
-import struct
 
-_NUMBER = struct.Struct("<Q")
 _LEAVING = 8
 _ID = 15
 _ID_BYTES = 64
 _TIME, _DROPPED = 10, 11
 """The numbers at offset 80 and 88."""
-_NAME = struct.Struct(f"<{1 + _ID_BYTES}p")
-"""A length byte, then the text; what is too long is cut."""
 
 
 class SharedPage:
-    """The page. It is made before the fork; the host writes, the guardian reads."""
+    """The page. It is made before the fork; the host writes, the guardian reads.
 
-    __slots__ = ("_numbers", "_pack_name", "memory")
+    Warning: imported before the hello: no `struct`, which takes longer than all that it would do here.
+    """
+
+    __slots__ = ("_numbers", "memory")
 
     def __init__(self) -> None:
         self.memory = mmap.mmap(-1, mmap.PAGESIZE)
         self._numbers = memoryview(self.memory).cast("Q")
-        self._pack_name = _NAME.pack_into
 
     def call_begins(self, number: int, request_id: str | None) -> None:
         """Note that the host starts to execute its `number`th call, counted from 1."""
-        self._pack_name(self.memory, _ID, request_id.encode("utf-8", "replace") if request_id else b"")
+        told = request_id.encode("utf-8", "replace")[:_ID_BYTES] if request_id else b""
+        self.memory[_ID : _ID + 1 + len(told)] = b"%c%b" % (len(told), told)
         self._numbers[0] = number
 
     def call_ends(self) -> None:
@@ -50,8 +49,7 @@ class SharedPage:
     @property
     def leave_within_ms(self) -> int:
         """How long the runner lets the drain take; 0 where it doesn't say."""
-        duration_ms: int = _NUMBER.unpack_from(self.memory, _TIME * _NUMBER.size)[0]
-        return duration_ms
+        return self._numbers[_TIME]
 
     def line_dropped(self) -> None:
         """Note that a line of the host's log found no room."""
@@ -60,8 +58,7 @@ class SharedPage:
     @property
     def lines_dropped(self) -> int:
         """How many lines of the host's log found no room."""
-        count: int = _NUMBER.unpack_from(self.memory, _DROPPED * _NUMBER.size)[0]
-        return count
+        return self._numbers[_DROPPED]
 
     def leaves(self) -> None:
         """Note that the host ends of its own will. An exit without this is the algorithm's doing."""
@@ -75,8 +72,9 @@ class SharedPage:
     @property
     def call(self) -> tuple[int, str | None]:
         """Number and request id of the call being executed; (0, None) between calls."""
-        number: int = _NUMBER.unpack_from(self.memory, 0)[0]
+        number = self._numbers[0]
         if not number:
             return 0, None
-        name: bytes = _NAME.unpack_from(self.memory, _ID)[0]
+        length = min(self.memory[_ID], _ID_BYTES)
+        name: bytes = self.memory[_ID + 1 : _ID + 1 + length]
         return number, name.decode("utf-8", "replace") or None
