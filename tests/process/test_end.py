@@ -230,8 +230,8 @@ class Kept(HostProcess):
         super().__init__(*arguments, **more)
         self.made.append(self)
 
-import procvision_runner.runner, procvision_runner.supervision.supervised_host
-procvision_runner.runner.HostProcess = Kept
+import procvision_runner.connection.launch, procvision_runner.supervision.supervised_host
+procvision_runner.connection.launch.HostProcess = Kept
 procvision_runner.supervision.supervised_host.HostProcess = Kept
 picture = np.zeros((8, 8, 3), np.uint8)
 for make in (Runner, Supervisor):
