@@ -51,6 +51,11 @@ class CallMethods(ABC):
         Write into its `array`, then pass it to a call: the picture is not copied. The lease goes back when its call
         has ended, or by `release()` if there is none. Raises SlotsExhaustedError and RunnerStoppedError.
         """
+        steady = self._steady
+        if steady is not None:
+            lease = steady.lend(width, height, color_space)
+            if lease is not None:
+                return lease
         return self._open_slots().lease((width, height, color_space), self._call_options.slot_timeout_s)
 
     def pre_execute(

@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef F_GETSIG
@@ -112,7 +113,10 @@ typedef struct {
     Template templates[MAX_TEMPLATES];
     Py_buffer page;
     Py_ssize_t max_frame_bytes;
-    int forks;
+    PyObject *calls, *numbers[3]; /* Numbers that were read once, owned: of calls, and of the descriptors. */
+    unsigned long long number;
+    int descriptors[3];
+    int forks, is_fifo;
     char in[PV_READ_BYTES], out[PV_READ_BYTES];
 } Core;
 
@@ -135,6 +139,21 @@ static int is_locked(PyObject *locked)
         return -1;
     Py_DECREF(answer);
     return answer == Py_True;
+}
+
+enum { FRAMES_IN, FRAMES_OUT, CONTROL };
+
+/* Gives a descriptor, which is another once it was opened again. */
+static int descriptor(Core *self, int which, PyObject *number)
+{
+    if (number != self->numbers[which]) {
+        long found = PyLong_AsLong(number);
+        PyErr_Clear();
+        self->descriptors[which] = found < 0 || found > INT_MAX ? -1 : (int)found;
+        Py_INCREF(number);
+        Py_XSETREF(self->numbers[which], number);
+    }
+    return self->descriptors[which];
 }
 
 /* --- templates ---------------------------------------------------------------------------------------------------- */
@@ -334,7 +353,9 @@ static int meet(Core *self, Met *met, Py_ssize_t got)
     Py_INCREF(template->session);
     met->session_ref = template->session;
     PyObject *params = IN(template->checked, CheckedCall, user_params);
-    met->params = template->deep ? PyObject_CallOneArg(PART(deepcopy), params) : PyDict_Copy(params);
+    met->params = template->deep ? PyObject_CallOneArg(PART(deepcopy), params)
+                  : PyDict_GET_SIZE(params) == 0 ? PyDict_New()
+                                                 : PyDict_Copy(params);
     if (template->has_picture) {
         PyObject *prefix = IN(template->of, Template, image_prefix);
         Py_ssize_t prefix_bytes = PyUnicode_GET_LENGTH(prefix), count = digits(generation, end);
@@ -465,10 +486,11 @@ static int has_own(PyObject *algorithm, PyObject *attributes, PyObject *name, Py
 static int begin(Core *self, Met *met)
 {
     PyObject *since = PyFloat_FromDouble(pv_now());
-    unsigned long long number = PyLong_AsUnsignedLongLong(OF(loop, calls)) + 1;
+    PyObject *calls = OF(loop, calls);
+    unsigned long long number = (calls == self->calls ? self->number : PyLong_AsUnsignedLongLong(calls)) + 1;
     met->number = PyLong_FromUnsignedLongLong(number);
     if (since == NULL || met->number == NULL || PyErr_Occurred() || PySet_GET_SIZE(PART(pending_ids)) != 0 ||
-        PyObject_IsTrue(OF(connection, anonymous)) != 0 || PySequence_Size(PART(waiting)) != 0 ||
+        OF(connection, anonymous) != zero || Py_SIZE(PART(waiting)) != 0 ||
         OF(connection, state) != PART(open) || OF(status, now) != PART(ready) || is_locked(PART(locked)) != 0 ||
         PySet_Add(PART(pending_ids), met->request_id) < 0) {
         PyErr_Clear();
@@ -481,6 +503,9 @@ static int begin(Core *self, Met *met)
     PUT(PART(conversation), conversation, running_since, since);
     SET(PART(conversation), conversation, running, met->call);
     SET(PART(loop), loop, calls, met->number);
+    Py_INCREF(met->number);
+    Py_XSETREF(self->calls, met->number);
+    self->number = number;
     SET(met->template->of, Template, met_at, met->number);
     SET(PART(python), python, _vain, zero);
     char *page = self->page.buf;
@@ -766,21 +791,12 @@ static Py_ssize_t write_frame(Core *self, Met *met, Outcome *outcome)
     return PV_HEADER_BYTES + length;
 }
 
-static int descriptor(PyObject *number)
-{
-    long found = PyLong_AsLong(number);
-    if (found < 0 || found > INT_MAX) {
-        PyErr_Clear();
-        return -1;
-    }
-    return (int)found;
-}
 
 /* Whether the frames' descriptors are what they were, as far as two questions tell. */
 static int are_ours(Core *self)
 {
-    return OF(ends, _reopened) == Py_False && fcntl(descriptor(OF(ends, frames_in)), F_GETSIG) == MARK &&
-           fcntl(descriptor(OF(ends, frames_out)), F_GETSIG) == MARK;
+    return OF(ends, _reopened) == Py_False && fcntl(descriptor(self, FRAMES_IN, OF(ends, frames_in)), F_GETSIG) == MARK &&
+           fcntl(descriptor(self, FRAMES_OUT, OF(ends, frames_out)), F_GETSIG) == MARK;
 }
 
 /* Lets the general code write an answer. */
@@ -805,12 +821,15 @@ static int give(Core *self, Met *met, Outcome *outcome)
         return -1;
     if (!are_ours(self) && done(PyObject_CallNoArgs(PART(verify))) < 0)
         return -1;
-    if (done(PyObject_CallNoArgs(PART(acquire))) < 0)
+    /* A pipe that is empty has room: the write doesn't wait, and nobody else runs meanwhile. */
+    int out = descriptor(self, FRAMES_OUT, OF(ends, frames_out)), failed = 0, unread = 1;
+    int alone = self->is_fifo && length <= PIPE_BUF && ioctl(out, FIONREAD, &unread) == 0 && unread == 0 &&
+                is_locked(PART(locked)) == 0;
+    if (!alone && done(PyObject_CallNoArgs(PART(acquire))) < 0)
         return -1;
-    int out = descriptor(OF(ends, frames_out)), failed = 0;
     if (OF(status, now) != PART(executing) || OF(conversation, abandoned) != Py_False ||
         OF(connection, state) != PART(open) || OF(conversation, _output_lost) != Py_False) {
-        if (done(PyObject_CallNoArgs(PART(release))) < 0)
+        if (!alone && done(PyObject_CallNoArgs(PART(release))) < 0)
             return -1;
         return finish(self, met, outcome);
     }
@@ -818,18 +837,31 @@ static int give(Core *self, Met *met, Outcome *outcome)
     SET(PART(status), status, now, PART(ready));
     PySet_Discard(PART(pending_ids), met->request_id);
     ssize_t written;
-    Py_BEGIN_ALLOW_THREADS
-    written = write(out, self->out, length);
-    Py_END_ALLOW_THREADS
+    if (alone)
+        written = write(out, self->out, length);
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        written = write(out, self->out, length);
+        Py_END_ALLOW_THREADS
+    }
+    if (written < length && alone) {
+        /* Nothing was written: so few bytes are written whole or not at all. */
+        alone = 0;
+        if (done(PyObject_CallNoArgs(PART(acquire))) < 0)
+            return -1;
+    }
     if (written < length)
         failed = done(PyObject_CallFunction(PART(write_rest), "y#n", self->out, length,
                                             (Py_ssize_t)(written < 0 ? 0 : written)));
-    PyObject *kind, *value, *trace;
-    PyErr_Fetch(&kind, &value, &trace);
-    if (done(PyObject_CallNoArgs(PART(release))) < 0)
-        PyErr_Clear();
-    PyErr_Restore(kind, value, trace);
-    if (failed)
+    if (failed) {
+        PyObject *kind, *value, *trace;
+        PyErr_Fetch(&kind, &value, &trace);
+        if (done(PyObject_CallNoArgs(PART(release))) < 0)
+            PyErr_Clear();
+        PyErr_Restore(kind, value, trace);
+        return -1;
+    }
+    if (!alone && done(PyObject_CallNoArgs(PART(release))) < 0)
         return -1;
     *(volatile uint64_t *)self->page.buf = 0;
     if (IN(met->session_ref, SessionRef, final) == Py_False)
@@ -891,7 +923,8 @@ static PyObject *pump(Core *self, PyObject *Py_UNUSED(nothing))
 {
     if (OF(reader, whole) != Py_True)
         return PyObject_CallNoArgs(PART(pump));
-    struct pollfd watched[] = {{descriptor(OF(ends, frames_in)), POLLIN, 0}, {descriptor(OF(ends, control)), POLLIN, 0}};
+    struct pollfd watched[] = {{descriptor(self, FRAMES_IN, OF(ends, frames_in)), POLLIN, 0},
+                              {descriptor(self, CONTROL, OF(ends, control)), POLLIN, 0}};
     int ready, problem;
     ssize_t got = -1;
     Py_BEGIN_ALLOW_THREADS
@@ -900,8 +933,9 @@ static PyObject *pump(Core *self, PyObject *Py_UNUSED(nothing))
         got = read(watched[0].fd, self->in, sizeof self->in);
     problem = errno;
     Py_END_ALLOW_THREADS
-    /* What a handler, or another thread, has raised here is nobody's call. */
-    int raised = PyErr_CheckSignals() < 0;
+    /* What a handler, or another thread, has raised here is nobody's call. A signal that a handler is there for is a
+       request, too, and interrupts the wait. */
+    int raised = got < 0 && PyErr_CheckSignals() < 0;
     if (!raised && PyThreadState_Get()->async_exc != NULL)
         raised = done(PyObject_CallNoArgs(PART(nothing))) < 0;
     if (raised && tell_of_interruption(self) < 0)
@@ -980,6 +1014,9 @@ static int core_traverse(Core *self, visitproc visit, void *arg)
 
 static int core_clear(Core *self)
 {
+    Py_CLEAR(self->calls);
+    for (int which = 0; which < 3; which++)
+        Py_CLEAR(self->numbers[which]);
     for (int part = 0; part < N_PARTS; part++)
         Py_CLEAR(self->part[part]);
     for (Template *template = self->templates; template < self->templates + MAX_TEMPLATES; template++)
@@ -1030,9 +1067,11 @@ static PyObject *core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         if (self->field[field] < 0)
             goto fail;
     }
-    if (!PyList_CheckExact(PART(templates)) || !PySet_Check(PART(pending_ids)) ||
+    struct stat out;
+    self->is_fifo = fstat(descriptor(self, FRAMES_OUT, OF(ends, frames_out)), &out) == 0 && S_ISFIFO(out.st_mode);
+    if (strcmp(Py_TYPE(PART(waiting))->tp_name, "collections.deque") != 0 || !PyList_CheckExact(PART(templates)) || !PySet_Check(PART(pending_ids)) ||
         self->page.len < PAGE_ID_AT + 1 + PAGE_ID_BYTES || (uintptr_t)self->page.buf % sizeof(uint64_t) != 0) {
-        PyErr_SetString(PyExc_TypeError, "the templates are a list, the ids a set, the page is a whole one");
+        PyErr_SetString(PyExc_TypeError, "the templates are a list, the ids a set, what waits is a deque, the page is whole");
         goto fail;
     }
     self->max_frame_bytes = max_frame_bytes;

@@ -63,8 +63,10 @@ class Client:
     ) -> None:
         self.process = process
         self.log = log
-        self.frames: Record = deque(maxlen=KEPT_FRAMES)
-        """The last bytes that went "out" and came "in", each with its monotonic time."""
+        self.record: Record = deque(maxlen=KEPT_FRAMES)
+        """What the general code has kept of `frames`."""
+        self.kept_by_the_core: Callable[[], list[tuple[float, str, bytes]]] = list
+        """What the compiled core has kept of them."""
         self._options = options
         self._observer = observer if observer is not None else Observer()
         connection = Connection(
@@ -76,13 +78,13 @@ class Client:
         )
         self.table = table = CallTable(connection, options.max_in_flight, log, self._observer)
         self._leadership = table.leadership
-        self._writer = Writer(process, self.frames, self._before_waiting)
+        self._writer = Writer(process, self.record, self._before_waiting)
         self._receiver = receiver = Receiver(
             process,
             table,
             log,
             self._observer,
-            self.frames,
+            self.record,
             send=self._send,
             time_out=self._time_out,
             kill=self.kill,
@@ -98,6 +100,12 @@ class Client:
     def hello(self) -> HostHello | None:
         """The host's hello; None before it has come."""
         return self._receiver.hello
+
+    @property
+    def frames(self) -> list[tuple[float, str, bytes]]:
+        """The last bytes that went "out" and came "in", each with its monotonic time."""
+        kept = sorted([*self.record, *self.kept_by_the_core()], key=lambda entry: entry[0])
+        return kept[-KEPT_FRAMES:]
 
     @property
     def reads_arena(self) -> bool:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from procvision_runner.images.slots import SlotPool
     from procvision_runner.options import RunnerOptions
     from procvision_sdk.calling import CallImage, InspectingPhase, InspectionSession
+    from procvision_sdk.images.meta import ColorSpace
     from procvision_sdk.wire.messages import AnyMessage
 
 CORE = "procvision_runner.connection.steady_core"
@@ -78,6 +79,9 @@ _decode: Callable[[bytes], AnyMessage] = msgspec.json.Decoder(ToRunner).decode
 
 class Inspects(Protocol):
     """Makes the calls that are like those before them."""
+
+    def lend(self, width: int, height: int, color_space: ColorSpace, /) -> Lease | None:
+        """Lend a slot, as `AlgorithmRunner.lend`. Return None, with nothing done, if the pool has to."""
 
     def inspect(
         self,
@@ -119,7 +123,7 @@ class Exchange:
         self._write = writer.write
         self._poll = receiver.poll
         self._stdout = client.process.stdout
-        self._record = client.frames
+        self._record = client.record
         self._max_frame_bytes = table.connection.max_frame_bytes
 
     def carry(self, pending: PendingCall, tail: bytes | None = None) -> bool:  # noqa: PLR0912, PLR0915 - see above
@@ -316,6 +320,10 @@ class SteadyCalls:
         self._shapes: dict[tuple[str, int, str], _Shape] = {}
         self._picture: _PictureShape | None = None
 
+    def lend(self, _width: int, _height: int, _color_space: ColorSpace, /) -> Lease | None:
+        """Return None: the pool is as fast."""
+        return None
+
     def inspect(  # noqa: PLR0912 - see above
         self,
         phase: InspectingPhase,
@@ -451,7 +459,7 @@ class SteadyCalls:
             "locked": table.lock.locked,
             "writer_locked": writer.lock.locked,
             "writer_acquire": writer.lock.acquire,
-            "record": client.frames.append,
+            "record": client.record.append,
             "Call": Call,
             "PendingCall": PendingCall,
             "SessionRef": SessionRef,
@@ -513,7 +521,7 @@ def steady_calls(client: Client, slots: SlotPool, options: RunnerOptions) -> Ins
         return steady
     process = client.process
     try:
-        made: Inspects = core.SteadyCalls(
+        made = core.SteadyCalls(
             steady.parts(),
             process.stdin,
             process.stdout,
@@ -525,7 +533,9 @@ def steady_calls(client: Client, slots: SlotPool, options: RunnerOptions) -> Ins
         # Built of another source, or for pipes of another kind.
         _log.warning("steady calls run in Python: the compiled core doesn't fit (%s)", error)
         return steady
-    return made
+    client.kept_by_the_core = made.frames
+    inspects: Inspects = made
+    return inspects
 
 
 def _the_same(given: Mapping[str, Any] | None, known: tuple[tuple[str, Any], ...] | None) -> bool:

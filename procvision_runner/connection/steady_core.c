@@ -65,11 +65,12 @@ static const struct { int part; const char *name; } FIELD_NAMES[] = {FIELDS(NAME
 
 static PyObject *text_execute, *text_pre, *text_out, *text_in, *text_ok, *text_empty, *text_result_status, *text_debug,
     *text_release, *text_setflags, *text_write, *text_give_back;
-static PyObject *names_of_result, *names_of_call_result, *names_of_session, *names_of_flags;
+static PyObject *zero, *names_of_result, *names_of_call_result, *names_of_session, *names_of_flags;
 
 /* The calls of one phase, step and product, as they were last. */
 typedef struct {
     PyObject *phase, *pid, *session, *params, *tail, *before, *call, *pending, *timeout_s;
+    PyObject *step; /* The index as it was given. */
     long step_index;
     PyObject *final; /* Py_True or Py_False */
     double seconds;
@@ -78,6 +79,16 @@ typedef struct {
     Py_ssize_t answer_bytes;
     unsigned long met_at;
 } Shape;
+
+/* Bytes that went out or came in, for a crash report. */
+#define KEPT_FRAMES 32 /* As `writer.KEPT_FRAMES`. */
+#define SHORT_FRAME_BYTES 512
+typedef struct {
+    double at;
+    PyObject *way; /* Borrowed; NULL where nothing is kept yet. */
+    Py_ssize_t length;
+    char data[SHORT_FRAME_BYTES];
+} Kept;
 
 typedef struct {
     PyObject_HEAD
@@ -88,6 +99,10 @@ typedef struct {
     Py_ssize_t max_frame_bytes;
     unsigned long calls;
     int stdin_, stdout_, forks;
+    PyObject *last_number;       /* What the table has, if no other call was begun since; owned. */
+    unsigned long long number;   /* The same as a number. */
+    unsigned long frames;        /* How many were kept. */
+    Kept kept[KEPT_FRAMES];
     int busy; /* A thread is in the middle of a call: `in` and `out` are its own. */
     char out[PV_READ_BYTES], in[PV_READ_BYTES];
 } Core;
@@ -102,6 +117,7 @@ static void forget(Shape *shape)
 {
     Py_CLEAR(shape->phase);
     Py_CLEAR(shape->pid);
+    Py_CLEAR(shape->step);
     Py_CLEAR(shape->session);
     Py_CLEAR(shape->params);
     Py_CLEAR(shape->tail);
@@ -160,12 +176,8 @@ static Shape *shape_of(Core *self, PyObject *const *args)
     double seconds;
     if (!PyLong_CheckExact(args[STEP_INDEX]) || !PyUnicode_CheckExact(args[PID]) || !seconds_of(self, args, &seconds))
         return NULL;
-    int overflow;
-    long step_index = PyLong_AsLongAndOverflow(args[STEP_INDEX], &overflow);
-    if (overflow)
-        return NULL;
     for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES && shape->tail != NULL; shape++)
-        if (shape->step_index == step_index && shape->phase == args[PHASE] && shape->session == args[SESSION] &&
+        if (shape->step == args[STEP_INDEX] && shape->phase == args[PHASE] && shape->session == args[SESSION] &&
             shape->final == args[FINAL] && shape->seconds == seconds && pv_same_text(shape->pid, args[PID]) &&
             the_same(args[USER_PARAMS], shape->params))
             return shape;
@@ -245,6 +257,7 @@ static void learn(Core *self, PyObject *const *args)
 #define KEEP(field, value) Py_INCREF(value), place->field = value
     KEEP(phase, args[PHASE]);
     KEEP(pid, args[PID]);
+    KEEP(step, args[STEP_INDEX]);
     KEEP(session, args[SESSION]);
     KEEP(tail, tail);
     KEEP(before, before);
@@ -300,8 +313,8 @@ static int renew(Core *self, Shape *shape)
     return 0;
 }
 
-/* Gives what is kept of bytes that went out or came in; NULL and an exception where there is no memory. */
-static PyObject *kept(double at, PyObject *way, const char *data, Py_ssize_t length)
+/* Gives a frame as the general code keeps it. */
+static PyObject *told(double at, PyObject *way, const char *data, Py_ssize_t length)
 {
     PyObject *time = PyFloat_FromDouble(at);
     PyObject *bytes = PyBytes_FromStringAndSize(data, length < KEPT_FRAME_BYTES ? length : KEPT_FRAME_BYTES);
@@ -316,6 +329,37 @@ static int done(PyObject *result)
 {
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
+}
+
+/* Keeps bytes that went out or came in. A crash report that lacks a frame is better than a call that fails for it. */
+static void keep(Core *self, double at, PyObject *way, const char *data, Py_ssize_t length)
+{
+    if (length <= SHORT_FRAME_BYTES) {
+        Kept *kept = &self->kept[self->frames++ % KEPT_FRAMES];
+        kept->at = at;
+        kept->way = way;
+        kept->length = length;
+        memcpy(kept->data, data, length);
+        return;
+    }
+    PyObject *record = told(at, way, data, length);
+    if (record == NULL || done(PyObject_CallOneArg(PART(record), record)) < 0)
+        PyErr_Clear();
+    Py_XDECREF(record);
+}
+
+/* frames(): what was kept here, the oldest first, as the general code keeps it. */
+static PyObject *frames(Core *self, PyObject *Py_UNUSED(nothing))
+{
+    PyObject *found = PyList_New(0);
+    for (unsigned long at = 0; found != NULL && at < KEPT_FRAMES; at++) {
+        Kept *kept = &self->kept[(self->frames + at) % KEPT_FRAMES];
+        PyObject *record = kept->way == NULL ? NULL : told(kept->at, kept->way, kept->data, kept->length);
+        if ((record == NULL && kept->way != NULL) || (record != NULL && PyList_Append(found, record) < 0))
+            Py_CLEAR(found);
+        Py_XDECREF(record);
+    }
+    return found;
 }
 
 /* A call on its way. */
@@ -348,6 +392,78 @@ static uint64_t generation_of(Core *self, PyObject *lease)
     return generation + 1;
 }
 
+/* Writes a slot's generation where hosts see it, and keeps it in mind. Fails with an exception. */
+static int put_generation(Core *self, PyObject *slot, uint64_t generation)
+{
+    PyObject *number = PyLong_FromUnsignedLongLong(generation);
+    Py_buffer memory;
+    if (number == NULL || PyObject_GetBuffer(IN(slot, ArenaSlot, memory), &memory, PyBUF_WRITABLE) < 0) {
+        Py_XDECREF(number);
+        return -1;
+    }
+    int fits = memory.len >= GENERATION_AT + GENERATION_BYTES;
+    if (fits) {
+        for (int byte = 0; byte < GENERATION_BYTES; byte++)
+            ((unsigned char *)memory.buf)[GENERATION_AT + byte] = (unsigned char)(generation >> 8 * byte);
+        PUT(slot, ArenaSlot, generation, number);
+    }
+    else {
+        Py_DECREF(number);
+        PyErr_SetString(PyExc_ValueError, "the slot has no room for a header");
+    }
+    PyBuffer_Release(&memory);
+    return fits ? 0 : -1;
+}
+
+/* Whether a slot's header tells of raw pixels of this size and kind, 8 bits a sample. */
+static int is_described(PyObject *described, PyObject *const *args)
+{
+    if (described == NULL || !PyTuple_CheckExact(described) || PyTuple_GET_SIZE(described) != 6 ||
+        !pv_is(PyTuple_GET_ITEM(described, 3), "raw", 3) || PyTuple_GET_ITEM(described, 5) != Py_None)
+        return 0;
+    for (int at = 0; at < 2; at++)
+        if (!PyLong_CheckExact(args[at]) || !PyLong_CheckExact(PyTuple_GET_ITEM(described, at)) ||
+            PyObject_RichCompareBool(PyTuple_GET_ITEM(described, at), args[at], Py_EQ) != 1)
+            return 0;
+    return pv_same_text(PyTuple_GET_ITEM(described, 2), args[2]);
+}
+
+/* lend(width, height, color_space): the lease of the slot that came back last, if it held such a picture; None where the
+   pool has to look for one. Lets no other thread in. */
+static PyObject *lend(Core *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "lend takes width, height and color_space");
+        return NULL;
+    }
+    PyTypeObject *type = (PyTypeObject *)PART(Lease);
+    PyObject *lease = type->tp_alloc(type, 0), *free = OF(slots, _free);
+    if (lease == NULL)
+        return NULL;
+    Py_ssize_t last = PyList_CheckExact(free) ? PyList_GET_SIZE(free) - 1 : -1;
+    PyObject *slot = last < 0 ? NULL : PyList_GET_ITEM(free, last);
+    if (slot != NULL && self->forks == pv_forks && OF(slots, _closed) == Py_False && is_locked(OF(slots, _locked)) == 0 &&
+        Py_IS_TYPE(slot, (PyTypeObject *)PART(ArenaSlot)) && is_described(IN(slot, ArenaSlot, described), args)) {
+        uint64_t generation = PyLong_AsUnsignedLongLong(IN(slot, ArenaSlot, generation));
+        Py_INCREF(slot);
+        /* Odd: it is being written. It is odd already where the last lease went back without a call. */
+        if (!PyErr_Occurred() && put_generation(self, slot, generation + 1 + generation % 2) == 0 &&
+            PyList_SetSlice(free, last, last + 1, NULL) == 0) {
+            SET(lease, Lease, _pool, PART(slots));
+            SET(lease, Lease, _copy, Py_None);
+            SET(lease, Lease, _array, Py_None);
+            SET(lease, Lease, _released, Py_False);
+            SET(lease, Lease, described, IN(slot, ArenaSlot, described));
+            PUT(lease, Lease, _slot, slot);
+            return lease;
+        }
+        Py_DECREF(slot);
+    }
+    PyErr_Clear();
+    Py_DECREF(lease);
+    Py_RETURN_NONE;
+}
+
 /* Completes a slot's header. Gives the id of the picture; NULL, with or without an exception, for what is left. */
 static PyObject *publish(Core *self, OnItsWay *way)
 {
@@ -359,27 +475,13 @@ static PyObject *publish(Core *self, OnItsWay *way)
     }
     char digits[PV_MOST_DIGITS], *end = digits + sizeof digits, *first = pv_number_before(end, way->generation);
     PyObject *image_id = PyUnicode_New(PyUnicode_GET_LENGTH(prefix) + (end - first), 127);
-    PyObject *generation = PyLong_FromUnsignedLongLong(way->generation);
-    Py_buffer memory;
-    if (image_id == NULL || generation == NULL || !PyUnicode_IS_COMPACT_ASCII(prefix) ||
-        PyObject_GetBuffer(IN(slot, ArenaSlot, memory), &memory, PyBUF_WRITABLE) < 0) {
+    if (image_id == NULL || !PyUnicode_IS_COMPACT_ASCII(prefix) || put_generation(self, slot, way->generation) < 0) {
         Py_XDECREF(image_id);
-        Py_XDECREF(generation);
         return NULL;
     }
     char *at = (char *)PyUnicode_1BYTE_DATA(image_id);
     memcpy(at, PyUnicode_1BYTE_DATA(prefix), PyUnicode_GET_LENGTH(prefix));
     memcpy(at + PyUnicode_GET_LENGTH(prefix), first, end - first);
-    if (memory.len >= GENERATION_AT + GENERATION_BYTES) {
-        for (int byte = 0; byte < GENERATION_BYTES; byte++)
-            ((unsigned char *)memory.buf)[GENERATION_AT + byte] = (unsigned char)(way->generation >> 8 * byte);
-        PUT(slot, ArenaSlot, generation, generation);
-    }
-    else {
-        Py_CLEAR(image_id);
-        Py_DECREF(generation);
-    }
-    PyBuffer_Release(&memory);
     return image_id;
 }
 
@@ -388,7 +490,7 @@ static int give_back(Core *self, PyObject *lease)
 {
     PyObject *slot = IN(lease, Lease, _slot), *free = OF(slots, _free);
     if (IN(lease, Lease, _released) != Py_False || IN(lease, Lease, _copy) != Py_None || slot == NULL ||
-        OF(slots, _closed) != Py_False || OF(slots, _named) != Py_False || PyObject_IsTrue(OF(slots, _waiting)) != 0 ||
+        OF(slots, _closed) != Py_False || OF(slots, _named) != Py_False || OF(slots, _waiting) != zero ||
         !PyList_CheckExact(free) || is_locked(OF(slots, _locked)) != 0)
         return done(PyObject_CallMethodNoArgs(lease, text_release));
     SET(lease, Lease, _released, Py_True);
@@ -473,7 +575,7 @@ static int begin(Core *self, OnItsWay *way)
     }
     PyObject *pending = shape->pending, *last_number = OF(table, last_number);
     PyObject *call = IN(pending, PendingCall, call);
-    unsigned long long number = PyLong_AsUnsignedLongLong(last_number) + 1;
+    unsigned long long number = (last_number == self->last_number ? self->number : PyLong_AsUnsignedLongLong(last_number)) + 1;
     if (PyErr_Occurred()) {
         PyErr_Clear();
         return 0;
@@ -485,7 +587,7 @@ static int begin(Core *self, OnItsWay *way)
     way->sent_at = pv_now();
     way->deadline = way->sent_at + shape->seconds;
     PyObject *session = NULL, *on_freed = NULL, *image_id = NULL, *new_number = PyLong_FromUnsignedLongLong(number);
-    PyObject *request_id = pv_ascii(way->id, way->id_bytes), *record = kept(way->sent_at, text_out, self->out, length);
+    PyObject *request_id = pv_ascii(way->id, way->id_bytes);
     PyObject *sent_at = PyFloat_FromDouble(way->sent_at), *deadline = PyFloat_FromDouble(way->deadline);
     if (shape->id_at >= 0) {
         PyObject *id = pv_ascii(own_id, OWN_ID_CHARS), *arguments[] = {id, Py_True};
@@ -495,7 +597,7 @@ static int begin(Core *self, OnItsWay *way)
     if (way->lease != NULL)
         on_freed = PyObject_GetAttr(way->lease, text_release);
     int begun = 0;
-    if (new_number != NULL && request_id != NULL && record != NULL && sent_at != NULL && deadline != NULL &&
+    if (new_number != NULL && request_id != NULL && sent_at != NULL && deadline != NULL &&
         (session != NULL || shape->id_at < 0) && (on_freed != NULL || way->lease == NULL) &&
         (way->lease == NULL || generation_of(self, way->lease) == way->generation) &&
         OF(table, last_number) == last_number && shape->pending == pending &&
@@ -513,7 +615,6 @@ static int begin(Core *self, OnItsWay *way)
         Py_XDECREF(image_id);
         Py_XDECREF(new_number);
         Py_XDECREF(request_id);
-        Py_XDECREF(record);
         Py_XDECREF(sent_at);
         Py_XDECREF(deadline);
         return 0;
@@ -537,6 +638,9 @@ static int begin(Core *self, OnItsWay *way)
     SET(pending, PendingCall, freed, Py_False);
     SET(pending, PendingCall, needs_wake, Py_False);
     SET(pending, PendingCall, woken, Py_None);
+    Py_INCREF(new_number);
+    Py_XSETREF(self->last_number, new_number);
+    self->number = number;
     PUT(PART(table), table, last_number, new_number);
     SET(PART(leadership), leadership, state, PART(caller));
     SET(PART(leadership), leadership, _steps, PART(caller_steps));
@@ -544,21 +648,16 @@ static int begin(Core *self, OnItsWay *way)
     Py_INCREF(pending);
     way->pending = pending;
     way->request_id = request_id;
-    int failed = done(PyObject_CallOneArg(PART(record), record));
-    Py_DECREF(record);
-    if (failed)
-        return -1;
     ssize_t written = write(self->stdin_, self->out, length); /* It doesn't block: the general code has set that. */
-    if (written == length)
-        return 1;
-    if (written < 0) {
-        if (errno != EAGAIN && errno != EINTR)
-            return 1; /* The host is gone: the leader learns of it with the cause. */
-        written = 0;
-    }
-    /* The lock is free, and nobody else ran since it was looked at. */
-    if (done(PyObject_CallNoArgs(PART(writer_acquire))) < 0)
+    int torn = written >= 0 ? written < length : errno == EAGAIN || errno == EINTR;
+    /* The writer's lock is free still, since nobody else ran after it was looked at. */
+    if (torn && done(PyObject_CallNoArgs(PART(writer_acquire))) < 0)
         return -1;
+    keep(self, way->sent_at, text_out, self->out, length);
+    if (!torn)
+        return 1; /* Or the host is gone: the leader learns of it with the cause. */
+    if (written < 0)
+        written = 0;
     return done(PyObject_CallFunction(PART(finish_writing), "Oy#n", pending, self->out, length, (Py_ssize_t)written)) < 0
                ? -1
                : 1;
@@ -661,7 +760,7 @@ static int end(Core *self, OnItsWay *way, PyObject *took_s)
     PyObject *pending = way->pending;
     if (PyDict_GET_SIZE(PART(calls)) != 1 || IN(pending, PendingCall, ended) != Py_False ||
         OF(table, stopping) != Py_False || OF(leadership, leader) != pending || OF(connection, state) != PART(open) ||
-        OF(splitter, empty) != Py_True || PyObject_IsTrue(OF(table, waiting_for_room)) != 0 ||
+        OF(splitter, empty) != Py_True || OF(table, waiting_for_room) != zero ||
         is_locked(PART(locked)) != 0 || PyDict_GetItemWithError(PART(calls), way->request_id) != pending ||
         PyDict_DelItem(PART(calls), way->request_id) < 0)
         return 0;
@@ -746,12 +845,8 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
         if (tick_at != NULL && PyFloat_CheckExact(tick_at) && PyFloat_AS_DOUBLE(tick_at) < until)
             until = PyFloat_AS_DOUBLE(tick_at);
         ssize_t got = wait_and_read(self, &way, until, &now);
-        if (got >= 0) {
-            PyObject *record = kept(now, text_in, self->in, got);
-            if (record == NULL || done(PyObject_CallOneArg(PART(record), record)) < 0)
-                PyErr_Clear(); /* A crash report with a frame less is better than a lost answer. */
-            Py_XDECREF(record);
-        }
+        if (got >= 0)
+            keep(self, now, text_in, self->in, got);
         if (!PyErr_Occurred()) {
             PyObject *data = got <= 0 ? NULL
                                       : data_of(self->in, got, self->max_frame_bytes, way.id, way.id_bytes, shape->answer,
@@ -875,6 +970,7 @@ static int core_traverse(Core *self, visitproc visit, void *arg)
 
 static int core_clear(Core *self)
 {
+    Py_CLEAR(self->last_number);
     for (int part = 0; part < N_PARTS; part++)
         Py_CLEAR(self->part[part]);
     for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES; shape++)
@@ -981,6 +1077,8 @@ static PyObject *read_answer(PyObject *Py_UNUSED(module), PyObject *args)
 }
 
 static PyMethodDef core_methods[] = {
+    {"frames", (PyCFunction)(void (*)(void))frames, METH_NOARGS, NULL},
+    {"lend", (PyCFunction)(void (*)(void))lend, METH_FASTCALL, NULL},
     {"inspect", (PyCFunction)(void (*)(void))inspect, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -1021,12 +1119,13 @@ PyMODINIT_FUNC PyInit_steady_core(void)
         if ((*texts[at].text = PyUnicode_InternFromString(texts[at].is)) == NULL)
             return NULL;
     names_of_result = Py_BuildValue("(sssss)", "request_id", "phase", "step_index", "status", "data");
+    zero = PyLong_FromLong(0);
     names_of_flags = PyTuple_Pack(1, text_write);
     names_of_session = Py_BuildValue("(ss)", "id", "final");
     names_of_call_result = Py_BuildValue("(ssssssss)", "phase", "step_index", "status", "message", "error_code", "data",
                                          "request_id", "elapsed_ms");
     PyObject *module = PyModule_Create(&definition), *type = PyType_FromSpec(&core_spec);
-    if (names_of_result == NULL || names_of_session == NULL || names_of_flags == NULL || names_of_call_result == NULL || module == NULL ||
+    if (names_of_result == NULL || zero == NULL || names_of_session == NULL || names_of_flags == NULL || names_of_call_result == NULL || module == NULL ||
         type == NULL || PyModule_AddObjectRef(module, "SteadyCalls", type) < 0 ||
         PyModule_AddStringConstant(module, "SOURCE", PV_SOURCE) < 0 || pthread_atfork(NULL, NULL, pv_forked) != 0) {
         Py_XDECREF(module);

@@ -1,8 +1,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from procvision_runner.images.slots import Lease
 from procvision_runner.results import CallResult
 from procvision_sdk.calling import CallImage, InspectingPhase, InspectionSession
+from procvision_sdk.images.meta import ColorSpace
 
 SOURCE: str
 
@@ -17,6 +19,8 @@ class SteadyCalls:
         max_frame_bytes: int,
         /,
     ) -> SteadyCalls: ...
+    def frames(self) -> list[tuple[float, str, bytes]]: ...
+    def lend(self, width: int, height: int, color_space: ColorSpace, /) -> Lease | None: ...
     def inspect(
         self,
         phase: InspectingPhase,

@@ -73,7 +73,7 @@ class CrashReports:
             text = "\n".join(str(record.get("message", "")) for record in host.stacks)
             write_private(folder / "stacks.txt", masked(text) + "\n")
         if incident.options.crash_frames:
-            _write_lines(folder / "frames.jsonl", [_frame(*entry) for entry in list(host.client.frames)])
+            _write_lines(folder / "frames.jsonl", [_frame(*entry) for entry in host.client.frames])
         _write_lines(folder / "log.jsonl", list(host.client.log.records))
         if "manifest" in host.info:
             _write_json(folder / "manifest.json", host.info["manifest"])

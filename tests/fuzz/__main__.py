@@ -58,8 +58,8 @@ def again_sanitized(arguments: list[str]) -> int:
         return subprocess.run([sys.executable, "-m", *arguments], env=environment, cwd=ROOT).returncode
 
 
-def fuzz(inputs: int, seed: int) -> None:
-    """Give every target so many inputs."""
+def fuzz(inputs: int, seed: int, only: str | None) -> None:
+    """Give every target so many inputs, or one of them."""
     from steady_fuzz import answers, calls, latencies, mutated, values
     from steady_rig import Host
 
@@ -75,6 +75,8 @@ def fuzz(inputs: int, seed: int) -> None:
         "answers": answers(runner_core),
         "calls": calls(host),
     }.items():
+        if only not in (None, name):
+            continue
         began = told = time.monotonic()
         taken = count = 0
         for data in mutated(seeds, inputs, seed):
@@ -96,12 +98,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=("values", "answers", "calls"))
     given = parser.parse_args()
     folder = os.environ.pop(FOLDER_VARIABLE, None)
     if folder is None:
         return again_sanitized(["tests.fuzz", *sys.argv[1:]])
     load_sanitized(Path(folder))
-    fuzz(given.inputs, given.seed)
+    fuzz(given.inputs, given.seed, given.only)
     return 0
 
 
