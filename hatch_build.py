@@ -1,11 +1,13 @@
 """Builds the compiled cores of the steady calls, where there is a compiler; without one the wheel is Python alone.
 
+With PROCVISION_COMPILED=0 nothing is compiled either, so that the wheel is one for every Python and machine.
 Each core is one C file beside the Python module whose form it is. An editable installation has it there, too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,12 @@ class CompiledCores(BuildHookInterface):
     """Adds the cores to a wheel that is built on Linux."""
 
     PLUGIN_NAME = "custom"
+    _folder: tempfile.TemporaryDirectory[str] | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and have the wheel be one for this Python and machine if that went well."""
+        if os.environ.get("PROCVISION_COMPILED") == "0":
+            return
         root = Path(self.root)
         self._folder = tempfile.TemporaryDirectory()
         try:
@@ -41,7 +46,8 @@ class CompiledCores(BuildHookInterface):
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """The wheel is written: what was compiled for it can go."""
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 def source_of(root: Path, core: str) -> str:
@@ -71,6 +77,9 @@ def compile_cores(root: Path, target: Path | None, flags: tuple[str, ...] = ()) 
         command = build_ext(Distribution({"name": "procvision", "ext_modules": extensions}))
         command.build_lib, command.build_temp, command.force = str(target or root), scratch, True
         command.ensure_finalized()
+        for extension in extensions:
+            # Written over, it would change under a process that runs it.
+            Path(command.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
         command.run()
         return {
             command.get_ext_filename(extension.name): Path(command.get_ext_fullpath(extension.name))

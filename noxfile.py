@@ -13,6 +13,9 @@ PLUGINS = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("plugins/*/
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
 """All tests, on every core."""
 
+UNCOMPILED = ("calls", "failures", "malice", "pictures", "pings", "process_abuse", "runner", "sessions")
+"""What of the tests with processes is about calls."""
+
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = True
@@ -171,6 +174,14 @@ def page(session: nox.Session) -> None:
         *(session.posargs or ("tests/unit/station/test_web_browser.py", "tests/unit/station/test_web_rest.py")),
         env={"PROCVISION_PAGE_LONG": "100"},
     )  # fmt: skip
+
+
+@nox.session
+def uncompiled(session: nox.Session) -> None:
+    """The tests of calls where steady calls run in Python, as they do where there was no C compiler."""
+    install_all(session)
+    tests = ["tests/conformance", "tests/property", *(f"tests/process/test_{name}.py" for name in UNCOMPILED)]
+    session.run("pytest", *SIDE_BY_SIDE, *(session.posargs or tests), env={"PROCVISION_COMPILED": "0"})
 
 
 @nox.session

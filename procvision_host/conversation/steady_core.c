@@ -607,7 +607,7 @@ static PyObject *refused(Core *self, Met *met)
     PyErr_NormalizeException(&kind, &value, &trace);
     if (trace != NULL)
         PyException_SetTraceback(value, trace);
-    PyObject *arguments[] = {met->call, value};
+    PyObject *arguments[] = {met->call, value == NULL ? Py_None : value};
     PyObject *answer = PyObject_Vectorcall(PART(raised), arguments, 2, NULL);
     Py_XDECREF(kind);
     Py_XDECREF(value);

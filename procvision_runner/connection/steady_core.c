@@ -624,8 +624,10 @@ static int begin(Core *self, OnItsWay *way)
         PUT(call, Call, session, session);
     PUT(pending, PendingCall, sent_at, sent_at);
     PUT(pending, PendingCall, deadline, deadline);
-    if (on_freed == NULL)
+    if (on_freed == NULL) {
         SET(pending, PendingCall, on_freed, Py_None);
+        SET(call, Call, shared_mem_id, Py_None);
+    }
     else {
         PUT(pending, PendingCall, on_freed, on_freed);
         PUT(call, Call, shared_mem_id, image_id);
@@ -820,6 +822,7 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
 {
     OnItsWay way = {.shape = shape, .lease = lease, .time_ms = time_ms};
     PyObject *result = NULL, *size = Py_None;
+    self->busy = 1;
     if (lease != NULL) {
         PyObject *described = IN(lease, Lease, described);
         way.picture = OF(python, _picture);
@@ -829,15 +832,19 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
             IN(way.picture, PictureShape, camera_id) != args[CAMERA_ID] ||
             PyFloat_AsDouble(IN(way.picture, PictureShape, timeout_s)) != shape->seconds) {
             PyErr_Clear();
+            self->busy = 0;
             return NULL;
         }
-        if ((size = PyTuple_GetSlice(described, 0, 2)) == NULL)
-            return NULL;
         Py_INCREF(way.picture); /* Another thread's call may be of another. */
+        if ((size = PyTuple_GetSlice(described, 0, 2)) == NULL) {
+            PyErr_Clear();
+            Py_DECREF(way.picture);
+            self->busy = 0;
+            return NULL;
+        }
     }
     else
         Py_INCREF(size);
-    self->busy = 1;
     int begun = begin(self, &way);
     if (begun > 0) {
         double until = way.deadline, now;

@@ -96,6 +96,7 @@ class Rig:
             len(table.connection.pending_ids),
             table.leadership.state,
             client.alive,
+            [(way, TIME.sub(b"", data)) for _, way, data in client.frames],
         )
         return told, TIME.sub(b"", written), state
 
