@@ -13,7 +13,6 @@ import hmac
 import json
 import secrets
 import sqlite3
-import string
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,24 +25,25 @@ from attrs import field, frozen
 
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.private_files import make_private_folder, touch_private
+from procvision_station.web.passwords import (
+    FORGET_TRIES_S,
+    FREE_TRIES,
+    MAX_LOCK_S,
+    MAX_PASSWORD,
+    MIN_PASSWORD,
+    lock_seconds,
+    one_time_password,
+    password_problem,
+)
 
 WEB_FOLDER = "web"
 """Below the folder of data."""
 ACCOUNTS_FILE = "accounts.sqlite"
 FIRST_USER = "admin"
-MIN_PASSWORD, MAX_PASSWORD = 10, 256
-"""NIST SP 800-63B asks for 8 and more, and for no rules about letters; argon2 takes any length, a server doesn't."""
 ONE_TIME_S = 24 * 3600
 MAX_TOKEN_S = 366 * 24 * 3600
-FREE_TRIES = 4
-"""Attempts by name that cost no waiting; from an address, where many users may be, five times as many."""
-MAX_LOCK_S = 300
-"""Each further attempt doubles the waiting up to this: 288 attempts a day, and who is locked out gets in soon."""
-FORGET_TRIES_S = 3600
 _TOUCH_S = 30
 """A session's last use is written this often."""
-_ALPHABET = string.ascii_lowercase.replace("l", "").replace("o", "") + "23456789"
-"""Of one-time passwords: no letters that look like others."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS users (
     id TEXT PRIMARY KEY, name TEXT UNIQUE, role TEXT NOT NULL, password TEXT NOT NULL,
@@ -148,28 +148,6 @@ class Identity:
     csrf: str | None
     """What a change by a session has to carry; None for a token, which no browser sends by itself."""
     session: str | None = field(default=None, repr=False)
-
-
-def lock_seconds(attempts: int, free: int = FREE_TRIES) -> float:
-    """Return how long to wait after so many attempts that failed."""
-    return 0.0 if attempts < free else float(min(2 ** min(attempts - free, 20), MAX_LOCK_S))
-
-
-def password_problem(password: str, name: str) -> str | None:
-    """Return the text's name that tells what is wrong with a new password; None where it is good."""
-    if len(password) < MIN_PASSWORD:
-        return "password.short"
-    if len(password) > MAX_PASSWORD:
-        return "password.long"
-    if len(set(password)) < 5 or name.casefold() in password.casefold():
-        return "password.guessable"
-    return None
-
-
-def one_time_password() -> str:
-    """Return 80 bits as four groups of letters and digits."""
-    groups = ("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(4))
-    return "-".join(groups)
 
 
 class Accounts:

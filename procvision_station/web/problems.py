@@ -112,6 +112,9 @@ def problem_of(request: Request[Any, Any, Any], error: Exception) -> RequestRefu
         return RequestRefusedError(413, "too_large", bound=MAX_REQUEST_BYTES)
     if isinstance(error, HTTPException) and error.status_code < 500:
         return RequestRefusedError(error.status_code, "other", where=where, problem=_short(error.detail))
+    if isinstance(error, RecursionError):
+        # Before a body is held to what a route takes it is read whole: also one that is nested without an end.
+        return RequestRefusedError(400, "nested", where=where)
     number = secrets.token_hex(4)
     _LOG.error("%s: %s %s", number, request.method, where, exc_info=error)
     return RequestRefusedError(500, "internal", where=where, value=number)

@@ -19,13 +19,14 @@ from procvision_station.web.problems import RequestRefusedError
 
 MAX_SPAN = timedelta(days=400)
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-_CLEAN = r"^[^\x00-\x1f]*$"
+CLEAN = r"^[^\x00-\x1f]*$"
+"""No control characters."""
 
 Here = Request[Identity, None, Any]
 ModelHere = NamedDependency[SkipValidation[ReadModel]]
-LineName = FromPath[Annotated[str, msgspec.Meta(max_length=64, pattern=_CLEAN)]]
-Key = FromPath[Annotated[str, msgspec.Meta(max_length=128, pattern=_CLEAN)]]
-Word = FromQuery[Annotated[str, msgspec.Meta(max_length=256, pattern=_CLEAN)] | None]
+LineName = FromPath[Annotated[str, msgspec.Meta(max_length=64, pattern=CLEAN)]]
+Key = FromPath[Annotated[str, msgspec.Meta(max_length=128, pattern=CLEAN)]]
+Word = FromQuery[Annotated[str, msgspec.Meta(max_length=256, pattern=CLEAN)] | None]
 Moment = FromQuery[datetime | None]
 Limit = FromQuery[Annotated[int, msgspec.Meta(ge=1, le=500)]]
 VerdictWord = FromQuery[Literal["OK", "NG", "ERROR"] | None]

@@ -27,7 +27,7 @@ from procvision_station.control import (
     send,
 )
 from procvision_station.web.accounts import Role
-from procvision_station.web.api.asking import Here, Key, LineName, ModelHere, asked
+from procvision_station.web.api.asking import CLEAN, Here, Key, LineName, ModelHere, asked
 from procvision_station.web.api.recipes import RecipeName, Recipes, RecipesHere
 from procvision_station.web.doors import needs
 from procvision_station.web.problems import RequestRefusedError
@@ -74,7 +74,7 @@ class DrawnBox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     step: Annotated[int, msgspec.Meta(ge=0, lt=10_000)]
     """Counted from 0."""
-    label: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    label: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=CLEAN)]
     x: Pixels
     y: Pixels
     width: Side

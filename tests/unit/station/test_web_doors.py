@@ -13,18 +13,10 @@ pytest.importorskip("litestar", reason="the extra station serves the page")
 
 from web_client import PASSWORD, Site, site
 
-from procvision_station.web.accounts import (
-    FREE_TRIES,
-    MAX_LOCK_S,
-    AccountError,
-    Accounts,
-    Role,
-    SignInRefusedError,
-    lock_seconds,
-    password_problem,
-)
+from procvision_station.web.accounts import AccountError, Accounts, Role, SignInRefusedError
 from procvision_station.web.app import described
 from procvision_station.web.doors import PUBLIC
+from procvision_station.web.passwords import FREE_TRIES, MAX_LOCK_S, lock_seconds, password_problem
 
 
 @pytest.fixture
@@ -388,9 +380,13 @@ def test_errors_say_what_where_bound_value_and_hint(here: Site) -> None:
         ("POST", "/api/users", {"name": "eve", "role": "king"}, 400),
         ("POST", "/api/users", {"name": "eve", "role": "viewer", "more": 1}, 400),
         ("POST", "/api/users", {"name": "x" * 300_000, "role": "viewer"}, 413),
+        ("POST", "/api/users", b"[" * 100_000, 400),
+        ("POST", "/api/session", b'{"name":' * 30_000, 400),
+        ("PUT", "/api/recipes/board/parameters", b'{"steps":[{"x":' + b"[" * 60_000 + b"]" * 60_000, 400),
     ]
     for method, path, body, status in cases:
-        answer = browser.send(method, path, json=body)
+        given = {"content": body, "headers": {"content-type": "application/json"}} if isinstance(body, bytes) else {}
+        answer = browser.send(method, path, **(given or {"json": body}))
         assert answer.status_code == status, answer.text
         told = answer.json()
         assert set(told) == {"code", "what", "where", "bound", "value", "hint", "fields"}
