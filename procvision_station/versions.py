@@ -133,7 +133,7 @@ class Versions:
         """Run a command of deployments. Return its exit status, and what it said."""
         from procvision_tools.subprocesses import run_tool
 
-        said = ["--why", command.why, "--for-user", command.user, *_each("--pid", command.pids)]
+        said = [f"--why={command.why}", f"--for-user={command.user}", *_each("--pid", command.pids)]
         keys = ["--keys", str(self.folder / self.section.keys)] if self.section.keys is not None else []
         whole = [sys.executable, "-m", "procvision_tools", *words, *said, "--root", str(self.root), *keys]
         try:
@@ -146,7 +146,8 @@ class Versions:
 
 
 def _each(option: str, values: Iterable[str]) -> list[str]:
-    return [word for value in values for word in (option, value)]
+    """Return an option for each value, which no value can be taken for."""
+    return [f"{option}={value}" for value in values]
 
 
 def _refused(said: str) -> ControlError:

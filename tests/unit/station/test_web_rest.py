@@ -204,6 +204,26 @@ def test_lines_say_in_words_that_nobody_runs_them(viewer: Browser) -> None:
     assert line["last"]["product"]["row"]["line"] == "main"
 
 
+def test_an_engineer_activates_an_operator_takes_back_and_no_word_is_an_option(here: Site) -> None:
+    """What is asked rightly gets as far as the line's process, which doesn't run."""
+    why = {"why": "escapes"}
+    activation = {"name": "weld-check", "version": "0.2.0", **why}
+    for role, path, body, code in (
+        (Role.VIEWER, "rollback", {"name": "weld-check", **why}, "role"),
+        (Role.OPERATOR, "activate", activation, "role"),
+        (Role.OPERATOR, "rollback", {"name": "weld-check", "allow_revoked": True, **why}, "role"),
+        (Role.OPERATOR, "rollback", {"name": "weld-check", **why}, "not_running"),
+        (Role.ENGINEER, "rollback", {"name": "weld-check", "allow_revoked": True, **why}, "not_running"),
+        (Role.ENGINEER, "activate", activation, "not_running"),
+        (Role.ENGINEER, "activate", {**activation, "name": "--root"}, "invalid"),
+        (Role.ENGINEER, "activate", {**activation, "version": "../0.2.0"}, "invalid"),
+        (Role.ENGINEER, "activate", {**activation, "pids": []}, "invalid"),
+        (Role.ENGINEER, "activate", {**activation, "why": ""}, "invalid"),
+    ):
+        answer = here.as_role(role).send("POST", f"/api/versions/{path}", json=body)
+        assert answer.json()["code"] == code, (role, path, body)
+
+
 def test_a_change_while_nothing_runs_is_refused_in_words(here: Site) -> None:
     operator = here.as_role(Role.OPERATOR)
     key = got(operator, "/api/products", line="main", limit=1)["rows"][0]["key"]
