@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import threading
@@ -17,6 +18,7 @@ from attrs import frozen
 
 from procvision_runner import Picture
 from procvision_sdk.private_files import make_private_folder, sync_folder, write_private
+from procvision_station import png
 from procvision_station.configuration.model import PicturesSection
 from procvision_station.line.messages import Verdict
 
@@ -57,6 +59,9 @@ def encoded(picture: Picture, *, lossy: bool = False) -> tuple[bytes, str]:
     from procvision_tools.extras import need
 
     pixels = picture.pixels[:, :, ::-1] if picture.color_space == "BGR" else picture.pixels
+    if not lossy and png.is_encodable(pixels):
+        with contextlib.suppress(ImportError):  # no wheel of isal is there for some processors
+            return png.encode(pixels), ".png"
     image = need("PIL.Image", "Pillow", "keeping pictures", "station").fromarray(pixels.copy(order="C"))
     out = io.BytesIO()
     if lossy and image.mode in ("L", "RGB"):
