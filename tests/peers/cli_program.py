@@ -43,11 +43,18 @@ def descendants(process_id: int) -> list[int]:
 
 
 def wait_until_gone(process_ids: Collection[int], timeout_s: float = 20) -> None:
-    """Wait until processes have ended."""
+    """Wait until processes have ended. One that has, and whose new parent has not collected it yet, is gone."""
     deadline = time.monotonic() + timeout_s
-    while left := [each for each in process_ids if Path(f"/proc/{each}").exists()]:
+    while left := [each for each in process_ids if _runs(each)]:
         assert time.monotonic() < deadline, [Path(f"/proc/{each}/status").read_text() for each in left]
         time.sleep(0.02)
+
+
+def _runs(process_id: int) -> bool:
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def has_a_picture(process_id: int) -> bool:
