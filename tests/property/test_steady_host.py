@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from steady_rig import AREA, HEIGHT, IMAGE, WIDTH, Host, Slots
 
 from procvision_host.conversation.shared import Conversation
-from procvision_host.conversation.steady_calls import CORE
+from procvision_host.conversation.steady_calls import CORE, SteadyCalls
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.compiled import compiled
 from procvision_sdk.images.layout import ARENA_SCHEME
@@ -237,6 +237,11 @@ def test_calls_like_those_before_are_steady(kind: str, monkeypatch: pytest.Monke
     host = Host(kind)
     taken: list[bytes] = []
     monkeypatch.setattr(Conversation, "take", lambda _, data: taken.append(data))
+    in_python: list[bytes] = []
+    answer_in_python = SteadyCalls.answer
+    monkeypatch.setattr(
+        SteadyCalls, "answer", lambda self, data: in_python.append(data) or answer_in_python(self, data)
+    )
     meta = {"width": WIDTH, "height": HEIGHT, "color_space": "RGB"}
     for number in range(6):
         call = Call(
@@ -252,9 +257,11 @@ def test_calls_like_those_before_are_steady(kind: str, monkeypatch: pytest.Monke
             call.shared_mem_id = IMAGE
             call.image_meta = {**meta, "timestamp_ms": 1_700_000_000_000 + number}
             host.worker.images._backends.setdefault(ARENA_SCHEME, Slots())
-        answer = host.answers(frame(ENCODE(call)))
-        assert len(answer) == 1
-        assert f'"request_id":"call-{number}"'.encode() in answer[0]
-        assert b'"spoilt"' not in answer[0]
+        answers = host.answers(frame(ENCODE(call)))
+        assert len(answers) == 1
+        assert f'"request_id":"call-{number}"'.encode() in answers[0]
+        assert b'"spoilt"' not in answers[0]
     host.ends.close()
     assert taken == []
+    # The compiled form learns each of the four from Python.
+    assert len(in_python) == (4 if kind == "compiled" else 6)

@@ -255,13 +255,16 @@ def test_calls_like_those_before_are_steady(kind: str) -> None:
         runner._run = None  # type: ignore[method-assign, assignment]
         runner._client.carry_beside_others = None  # type: ignore[union-attr, method-assign, assignment]
         for session in (None, "s", InspectionSession("t", {"trace_id": "1"})):
-            for image in (None, PIXELS, Picture.of(PIXELS, "BGR"), "lent"):
-                answer = Result(request_id=steady.next_id(), phase="execute", status="OK", data=GOOD)
+            images = (None, PIXELS, Picture.of(PIXELS, "BGR"), "lent")
+            for image in (image for image in images for _ in range(2)):
+                answer = Result(request_id=steady.next_id(), phase="execute", step_index=1, status="OK", data=GOOD)
                 how = {"lent": (4, 3)} if isinstance(image, str) else {"image": image}
                 told = steady.outcome(
                     frame(msgspec.json.encode(answer)), pid="A", session=session, user_params={"level": 0.5}, **how
                 )
                 assert told[0].verdict == "OK"
+        if kind == "compiled":  # the second of each is, going out and coming in
+            assert len(runner._steady.frames()) >= 24  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", STEADY)
