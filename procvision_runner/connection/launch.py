@@ -18,6 +18,7 @@ from procvision_runner.errors import CallError, LaunchError
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions
 from procvision_runner.process.host_process import HostProcess, missing_interpreter
+from procvision_sdk.manifest.needs import grants_of
 from procvision_sdk.wire.messages import Call
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def host_command(
     if deployments is not None:
         deployment = active_deployment(Path(deployments), algorithm, pid)
         words = deployment.command(algorithm)
-        grants = tuple(dict.fromkeys((*deployment.grants, *grants)))
+        grants = tuple(dict.fromkeys((*grants_of(algorithm, deployment.grants), *grants)))
     if options.working_folder is not None:
         given += ["--working-folder", os.path.abspath(options.working_folder)]  # noqa: PTH100 - links stay
     for need in grants:

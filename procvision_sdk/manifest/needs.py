@@ -99,6 +99,26 @@ def parse_needs(texts: Iterable[str]) -> tuple[Need, ...]:
     return tuple(dict.fromkeys(parse_need(text) for text in texts))
 
 
+def parse_grant(text: str) -> tuple[str | None, Need]:
+    """Return whose a grant is, and the need: NEED is every algorithm's of a distribution, ALGORITHM=NEED one's alone.
+
+    Raises ValueError as `parse_need`.
+    """
+    algorithm, need = _split_grant(text)
+    return algorithm, parse_need(need)
+
+
+def grants_of(algorithm: str, grants: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the needs that an algorithm gets, of the grants of its distribution."""
+    split = map(_split_grant, grants)
+    return tuple(dict.fromkeys(need for whose, need in split if whose in (None, algorithm)))
+
+
+def _split_grant(text: str) -> tuple[str | None, str]:
+    algorithm, equals, need = text.partition("=")
+    return (algorithm, need) if equals and algorithm and ":" not in algorithm else (None, text)
+
+
 def _network(text: str, what: str) -> Need:
     host, colon, port = what.rpartition(":")
     if not colon or not host:

@@ -20,6 +20,7 @@ from procvision_runner import CallError, CallResult, LaunchError, Runner, Runner
 from procvision_runner.deployments import Deployment, check_whole, read_deployment
 from procvision_runner.options import IsolationLevel
 from procvision_sdk.errors import ProcVisionError
+from procvision_sdk.manifest.needs import grants_of, parse_grant
 from procvision_sdk.regular_files import read_regular
 from procvision_testing import Finding
 from procvision_tools.bundling.bundle import INDEX, MAX_INDEX_BYTES, MAX_SIGNATURE_BYTES, SIGNATURE
@@ -113,7 +114,8 @@ def gate(
     except LaunchError as error:
         yield Finding("it is installed", "failed", *split_hint(str(error)))
         return
-    yield from _until_failed(_signature(deployment, store, when), _files(deployment), _report(deployment, report),
+    yield from _until_failed(_granted(deployment, grants), _signature(deployment, store, when), _files(deployment),
+                             _report(deployment, report),
                              _validated(deployment, shut_in, timeout_s),
                              _golden(deployment, golden, shut_in, timeout_s))  # fmt: skip
 
@@ -198,6 +200,13 @@ def _environment() -> dict[str, str]:
     return {**clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+def _granted(deployment: Deployment, grants: tuple[str, ...]) -> Iterator[Finding]:
+    unknown = sorted({whose for whose, _ in map(parse_grant, grants) if whose} - set(deployment.algorithms))
+    if unknown:
+        there = f"its algorithms are {', '.join(deployment.algorithms)}"
+        yield Finding("grants name its algorithms", "failed", f"it has no {', '.join(unknown)}", there)
+
+
 class Shutting(NamedTuple):
     """How far a version is shut in while it is tried."""
 
@@ -206,7 +215,7 @@ class Shutting(NamedTuple):
 
     def command(self, deployment: Deployment, algorithm: str) -> tuple[str, ...]:
         """Return the words that launch a host so."""
-        given = [word for need in self.grants for word in ("--grant", need)]
+        given = [word for need in grants_of(algorithm, self.grants) for word in ("--grant", need)]
         return (*deployment.command(algorithm), "--isolation", self.isolation, *given)
 
 
@@ -215,7 +224,7 @@ def _validated(deployment: Deployment, shut_in: Shutting, timeout_s: float) -> I
 
     for name in deployment.algorithms:
         yield from checklist(name, _environment(), None, timeout_s, str(deployment.python),
-                             isolation=shut_in.isolation, grants=shut_in.grants)  # fmt: skip
+                             isolation=shut_in.isolation, grants=grants_of(name, shut_in.grants))  # fmt: skip
 
 
 def _golden(deployment: Deployment, folder: Path | None, shut_in: Shutting, timeout_s: float) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ pytest.importorskip("cryptography", reason="the extra sign")
 from made_wheels import ENTRY_POINTS, MANIFEST, make_wheel
 
 from procvision_runner import LaunchError, Pool, Runner, RunnerOptions, Supervisor, SupervisorOptions
+from procvision_runner.connection.launch import host_command
 from procvision_runner.deployments import active_deployment
 from procvision_sdk.private_files import write_private
 from procvision_station.exporting import records
@@ -302,6 +303,11 @@ def test_grants_belong_to_an_activation_and_reach_the_host(root, place):
     ]  # fmt: skip
     shown = done("history", "--root", root, folder=place)
     assert f"rolled back seam-check==1.0 for *, granted {NEED}" in shown
+    with changing(root) as store:
+        store.fulfil(Wish("activate", "seam-check", "1.0", ("*",), ("other=read:/srv", f"seam-check={NEED}")), facts={})
+    assert host_command("seam-check", None, RunnerOptions(), root)[-4:] == ("--isolation", "strict", *granted)
+    refused = activate(2, root, place, "--grant", f"other={NEED}")
+    assert (refused.returncode, "it has no other" in refused.stdout + refused.stderr) == (1, True)
     result = activate(2, root, place, "--grant", "write:/tmp")
     assert result.returncode == 1
     assert "doesn't ask for write:/tmp" in result.stdout

@@ -11,7 +11,7 @@ import click
 
 from procvision_tools.cli import exits
 from procvision_tools.cli.deploying import FOR_USER, JSON, KEYS, ROOT
-from procvision_tools.cli.needs import need_names
+from procvision_tools.cli.needs import grant_names
 
 if TYPE_CHECKING:
     from procvision_runner.options import IsolationLevel
@@ -24,8 +24,9 @@ DEFAULT_TIMEOUT_S = 120.0
 @click.argument("version", metavar="NAME==VERSION")
 @click.option("--pid", "pids", multiple=True, metavar="P",
               help="A product that gets it; repeatable.  [default: all that have none of their own]")  # fmt: skip
-@click.option("--grant", "grants", multiple=True, metavar="NEED", callback=need_names,
-              help="A need that it gets, such as network:10.0.0.5:502; recorded, repeatable.")  # fmt: skip
+@click.option("--grant", "grants", multiple=True, metavar="[ALGORITHM=]NEED", callback=grant_names,
+              help="A need that it gets, such as network:10.0.0.5:502, or one algorithm of it; recorded, "
+                   "repeatable.")  # fmt: skip
 @click.option("--golden", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
               help="Pictures that it has to judge as they are labelled.")  # fmt: skip
 @click.option("--report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",

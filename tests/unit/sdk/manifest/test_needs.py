@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procvision_sdk.errors import ManifestError
-from procvision_sdk.manifest.needs import EXAMPLES, parse_need, parse_needs
+from procvision_sdk.manifest.needs import EXAMPLES, grants_of, parse_grant, parse_need, parse_needs
 from procvision_sdk.manifest.reading import parse_manifest
 
 MANIFEST = (
@@ -88,3 +88,15 @@ def test_a_manifest_names_every_wrong_need() -> None:
     assert parse_manifest(MANIFEST % b'{"memory:8000MB": "z"}').needs == {"memory:8000MB": "z"}
     with pytest.raises(ManifestError):
         parse_manifest(MANIFEST % b'["memory:8000MB"]')
+
+
+def test_a_grant_is_every_algorithms_or_ones_alone() -> None:
+    """A path may have `=` in it."""
+    grants = ("read:/srv/a=b", "weld=memory:8000MB", "seam=read:/srv/a=b", "weld=read:/srv/a=b")
+    assert grants_of("weld", grants) == ("read:/srv/a=b", "memory:8000MB")
+    assert grants_of("other", grants) == ("read:/srv/a=b",)
+    assert parse_grant("weld=memory:8000MB") == ("weld", parse_need("memory:8000MB"))
+    assert parse_grant("read:/srv/a=b") == (None, parse_need("read:/srv/a=b"))
+    for wrong in ("weld=", "=read:/srv", "weld=seam=read:/srv", "weld"):
+        with pytest.raises(ValueError):
+            parse_grant(wrong)
