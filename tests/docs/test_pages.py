@@ -121,6 +121,7 @@ def _listens(port: int) -> bool:
 @pytest.mark.skipif(
     shutil.which("chromium") is None, reason="Chromium is not installed; hint: apt-get install chromium"
 )
+@pytest.mark.timeout(400)
 def test_the_tutorial_of_a_running_line_works(tmp_path: Path) -> None:
     """Its commands in terminals, and what it says to do in a browser by its own words.
 

@@ -62,7 +62,7 @@ def test_comments_and_order_stay_and_only_named_values_change() -> None:
     assert parameters[1:] == [{"b": [3]}, {"k": "w"}, {"q": True}]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.tuples(CHANGES, CHANGES, CHANGES, CHANGES))
 def test_what_comes_out_has_these_values_or_nothing_comes_out(changes: tuple[dict[str, Any], ...]) -> None:
     try:
