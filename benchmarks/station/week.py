@@ -205,7 +205,7 @@ def _iso(moment: datetime) -> str:
 
 def ask_all(folder: Path, products: int, end: datetime, repeats: int) -> dict[str, Any]:
     """Ask the page's process everything; return milliseconds of each question's answers."""
-    secret = _token(folder)
+    secret = token_of(folder)
     command = [sys.executable, "-P", "-m", "procvision_tools", "station", "page", str(folder), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -250,7 +250,8 @@ def _asked(client: httpx.Client, path: str, repeats: int) -> dict[str, Any]:
             "median_ms": round(median, 1), "worst_ms": round(worst, 1)}  # fmt: skip
 
 
-def _token(folder: Path) -> str:
+def token_of(folder: Path) -> str:
+    """Make an administrator with an API token."""
     accounts = Accounts(folder / "data" / WEB_FOLDER)
     _, once = accounts.add_user("bench", Role.ADMINISTRATOR, "bench")
     who = accounts.of_session(accounts.sign_in("bench", once, "here"))
