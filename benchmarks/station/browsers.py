@@ -50,4 +50,5 @@ async def main(host: str, port: int, token: str, stalled: int, busy: int) -> Non
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:4], *map(int, sys.argv[4:6])))
+    _, address, at, secret, *counts = sys.argv
+    asyncio.run(main(address, int(at), secret, int(counts[0]), int(counts[1])))
