@@ -33,7 +33,7 @@ def main() -> None:
 @main.command()
 @click.option("--kills", "total", default=1000, show_default=True)
 @click.option("--batch", default=100, show_default=True, help="Kills of one station.")
-@click.option("--seed", default=lambda: int(time.time()), help="Of victims and moments.")
+@click.option("--seed", type=int, default=lambda: int(time.time()), help="Of victims and moments.")
 @click.option("--evidence", type=click.Choice(EVIDENCE), help="Left out, both take turns.")
 @click.option("--database", type=click.Choice(DATABASES), help="Left out, both take turns.")
 def kills(total: int, batch: int, seed: int, evidence: str | None, database: str | None) -> None:
