@@ -247,6 +247,40 @@ def test_an_answer_means_the_same_to_steady_calls(answer: bytes) -> None:
         assert told[1:] == told[:1] * len(STEADY)
 
 
+RECT = {"x": 0, "y": 0, "width": 1, "height": 1, "label": "s", "score": 1}
+
+
+@pytest.mark.parametrize("phase", ["execute", "pre"])
+def test_data_of_any_form_in_an_answer_of_the_right_form(phase: str) -> None:
+    """No verdict that is missing or malformed becomes an OK, where all around it is what a good answer has."""
+    verdicts: list[dict[str, Any]] = [
+        {},
+        *({"result_status": verdict} for verdict in ("OK", "ok", "", "NG", None, 1, True, ["OK"], {"OK": 1})),
+        {"result_status": "NG", "ng_reason": "why", "defect_rects": [RECT]},
+        {"result_status": "NG", "ng_reason": " ", "defect_rects": [RECT]},
+        {"result_status": "NG", "ng_reason": "why", "defect_rects": [{**RECT, "x": -1}]},
+        {"result_status": "OK", "defect_rects": [RECT]},
+        {"result_status": "OK", "ng_reason": "why"},
+        {"Result_status": "OK"},
+        {"calibration_rects": [RECT]},
+    ]
+    others: list[dict[str, Any]] = [
+        {},
+        {"debug": {}},
+        {"debug": {"latency_ms": 0.5}},
+        {"debug": None},
+        {"debug": []},
+        {"x": {}},
+    ]
+    with rigs("general", *STEADY) as made:
+        for data in ({"debug": {}} if phase == "pre" else GOOD, *(v | o for v in verdicts for o in others)):
+            told = []
+            for rig in made:
+                result = Result(request_id=rig.next_id(), phase=phase, step_index=1, status="OK", data=data)
+                told.append(rig.outcome(frame(msgspec.json.encode(result)), phase=phase, pid="A", session="s"))
+            assert told[1:] == told[:1] * len(STEADY), data
+
+
 @pytest.mark.parametrize("kind", STEADY)
 def test_calls_like_those_before_are_steady(kind: str) -> None:
     """With a picture of any kind or none, with parameters, with sessions that change: never the general code."""
