@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +21,7 @@ from steady_rig import AREA, HEIGHT, IMAGE, WIDTH, Host, Slots
 from procvision_host.conversation.shared import Conversation
 from procvision_host.conversation.steady_calls import CORE, SteadyCalls
 from procvision_host.logs import HOST_LOGGER
+from procvision_sdk import Ok
 from procvision_sdk.compiled import compiled
 from procvision_sdk.images.layout import ARENA_SCHEME
 from procvision_sdk.wire.codec import Codec
@@ -229,6 +231,62 @@ def test_ids_are_bounded(bound: int) -> None:
             replace(PLAIN_CALL, session=SessionRef(id="x" * bound, context={"trace_id": "t"})),
         ):
             assert made.agree(frame(ENCODE(call)))
+
+
+class Text(str):
+    """Says that it equals whatever it is compared with."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+def let_return(host: Host, value: Any, deed: str) -> None:
+    """Have a host's algorithm do something, and return this."""
+    algorithm, images = host.worker._algorithm, host.worker.images
+
+    def execute(*given: Any) -> Any:
+        if deed == "publish":
+            algorithm.diagnostics.publish("n", 1)
+        elif deed == "cancel":
+            algorithm.cancellation.requested = True
+        elif deed == "read":
+            with contextlib.suppress(Exception):
+                images.read("arena:0:65536:8", {})
+        elif deed == "keep":
+            given[2].set("n", given[2].get("n", 0) + 1)
+        return value
+
+    algorithm.execute = execute  # type: ignore[method-assign]
+
+
+def test_what_an_algorithm_returns_means_the_same() -> None:
+    """Nothing that is missing or malformed becomes an OK, and nothing that was published, kept or cancelled is lost."""
+    verdict = {"result_status": "OK"}
+    returned: list[Any] = [
+        *(Ok(), Ok(message="m"), Ok(debug={"a": 1}), Ok(position_rects=[{**AREA, "label": "p"}]), None, "OK", [], {}),
+        *({"status": status, "data": verdict} for status in ("OK", "ok", "ERROR", None, True, Text("ERROR"))),
+        *(
+            {"status": "OK", "data": data}
+            for data in (None, {}, [], {"result_status": "ok"}, {"result_status": Text("NG")})
+        ),
+        *(
+            {"status": "OK", "data": {**verdict, **more}}
+            for more in ({"debug": {}}, {"debug": 1}, {"defect_rects": [AREA]})
+        ),
+        *({"status": "OK", "data": verdict, **more} for more in ({"message": ""}, {"message": 1}, {"error_code": "1"})),
+        {"status": "OK", "data": {Text("x"): "OK"}},
+        {Text("x"): "OK", "data": verdict},
+        {"status": "OK"},
+        {"data": verdict, "status": "OK"},
+    ]
+    deeds = ("nothing", "publish", "cancel", "read", "keep")
+    with hosts() as made:
+        for value, deed in [(value, deed) for value in returned for deed in deeds]:
+            for host in made:
+                let_return(host, value, deed)
+            assert made.agree(frame(ENCODE(PLAIN_CALL))), (value, deed)
 
 
 @pytest.mark.parametrize("kind", STEADY)
