@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -44,7 +45,8 @@ class HeldStation:
         if ok_days is not None:
             text = text.replace("free_mb = 0", f"free_mb = 0\nok_days = {ok_days}")
         main = text.index("[lines.main]")
-        first = text[main:].replace('path = "-" ', 'path = "told-main.jsonl" ')
+        first, replaced = re.subn(r'(?m)^path = "[^"]*"', 'path = "told-main.jsonl"', text[main:])
+        assert replaced == 1, text
         side = first.replace("lines.main", "lines.side").replace("told-main", "told-side")
         projection = f'\n[projection]\ndatabase = "{database}"\n'
         path.write_text(text[:main] + first + "\n" + side + projection)
