@@ -67,14 +67,14 @@ def add_folders(python: str = sys.executable) -> list[str]:
     try:
         lines = (prefix / "pyvenv.cfg").read_text("utf-8").splitlines()
         settings = dict(line.replace(" ", "").partition("=")[::2] for line in lines)
-        prefixes = [str(prefix)]
         with_system = settings.get("include-system-site-packages", "").lower() == "true"
+        folders = _folders_of_environment(prefix)
     except OSError:
-        prefixes, with_system = [], True
+        folders, with_system = [], True
     if with_system:
         other = python != sys.executable
-        prefixes += [str(Path(python).resolve().parent.parent)] if other else [sys.prefix, sys.exec_prefix]
-    folders = site.getsitepackages(list(dict.fromkeys(prefixes)))
+        prefixes = [str(Path(python).resolve().parent.parent)] if other else [sys.prefix, sys.exec_prefix]
+        folders += site.getsitepackages(list(dict.fromkeys(prefixes)))
     if with_system and _user_site_counts():
         folders.insert(0, site.getusersitepackages())
     added: list[str] = []
@@ -84,6 +84,15 @@ def add_folders(python: str = sys.executable) -> list[str]:
                 sys.path.append(found)
                 added.append(found)
     return added
+
+
+def _folders_of_environment(prefix: Path) -> list[str]:
+    """Return where a virtual environment has its packages (docs.python.org, `sysconfig`, the scheme `venv`).
+
+    Before `site.main`, `site.getsitepackages` takes it for the system: some distributions have other folders there.
+    """
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return [str(prefix / lib / version / "site-packages") for lib in dict.fromkeys(("lib", sys.platlibdir))]
 
 
 def _take_variables() -> None:
