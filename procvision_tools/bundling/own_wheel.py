@@ -26,6 +26,8 @@ from procvision_tools.bundling.wheels import OUR_DISTRIBUTION, Wheel, demands
 _DATE = (1980, 1, 1, 0, 0, 0)
 _WHEEL = "Wheel-Version: 1.0\nGenerator: procvision\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _OF_INSTALLER = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+_OF_ONE_MACHINE = (".pyc", ".so")
+"""What Python and compiler made here. Our compiled forms may be left out: what is launched brings its own."""
 _EXTRA_OF_HOSTS = "images"
 """A host reads the pictures that a camera or a folder gives."""
 
@@ -117,7 +119,7 @@ def _package(name: str) -> dict[str, bytes]:
         root = Path(place)
         for path in sorted(root.rglob("*")):
             below = path.relative_to(root)
-            if path.is_file() and "__pycache__" not in below.parts and path.suffix != ".pyc":
+            if path.is_file() and "__pycache__" not in below.parts and path.suffix not in _OF_ONE_MACHINE:
                 found.setdefault(f"{name}/{below.as_posix()}", path.read_bytes())
     return found
 
