@@ -232,7 +232,7 @@ def test_boxes_are_drawn_moved_sized_and_deleted_by_pointer_and_by_keys(served: 
         page.locator(".drawn").first.focus()
         page.keyboard.press("Delete")
     page.get_by_label("Why").fill("seen under the lamp")
-    with page.expect_request("**/overrule") as sent:
+    with page.expect_console_message(), page.expect_request("**/overrule") as sent:
         page.get_by_role("button", name="Record it").first.click()
     body = sent.value.post_data_json
     assert body["verdict"] == "NG"
