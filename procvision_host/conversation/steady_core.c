@@ -80,7 +80,7 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
 enum { FIELDS(NAME) N_FIELDS };
 #undef NAME
 #define NAME(part, field) {P_##part, #field},
-static const struct { int part; const char *name; } FIELD_NAMES[] = {FIELDS(NAME)};
+static const pv_field_name FIELD_NAMES[] = {FIELDS(NAME)};
 #undef NAME
 
 static PyObject *text_execute, *text_pre, *text_pre_execute, *text_on_step_start, *text_on_step_finish, *text_status,
@@ -119,27 +119,6 @@ typedef struct {
     int forks, is_fifo;
     char in[PV_READ_BYTES], out[PV_READ_BYTES];
 } Core;
-
-#define PART(name) (self->part[P_##name])
-#define OF(part_, name) PV_FIELD(PART(part_), self->field[F_##part_##_##name])
-#define IN(object, part_, name) PV_FIELD(object, self->field[F_##part_##_##name])
-#define SET(object, part_, name, value) pv_set(object, self->field[F_##part_##_##name], value)
-#define PUT(object, part_, name, value) pv_put(object, self->field[F_##part_##_##name], value)
-
-static int done(PyObject *result)
-{
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
-static int is_locked(PyObject *locked)
-{
-    PyObject *answer = PyObject_CallNoArgs(locked);
-    if (answer == NULL)
-        return -1;
-    Py_DECREF(answer);
-    return answer == Py_True;
-}
 
 enum { FRAMES_IN, FRAMES_OUT, CONTROL };
 
@@ -491,7 +470,7 @@ static int begin(Core *self, Met *met)
     met->number = PyLong_FromUnsignedLongLong(number);
     if (since == NULL || met->number == NULL || PyErr_Occurred() || PySet_GET_SIZE(PART(pending_ids)) != 0 ||
         OF(connection, anonymous) != zero || Py_SIZE(PART(waiting)) != 0 ||
-        OF(connection, state) != PART(open) || OF(status, now) != PART(ready) || is_locked(PART(locked)) != 0 ||
+        OF(connection, state) != PART(open) || OF(status, now) != PART(ready) || pv_is_locked(PART(locked)) != 0 ||
         PySet_Add(PART(pending_ids), met->request_id) < 0) {
         PyErr_Clear();
         Py_XDECREF(since);
@@ -634,7 +613,7 @@ static int holds(Core *self, Met *met, PyObject *attributes, PyObject *session, 
         return 0;
     if (IN(session, Session, _loaded) != Py_None && IN(met->session_ref, SessionRef, final) == Py_False) {
         PyObject *arguments[] = {IN(met->session_ref, SessionRef, id), session};
-        return done(PyObject_Vectorcall(PART(save), arguments, 2, NULL)) < 0 ? -1 : 1;
+        return pv_done(PyObject_Vectorcall(PART(save), arguments, 2, NULL)) < 0 ? -1 : 1;
     }
     return 1;
 }
@@ -665,7 +644,7 @@ static int execute(Core *self, Met *met, Outcome *outcome)
     int known = 0; /* Whether the picture lies in a slot that is known. */
     int bare = 0;  /* Whether the answer is a bare OK. Only what holds makes it one. */
     SET(PART(context), context, call, met->call);
-    if (attributes == NULL || (PART(sessions) == Py_None && done(PyObject_CallOneArg(PART(expect), id)) < 0))
+    if (attributes == NULL || (PART(sessions) == Py_None && pv_done(PyObject_CallOneArg(PART(expect), id)) < 0))
         goto refuse;
     if (meta != Py_None) {
         image = open_known(self, met);
@@ -713,7 +692,7 @@ leave:
         !is_silent(self)) {
         PyObject *kind, *value, *trace;
         PyErr_Fetch(&kind, &value, &trace);
-        if (done(PyObject_CallOneArg(PART(leave), image == NULL ? Py_None : image)) < 0) {
+        if (pv_done(PyObject_CallOneArg(PART(leave), image == NULL ? Py_None : image)) < 0) {
             failed = 1;
             Py_XDECREF(kind);
             Py_XDECREF(value);
@@ -805,7 +784,7 @@ static int finish(Core *self, Met *met, Outcome *outcome)
     if (outcome->answer == NULL && (outcome->answer = bare_answer(self, met, outcome->microseconds)) == NULL)
         return -1;
     PyObject *arguments[] = {met->call, outcome->answer};
-    return done(PyObject_Vectorcall(PART(finish), arguments, 2, NULL));
+    return pv_done(PyObject_Vectorcall(PART(finish), arguments, 2, NULL));
 }
 
 /* Writes a call's answer, and does what follows from it. Gives -1 and an exception if that fails. */
@@ -817,19 +796,19 @@ static int give(Core *self, Met *met, Outcome *outcome)
     if (self->forks != pv_forks)
         _exit(0); /* A child that the algorithm has forked does not answer in the original's name. */
     int stray = 0;
-    if (ioctl(1, FIONREAD, &stray) == 0 && stray != 0 && done(PyObject_CallNoArgs(PART(wait_for_stray_output))) < 0)
+    if (ioctl(1, FIONREAD, &stray) == 0 && stray != 0 && pv_done(PyObject_CallNoArgs(PART(wait_for_stray_output))) < 0)
         return -1;
-    if (!are_ours(self) && done(PyObject_CallNoArgs(PART(verify))) < 0)
+    if (!are_ours(self) && pv_done(PyObject_CallNoArgs(PART(verify))) < 0)
         return -1;
     /* A pipe that is empty has room: the write doesn't wait, and nobody else runs meanwhile. */
     int out = descriptor(self, FRAMES_OUT, OF(ends, frames_out)), failed = 0, unread = 1;
     int alone = self->is_fifo && length <= PIPE_BUF && ioctl(out, FIONREAD, &unread) == 0 && unread == 0 &&
-                is_locked(PART(locked)) == 0;
-    if (!alone && done(PyObject_CallNoArgs(PART(acquire))) < 0)
+                pv_is_locked(PART(locked)) == 0;
+    if (!alone && pv_done(PyObject_CallNoArgs(PART(acquire))) < 0)
         return -1;
     if (OF(status, now) != PART(executing) || OF(conversation, abandoned) != Py_False ||
         OF(connection, state) != PART(open) || OF(conversation, _output_lost) != Py_False) {
-        if (!alone && done(PyObject_CallNoArgs(PART(release))) < 0)
+        if (!alone && pv_done(PyObject_CallNoArgs(PART(release))) < 0)
             return -1;
         return finish(self, met, outcome);
     }
@@ -847,26 +826,26 @@ static int give(Core *self, Met *met, Outcome *outcome)
     if (written < length && alone) {
         /* Nothing was written: so few bytes are written whole or not at all. */
         alone = 0;
-        if (done(PyObject_CallNoArgs(PART(acquire))) < 0)
+        if (pv_done(PyObject_CallNoArgs(PART(acquire))) < 0)
             return -1;
     }
     if (written < length)
-        failed = done(PyObject_CallFunction(PART(write_rest), "y#n", self->out, length,
+        failed = pv_done(PyObject_CallFunction(PART(write_rest), "y#n", self->out, length,
                                             (Py_ssize_t)(written < 0 ? 0 : written)));
     if (failed) {
         PyObject *kind, *value, *trace;
         PyErr_Fetch(&kind, &value, &trace);
-        if (done(PyObject_CallNoArgs(PART(release))) < 0)
+        if (pv_done(PyObject_CallNoArgs(PART(release))) < 0)
             PyErr_Clear();
         PyErr_Restore(kind, value, trace);
         return -1;
     }
-    if (!alone && done(PyObject_CallNoArgs(PART(release))) < 0)
+    if (!alone && pv_done(PyObject_CallNoArgs(PART(release))) < 0)
         return -1;
     *(volatile uint64_t *)self->page.buf = 0;
     if (IN(met->session_ref, SessionRef, final) == Py_False)
         return 0;
-    return done(PyObject_CallOneArg(PART(end_session), IN(met->session_ref, SessionRef, id)));
+    return pv_done(PyObject_CallOneArg(PART(end_session), IN(met->session_ref, SessionRef, id)));
 }
 
 /* Answers the call that was read. Gives 1; 0, with nothing done, for what is left; -1 and an exception. */
@@ -880,7 +859,7 @@ static int answer(Core *self, Py_ssize_t got)
         !has_own(PART(algorithm), attributes, text_on_step_finish, PART(no_finish)) && meet(self, &met, got) &&
         begin(self, &met)) {
         answered = 1;
-        if ((OF(standby, sleeps) != Py_False && done(PyObject_CallNoArgs(PART(wake))) < 0) ||
+        if ((OF(standby, sleeps) != Py_False && pv_done(PyObject_CallNoArgs(PART(wake))) < 0) ||
             execute(self, &met, &outcome) < 0 || give(self, &met, &outcome) < 0)
             answered = -1;
     }
@@ -911,7 +890,7 @@ static int tell_of_interruption(Core *self)
     PyErr_NormalizeException(&kind, &value, &trace);
     if (trace != NULL)
         PyException_SetTraceback(value, trace);
-    int failed = done(PyObject_CallOneArg(PART(interrupted), value));
+    int failed = pv_done(PyObject_CallOneArg(PART(interrupted), value));
     Py_XDECREF(kind);
     Py_XDECREF(value);
     Py_XDECREF(trace);
@@ -937,7 +916,7 @@ static PyObject *pump(Core *self, PyObject *Py_UNUSED(nothing))
        request, too, and interrupts the wait. */
     int raised = got < 0 && PyErr_CheckSignals() < 0;
     if (!raised && PyThreadState_Get()->async_exc != NULL)
-        raised = done(PyObject_CallNoArgs(PART(nothing))) < 0;
+        raised = pv_done(PyObject_CallNoArgs(PART(nothing))) < 0;
     if (raised && tell_of_interruption(self) < 0)
         return NULL;
     if (got < 0) {
@@ -1051,25 +1030,12 @@ static PyObject *core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     if (PyObject_GetBuffer(page, &self->page, PyBUF_WRITABLE) < 0)
         goto fail;
-    for (int part = 0; part < N_PARTS; part++) {
-        PyObject *found = PyDict_GetItemString(parts, PART_NAMES[part]);
-        if (found == NULL) {
-            PyErr_Format(PyExc_KeyError, "%s", PART_NAMES[part]);
-            goto fail;
-        }
-        Py_INCREF(found);
-        self->part[part] = found;
-    }
-    for (int field = 0; field < N_FIELDS; field++) {
-        PyObject *of = self->part[FIELD_NAMES[field].part];
-        PyObject *class = PyType_Check(of) ? of : (PyObject *)Py_TYPE(of);
-        self->field[field] = pv_offset(class, FIELD_NAMES[field].name);
-        if (self->field[field] < 0)
-            goto fail;
-    }
+    if (pv_take(parts, PART_NAMES, N_PARTS, self->part, FIELD_NAMES, N_FIELDS, self->field) < 0)
+        goto fail;
     struct stat out;
     self->is_fifo = fstat(descriptor(self, FRAMES_OUT, OF(ends, frames_out)), &out) == 0 && S_ISFIFO(out.st_mode);
-    if (strcmp(Py_TYPE(PART(waiting))->tp_name, "collections.deque") != 0 || !PyList_CheckExact(PART(templates)) || !PySet_Check(PART(pending_ids)) ||
+    if (strcmp(Py_TYPE(PART(waiting))->tp_name, "collections.deque") != 0 ||
+        !PyList_CheckExact(PART(templates)) || !PySet_Check(PART(pending_ids)) ||
         self->page.len < PAGE_ID_AT + 1 + PAGE_ID_BYTES || (uintptr_t)self->page.buf % sizeof(uint64_t) != 0) {
         PyErr_SetString(PyExc_TypeError, "the templates are a list, the ids a set, what waits is a deque, the page is whole");
         goto fail;

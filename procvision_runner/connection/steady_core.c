@@ -60,7 +60,7 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
 enum { FIELDS(NAME) N_FIELDS };
 #undef NAME
 #define NAME(part, field) {P_##part, #field},
-static const struct { int part; const char *name; } FIELD_NAMES[] = {FIELDS(NAME)};
+static const pv_field_name FIELD_NAMES[] = {FIELDS(NAME)};
 #undef NAME
 
 static PyObject *text_execute, *text_pre, *text_out, *text_in, *text_ok, *text_empty, *text_result_status, *text_debug,
@@ -106,12 +106,6 @@ typedef struct {
     int busy; /* A thread is in the middle of a call: `in` and `out` are its own. */
     char out[PV_READ_BYTES], in[PV_READ_BYTES];
 } Core;
-
-#define PART(name) (self->part[P_##name])
-#define OF(part_, name) PV_FIELD(PART(part_), self->field[F_##part_##_##name])
-#define IN(object, part_, name) PV_FIELD(object, self->field[F_##part_##_##name])
-#define SET(object, part_, name, value) pv_set(object, self->field[F_##part_##_##name], value)
-#define PUT(object, part_, name, value) pv_put(object, self->field[F_##part_##_##name], value)
 
 static void forget(Shape *shape)
 {
@@ -270,24 +264,14 @@ static void learn(Core *self, PyObject *const *args)
 
 /* --- a call's beginning ------------------------------------------------------------------------------------------- */
 
-/* Gives whether a lock is held; -1 and an exception where it can't be asked. Lets no other thread in. */
-static int is_locked(PyObject *locked)
-{
-    PyObject *answer = PyObject_CallNoArgs(locked);
-    if (answer == NULL)
-        return -1;
-    Py_DECREF(answer);
-    return answer == Py_True;
-}
-
 /* Whether a call can begin here, as the only one, with no other thread in between. */
 static int quiet(Core *self)
 {
     return PyDict_GET_SIZE(PART(calls)) == 0 && PySet_GET_SIZE(PART(pending_ids)) == 0 &&
            OF(table, end) == Py_None && OF(table, stopping) == Py_False && OF(connection, state) == PART(open) &&
            OF(connection, answers_without_ids) == Py_False && OF(splitter, empty) == Py_True &&
-           OF(leadership, state) == PART(nobody) && OF(writer, _closed) == Py_False && is_locked(PART(locked)) == 0 &&
-           is_locked(PART(writer_locked)) == 0;
+           OF(leadership, state) == PART(nobody) && OF(writer, _closed) == Py_False && pv_is_locked(PART(locked)) == 0 &&
+           pv_is_locked(PART(writer_locked)) == 0;
 }
 
 /* Makes the shape's `pending` one that nobody else has, with a call that nobody else has. */
@@ -324,13 +308,6 @@ static PyObject *told(double at, PyObject *way, const char *data, Py_ssize_t len
     return made;
 }
 
-/* Calls a function of Python's and gives 0 if it returned. */
-static int done(PyObject *result)
-{
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
 /* Keeps bytes that went out or came in. A crash report that lacks a frame is better than a call that fails for it. */
 static void keep(Core *self, double at, PyObject *way, const char *data, Py_ssize_t length)
 {
@@ -343,7 +320,7 @@ static void keep(Core *self, double at, PyObject *way, const char *data, Py_ssiz
         return;
     }
     PyObject *record = told(at, way, data, length);
-    if (record == NULL || done(PyObject_CallOneArg(PART(record), record)) < 0)
+    if (record == NULL || pv_done(PyObject_CallOneArg(PART(record), record)) < 0)
         PyErr_Clear();
     Py_XDECREF(record);
 }
@@ -442,7 +419,7 @@ static PyObject *lend(Core *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     Py_ssize_t last = PyList_CheckExact(free) ? PyList_GET_SIZE(free) - 1 : -1;
     PyObject *slot = last < 0 ? NULL : PyList_GET_ITEM(free, last);
-    if (slot != NULL && self->forks == pv_forks && OF(slots, _closed) == Py_False && is_locked(OF(slots, _locked)) == 0 &&
+    if (slot != NULL && self->forks == pv_forks && OF(slots, _closed) == Py_False && pv_is_locked(OF(slots, _locked)) == 0 &&
         Py_IS_TYPE(slot, (PyTypeObject *)PART(ArenaSlot)) && is_described(IN(slot, ArenaSlot, described), args)) {
         uint64_t generation = PyLong_AsUnsignedLongLong(IN(slot, ArenaSlot, generation));
         Py_INCREF(slot);
@@ -470,7 +447,7 @@ static PyObject *publish(Core *self, OnItsWay *way)
     PyObject *slot = IN(way->lease, Lease, _slot), *prefix = IN(slot, ArenaSlot, prefix), *array = IN(way->lease, Lease, _array);
     if (array != Py_None) {
         PyObject *arguments[] = {array, Py_False};
-        if (done(PyObject_VectorcallMethod(text_setflags, arguments, 1, names_of_flags)) < 0)
+        if (pv_done(PyObject_VectorcallMethod(text_setflags, arguments, 1, names_of_flags)) < 0)
             return NULL;
     }
     char digits[PV_MOST_DIGITS], *end = digits + sizeof digits, *first = pv_number_before(end, way->generation);
@@ -491,8 +468,8 @@ static int give_back(Core *self, PyObject *lease)
     PyObject *slot = IN(lease, Lease, _slot), *free = OF(slots, _free);
     if (IN(lease, Lease, _released) != Py_False || IN(lease, Lease, _copy) != Py_None || slot == NULL ||
         OF(slots, _closed) != Py_False || OF(slots, _named) != Py_False || OF(slots, _waiting) != zero ||
-        !PyList_CheckExact(free) || is_locked(OF(slots, _locked)) != 0)
-        return done(PyObject_CallMethodNoArgs(lease, text_release));
+        !PyList_CheckExact(free) || pv_is_locked(OF(slots, _locked)) != 0)
+        return pv_done(PyObject_CallMethodNoArgs(lease, text_release));
     SET(lease, Lease, _released, Py_True);
     int failed = PyList_Append(free, slot);
     PUT(lease, Lease, _slot, NULL);
@@ -653,14 +630,14 @@ static int begin(Core *self, OnItsWay *way)
     ssize_t written = write(self->stdin_, self->out, length); /* It doesn't block: the general code has set that. */
     int torn = written >= 0 ? written < length : errno == EAGAIN || errno == EINTR;
     /* The writer's lock is free still, since nobody else ran after it was looked at. */
-    if (torn && done(PyObject_CallNoArgs(PART(writer_acquire))) < 0)
+    if (torn && pv_done(PyObject_CallNoArgs(PART(writer_acquire))) < 0)
         return -1;
     keep(self, way->sent_at, text_out, self->out, length);
     if (!torn)
         return 1; /* Or the host is gone: the leader learns of it with the cause. */
     if (written < 0)
         written = 0;
-    return done(PyObject_CallFunction(PART(finish_writing), "Oy#n", pending, self->out, length, (Py_ssize_t)written)) < 0
+    return pv_done(PyObject_CallFunction(PART(finish_writing), "Oy#n", pending, self->out, length, (Py_ssize_t)written)) < 0
                ? -1
                : 1;
 }
@@ -763,7 +740,7 @@ static int end(Core *self, OnItsWay *way, PyObject *took_s)
     if (PyDict_GET_SIZE(PART(calls)) != 1 || IN(pending, PendingCall, ended) != Py_False ||
         OF(table, stopping) != Py_False || OF(leadership, leader) != pending || OF(connection, state) != PART(open) ||
         OF(splitter, empty) != Py_True || OF(table, waiting_for_room) != zero ||
-        is_locked(PART(locked)) != 0 || PyDict_GetItemWithError(PART(calls), way->request_id) != pending ||
+        pv_is_locked(PART(locked)) != 0 || PyDict_GetItemWithError(PART(calls), way->request_id) != pending ||
         PyDict_DelItem(PART(calls), way->request_id) < 0)
         return 0;
     PySet_Discard(PART(pending_ids), way->request_id);
@@ -808,10 +785,10 @@ static PyObject *go_on(Core *self, OnItsWay *way, PyObject *const *args, PyObjec
         Py_INCREF(data);
     self->busy = 0;
     if (data == NULL) {
-        done(PyObject_CallNoArgs(PART(lost))); /* Frames can't be told apart any more. */
+        pv_done(PyObject_CallNoArgs(PART(lost))); /* Frames can't be told apart any more. */
         return NULL;
     }
-    if (done(PyObject_CallFunction(PART(go_on), "ONd", way->pending, data, now)) < 0)
+    if (pv_done(PyObject_CallFunction(PART(go_on), "ONd", way->pending, data, now)) < 0)
         return NULL;
     return PyObject_CallFunctionObjArgs(PART(outcome), way->pending, args[PHASE], size, NULL);
 }
@@ -865,7 +842,7 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
                     PyErr_Clear(); /* There is no memory for it: the slot is lost to the pool, the answer isn't. */
                 int late = until < way.deadline && now >= until;
                 if (!(late || OF(receiver, pong_awaited) != Py_False) ||
-                    done(PyObject_CallFunction(PART(go_on), "OOd", way.pending, Py_None, now)) == 0)
+                    pv_done(PyObject_CallFunction(PART(go_on), "OOd", way.pending, Py_None, now)) == 0)
                     result = result_of(self, &way, args, size, data, now - way.sent_at);
             }
             else {
@@ -880,7 +857,7 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
     if (begun && result == NULL) {
         PyObject *kind, *value, *trace;
         PyErr_Fetch(&kind, &value, &trace);
-        if (done(PyObject_CallOneArg(PART(orphan), way.pending)) < 0)
+        if (pv_done(PyObject_CallOneArg(PART(orphan), way.pending)) < 0)
             PyErr_Clear();
         PyErr_Restore(kind, value, trace);
     }
@@ -951,7 +928,7 @@ static PyObject *inspect(Core *self, PyObject *const *args, Py_ssize_t count)
     if (lease != NULL)
         given[IMAGE] = lease;
     result = PyObject_Vectorcall(PART(inspect), given, N_ARGUMENTS, NULL);
-    if (result == Py_None && filled && done(PyObject_CallMethodNoArgs(lease, text_release)) < 0)
+    if (result == Py_None && filled && pv_done(PyObject_CallMethodNoArgs(lease, text_release)) < 0)
         Py_CLEAR(result); /* The general code takes a slot of its own. */
     Py_XDECREF(lease);
     if (result != NULL && result != Py_None && shape == NULL && !self->busy)
@@ -1015,22 +992,8 @@ static PyObject *core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     Core *self = (Core *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
-    for (int part = 0; part < N_PARTS; part++) {
-        PyObject *found = PyDict_GetItemString(parts, PART_NAMES[part]);
-        if (found == NULL) {
-            PyErr_Format(PyExc_KeyError, "%s", PART_NAMES[part]);
-            goto fail;
-        }
-        Py_INCREF(found);
-        self->part[part] = found;
-    }
-    for (int field = 0; field < N_FIELDS; field++) {
-        PyObject *of = self->part[FIELD_NAMES[field].part];
-        PyObject *class = PyType_Check(of) ? of : (PyObject *)Py_TYPE(of);
-        self->field[field] = pv_offset(class, FIELD_NAMES[field].name);
-        if (self->field[field] < 0)
-            goto fail;
-    }
+    if (pv_take(parts, PART_NAMES, N_PARTS, self->part, FIELD_NAMES, N_FIELDS, self->field) < 0)
+        goto fail;
     if (!PyDict_CheckExact(PART(calls)) || !PyDict_CheckExact(PART(shapes)) || !PySet_Check(PART(pending_ids))) {
         PyErr_SetString(PyExc_TypeError, "the calls and the shapes are dicts, the ids are a set");
         goto fail;

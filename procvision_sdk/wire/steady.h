@@ -72,6 +72,58 @@ static inline void pv_set(PyObject *object, Py_ssize_t offset, PyObject *value)
     pv_put(object, offset, value);
 }
 
+/* A core's fields, by the names of its parts and of their slots: of the part itself, or of an object of its class. */
+#define PART(name) (self->part[P_##name])
+#define OF(part_, name) PV_FIELD(PART(part_), self->field[F_##part_##_##name])
+#define IN(object, part_, name) PV_FIELD(object, self->field[F_##part_##_##name])
+#define SET(object, part_, name, value) pv_set(object, self->field[F_##part_##_##name], value)
+#define PUT(object, part_, name, value) pv_put(object, self->field[F_##part_##_##name], value)
+
+typedef struct {
+    int part; /* Of which part's class it is a slot. */
+    const char *name;
+} pv_field_name;
+
+/* Takes the parts over, each with a new reference, and finds where their slots lie. Raises, and gives -1, for a part or
+   a slot that isn't there. */
+static int pv_take(PyObject *given, const char *const *names, int n_parts, PyObject **part,
+                   const pv_field_name *fields, int n_fields, Py_ssize_t *offset)
+{
+    for (int at = 0; at < n_parts; at++) {
+        PyObject *found = PyDict_GetItemString(given, names[at]);
+        if (found == NULL) {
+            PyErr_Format(PyExc_KeyError, "%s", names[at]);
+            return -1;
+        }
+        Py_INCREF(found);
+        part[at] = found;
+    }
+    for (int at = 0; at < n_fields; at++) {
+        PyObject *of = part[fields[at].part];
+        offset[at] = pv_offset(PyType_Check(of) ? of : (PyObject *)Py_TYPE(of), fields[at].name);
+        if (offset[at] < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Drops what a function of Python's returned; gives -1 if it raised. */
+static int pv_done(PyObject *result)
+{
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Gives whether a lock is held; -1 and an exception where it can't be asked. Lets no other thread in. */
+static int pv_is_locked(PyObject *locked)
+{
+    PyObject *answer = PyObject_CallNoArgs(locked);
+    if (answer == NULL)
+        return -1;
+    Py_DECREF(answer);
+    return answer == Py_True;
+}
+
 /* Whether a text is this ASCII. */
 static inline int pv_is(PyObject *text, const char *ascii, Py_ssize_t length)
 {

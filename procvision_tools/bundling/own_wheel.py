@@ -27,7 +27,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _WHEEL = "Wheel-Version: 1.0\nGenerator: procvision\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _OF_INSTALLER = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 _OF_ONE_MACHINE = (".pyc", ".so")
-"""What Python and compiler made here. Our compiled forms may be left out: what is launched brings its own."""
+"""Files compiled for this Python and machine. Everything runs without them, and a launched host has its own."""
 _EXTRA_OF_HOSTS = "images"
 """A host reads the pictures that a camera or a folder gives."""
 
