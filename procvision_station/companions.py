@@ -15,6 +15,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from procvision_station.configuration.reading import StationConfiguration
 
@@ -25,6 +26,11 @@ LONG_LIFE_S = 60.0
 """One that lived so long is started at once."""
 END_WITHIN_S = 10.0
 """After SIGTERM: the projection reads to the journals' ends, the page answers what it was asked."""
+PAGE_IS_NICER, PROJECTION_IS_NICER = 10, 5
+"""What a browser asks for waits for the history, and both wait for what a line does."""
+AUTOGROUP = Path("/proc/self/autogroup")
+AUTOGROUP_TRIES, AUTOGROUP_PAUSE_S = 20, 0.12
+"""The kernel lets ordinary users write to it ten times a second, all of them together."""
 
 
 def commands(station: StationConfiguration) -> Mapping[str, Sequence[str]]:
@@ -85,6 +91,27 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def give_way(nicer: int) -> None:
+    """Let a line's processes have the processor first.
+
+    Linux may share a processor among sessions, and then a process is nice to those of its own session alone
+    (`sched(7)`, autogroup). So a session of its own is made nicer as a whole.
+    """
+    with contextlib.suppress(OSError):
+        os.nice(nicer)
+    if os.getsid(0) != os.getpid():
+        return
+    for _ in range(AUTOGROUP_TRIES):
+        try:
+            AUTOGROUP.write_text(str(nicer))
+        except BlockingIOError:
+            time.sleep(AUTOGROUP_PAUSE_S)
+        except OSError:
+            return  # a kernel without it, or one that refuses
+        else:
+            return
 
 
 def end_with(parent: int, stop: threading.Event, look_s: float = 1.0) -> None:

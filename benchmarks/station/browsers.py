@@ -2,6 +2,8 @@
 
 Stalled ones open the live stream and read nothing of it. Busy ones ask for history and lines without a pause, and one
 more exports all products, again and again. It prints a line when all of them are at work.
+
+A browser runs on a machine of its own. Here they take what is left of the processor.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+
+from procvision_station.companions import give_way
 
 QUESTIONS = ("/api/products?limit=500", "/api/lines", "/api/statistics/counts?by=quarter", "/api/labels")
 HEAVY = "/api/export/products.json"
@@ -50,5 +54,6 @@ async def main(host: str, port: int, token: str, stalled: int, busy: int) -> Non
 
 
 if __name__ == "__main__":
+    give_way(19)
     _, address, at, secret, *counts = sys.argv
     asyncio.run(main(address, int(at), secret, int(counts[0]), int(counts[1])))

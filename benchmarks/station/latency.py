@@ -187,7 +187,8 @@ def _block(products: int) -> list[float]:
 def _browsers(port: int, token: str, stalled: int, busy: int) -> Iterator[None]:
     """Browsers that are at work within the block."""
     command = [sys.executable, "-m", "benchmarks.station.browsers", "127.0.0.1", str(port), token]
-    with subprocess.Popen([*command, str(stalled), str(busy)], stdout=subprocess.PIPE, text=True) as process:
+    command += [str(stalled), str(busy)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline()

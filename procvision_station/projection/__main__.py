@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from procvision_station.companions import end_with
+from procvision_station.companions import PROJECTION_IS_NICER, end_with, give_way
 from procvision_station.configuration.reading import DATA, JOURNALS, PICTURES, read_projection
 from procvision_station.projection.database import Database, ProjectionError
 from procvision_station.projection.kept_pictures import KeptPictures
@@ -30,6 +30,7 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     if len(sys.argv) > 2:
         end_with(int(sys.argv[2]), stop)
+    give_way(PROJECTION_IS_NICER)
     folder = Path(sys.argv[1])
     policy, settings = read_projection(folder)
     data = folder / DATA

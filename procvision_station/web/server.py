@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import socket
 import ssl
 import sys
@@ -14,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from procvision_sdk.errors import ProcVisionError
-from procvision_station.companions import end_with
+from procvision_station.companions import PAGE_IS_NICER, end_with, give_way
 from procvision_station.configuration.model import WebSection
 from procvision_station.configuration.reading import PageConfiguration, is_loopback
 
 GRACE_S = 2
 """For requests on their way when the page ends; streams of events are cut."""
-NICER = 5
 MAX_CONNECTIONS = 500
 """Browsers and programs at a time; one more is told 503."""
 
@@ -90,9 +87,7 @@ def serve_page(configuration: PageConfiguration, tell: Callable[[str], None], pa
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="page: %(levelname)s: %(message)s")
     folder, settings, data = configuration.folder, configuration.web, configuration.data_folder
-    # What a browser asks for waits for what a line does.
-    with contextlib.suppress(OSError):
-        os.nice(NICER)
+    give_way(PAGE_IS_NICER)
     tls = tls_context(folder, settings)
     listener = bound_socket(settings)
     accounts = Accounts(data / WEB_FOLDER, idle_s=settings.idle_minutes * 60, absolute_s=settings.session_hours * 3600)
