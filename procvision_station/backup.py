@@ -17,7 +17,7 @@ from attrs import define
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.private_files import make_private_folder, touch_private
 from procvision_station.ballast import BALLAST_FILE
-from procvision_station.configuration.reading import DATA, JOURNALS, PICTURES, STATION_FILE
+from procvision_station.configuration.files import DATA, JOURNALS, PICTURES, STATION_FILE
 from procvision_station.control import SOCKET
 from procvision_station.journal.audit import audit
 from procvision_station.journal.disk import FolderDisk

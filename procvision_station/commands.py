@@ -155,7 +155,8 @@ def demo(folder: Path, count: int | None, browser: bool) -> int:
     """
     from procvision_station.companions import commands as beside
     from procvision_station.companions import companions, free_port, opened_page
-    from procvision_station.configuration.reading import STATION_FILE, read_station
+    from procvision_station.configuration.files import STATION_FILE
+    from procvision_station.configuration.reading import read_station
     from procvision_station.scaffold import make_station
     from procvision_station.station import run_station
     from procvision_tools.report.text import printable
@@ -195,7 +196,7 @@ def page(folder: Path, parent: int | None, **instead: str | int | None) -> int:
       procvision station page line-3
       procvision station page line-3 --port 8080
     """
-    from procvision_station.configuration.reading import read_web
+    from procvision_station.configuration.page import read_web
     from procvision_station.web.server import serve_page
     from procvision_tools.report.text import printable
 
@@ -210,7 +211,7 @@ def user() -> None:
 
 
 def _accounts(folder: Path) -> contextlib.closing[Accounts]:
-    from procvision_station.configuration.reading import DATA
+    from procvision_station.configuration.files import DATA
     from procvision_station.web.accounts import WEB_FOLDER, Accounts
 
     return contextlib.closing(Accounts(folder / DATA / WEB_FOLDER))

@@ -19,7 +19,8 @@ from attrs import frozen
 from procvision_runner import Picture
 from procvision_station.ballast import BALLAST_BYTES, BALLAST_FILE
 from procvision_station.configuration.model import PicturesSection
-from procvision_station.configuration.reading import LineConfiguration, Recipe, StationConfiguration
+from procvision_station.configuration.reading import LineConfiguration, StationConfiguration
+from procvision_station.configuration.recipes import Recipe
 from procvision_station.journal.disk import FolderDisk
 from procvision_station.journal.reading import ReadRecord, last_records
 from procvision_station.pictures import encoded

@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 
 from procvision_runner import CallResult, InspectionSession, Picture, RunnerError, Supervisor
 from procvision_sdk.errors import ProcVisionError
-from procvision_station.configuration.reading import Recipe, RecipeStepOf
+from procvision_station.configuration.recipes import Recipe, RecipeStepOf
 from procvision_station.versions import told_version
 from procvision_tools.hints import split_hint
 

@@ -15,7 +15,8 @@ from procvision_runner import Event, RestartPolicy, Supervisor, SupervisorOption
 from procvision_runner.supervision.events import SwapFailed, Swapped
 from procvision_sdk.errors import ProcVisionError
 from procvision_station.configuration.model import Kinded
-from procvision_station.configuration.reading import LineConfiguration, Recipe, StationConfiguration
+from procvision_station.configuration.reading import LineConfiguration, StationConfiguration
+from procvision_station.configuration.recipes import Recipe
 from procvision_station.inspecting import Inspector
 from procvision_station.journal.writer import Journal, open_journal
 from procvision_station.kinds import Camera, KindError, Kinds, Output, Trigger

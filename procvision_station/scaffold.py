@@ -8,7 +8,7 @@ from pathlib import Path
 
 from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.private_files import write_private
-from procvision_station.configuration.reading import RECIPES, STATION_FILE
+from procvision_station.configuration.files import RECIPES, STATION_FILE
 
 SEED = 7
 REFERENCE = "golden/board.png"

@@ -15,15 +15,9 @@ import msgspec
 
 from procvision_sdk.private_files import make_private_folder, sync_folder, write_private
 from procvision_station.ballast import Ballast
-from procvision_station.configuration.reading import (
-    CHOSEN_FILE,
-    RECIPES,
-    ConfigurationError,
-    StationConfiguration,
-    read_chosen,
-    read_recipe,
-    version_of,
-)
+from procvision_station.configuration.files import CHOSEN_FILE, RECIPES, ConfigurationError, read_chosen, version_of
+from procvision_station.configuration.reading import StationConfiguration
+from procvision_station.configuration.recipes import read_recipe
 from procvision_station.control import (
     Action,
     ActivateVersion,
@@ -209,7 +203,7 @@ class Station:
         problems = []
         for line in self._configuration.lines.values():
             try:
-                read_recipe(self._configuration.folder, name, line, content)
+                read_recipe(self._configuration.folder, name, line.name, line.cameras, content)
             except ConfigurationError as error:
                 problems.append(error)
             else:
@@ -233,7 +227,7 @@ class Station:
     ) -> tuple[Inspector, ExitStack]:
         """Start the hosts of a recipe for a line, and try them on its references, which must be OK."""
         configuration = self._configuration.lines[line]
-        recipe = read_recipe(self._configuration.folder, name, configuration, content)
+        recipe = read_recipe(self._configuration.folder, name, configuration.name, configuration.cameras, content)
         opened_for = all_opened.enter_context(ExitStack())
         root = self._configuration.deployments_root
         inspector = opened_for.enter_context(opened_inspector(recipe, configuration, root))

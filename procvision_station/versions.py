@@ -22,7 +22,7 @@ from procvision_sdk.errors import ManifestError, ProcVisionError
 from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
 from procvision_station.configuration.checking import Problem
 from procvision_station.configuration.model import DeploymentsSection
-from procvision_station.configuration.reading import Recipe, complete_parameters
+from procvision_station.configuration.recipes import Recipe, complete_parameters
 from procvision_station.control import ActivateVersion, ControlError, TakeBackVersion
 from procvision_tools.hints import split_hint
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from generating.markdown import Regions, table
 from procvision_station.configuration.model import ProjectionSection, StationSection, WebSection
-from procvision_station.configuration.reading import PageConfiguration
+from procvision_station.configuration.page import PageConfiguration
 from procvision_station.projection.database import Database
 from procvision_station.projection.queries import ReadModel
 from procvision_station.web.accounts import Accounts

@@ -16,7 +16,8 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from procvision_station.companions import PROJECTION_IS_NICER, end_with, give_way
-from procvision_station.configuration.reading import DATA, JOURNALS, PICTURES, read_projection
+from procvision_station.configuration.files import DATA, JOURNALS, PICTURES
+from procvision_station.configuration.reading import read_projection
 from procvision_station.projection.database import Database, ProjectionError
 from procvision_station.projection.kept_pictures import KeptPictures
 from procvision_station.projection.projector import Projector

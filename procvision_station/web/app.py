@@ -15,7 +15,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
-from procvision_station.configuration.reading import PageConfiguration
+from procvision_station.configuration.page import PageConfiguration
 from procvision_station.projection.queries import ReadModel
 from procvision_station.web import pages
 from procvision_station.web.accounts import Accounts, Role

@@ -14,7 +14,7 @@ from typing import Any
 from procvision_sdk.errors import ProcVisionError
 from procvision_station.companions import PAGE_IS_NICER, end_with, give_way
 from procvision_station.configuration.model import WebSection
-from procvision_station.configuration.reading import PageConfiguration, is_loopback
+from procvision_station.configuration.page import PageConfiguration, is_loopback
 
 GRACE_S = 2
 """For requests on their way when the page ends; streams of events are cut."""

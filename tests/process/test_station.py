@@ -21,7 +21,8 @@ import pytest
 
 from procvision_runner import Picture
 from procvision_station.companions import commands, companions
-from procvision_station.configuration.reading import read_station, version_of
+from procvision_station.configuration.files import version_of
+from procvision_station.configuration.reading import read_station
 from procvision_station.control import (
     Action,
     ChangeRecipe,

@@ -18,7 +18,8 @@ import pytest
 
 pytest.importorskip("litestar", reason="the extra station serves the page")
 
-from procvision_station.configuration.reading import ConfigurationError, read_web
+from procvision_station.configuration.files import ConfigurationError
+from procvision_station.configuration.page import read_web
 from procvision_station.exporting import records
 from procvision_station.scaffold import make_station
 from procvision_station.web.server import PageError, bound_socket, tls_context

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procvision_station.configuration.files import ConfigurationError
 from procvision_station.configuration.model import LineSection, PicturesSection, RecipeStep, StationFile
 from procvision_station.configuration.places import Place, places_of
-from procvision_station.configuration.reading import ConfigurationError, read_station
+from procvision_station.configuration.reading import read_station
 from procvision_station.parts import SUPERVISOR_OPTIONS, supervised
 from procvision_station.scaffold import FolderTakenError, make_station
 

@@ -16,7 +16,7 @@ pytest.importorskip("litestar", reason="the extra station serves the page")
 from station_records import product
 from web_client import filled
 
-from procvision_station.configuration.reading import read_web
+from procvision_station.configuration.page import read_web
 from procvision_station.journal.layout import Kind
 from procvision_station.journal.writer import open_journal
 from procvision_station.projection.database import Database

@@ -13,7 +13,7 @@ import argon2
 import httpx
 from station_records import drawn
 
-from procvision_station.configuration.reading import read_web
+from procvision_station.configuration.page import read_web
 from procvision_station.journal.writer import open_journal
 from procvision_station.projection.database import Database
 from procvision_station.projection.projector import Projector
