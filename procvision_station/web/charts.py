@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 from xml.sax.saxutils import escape, quoteattr
 
-from procvision_station.projection.queries import CountRow, ParetoRow, TrendPoint
+from procvision_station.projection.answers import CountRow, ParetoRow, TrendPoint
 from procvision_station.web.texts import Texts
 
 WIDTH, HEIGHT = 960, 300

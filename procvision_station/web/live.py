@@ -18,8 +18,9 @@ import msgspec
 from litestar.response import ServerSentEventMessage
 
 from procvision_station.control import ControlError, Status, send
+from procvision_station.projection.answers import CountRow, LineRow, Span
 from procvision_station.projection.database import ProjectionError
-from procvision_station.projection.queries import CountRow, LineRow, ReadModel, Span
+from procvision_station.projection.queries import ReadModel
 from procvision_station.shifts import Shifts
 from procvision_station.web.api.ledger import ProductBody, body_of
 from procvision_station.web.api.pictures import Pictures

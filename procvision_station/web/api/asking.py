@@ -12,8 +12,9 @@ from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, SkipValidation
 
+from procvision_station.projection.answers import Span
 from procvision_station.projection.database import ProjectionError
-from procvision_station.projection.queries import ReadModel, Span
+from procvision_station.projection.queries import ReadModel
 from procvision_station.web.accounts import Identity
 from procvision_station.web.problems import RequestRefusedError
 

@@ -14,15 +14,8 @@ from litestar.response import Stream
 
 from procvision_station.dataset import Box, Labelled, Overruling, coco, overruling_of, product_pictures
 from procvision_station.exporting import plain_cell
-from procvision_station.projection.queries import (
-    EventFilter,
-    EventRow,
-    HistoryFilter,
-    Page,
-    ProductDetail,
-    ProductRow,
-    ReadModel,
-)
+from procvision_station.projection.answers import EventFilter, EventRow, HistoryFilter, Page, ProductDetail, ProductRow
+from procvision_station.projection.queries import ReadModel
 from procvision_station.web.accounts import Role
 from procvision_station.web.api.asking import (
     Key,

@@ -18,7 +18,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 
-from procvision_station.projection.queries import StepRow
+from procvision_station.projection.answers import StepRow
 from procvision_station.web.accounts import Role
 from procvision_station.web.api.asking import Key, LineName
 from procvision_station.web.doors import needs

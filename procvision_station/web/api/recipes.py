@@ -17,7 +17,7 @@ from litestar.params import FromPath, FromQuery, SkipValidation
 from procvision_sdk.manifest.parameters import AnyParameter
 from procvision_station.configuration.editing import with_parameters
 from procvision_station.configuration.recipes import look_at_recipe, recipe_names
-from procvision_station.projection.queries import Page, RecipeRow
+from procvision_station.projection.answers import Page, RecipeRow
 from procvision_station.web.accounts import Role
 from procvision_station.web.api.asking import Limit, ModelHere, Word, asked
 from procvision_station.web.doors import needs

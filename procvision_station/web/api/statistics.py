@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response, get
 from litestar.params import FromQuery
 
-from procvision_station.projection.queries import CountRow, MeasureName, ParetoRow, TrendPoint
+from procvision_station.projection.answers import CountRow, MeasureName, ParetoRow, TrendPoint
 from procvision_station.web import charts
 from procvision_station.web.accounts import Role
 from procvision_station.web.api.asking import Here, ModelHere, Moment, Word, asked, span

@@ -28,9 +28,10 @@ from procvision_station.journal.disk import FolderDisk
 from procvision_station.journal.layout import Kind
 from procvision_station.journal.reading import segments
 from procvision_station.journal.writer import Journal, open_journal
+from procvision_station.projection.answers import EventFilter, HistoryFilter, Span
 from procvision_station.projection.database import Database, ProjectionError
 from procvision_station.projection.projector import Projector, contents
-from procvision_station.projection.queries import EventFilter, HistoryFilter, ReadModel, Span
+from procvision_station.projection.queries import ReadModel
 from procvision_station.projection.tables import metadata
 from procvision_station.shifts import Shifts, parsed_starts
 
