@@ -43,6 +43,9 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Status(_Command, frozen=True, tag="status"):
     """Ask how the lines are. It changes nothing, and is not recorded."""
 
+    watched: bool = False
+    """Whether somebody looks at the page just now: the last pictures are written for it."""
+
 
 class Overrule(_Command, frozen=True, kw_only=True, tag="overrule"):
     """A person's verdict on a product, beside the algorithm's."""

@@ -1,25 +1,32 @@
 """The last pictures of each line for the page, kept or not: JPEG files, the latest of a step and a few before it.
 
-A thread of its own writes them, with room for one picture a step: while it is busy, a newer one takes its place. A line
-never waits for it, and what it can't write is left out.
+A thread of its own writes them while somebody looks at the page, with room for one picture a step: while it is busy, a
+newer one takes its place. A line never waits for it, and what it can't write is left out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
+import os
 import threading
+import time
 from collections import deque
 from pathlib import Path
 
+import numpy as np
 from attrs import frozen
 
 from procvision_runner import Picture
+from procvision_sdk.images.view import high_bits
 from procvision_sdk.private_files import make_private_folder
 
 FEW = 3
 """A browser asks for a picture a moment after it heard of it."""
 QUALITY = 90
+WATCHED_S = 3.0
+"""After the page last said that somebody looks: it says so every second."""
+NICER = 10
+"""The thread waits for those of the line; Linux has a niceness for each thread."""
 
 
 @frozen
@@ -38,6 +45,7 @@ class LivePictures:
         self._news = threading.Condition()
         self._waiting: dict[tuple[str, int], _Shown] = {}
         self._written: dict[tuple[str, int], deque[Path]] = {}
+        self._watched_until = float("-inf")
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="procvision-live", daemon=True)
         self._thread.start()
@@ -48,22 +56,34 @@ class LivePictures:
             self._waiting[line, step] = _Shown(line, key, step, picture)
             self._news.notify()
 
+    def watch(self) -> None:
+        """Somebody looks at the page: write, for a while, what comes, and the last that came before."""
+        with self._news:
+            self._watched_until = time.monotonic() + WATCHED_S
+            self._news.notify()
+
     def stop(self) -> None:
-        """Write what waits, and end."""
+        """End."""
         with self._news:
             self._stopped = True
             self._news.notify()
         self._thread.join()
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICER)
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._waiting or self._stopped)
-                if not self._waiting:
+                self._news.wait_for(self._has_work)
+                if self._stopped:
                     return
                 shown = self._waiting.pop(next(iter(self._waiting)))
             with contextlib.suppress(Exception):  # a picture that can't be shown: the page says so
                 self._write(shown)
+
+    def _has_work(self) -> bool:
+        return self._stopped or bool(self._waiting and time.monotonic() < self._watched_until)
 
     def _write(self, shown: _Shown) -> None:
         data, suffix = encoded_for_a_browser(shown.picture)
@@ -90,9 +110,12 @@ def encoded_for_a_browser(picture: Picture) -> tuple[bytes, str]:
         return picture.data, ".jpg" if picture.encoding == "jpeg" else ".png"
     if picture.pixels is None:
         raise ValueError("its pixels lie where the station can't read them")
-    from PIL import Image
+    from procvision_tools.extras import need
 
-    pixels = picture.pixels[:, :, ::-1] if picture.color_space == "BGR" else picture.pixels
-    out = io.BytesIO()
-    Image.fromarray(pixels.copy(order="C")).convert("RGB").save(out, "JPEG", quality=QUALITY)
-    return out.getvalue(), ".jpg"
+    simplejpeg = need("simplejpeg", "simplejpeg", "the page's pictures", "station")
+    # As the algorithm sees them, of deeper ones the eight highest bits.
+    pixels = high_bits(picture.pixels, picture.bits) if picture.bits else picture.pixels
+    pixels = np.ascontiguousarray(pixels[:, :, None] if pixels.ndim == 2 else pixels)
+    order = "GRAY" if picture.color_space == "MONO" else picture.color_space
+    data: bytes = simplejpeg.encode_jpeg(pixels, QUALITY, order, "420")
+    return data, ".jpg"

@@ -64,7 +64,9 @@ class Station:
         recorder: Recorder,
         opened_for: Mapping[str, ExitStack],
         pictures: PictureStore,
+        live: LivePictures | None,
     ) -> None:
+        self._live = live
         self._pictures, self._ballast = pictures, Ballast(configuration.data_folder)
         self._ballast.take()
         self._configuration, self._runners, self._recorder = configuration, runners, recorder
@@ -80,6 +82,8 @@ class Station:
     def carry_out(self, command: Command) -> Answer:
         """Carry a command out, and answer when it is recorded. Raises ProcVisionError and OSError."""
         if isinstance(command, Status):
+            if command.watched and self._live is not None:
+                self._live.watch()
             return Answer(content={name: runner.status() for name, runner in self._runners.items()})
         if isinstance(command, Action):
             content = {**command.content, "event": command.event, "user": command.user}
@@ -294,9 +298,8 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
         for folder in (station.journals_folder, station.data_folder, station.folder):
             sync_folder(folder)
         recorder = Recorder(journal, lambda _: None)
-        commanded = Station(
-            station, runners, recorder, {name: each.opened_for for name, each in parts.items()}, pictures
-        )
+        opened_for = {name: each.opened_for for name, each in parts.items()}
+        commanded = Station(station, runners, recorder, opened_for, pictures, live)
         stack.callback(commanded.close)
         control = ControlServer(station.data_folder, commanded.carry_out)
         heads = station.file.heads

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,9 @@ POLL_S = 0.05
 PICTURES_WITHIN_S = 1.0
 """A picture that is on no disk by then was not to be kept, or could not be."""
 STATUS_S = 1.0
-"""How often the line's process is asked how it is."""
+"""How often the line's process is asked how it is, and told whether somebody looks."""
+LOOKED_S = 10.0
+"""So long after a program asked for the lines it counts as one that looks; a browser has a stream."""
 KEEP_ALIVE_S = 10.0
 """A stream without news sends this often that it is alive; a page that hears nothing for longer says so."""
 MAX_STREAMS = 200
@@ -74,15 +77,15 @@ class Live:
         """Lines whose last product's pictures are on their way to the disk, and until when that is looked at."""
         self._away = ""
         self.streams = 0
+        self._looked_at = self._asked_at = float("-inf")
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        asked_at = float("-inf")
         loop = asyncio.get_running_loop()
         while True:
             changed: set[str] = set()
-            if loop.time() - asked_at >= STATUS_S:
-                asked_at = loop.time()
+            if loop.time() - self._asked_at >= STATUS_S:
+                self._asked_at = loop.time()
                 status = await asyncio.to_thread(self._ask_status)
                 if status != self._status:
                     self._status, changed = status, set(self._names)
@@ -126,12 +129,14 @@ class Live:
 
     def _ask_status(self) -> dict[str, Any] | None:
         try:
-            return send(self._data, Status(), timeout_s=2.0).content
+            watched = bool(self.streams) or time.monotonic() - self._looked_at < LOOKED_S
+            return send(self._data, Status(watched=watched), timeout_s=2.0).content
         except ControlError:
             return None
 
     def lines(self) -> list[LineBody]:
         """Return all lines, now. Raises ProjectionError."""
+        self._looked_at = time.monotonic()
         return [self.line(name) for name in self._names]
 
     def line(self, name: str) -> LineBody:
@@ -183,6 +188,7 @@ class Live:
     async def stream(self, admitted: Callable[[], bool]) -> AsyncIterator[ServerSentEventMessage]:
         """Yield events: every line's latest first, then what changes, as long as who asked is still let in."""
         self.streams += 1
+        self._asked_at = float("-inf")  # the lines' process hears of it at once
         sent: dict[str, int] = {}
         loop = asyncio.get_running_loop()
         looked = loop.time()
