@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -18,8 +17,9 @@ import msgspec
 from procvision_host import exits
 from procvision_host.algorithm.discovery import AlgorithmRow, UnknownAlgorithmError, discover, find, host_version
 from procvision_host.algorithm.sources import SourceRow, sources
+from procvision_host.command_line import confining_options, hook_options, run_options
 from procvision_host.logs import HOST_LOGGER
-from procvision_host.options import HostOptions, confining_options, hook_options, run_options
+from procvision_host.options import HostOptions
 from procvision_sdk.jsontext import json_text
 from procvision_sdk.printable import printable
 
@@ -133,7 +133,8 @@ def hooks_command(as_json: bool, **choice: Any) -> None:
 
     Exit status 78 if one that was asked for by name can't be used: a host with these options would leave with it.
     """
-    from procvision_host.hooks.manager import ConfigurationError, Hooks
+    from procvision_host.configuration import ConfigurationError
+    from procvision_host.hooks.manager import Hooks
 
     logging.getLogger(HOST_LOGGER).addHandler(logging.NullHandler())  # the rows tell what the log would
     try:
@@ -198,8 +199,8 @@ def isolation_command(as_json: bool) -> None:
 def confined_command(
     isolation: str,
     isolation_missing: str,
-    readable: tuple[Path, ...],
-    writable: tuple[Path, ...],
+    readable: tuple[str, ...],
+    writable: tuple[str, ...],
     grant: tuple[Need, ...],
     command: tuple[str, ...],
 ) -> None:
@@ -237,13 +238,13 @@ def _not_confined(text: str) -> SystemExit:
 def _harmless(row: _Row) -> _Row:
     """Return a row whose texts can be shown: a vendor's metadata may hold what steers a terminal."""
     harmless: dict[str, Any] = {}
-    for name in (field.name for field in attrs.fields(type(row))):
-        value = getattr(row, name)
+    for name in type(row).__match_args__:
+        harmless[name] = value = getattr(row, name)
         if isinstance(value, str):
             harmless[name] = printable(value, "\n")
         elif isinstance(value, tuple) and all(isinstance(one, str) for one in value):
             harmless[name] = tuple(printable(one) for one in value)
-    return attrs.evolve(row, **harmless)
+    return type(row)(**harmless)
 
 
 def _hook_as_dict(row: HookRow) -> dict[str, Any]:
@@ -292,7 +293,7 @@ def _problem(row: AlgorithmRow) -> str | None:
 
     try:
         with _own_output():
-            algorithm = load(row).algorithm
+            algorithm, _ = load(row)
             try:
                 algorithm.setup()
             finally:

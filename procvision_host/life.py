@@ -13,7 +13,7 @@ from procvision_host.conversation.main_loop import Loop
 from procvision_host.logs import HOST_LOGGER, LogContext
 from procvision_host.options import HostOptions
 from procvision_host.process.known_state import stand_in
-from procvision_host.process.setup import collect_from_here, settle_memory
+from procvision_host.process.setup import collect_from_here, import_uncollected, settle_memory
 from procvision_sdk.errors import AlgorithmError, ErrorCode, ProcVisionError
 from procvision_sdk.wire.messages import AlgorithmName
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from procvision_host.process.channels import HostEnds
     from procvision_host.sandbox.refusals import Refusals
     from procvision_sdk.algorithm import BaseAlgorithm
-    from procvision_sdk.sources import Made
+    from procvision_sdk.manifest.model import Manifest
 
 _log = logging.getLogger(HOST_LOGGER)
 
@@ -114,7 +114,7 @@ class AlgorithmLife:
         from procvision_host.algorithm.discovery import host_version
         from procvision_host.algorithm.images import Images
         from procvision_host.algorithm.worker import Worker
-        from procvision_sdk.hookspecs import SUPERVISOR_VARIABLE
+        from procvision_sdk.environment import SUPERVISOR_VARIABLE
         from procvision_sdk.images.reading import bind_image_reader
 
         assert row.manifest is not None
@@ -132,7 +132,6 @@ class AlgorithmLife:
         half.tell(
             "procvision_host_loaded", algorithm=name, version=version, process_id=os.getpid(), supervisor=supervisor
         )
-        collect_from_here()
         made = self._set_up(row)
         if made is None:
             return
@@ -156,13 +155,14 @@ class AlgorithmLife:
         half.tell("procvision_host_ready", algorithm=name, version=version)
         loop.serve(worker, half.around(worker.run), half.after(worker.answered), steady=not half.disturbs_calls)
 
-    def _set_up(self, row: AlgorithmRow) -> Made | None:
+    def _set_up(self, row: AlgorithmRow) -> tuple[BaseAlgorithm, Manifest] | None:
         from procvision_host.algorithm.exceptions import explained, with_need
         from procvision_host.algorithm.loader import LoadError, load
 
         try:
-            made = load(row)
-            self._algorithm = algorithm = made.algorithm
+            import_uncollected()
+            made = load(row, collect_from_here)
+            self._algorithm = algorithm = made[0]
             self._loop.made(algorithm.cancellation)
             self._setup_began = True
             algorithm.setup()

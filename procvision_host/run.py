@@ -7,14 +7,13 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NoReturn
 
-import attrs
-import click
+import msgspec
 
 from procvision_host import exits
 from procvision_host.conversation.main_loop import Loop
 from procvision_host.life import AlgorithmLife
 from procvision_host.logs import HOST_LOGGER, LogContext, install
-from procvision_host.options import HostOptions, parse
+from procvision_host.options import HostOptions, WrongCommandLineError, parse
 from procvision_host.process.packages import become_whole
 from procvision_host.process.setup import leave, prepare, watch_forks
 from procvision_sdk.errors import ErrorCode
@@ -47,9 +46,10 @@ def run(
     prepare(ends)
     usage: str | None = None
     try:
-        options = attrs.evolve(parse(arguments), sessions=None, hook_option=())  # those are the host half's
-    except click.ClickException as error:
-        usage = f"{error.format_message().rstrip('.')}; hint: procvision-host --help"
+        # Those are the host half's.
+        options = msgspec.structs.replace(parse(arguments), sessions=None, hook_option=())
+    except WrongCommandLineError as error:
+        usage = f"{str(error).rstrip('.')}; hint: procvision-host --help"
         options = HostOptions(algo=name)
     arguments.clear()
     context = LogContext()
@@ -102,7 +102,7 @@ def _shut_in(options: HostOptions, ends: HostEnds, loop: Loop, *, asks: bool) ->
             from procvision_host.halves.messages import CellChannel
 
             more = named_in_configuration(CellChannel(ends).grants())
-            options = attrs.evolve(options, grant=tuple(dict.fromkeys((*options.grant, *more))))
+            options = msgspec.structs.replace(options, grant=tuple(dict.fromkeys((*options.grant, *more))))
         outcome = shut_in(options, ends)
     except GrantError as error:
         _log.error("%s", error)

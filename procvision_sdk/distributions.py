@@ -6,7 +6,6 @@ on a search path, and may be a stranger's doing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -29,7 +28,10 @@ def split(text: str) -> tuple[str, str | None]:
 
 def canonical(distribution: str) -> str:
     """Return a distribution's name as names are compared (packaging.python.org, "Names and normalization")."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
+    name = distribution.replace("_", "-").replace(".", "-").lower()
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name
 
 
 def of_one_distribution(

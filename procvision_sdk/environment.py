@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 PASS_VARIABLE = "PROCVISION_ENV"
 """The environment variable that names further ones, separated by commas."""
+SUPERVISOR_VARIABLE = "PROCVISION_SUPERVISOR"
+"""By which a supervisor tells its hosts its name."""
 ALLOWED_NAMES = frozenset(
     {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"}
     | {"GLIBC_TUNABLES", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"}
-    | {"XDG_STATE_HOME", "PROCVISION_COMPILED", "PROCVISION_SUPERVISOR", "PROCVISION_COMPAT_COPY_PICTURES"}
+    | {"XDG_STATE_HOME", "PROCVISION_COMPILED", SUPERVISOR_VARIABLE, "PROCVISION_COMPAT_COPY_PICTURES"}
 )
 """What programs need to find themselves, their libraries and their caches, and how the C library is tuned."""
 ALLOWED_PREFIXES = (

@@ -37,8 +37,6 @@ PROJECT = "procvision"
 ENTRY_POINT_GROUP = "procvision.hooks"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
-SUPERVISOR_VARIABLE = "PROCVISION_SUPERVISOR"
-"""By which a supervisor tells its hosts its name."""
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

@@ -8,13 +8,15 @@ only then. It answers with an `Offer`, or raises with a text that says what is w
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import attrs
+import msgspec
 
 from procvision_sdk.algorithm import BaseAlgorithm
 from procvision_sdk.manifest.model import Manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SOURCE_GROUP = "procvision.algorithm_sources"
 
@@ -26,8 +28,7 @@ class Made(NamedTuple):
     manifest: Manifest
 
 
-@attrs.frozen
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """An algorithm that a source can make.
 
     `make` imports and constructs it, once, in the host that serves it; whatever it raises is a failed load. The rest

@@ -7,33 +7,33 @@ source that is installed for the scheme, and becomes a row like any other.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
+from os import PathLike
+from typing import TYPE_CHECKING, TypeVar
 
-import attrs
+import msgspec
 
 from procvision_host.algorithm.installed import Declared, declared, version_of
-from procvision_host.algorithm.sources import SourceRow, sources
 from procvision_host.process.packages import OWN_FOLDER
 from procvision_sdk.distributions import AmbiguousNameError, canonical, of_one_distribution, split
 from procvision_sdk.errors import ManifestError, ProcVisionError
-from procvision_sdk.manifest.finding import manifest_folder
+from procvision_sdk.manifest.finding import manifest_place
 from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import read_manifest
-from procvision_sdk.sources import Made
 
-_Row = TypeVar("_Row", "AlgorithmRow", SourceRow)
+if TYPE_CHECKING:
+    from procvision_host.algorithm.sources import SourceRow
+    from procvision_sdk.sources import Made
+
+_Row = TypeVar("_Row", "AlgorithmRow", "SourceRow")
 
 
 class UnknownAlgorithmError(ProcVisionError):
     """No installed algorithm has this name, or not in this version, or it is broken."""
 
 
-@attrs.frozen
-class AlgorithmRow:
+class AlgorithmRow(msgspec.Struct, frozen=True):
     """One installed algorithm, usable if `error` is None."""
 
     name: str
@@ -41,9 +41,9 @@ class AlgorithmRow:
     distribution: str | None
     distribution_version: str | None
     manifest: Manifest | None
-    package_folder: Path | None
+    package_folder: str | PathLike[str] | None
     error: str | None
-    make: Callable[[], Made] | None = attrs.field(default=None, repr=False)
+    make: Callable[[], Made] | None = None
     """How its source makes it; None where the entry point names its class."""
     also_in: tuple[str, ...] = ()
     """Other distributions that have an algorithm of this name: it is used only where its distribution is named."""
@@ -52,6 +52,9 @@ class AlgorithmRow:
     def version(self) -> str | None:
         """The algorithm's version: the manifest's, which is the distribution's."""
         return self.manifest.version if self.manifest else self.distribution_version
+
+    def __repr__(self) -> str:
+        return f"AlgorithmRow({self.name!r}, {self.entry_point!r}, {self.version!r}, error={self.error!r})"
 
 
 def discover(name: str | None = None) -> list[AlgorithmRow]:
@@ -64,7 +67,7 @@ def discover(name: str | None = None) -> list[AlgorithmRow]:
     for row in rows:
         of_a_name.setdefault(row.name, set()).add(row.distribution or "?")
     return [
-        attrs.evolve(row, also_in=_others(row, of_a_name[row.name]))
+        msgspec.structs.replace(row, also_in=_others(row, of_a_name[row.name]))
         for row in sorted(rows, key=lambda row: (row.name, row.version or ""))
     ]
 
@@ -90,6 +93,8 @@ def find(requirement: str, rows: list[AlgorithmRow] | None = None) -> AlgorithmR
     named = discover(name) if rows is None else [row for row in rows if row.name == name]
     if not named:
         known = {row.name for row in rows} if rows is not None else {point.name for point in declared(ALGORITHM_GROUP)}
+        import difflib
+
         names = ", ".join(sorted(known)) or "none"
         close = difflib.get_close_matches(name[:64], known, n=1)
         raise UnknownAlgorithmError(
@@ -121,6 +126,8 @@ def _sourced(requirement: str) -> AlgorithmRow:
         scheme, distribution = split(text)
     except ValueError as error:
         raise UnknownAlgorithmError(str(error)) from None
+    from procvision_host.algorithm.sources import sources
+
     known = sources()
     found = [source for source in known if source.scheme == scheme]
     if not found:
@@ -153,8 +160,8 @@ def _row(entry_point: Declared) -> AlgorithmRow:
     manifest, folder, error = None, None, None
     name, version = entry_point.distribution, entry_point.distribution_version
     try:
-        folder = manifest_folder(entry_point.value)
-        manifest = read_manifest(folder / MANIFEST_FILE)
+        folder = manifest_place(entry_point.value)
+        manifest = read_manifest(f"{folder}/{MANIFEST_FILE}")
         _check_agreement(entry_point, manifest, version)
     except Exception as cause:  # noqa: BLE001 - whatever a plugin's metadata does, it is a row
         error = str(cause) or repr(cause)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import attrs
+import msgspec
 
 from procvision_sdk.distributions import canonical
 from procvision_sdk.regular_files import opened_regular, read_start
@@ -26,8 +26,7 @@ _PYTHONS_OWN = frozenset({"_frozen_importlib_external", "importlib_metadata"})
 """Whose finders of distributions look where this does."""
 
 
-@attrs.frozen
-class Declared:
+class Declared(msgspec.Struct, frozen=True):
     """An entry point, and whose it is."""
 
     name: str
@@ -68,7 +67,7 @@ def version_of(distribution: str, folders: Sequence[str] | None = None) -> str |
             return version(distribution)
         except PackageNotFoundError:
             return None
-    found = _metadata_folders(folders).get(canonical(distribution))
+    found = _metadata_folders(folders, distribution).get(canonical(distribution))
     return _named(_counting(found))[1] if found else None
 
 
@@ -81,8 +80,12 @@ def _folders_only() -> bool:
     return not any(entry.endswith(".egg") or os.path.isfile(entry) for entry in sys.path)  # noqa: PTH113 - texts
 
 
-def _metadata_folders(places: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """Return the folders by the canonical name of their distribution, in the order of `places`, or of the path."""
+def _metadata_folders(places: Sequence[str] | None = None, only: str = "") -> dict[str, list[str]]:
+    """Return the folders by the canonical name of their distribution, in the order of `places`, or of the path.
+
+    `only` says which distribution is looked for.
+    """
+    first = only[:1].lower()
     found: dict[str, list[str]] = {}
     for entry in dict.fromkeys(sys.path if places is None else places):
         try:
@@ -90,7 +93,7 @@ def _metadata_folders(places: Sequence[str] | None = None) -> dict[str, list[str
         except OSError:
             continue
         for name in names:
-            if name.lower().endswith(_KINDS):
+            if name.lower().startswith(first) and name.lower().endswith(_KINDS):
                 stem = name.rpartition(".")[0].partition("-")[0]
                 found.setdefault(canonical(stem), []).append(f"{entry or '.'}/{name}")
     return found

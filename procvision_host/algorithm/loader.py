@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from pathlib import Path
+from collections.abc import Callable
+from os.path import isfile, join
 from typing import Any
 
 from procvision_host.algorithm.discovery import AlgorithmRow
 from procvision_sdk.algorithm import BaseAlgorithm
 from procvision_sdk.errors import ErrorCode, ProcVisionError
-from procvision_sdk.manifest.model import ANY_PID
-from procvision_sdk.sources import Made
+from procvision_sdk.manifest.model import ANY_PID, Manifest
 
 
 class LoadError(ProcVisionError):
@@ -21,18 +20,25 @@ class LoadError(ProcVisionError):
         self.error_code = error_code
 
 
-def load(row: AlgorithmRow) -> Made:
-    """Import the class, check it and make an algorithm. Raises LoadError, and what the vendor's code raises."""
+def load(row: AlgorithmRow, imported: Callable[[], object] | None = None) -> tuple[BaseAlgorithm, Manifest]:
+    """Import the class, check it and make an algorithm; return it with its manifest.
+
+    Raises LoadError, and what the vendor's code raises. `imported` is called between import and construction;
+    a source does both in one, after it.
+    """
     check_assets(row)
+    target = None if row.make is not None else _imported(row)
+    if imported is not None:
+        imported()
     if row.make is not None:
         return row.make()
     assert row.manifest is not None
-    return Made(made(_imported(row), row.entry_point), row.manifest)
+    return made(target, row.entry_point), row.manifest
 
 
 def made(target: Any, entry_point: str) -> BaseAlgorithm:
     """Make an algorithm of what an entry point names. Raises LoadError, and what the vendor's code raises."""
-    if not (inspect.isclass(target) and issubclass(target, BaseAlgorithm)):
+    if not (isinstance(target, type) and issubclass(target, BaseAlgorithm)):
         raise LoadError(
             f"{entry_point} is not a subclass of procvision_sdk.BaseAlgorithm; "
             "hint: the entry point names the class, module:Class"
@@ -69,7 +75,7 @@ def check_assets(row: AlgorithmRow) -> None:
         f"{asset} (for {'any product' if pid == ANY_PID else pid})"
         for pid, assets in row.manifest.required_assets.items()
         for asset in assets
-        if not Path(row.package_folder, asset).is_file()
+        if not isfile(join(row.package_folder, asset))  # noqa: PTH113, PTH118 - `pathlib` takes its time
     ]
     if missing:
         raise LoadError(

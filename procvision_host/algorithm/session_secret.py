@@ -11,7 +11,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from procvision_host.hooks.selection import ConfigurationError
+from procvision_host.configuration import ConfigurationError
 from procvision_sdk.sealing import SECRET_BYTES
 
 VARIABLE = "PROCVISION_SESSION_KEY"

@@ -9,12 +9,11 @@ from os import getpid, urandom
 from typing import Any, NoReturn, Protocol
 
 from procvision_host import exits
-from procvision_host.hooks.selection import OUR_STORES, ConfigurationError, HookPluginError
+from procvision_host.configuration import ConfigurationError, HookPluginError
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.errors import CallRefusedError, ErrorCode
 from procvision_sdk.sealing import seal, unseal
 from procvision_sdk.session import ReadOnlyStoreError, SessionInUseError, SessionStore, SessionStoreError
-from procvision_sdk.storetext import shown
 
 SESSIONS_VARIABLE = "PROCVISION_SESSIONS"
 DEFAULT_SESSIONS = "memory"
@@ -58,6 +57,8 @@ def open_store(sessions: str, factories: Mapping[str, Callable[[str], SessionSto
 
     Raises ConfigurationError: nothing else comes out of a foreign factory.
     """
+    from procvision_sdk.storetext import shown
+
     scheme = sessions.partition(":")[0]
     if scheme not in factories:
         raise ConfigurationError(
@@ -93,6 +94,8 @@ def _prove_a_write(store: SessionStore) -> None:
 
 
 def _hint(scheme: str) -> str:
+    from procvision_host.hooks.selection import OUR_STORES
+
     if scheme in OUR_STORES:
         return f"pip install {OUR_STORES[scheme][1]}"
     return "procvision-host hooks shows which hook plugins are used"

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from procvision_host.algorithm.installed import Declared, declared
 from procvision_sdk.sources import SOURCE_GROUP, Offer
 
 
-@attrs.frozen
-class SourceRow:
+class SourceRow(msgspec.Struct, frozen=True):
     """One installed source; nothing of it is imported until it is asked."""
 
     scheme: str
     entry_point: str
     distribution: str | None
     distribution_version: str | None
-    declared: Declared = attrs.field(repr=False)
+    declared: Declared
 
     def offer(self, rest: str) -> Offer:
         """Return what the source has under `rest`. Raises what foreign code raises, and TypeError for no offer."""

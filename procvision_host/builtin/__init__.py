@@ -8,7 +8,7 @@ from typing import Any
 PLUGINS = {
     "memory-sessions": "procvision_host.builtin.memory_sessions:MemorySessions",
     "sqlite-sessions": "procvision_host.builtin.sqlite_sessions:SqliteSessions",
-    "posix-images": "procvision_host.builtin.posix_images",
+    "posix-images": "procvision_host.builtin.posix_images_plugin",
     "file-images": "procvision_host.builtin.file_images:FileImagesPlugin",
     "json-lines": "procvision_host.builtin.json_lines:JsonLines",
 }

@@ -10,18 +10,12 @@ from __future__ import annotations
 
 import mmap
 import stat
-from collections.abc import Callable, Mapping
 from os import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, close, fstat, geteuid
 from os import open as os_open
-from typing import TYPE_CHECKING
 
 from procvision_host.builtin.mapped_slots import MappedSlots
 from procvision_sdk.errors import CallRefusedError, ErrorCode
-from procvision_sdk.hookspecs import hookimpl
-from procvision_sdk.images.layout import SCHEME, parse_slot_id
-
-if TYPE_CHECKING:
-    from procvision_sdk.images.backend import ImageBackend
+from procvision_sdk.images.layout import parse_slot_id
 
 SHM_FOLDER = "/dev/shm"  # where POSIX shared memory lies on Linux
 _FLAGS = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK
@@ -57,9 +51,3 @@ def _unreadable(segment: str, why: str) -> CallRefusedError:
         "no_such_image",
         f"the segment {segment!r} in {SHM_FOLDER} {why}; hint: is the runner that made it still there?",
     )
-
-
-@hookimpl
-def procvision_image_backends() -> Mapping[str, Callable[[], ImageBackend]]:
-    """Return the scheme `shm`."""
-    return {SCHEME: PosixImages}

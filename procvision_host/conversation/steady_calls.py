@@ -31,7 +31,7 @@ from msgspec.structs import replace
 from procvision_host.algorithm.call_checker import MAX_SESSION_ID_LENGTH, CheckedCall
 from procvision_host.algorithm.sessions import GuardedSessions
 from procvision_host.builtin.mapped_slots import MappedImage, MappedSlots, Mapping
-from procvision_host.builtin.memory_sessions import MemorySessionStore
+from procvision_host.builtin.memory_store import MemorySessionStore
 from procvision_host.conversation.shared import told_too_late
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.process.channels import wait_for_stray_output

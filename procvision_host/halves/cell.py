@@ -69,7 +69,7 @@ class OtherHalf:
         if self._channel is not None and self.plan.remote_sessions:
             return RemoteSessions(self._channel)
         from procvision_host.algorithm.sessions import GuardedSessions
-        from procvision_host.builtin.memory_sessions import MemorySessionStore
+        from procvision_host.builtin.memory_store import MemorySessionStore
 
         return GuardedSessions(MemorySessionStore(**self.plan.memory), max_bytes)
 

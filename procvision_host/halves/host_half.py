@@ -116,7 +116,7 @@ class HostHalf:
 
     def _plan(self, options: HostOptions) -> Plan:
         from procvision_host import exits
-        from procvision_host.hooks.selection import ConfigurationError
+        from procvision_host.configuration import ConfigurationError
 
         try:
             return self._configured(options)
@@ -132,7 +132,7 @@ class HostHalf:
         from procvision_host.algorithm.images import Images
         from procvision_host.algorithm.session_secret import session_secret
         from procvision_host.algorithm.sessions import GuardedSessions, chosen_store, open_store
-        from procvision_host.builtin.memory_sessions import MemorySessionStore
+        from procvision_host.builtin.memory_store import MemorySessionStore
         from procvision_host.hooks.manager import Hooks
         from procvision_host.hooks.observers import (
             CALL_HOOKS,
@@ -178,16 +178,14 @@ class HostHalf:
     # --- questions ------------------------------------------------------------------------------------------
 
     def _answer(self) -> None:
-        import click
-
         from procvision_host.logs import LogContext, OwnPipe, install
-        from procvision_host.options import parse
+        from procvision_host.options import WrongCommandLineError, parse
         from procvision_host.process.setup import unbuffered_stream
 
         sys.stdout, sys.stderr = unbuffered_stream(1), unbuffered_stream(2)
         try:
             options = parse(list(self._arguments))
-        except click.ClickException:
+        except WrongCommandLineError:
             return  # the cell says so
         install(OwnPipe(self._log_end), options.algo, LogContext(), options.log_level, self._line_dropped)
         channel = HostChannel(self._ends.requests, self._ends.replies)
@@ -337,7 +335,7 @@ _HANDLERS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 
 def _grants(options: HostOptions) -> list[str]:
     """Return the grants of the configuration; none of one that can't be read, which the plan tells."""
-    from procvision_host.hooks.selection import ConfigurationError
+    from procvision_host.configuration import ConfigurationError
 
     try:
         found = options.read_config(os.environ).get("grants", [])

@@ -15,14 +15,9 @@ import pluggy
 from importlib_metadata import EntryPoint, entry_points
 
 from procvision_host import builtin
+from procvision_host.configuration import ConfigurationError, HookPluginError
 from procvision_host.hooks.isolation import Isolation, Observer
-from procvision_host.hooks.selection import (
-    ConfigurationError,
-    HookChoice,
-    HookPluginError,
-    IsolationPolicy,
-    MissingValueError,
-)
+from procvision_host.hooks.selection import HookChoice, IsolationPolicy, MissingValueError
 from procvision_host.hooks.validation import problems
 from procvision_host.logs import HOST_LOGGER, shown, warnings_heard
 from procvision_sdk import hookspecs
@@ -273,4 +268,4 @@ def _with_known_arguments(implementation: Any) -> Callable[..., Any]:
     return call
 
 
-__all__ = ["ConfigurationError", "HookRow", "Hooks", "IsolationPolicy"]
+__all__ = ["HookRow", "Hooks", "IsolationPolicy"]

@@ -13,33 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 
-from procvision_host import exits
+from procvision_host.configuration import ConfigurationError
 from procvision_sdk.distributions import split
-from procvision_sdk.errors import ErrorCode, ProcVisionError
 from procvision_sdk.hookspecs import HookOption, HookOptionError
 
-CONFIG_VARIABLE = "PROCVISION_CONFIG"
 SELECTION_VARIABLE = "PROCVISION_HOOKS"
 VALUE_PREFIX = "PROCVISION_HOOK_"
-
-
-class ConfigurationError(ProcVisionError):
-    """A file, a variable or an option that configures the host is wrong: the host exits 78."""
-
-    error_code: ClassVar[str] = ErrorCode.CONFIGURATION_INVALID
-    exit_status: int = exits.CONFIGURATION
-    retryable: bool = False
-    """Whether the same launch may succeed later."""
-
-
-class HookPluginError(ConfigurationError):
-    """A hook plugin that the host's configuration asks for failed: the host exits 78."""
-
-    error_code: ClassVar[str] = ErrorCode.HOOK_PLUGIN_FAILED
 
 
 @attrs.frozen

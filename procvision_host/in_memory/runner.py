@@ -24,7 +24,7 @@ from procvision_host.algorithm.images import Images
 from procvision_host.algorithm.loader import LoadError, check_assets, made
 from procvision_host.algorithm.sessions import GuardedSessions
 from procvision_host.algorithm.worker import Worker
-from procvision_host.builtin.memory_sessions import MemorySessionStore
+from procvision_host.builtin.memory_store import MemorySessionStore
 from procvision_host.in_memory.images import SCHEME, MemoryImages, MemoryLease
 from procvision_host.logs import LogContext
 from procvision_host.options import DEFAULT_MAX_SESSION_BYTES

@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 OWN_FOLDER = __file__.rpartition("/process/")[0].rpartition("/")[0]
 """Where `procvision_host` lies: on the path since the program's first lines."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Which some editors begin a file with."""
 
 
 def leave_platform() -> None:
@@ -63,36 +67,40 @@ def add_folders(python: str = sys.executable) -> list[str]:
 
     _take_variables()
 
-    prefix = Path(python).absolute().parent.parent
+    prefix = _two_above(os.path.join(os.getcwd(), python))
     try:
-        lines = (prefix / "pyvenv.cfg").read_text("utf-8").splitlines()
-        settings = dict(line.replace(" ", "").partition("=")[::2] for line in lines)
+        with open(f"{prefix}/pyvenv.cfg", encoding="utf-8") as file:
+            settings = dict(line.replace(" ", "").partition("=")[::2] for line in file.read().splitlines())
         with_system = settings.get("include-system-site-packages", "").lower() == "true"
         folders = _folders_of_environment(prefix)
     except OSError:
         folders, with_system = [], True
     if with_system:
         other = python != sys.executable
-        prefixes = [str(Path(python).resolve().parent.parent)] if other else [sys.prefix, sys.exec_prefix]
+        prefixes = [_two_above(os.path.realpath(python))] if other else [sys.prefix, sys.exec_prefix]
         folders += site.getsitepackages(list(dict.fromkeys(prefixes)))
     if with_system and _user_site_counts():
         folders.insert(0, site.getusersitepackages())
     added: list[str] = []
     for folder in (*_named_folders(), *folders):
         for found in (folder, *_named_by_pth(folder)):
-            if found not in sys.path and Path(found).is_dir():
+            if found not in sys.path and os.path.isdir(found):
                 sys.path.append(found)
                 added.append(found)
     return added
 
 
-def _folders_of_environment(prefix: Path) -> list[str]:
+def _two_above(path: str) -> str:
+    return os.path.dirname(os.path.dirname(path))
+
+
+def _folders_of_environment(prefix: str) -> list[str]:
     """Return where a virtual environment has its packages (docs.python.org, `sysconfig`, the scheme `venv`).
 
     Before `site.main`, `site.getsitepackages` takes it for the system: some distributions have other folders there.
     """
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return [str(prefix / lib / version / "site-packages") for lib in dict.fromkeys(("lib", sys.platlibdir))]
+    return [f"{prefix}/{lib}/{version}/site-packages" for lib in dict.fromkeys(("lib", sys.platlibdir))]
 
 
 def _take_variables() -> None:
@@ -101,7 +109,7 @@ def _take_variables() -> None:
 
 
 def _named_folders() -> list[str]:
-    return [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
 
 
 def _user_site_counts() -> bool:
@@ -111,11 +119,14 @@ def _user_site_counts() -> bool:
 
 def _named_by_pth(folder: str) -> list[str]:
     """Return the folders that `.pth` files name: those of packages that are installed to be edited."""
+    texts: list[str] = []
     try:
-        files = sorted(file for file in Path(folder).glob("*.pth") if not file.name.startswith("."))
-        texts = [file.read_text("utf-8-sig", errors="replace") for file in files]
+        for name in sorted(os.listdir(folder)):
+            if name.endswith(".pth") and not name.startswith("."):
+                with open(f"{folder}/{name}", "rb") as file:
+                    texts.append(file.read().removeprefix(_BYTE_ORDER_MARK).decode("utf-8", "replace"))
     except OSError:
         return []
     lines = [line.strip() for text in texts for line in text.splitlines()]
     code = ("#", "import ", "import\t")
-    return [str(Path(folder, line)) for line in lines if line and not line.startswith(code) and "\0" not in line]
+    return [os.path.join(folder, line) for line in lines if line and not line.startswith(code) and "\0" not in line]

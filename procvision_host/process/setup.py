@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_FUNCTIONS_S = 2.0
 """How long what was registered for the exit of the process may take."""
+_THRESHOLDS = gc.get_threshold()
+_NEVER = 1 << 30
+"""So many objects are never made between two looks."""
 _LARGEST_KEPT_BYTES = 31 << 20
 """Just below 32 MiB, the most that glibc learns to keep (mallopt(3), M_MMAP_THRESHOLD)."""
 
@@ -90,10 +93,20 @@ def watch_forks(became_copy: Callable[[], None]) -> None:
     os.register_at_fork(before=hold, after_in_parent=let_go, after_in_child=begin_as_copy)
 
 
-def collect_from_here() -> None:
-    """Collect garbage again, of what is made from here on: what the host itself has loaded stays."""
-    gc.freeze()
+def import_uncollected() -> None:
+    """Let the algorithm's modules be imported as the host's own were: what is imported stays, so nobody looks for it.
+
+    The collector is on as far as the algorithm can see, and what it sets of it holds.
+    """
+    gc.set_threshold(_NEVER)
     gc.enable()
+
+
+def collect_from_here() -> None:
+    """Collect garbage again, of what is made from here on: what is imported by now stays."""
+    gc.freeze()
+    if gc.get_threshold()[0] == _NEVER:
+        gc.set_threshold(*_THRESHOLDS)
 
 
 def settle_memory() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from pathlib import Path
 
 CORE_BYTES = 0
 """A dump of a process with a model in it fills a disk, and has the picture and the session in it."""
@@ -21,15 +20,17 @@ PROCESSES = 512
 ENDED_FIRST = 500
 """Added to what the runner has (`oom_score_adj`, of 1000): as if it used half of the memory more than it does."""
 _MOST = 1000
-_ADJUSTMENT = Path("/proc/self/oom_score_adj")
+_ADJUSTMENT = "/proc/self/oom_score_adj"
 
 
 def bound_basic() -> None:
     """Leave no core dumps, and be the first that the kernel ends where memory runs out."""
     bound(resource.RLIMIT_CORE, CORE_BYTES)
     # A root that gives up its capabilities after this can't take it back; another user can, with the right to write it.
-    with contextlib.suppress(OSError, ValueError):
-        _ADJUSTMENT.write_text(str(min(_MOST, int(_ADJUSTMENT.read_text()) + ENDED_FIRST)))
+    with contextlib.suppress(OSError, ValueError), open(_ADJUSTMENT, "r+") as file:
+        now = int(file.read())
+        file.seek(0)
+        file.write(str(min(_MOST, now + ENDED_FIRST)))
 
 
 def bound_strict() -> None:

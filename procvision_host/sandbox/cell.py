@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+import msgspec
 
 import procvision_host
 import procvision_sdk
@@ -37,8 +36,7 @@ _PREFIX = "procvision-"
 """As of all temporary folders of ours: `procvision doctor --clean` removes those that nobody uses."""
 
 
-@frozen
-class ShutIn:
+class ShutIn(msgspec.Struct, frozen=True):
     """What came of it."""
 
     refusals: Refusals
@@ -65,8 +63,8 @@ def shut_in(options: HostOptions, ends: HostEnds) -> ShutIn:
 def shut(
     level: Level,
     *,
-    readable: Iterable[Path] = (),
-    writable: Iterable[Path] = (),
+    readable: Iterable[str] = (),
+    writable: Iterable[str] = (),
     grants: Iterable[Need] = (),
     before_filter: Callable[[], None] | None = None,
     bound_memory: bool = True,
@@ -79,8 +77,8 @@ def shut(
     if level is not Level.OFF:
         bound_basic()  # first: /proc may be read-only then
     given = granted(grants if strict else ())
-    kept = (*map(Path.resolve, writable), *given.writable)
-    own: tuple[Path, ...] = ()
+    kept = (*map(os.path.realpath, writable), *given.writable)
+    own: tuple[str, ...] = ()
     shared = None
     broker = None
     if given.addresses:
@@ -97,7 +95,7 @@ def shut(
         own = (_own_folder(apart=shared is None),)
     wanted = Confinement(
         level=level,
-        readable=(*_imported_from(), *map(Path.resolve, readable), *given.readable),
+        readable=(*_imported_from(), *map(os.path.realpath, readable), *given.readable) if strict else (),
         writable=(*own, *kept),
         devices=given.devices,
         ports=given.ports,
@@ -111,16 +109,16 @@ def shut(
     return ShutIn(Refusals(given, broker), missing, shared)
 
 
-def _own_folder(*, apart: bool) -> Path:
+def _own_folder(*, apart: bool) -> str:
     """Make a home; where the cell has a `/dev/shm` of its own nothing is left of it at the end."""
-    if apart and SHARED_MEMORY.is_dir():
-        folder = Path(SHARED_MEMORY, f"{_PREFIX}{os.urandom(8).hex()}")
-        folder.mkdir(mode=0o700)  # nobody else sees this `/dev/shm`
+    if apart and os.path.isdir(SHARED_MEMORY):
+        folder = f"{SHARED_MEMORY}/{_PREFIX}{os.urandom(8).hex()}"
+        os.mkdir(folder, mode=0o700)  # nobody else sees this `/dev/shm`
     else:
         import tempfile
 
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    os.environ |= dict.fromkeys(_HOMES, str(folder))
+        folder = tempfile.mkdtemp(prefix=_PREFIX)
+    os.environ |= dict.fromkeys(_HOMES, folder)
     if (loaded := sys.modules.get("tempfile")) is not None:
         setattr(loaded, "tempdir", None)  # noqa: B010 - of a module whose type is unknown here
     return folder
@@ -130,14 +128,14 @@ def _table_of_its_own() -> None:
     system_call("unshare", _CLONE_FILES)
 
 
-def _imported_from() -> tuple[Path, ...]:
+def _imported_from() -> tuple[str, ...]:
     """Return the folders on the path, and those of our own packages, which may not be on it."""
-    own = (Path(place) for package in (procvision_host, procvision_sdk) for place in package.__path__)
-    found = (path.resolve() for path in (*map(Path, sys.path), *own) if str(path) != "." and path.exists())
-    return tuple(dict.fromkeys(found))
+    own = (place for package in (procvision_host, procvision_sdk) for place in package.__path__)
+    places = (place for place in (*sys.path, *own) if place not in ("", "."))
+    return tuple(dict.fromkeys(os.path.realpath(place) for place in places if os.path.exists(place)))
 
 
-def _named(algorithm: str) -> tuple[Path, ...]:
+def _named(algorithm: str) -> tuple[str, ...]:
     """Return the folder of an algorithm that is named by a scheme and a path."""
     _, colon, rest = algorithm.partition(":")
-    return (Path(rest).resolve(),) if colon and rest and Path(rest).exists() else ()
+    return (os.path.realpath(rest),) if colon and rest and os.path.exists(rest) else ()

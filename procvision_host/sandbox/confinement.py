@@ -12,9 +12,8 @@ import resource
 import sys
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
 
-import attrs
+import msgspec
 
 from procvision_host.sandbox import amounts, landlock, seccomp
 from procvision_host.sandbox.kernel import IsolationMissingError
@@ -47,14 +46,13 @@ DEVICES = {
 _DEVICE = landlock.READABLE | landlock.WRITE | landlock.IOCTL_DEV
 
 
-@attrs.frozen(kw_only=True)
-class Confinement:
+class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     """What a process keeps. `readable` and `writable` count under `strict` alone."""
 
     level: Level
-    readable: tuple[Path, ...] = ()
-    writable: tuple[Path, ...] = ()
-    devices: tuple[Path, ...] = ()
+    readable: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     """What is granted besides: likewise."""
     ports: tuple[int, ...] = ()
     """TCP ports to which connections are granted: likewise. Where to, `confine`'s `hand_over` says."""
@@ -108,13 +106,13 @@ def confine(
     return missing
 
 
-def interpreter_paths() -> tuple[Path, ...]:
+def interpreter_paths() -> tuple[str, ...]:
     """Return what this Python reads: itself, its libraries, its environment. Not what is on its path besides."""
     found = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)}
-    environment = Path(sys.executable).absolute().parent.parent
-    if (environment / "pyvenv.cfg").is_file():  # what `site` would say, which may not have run
-        found.add(str(environment))
-    return tuple(sorted(Path(path) for path in found if path and path != "/"))
+    environment = os.path.dirname(os.path.dirname(os.path.join(os.getcwd(), sys.executable)))
+    if os.path.isfile(f"{environment}/pyvenv.cfg"):  # what `site` would say, which may not have run
+        found.add(environment)
+    return tuple(sorted(path for path in found if path and path != "/"))
 
 
 def _without_capabilities() -> None:
@@ -125,13 +123,13 @@ def _without_capabilities() -> None:
 
 
 def _strict_paths(wanted: Confinement) -> dict[str, int]:
-    own = dict.fromkeys(map(str, (*interpreter_paths(), *wanted.readable)), landlock.READABLE)
+    own = dict.fromkeys((*interpreter_paths(), *wanted.readable), landlock.READABLE)
     system = dict.fromkeys((*SYSTEM_FOLDERS, *SYSTEM_FACTS, "/proc/self"), landlock.READABLE)
     files = {"/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf"} if wanted.ports else ()
     system |= dict.fromkeys(files, landlock.READABLE)
-    devices = DEVICES | dict.fromkeys(map(str, wanted.devices), _DEVICE)
+    devices = DEVICES | dict.fromkeys(wanted.devices, _DEVICE)
     writable = (*wanted.writable, *((SHARED_MEMORY,) if wanted.own_mounts else ()))
-    return system | own | devices | dict.fromkeys(map(str, writable), landlock.WRITABLE)
+    return system | own | devices | dict.fromkeys(writable, landlock.WRITABLE)
 
 
 def _all_but_processes() -> dict[str, int]:
@@ -140,10 +138,10 @@ def _all_but_processes() -> dict[str, int]:
     What is set and done in /proc/sys, /sys and their like counts for every process: root's user may write there without
     a capability, as to core_pattern, sysrq-trigger or cgroup.kill. So they can be read alone.
     """
-    allowed = {f"/{name}": landlock.EVERYTHING for name in os.listdir("/") if name != "proc"}  # noqa: PTH208
+    allowed = {f"/{name}": landlock.EVERYTHING for name in os.listdir("/") if name != "proc"}
     allowed |= {"/sys": landlock.READABLE}
-    processes = {entry for entry in os.listdir("/proc") if entry.isdecimal()}  # noqa: PTH208
-    for name in os.listdir("/proc"):  # noqa: PTH208
+    processes = {entry for entry in os.listdir("/proc") if entry.isdecimal()}
+    for name in os.listdir("/proc"):
         if name not in processes:
             own = name in ("self", "thread-self")
             allowed[f"/proc/{name}"] = landlock.EVERYTHING if own else landlock.READABLE

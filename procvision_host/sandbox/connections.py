@@ -196,7 +196,7 @@ def _copied(thread: int, at: int, length: int) -> bytes:
 
 def _duplicate(thread: int, descriptor: int) -> socket.socket:
     """Return another process's socket. Raises OSError."""
-    with open(f"/proc/{thread}/status", encoding="utf-8") as status:  # noqa: PTH123
+    with open(f"/proc/{thread}/status", encoding="utf-8") as status:
         process = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
     pidfd = os.pidfd_open(process)
     try:

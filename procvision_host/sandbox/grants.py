@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
+import msgspec
 
 from procvision_host.sandbox.amounts import PROCESSES
 from procvision_sdk.errors import ErrorCode, ProcVisionError
-from procvision_sdk.manifest.model import Manifest
-from procvision_sdk.manifest.needs import Need, parse_needs
+
+if TYPE_CHECKING:
+    from procvision_sdk.manifest.model import Manifest
+    from procvision_sdk.manifest.needs import Need
 
 DEFAULT_MEGABYTES = 4000
 """Ten times what NumPy, OpenCV and onnxruntime take together, of the data that RLIMIT_DATA counts."""
@@ -34,13 +35,12 @@ class GrantError(ProcVisionError):
         self.retryable = retryable
 
 
-@frozen(kw_only=True)
-class Granted:
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """What a cell keeps beyond its own."""
 
-    readable: tuple[Path, ...] = ()
-    writable: tuple[Path, ...] = ()
-    devices: tuple[Path, ...] = ()
+    readable: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     addresses: frozenset[tuple[str, int]] = frozenset()
     """IP addresses with their ports."""
     megabytes: int = DEFAULT_MEGABYTES
@@ -54,7 +54,7 @@ class Granted:
 
 def granted(needs: Iterable[Need]) -> Granted:
     """Look the grants up. Raises GrantError for what isn't there."""
-    paths: dict[str, list[Path]] = {"read": [], "write": [], "device": []}
+    paths: dict[str, list[str]] = {"read": [], "write": [], "device": []}
     addresses: set[tuple[str, int]] = set()
     megabytes, processes = DEFAULT_MEGABYTES, PROCESSES
     needs = tuple(needs)
@@ -80,6 +80,8 @@ def granted(needs: Iterable[Need]) -> Granted:
 
 def named_in_configuration(names: Sequence[str]) -> tuple[Need, ...]:
     """Return the needs that a configuration grants. Raises GrantError."""
+    from procvision_sdk.manifest.needs import parse_needs
+
     try:
         return parse_needs(names)
     except ValueError as error:
@@ -97,23 +99,26 @@ def _addresses(need: Need) -> set[tuple[str, int]]:
     return {(str(address[0]), need.port) for *_, address in found}
 
 
-def _found(need: Need, writable: Sequence[str]) -> list[Path]:
+def _found(need: Need, writable: Sequence[str]) -> list[str]:
     """Return what a granted path is. Raises GrantError."""
-    path = Path(need.path)
     if need.kind == "device":
-        found = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
-        devices = [one for one in found if one.is_char_device() or one.is_block_device()]
+        from pathlib import Path
+
+        pattern = Path(need.path)
+        found = sorted(pattern.parent.glob(pattern.name)) if "*" in pattern.name else [pattern]
+        devices = [str(one) for one in found if one.is_char_device() or one.is_block_device()]
         if not devices:
             raise GrantError(f"{need} is granted, and there is no such device; hint: is its driver loaded?")
         return devices
-    if not path.exists():
+    if not os.path.exists(need.path):
         raise GrantError(f"{need} is granted, and it isn't there; hint: make it, or grant another folder")
+    path = os.path.realpath(need.path)
     for folder in _passed_through(need.path):
         # A link that lies where the algorithm writes leads where it wants to.
-        if any(folder == own or folder.startswith(f"{own}/") for own in writable) and folder != os.path.realpath(path):
+        if any(folder == own or folder.startswith(f"{own}/") for own in writable) and folder != path:
             what = f"{need} is granted, and lies in a folder that the algorithm may write"
             raise GrantError(f"{what}: what is there may be a link of its own; hint: grant another folder")
-    return [path.resolve()]
+    return [path]
 
 
 def _passed_through(path: str) -> list[str]:
@@ -125,13 +130,13 @@ def _passed_through(path: str) -> list[str]:
         if part in (".", ""):
             continue
         if part == "..":
-            at = os.path.dirname(at)  # noqa: PTH120 - texts, as the kernel takes them
+            at = os.path.dirname(at)
             continue
         folders.append(at)
-        whole = os.path.join(at, part)  # noqa: PTH118
-        if os.path.islink(whole) and links < _MAX_LINKS:  # noqa: PTH114
+        whole = os.path.join(at, part)
+        if os.path.islink(whole) and links < _MAX_LINKS:
             links += 1
-            goal = os.readlink(whole)  # noqa: PTH115
+            goal = os.readlink(whole)
             rest = [*goal.split("/"), *rest]
             at = "/" if goal.startswith("/") else at
         else:
@@ -141,11 +146,15 @@ def _passed_through(path: str) -> list[str]:
 
 def unasked(manifest: Manifest, grants: Iterable[Need]) -> list[Need]:
     """Return the grants that a manifest doesn't ask for."""
+    from procvision_sdk.manifest.needs import parse_needs
+
     asked = set(parse_needs(manifest.needs))
     return [need for need in grants if need not in asked]
 
 
 def ungranted(manifest: Manifest, grants: Iterable[Need]) -> list[Need]:
     """Return the needs of a manifest that aren't granted."""
+    from procvision_sdk.manifest.needs import parse_needs
+
     given = set(grants)
     return [need for need in parse_needs(manifest.needs) if need not in given]

@@ -88,7 +88,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # then nobody reaches it anyway
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
-            if not os.path.isdir(path):  # noqa: PTH112 - the path may be any text
+            if not os.path.isdir(path):
                 rights &= _OF_A_FILE
             if rights:
                 rule = struct.pack("=Qi", rights, opened)

@@ -14,20 +14,19 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterable
-from pathlib import Path
 
 from procvision_host.sandbox.kernel import IsolationMissingError, mount, system_call
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_NETWORK = 0x20000, 0x8000000, 0x10000000, 0x40000000
 _NAMES = {NEW_MOUNTS: "mount", NEW_IPC: "IPC", NEW_NETWORK: "network", NEW_USER: "user"}
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = "/dev/shm"
 SHARED_MEGABYTES = 512
 """Of the cell's own `/dev/shm`, which holds its home as well: models and caches lie in its package, not here."""
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 0x1000, 0x4000, 1 << 18
 _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = -100, 0x8000, 1
 
 
-def enter(writable: Iterable[Path] = (), *, network: bool = False) -> None:
+def enter(writable: Iterable[str] = (), *, network: bool = False) -> None:
     """Put this process into namespaces of its own; `writable` stays as it was, and so does the network if it is wanted.
 
     Raises IsolationMissingError where this machine doesn't let this user have them: nothing has changed then, but that
@@ -52,20 +51,21 @@ def _unshare(flags: int, user: int, group: int) -> None:
     except PermissionError:
         system_call("unshare", flags | NEW_USER)
         for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
-            Path("/proc/self", name).write_text(line)
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(line)
 
 
-def _mount_anew(writable: Iterable[Path]) -> None:
+def _mount_anew(writable: Iterable[str]) -> None:
     mount("none", "/", "", _MS_REC | _MS_PRIVATE)
-    kept = [str(path) for path in writable]
+    kept = list(writable)
     for path in kept:
         mount(path, path, "", _MS_BIND | _MS_REC)
     _set_read_only("/", read_only=True)
     for path in kept:
         with contextlib.suppress(PermissionError):  # it was read-only before
             _set_read_only(path, read_only=False)
-    if SHARED_MEMORY.is_dir():
-        mount("tmpfs", str(SHARED_MEMORY), "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={SHARED_MEGABYTES}m,mode=1777")
+    if os.path.isdir(SHARED_MEMORY):
+        mount("tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={SHARED_MEGABYTES}m,mode=1777")
 
 
 def _set_read_only(path: str, *, read_only: bool) -> None:

@@ -12,11 +12,10 @@ import resource
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from procvision_sdk.manifest.needs import Need, file_need, parse_need
-
 if TYPE_CHECKING:
     from procvision_host.sandbox.connections import Broker
     from procvision_host.sandbox.grants import Granted
+    from procvision_sdk.manifest.needs import Need
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _ANY_NETWORK = (
@@ -67,7 +66,9 @@ class Refusals:
         return ""
 
     def _of_a_path(self, path: str) -> Need | None:
-        whole = os.path.abspath(path)  # noqa: PTH100 - no link is followed
+        from procvision_sdk.manifest.needs import file_need
+
+        whole = os.path.abspath(path)
         for need in self.ungranted:
             if need.kind in ("read", "write") and (whole == need.path or whole.startswith(f"{need.path}/")):
                 return need
@@ -78,10 +79,10 @@ class Refusals:
         try:
             os.close(os.open(whole, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         except PermissionError:
-            there = os.path.exists(whole)  # noqa: PTH110
-            return file_need("read", whole) if there else file_need("write", os.path.dirname(whole))  # noqa: PTH120
+            there = os.path.exists(whole)
+            return file_need("read", whole) if there else file_need("write", os.path.dirname(whole))
         except OSError:
-            return file_need("write", os.path.dirname(whole))  # noqa: PTH120
+            return file_need("write", os.path.dirname(whole))
         return file_need("write", whole)
 
 
@@ -105,6 +106,8 @@ def told(needs: Sequence[Need], declared: Sequence[Need]) -> str:
 
 
 def _can_be_granted(need: Need) -> bool:
+    from procvision_sdk.manifest.needs import parse_need
+
     try:
         return parse_need(str(need)) == need
     except ValueError:

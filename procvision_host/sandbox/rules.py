@@ -87,7 +87,7 @@ def _look_at_environment(scene: Scene) -> None:
 
 
 def _look_at_descriptors(scene: Scene) -> None:
-    os.listdir(f"/proc/{scene.process}/fd")  # noqa: PTH208
+    os.listdir(f"/proc/{scene.process}/fd")
 
 
 def _trace(scene: Scene) -> None:
@@ -194,7 +194,7 @@ def _read_file(scene: Scene) -> None:
 
 
 def _list_home(_: Scene) -> None:
-    os.listdir(Path.home())  # noqa: PTH208
+    os.listdir(Path.home())
 
 
 def _write_file(scene: Scene) -> None:
@@ -309,7 +309,7 @@ def try_namespaces() -> str | None:
         told = ""
         try:
             enter()
-            found = os.listdir(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else []  # noqa: PTH208
+            found = os.listdir(SHARED_MEMORY) if os.path.isdir(SHARED_MEMORY) else []
             told = f"it sees {found[:3]} in {SHARED_MEMORY}" if found else ""
         except BaseException as error:  # noqa: BLE001 - this process must never return into its caller
             told = str(error)
@@ -337,7 +337,7 @@ def _tried_in_child(level: Level, scene: Scene, rules: Sequence[Rule]) -> tuple[
             apart = level is Level.STRICT and _entered(scene.own)
             own = Confinement(
                 level=level,
-                writable=(scene.own,),
+                writable=(str(scene.own),),
                 own_mounts=apart,
                 data_bytes=DEFAULT_MEGABYTES * MEGA if level is Level.STRICT else None,
             )
@@ -361,7 +361,7 @@ def _tried_in_child(level: Level, scene: Scene, rules: Sequence[Rule]) -> tuple[
 def _entered(own: Path) -> bool:
     """Take mounts of one's own, as a cell does where they can be had."""
     try:
-        enter((own,))
+        enter((str(own),))
     except IsolationMissingError:
         return False
     return True
@@ -410,7 +410,7 @@ def _scene() -> Iterator[Scene]:
 @contextlib.contextmanager
 def _shared_file(otherwise: Path) -> Iterator[Path]:
     """A file in /dev/shm; where there is none, one elsewhere."""
-    folder = SHARED_MEMORY if SHARED_MEMORY.is_dir() else otherwise
+    folder = SHARED_MEMORY if os.path.isdir(SHARED_MEMORY) else otherwise
     descriptor, path = tempfile.mkstemp(prefix="procvision-try-", dir=folder)
     os.close(descriptor)
     try:

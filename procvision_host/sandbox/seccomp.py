@@ -11,7 +11,7 @@ import errno
 import struct
 from collections.abc import Iterable, Sequence
 
-import attrs
+import msgspec
 
 from procvision_host.sandbox.kernel import (
     MACHINES,
@@ -32,6 +32,7 @@ _ARCHITECTURES = (0xC000003E, 0xC00000B7)
 _X32 = 0x40000000
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
+_pack = struct.Struct("HBBI").pack
 _EQUAL, _AT_LEAST, _ANY_BIT = 0x15, 0x35, 0x45
 _SET_MODE_FILTER = 1
 _ALL_THREADS = 1
@@ -56,8 +57,7 @@ def refusing(number: int) -> int:
     return _ERRNO | number
 
 
-@attrs.frozen
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """What is looked at in an argument of a call: its low 32 bits, masked. The refusal needs every check to fit."""
 
     argument: int
@@ -67,8 +67,7 @@ class Check:
     mask: int | None = None
 
 
-@attrs.frozen
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Calls that fail with `verdict` where all `checks` fit."""
 
     calls: tuple[str, ...]
@@ -210,7 +209,7 @@ def _block(number: int, refusal: Refusal) -> list[bytes]:
 
 
 def _instruction(operation: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    return struct.pack("HBBI", operation, if_true, if_false, value)
+    return _pack(operation, if_true, if_false, value)
 
 
 def refuse(refusals: Sequence[Refusal]) -> int | None:

@@ -16,8 +16,7 @@ from procvision_runner.connection.observer import Observer
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess
 from procvision_runner.process.process_tree import tree
-from procvision_sdk.environment import is_named
-from procvision_sdk.hookspecs import SUPERVISOR_VARIABLE
+from procvision_sdk.environment import SUPERVISOR_VARIABLE, is_named
 
 if TYPE_CHECKING:
     from procvision_runner.connection.pending_call import PendingCall

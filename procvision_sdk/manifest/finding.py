@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
-from pathlib import Path
+from os.path import isfile
+from typing import TYPE_CHECKING
 
 from procvision_sdk.errors import ManifestError
 from procvision_sdk.manifest.model import MANIFEST_FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _found(name: str) -> ModuleSpec | None:
@@ -20,6 +24,13 @@ def _found(name: str) -> ModuleSpec | None:
 
 
 def manifest_folder(entry_point: str, within: Sequence[str] | None = None) -> Path:
+    """Return `manifest_place` as a path. Raises ManifestError."""
+    from pathlib import Path
+
+    return Path(manifest_place(entry_point, within))
+
+
+def manifest_place(entry_point: str, within: Sequence[str] | None = None) -> str:
     """Return the innermost package of an entry point's module that has a manifest. Raises ManifestError.
 
     It is looked for on Python's path, or `within` the folders of packages of another environment.
@@ -30,7 +41,7 @@ def manifest_folder(entry_point: str, within: Sequence[str] | None = None) -> Pa
     module = entry_point.partition(":")[0].strip()
     parts = module.split(".")
     search: list[str] | None = None if within is None else list(within)
-    candidates: list[Path] = []
+    candidates: list[str] = []
     for depth, part in enumerate(parts, 1):
         spec = _found(part) if search is None else PathFinder.find_spec(part, search)
         if spec is None:
@@ -41,11 +52,11 @@ def manifest_folder(entry_point: str, within: Sequence[str] | None = None) -> Pa
         if spec.submodule_search_locations is None:
             break
         search = list(spec.submodule_search_locations)
-        candidates = [Path(location) for location in search] + candidates
+        candidates = search + candidates
     for folder in candidates:
-        if (folder / MANIFEST_FILE).is_file():
+        if isfile(f"{folder}/{MANIFEST_FILE}"):  # noqa: PTH113 - `pathlib` takes longer than all of this
             return folder
-    looked = ", ".join(str(folder) for folder in candidates) or "no package"
+    looked = ", ".join(candidates) or "no package"
     raise ManifestError(
         f"there is no {MANIFEST_FILE} beside {module!r} (looked in {looked}); "
         "hint: put it into the package and into the wheel"

@@ -1,6 +1,6 @@
 """`manifest.json` as classes, and the JSON Schema made from them."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: msgspec would compile every annotation of these classes at every start.
 
 from typing import Annotated, Any
 

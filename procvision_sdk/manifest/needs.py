@@ -12,7 +12,6 @@ The text is the name: a version that asks for something else asks under another 
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 import re
 from collections.abc import Iterable
@@ -34,9 +33,9 @@ MAX_MEGABYTES = 1 << 24
 MAX_PROCESSES = 1 << 22
 """The kernel's own bound on process ids (PID_MAX_LIMIT)."""
 MAX_PATH_CHARACTERS = 1024
-_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\.?")
+_HOST_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\.?"
 _MAX_HOST_CHARACTERS = 253
-_NUMBER = re.compile(r"[1-9][0-9]{0,15}")
+_NUMBER = r"[1-9][0-9]{0,15}"
 _DEVICES = "/dev/"
 _NO_FILES = ("/dev", "/proc")
 """No file or folder in these is read or written by a need: devices have a kind of their own, /proc shows others."""
@@ -120,6 +119,8 @@ def _split_grant(text: str) -> tuple[str | None, str]:
 
 
 def _network(text: str, what: str) -> Need:
+    import ipaddress
+
     host, colon, port = what.rpartition(":")
     if not colon or not host:
         raise ValueError(f"{text!r:.200} has no port; hint: {EXAMPLES['network']}")
@@ -135,7 +136,7 @@ def _network(text: str, what: str) -> Need:
         pass
     host = host.lower()
     last = host.rstrip(".").rpartition(".")[2]
-    if len(host) > _MAX_HOST_CHARACTERS or not _HOST_NAME.fullmatch(host) or last.isdecimal():
+    if len(host) > _MAX_HOST_CHARACTERS or not re.fullmatch(_HOST_NAME, host) or last.isdecimal():
         hint = "one address or one name, without * and masks; an IPv6 address stands in brackets"
         raise ValueError(f"{text!r:.200}: {host!r:.100} is no host; hint: {hint}")
     return network_need(host, number)
@@ -160,6 +161,6 @@ def _of_a_path(text: str, kind: str, path: str) -> Need:
 
 
 def _amount(text: str, digits: str, most: int) -> int:
-    if not _NUMBER.fullmatch(digits) or int(digits) > most:
+    if not re.fullmatch(_NUMBER, digits) or int(digits) > most:
         raise ValueError(f"{text!r:.200}: {digits!r:.40} is no whole number from 1 to {most}")
     return int(digits)

@@ -4,7 +4,7 @@ Each kind is a class of its own with the method `problem(value, size)`: None if 
 what is wrong with it, with the bound and the value.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: msgspec would compile every annotation of these classes at every start.
 
 import copy
 import functools

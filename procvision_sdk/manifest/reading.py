@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
-import difflib
-import json
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from os import PathLike, fspath
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -16,7 +14,6 @@ import msgspec
 
 from procvision_sdk.errors import ManifestError
 from procvision_sdk.manifest.model import ANY_PID, MANIFEST_FILE, Manifest
-from procvision_sdk.manifest.needs import parse_need
 from procvision_sdk.manifest.parameters import AnyParameter, own_problems
 from procvision_sdk.regular_files import read_regular
 
@@ -24,7 +21,7 @@ MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is a page of text; a larger file is something else."""
 _MAX_TYPE_CHARACTERS = 40
 """Of a type that there is not, so much is compared with those that there are."""
-_BYTE = re.compile(r"\s*\(byte (\d+)\)")
+_BYTE = r"\s*\(byte (\d+)\)"
 """How msgspec says where it stopped."""
 
 _TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyParameter))
@@ -63,7 +60,7 @@ class _AnySteps(msgspec.Struct):
     steps: list[_AnyStep]
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: str | PathLike[str]) -> Manifest:
     """Return the manifest in this file. Raises ManifestError."""
     try:
         data = read_regular(path, MAX_MANIFEST_BYTES)
@@ -72,7 +69,7 @@ def read_manifest(path: Path) -> Manifest:
             f"{path} can't be read: {error.strerror}; hint: {MANIFEST_FILE} lies in the algorithm's package "
             "and is part of its wheel"
         ) from error
-    return parse_manifest(data, str(path))
+    return parse_manifest(data, fspath(path))
 
 
 def parse_manifest(data: bytes, where: str = MANIFEST_FILE) -> Manifest:
@@ -80,7 +77,7 @@ def parse_manifest(data: bytes, where: str = MANIFEST_FILE) -> Manifest:
 
     A byte order mark, which some editors write, is no part of it.
     """
-    data = data.removeprefix(codecs.BOM_UTF8)
+    data = data.removeprefix(BOM_UTF8)
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (ValueError, RecursionError) as error:
@@ -93,6 +90,8 @@ def parse_manifest(data: bytes, where: str = MANIFEST_FILE) -> Manifest:
 
 def _wrong_syntax(data: bytes, error: Exception) -> str:
     """Return what is wrong where these bytes are no JSON, with line and column; "" where they are JSON."""
+    import json
+
     try:
         json.loads(data.decode("utf-8"))
     except json.JSONDecodeError as wrong:
@@ -101,7 +100,7 @@ def _wrong_syntax(data: bytes, error: Exception) -> str:
         return f"{_place(data, wrong.start)}: this is no UTF-8; hint: save the file as UTF-8"
     except RecursionError:
         return "it is nested too deeply"
-    found = _BYTE.search(str(error))  # such as NaN, which Python's own reader takes
+    found = re.search(_BYTE, str(error))  # such as NaN, which Python's own reader takes
     return f"{_place(data, int(found[1]))}: this is no JSON: {str(error)[: found.start()]}" if found else ""
 
 
@@ -131,6 +130,8 @@ def _wrong_types(data: bytes) -> str:
 
 
 def _meant(given: str) -> str | None:
+    import difflib
+
     word = given[:_MAX_TYPE_CHARACTERS].lower()
     # "integer" is as near to "int" as the default allows; "number" is to "enum", too, and so stands in the table.
     return _MEANT.get(word) or next(iter(difflib.get_close_matches(word, _TYPES, n=1)), None)
@@ -150,19 +151,21 @@ def _problems(manifest: Manifest) -> list[str]:
     for name, diagnostic in manifest.diagnostics.items():
         if diagnostic.min is not None and diagnostic.max is not None and diagnostic.min > diagnostic.max:
             problems.append(f"diagnostic {name!r:.80}: min {diagnostic.min} is above max {diagnostic.max}")
-    problems += _wrong_needs(manifest.needs)
+    if manifest.needs:
+        problems += _wrong_needs(manifest.needs)
     supported = set(manifest.supported_pids)
     for pid, assets in manifest.required_assets.items():
         if pid not in supported and ANY_PID not in supported:
             problems.append(f"required_assets name the product id {pid!r}, which supported_pids don't")
         for asset in assets:
-            path = PurePosixPath(asset)
-            if not asset or path.is_absolute() or ".." in path.parts:
+            if not asset or asset.startswith("/") or ".." in asset.split("/"):
                 problems.append(f"required_assets of {pid!r}: {asset!r} is not a path below the package")
     return problems
 
 
 def _wrong_needs(needs: Mapping[str, str]) -> list[str]:
+    from procvision_sdk.manifest.needs import parse_need
+
     problems: list[str] = []
     met: dict[str, str] = {}
     for text in needs:

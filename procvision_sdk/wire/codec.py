@@ -8,6 +8,7 @@ Only when the fast decoder fails is the payload parsed a second time, to say wha
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -52,14 +53,19 @@ def nesting_depth(payload: bytes) -> int:
     return max(accumulate(steps), default=0)
 
 
+@cache
+def _decoder(role: Role) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of an end: to make one takes a millisecond, and two threads may use it at once."""
+    return msgspec.json.Decoder(ToHost if role is Role.HOST else ToRunner)
+
+
 class Codec:
     """Encodes and decodes the frames of one connection; `role` is the end that decodes."""
 
     __slots__ = ("_decode", "_encode")
 
     def __init__(self, role: Role) -> None:
-        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ToHost if role is Role.HOST else ToRunner)
-        self._decode = decoder.decode
+        self._decode = _decoder(role).decode
         self._encode = msgspec.json.Encoder().encode
 
     def decode(self, raw: bytes) -> AnyMessage:

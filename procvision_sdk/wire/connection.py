@@ -9,7 +9,7 @@ Warning: not thread-safe; threads that share a Connection hold a lock around eve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias, get_args
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.wire.codec import Codec, error_for
@@ -31,7 +31,6 @@ from procvision_sdk.wire.frames import (
     quoted_text,
 )
 from procvision_sdk.wire.greeting import HEADER_BYTES, PROTOCOL_VERSION
-from procvision_sdk.wire.heartbeat import Heartbeat, HeartbeatPolicy
 from procvision_sdk.wire.messages import (
     MESSAGE_TYPES,
     AnyMessage,
@@ -44,6 +43,9 @@ from procvision_sdk.wire.messages import (
     RunnerHello,
 )
 from procvision_sdk.wire.tables import TRANSITIONS, Act, ConnectionState, Direction, Role
+
+if TYPE_CHECKING:
+    from procvision_sdk.wire.heartbeat import Heartbeat, HeartbeatPolicy
 
 DEFAULT_HANDSHAKE_TIMEOUT_S = 2.0
 """The seed's bound: the runner answers the host's hello within 2 s."""
@@ -351,6 +353,8 @@ class Connection:
 
     def _opened(self, now: float) -> None:
         if self._heartbeat_policy is not None:
+            from procvision_sdk.wire.heartbeat import Heartbeat  # a runner's alone
+
             self._heartbeat = Heartbeat(self._heartbeat_policy, now)
 
     # --- time -----------------------------------------------------------------------------------------------

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import attrs
+import msgspec
 
 from procvision_sdk.wire.messages import AnyMessage, Error, Ping, Pong, Result
 
 
-@attrs.frozen
-class Violation:
+class Violation(msgspec.Struct, frozen=True):
     """The peer broke a rule. `reply` is the `error` frame to send, None where nothing can be sent any more.
 
     `kind` is the machine-readable rule, one of `wire.errors.REFUSALS`; `fatal` says that the connection is over:
@@ -26,34 +25,29 @@ class Violation:
     request_id: str | None = None
 
 
-@attrs.frozen
-class UnexpectedAnswer:
+class UnexpectedAnswer(msgspec.Struct, frozen=True):
     """An answer that no call or ping is waiting for: late, doubled or invented. Never taken for another's."""
 
     message: Result | Error | Pong
 
 
-@attrs.frozen
-class PeerClosed:
+class PeerClosed(msgspec.Struct, frozen=True):
     """The peer's stream ended between two frames."""
 
 
-@attrs.frozen
-class HandshakeExpired:
+class HandshakeExpired(msgspec.Struct, frozen=True):
     """The peer's hello did not come within the handshake's timeout."""
 
     timeout_s: float
 
 
-@attrs.frozen
-class PingDue:
+class PingDue(msgspec.Struct, frozen=True):
     """It is time to send this ping."""
 
     ping: Ping
 
 
-@attrs.frozen
-class PongMissed:
+class PongMissed(msgspec.Struct, frozen=True):
     """A ping was not answered in time; `unresponsive` once that happened as often in a row as is allowed."""
 
     misses: int

@@ -8,7 +8,6 @@ caller has to hang up.
 
 from __future__ import annotations
 
-import re
 from struct import Struct
 
 from procvision_sdk.wire.greeting import HEADER_BYTES
@@ -29,7 +28,7 @@ def frame(payload: bytes) -> bytes:
     return len(payload).to_bytes(HEADER_BYTES, "big") + payload
 
 
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_COLOURS = r"\x1b\[[0-9;?]*[A-Za-z]"
 """What terminals are told between letters."""
 
 
@@ -38,8 +37,10 @@ def quoted_text(data: bytes) -> str:
 
     In another encoding than UTF-8 its letters are shown by escapes, as long as most of it is ASCII.
     """
+    import re
+
     shown = data[:MAX_QUOTED_BYTES]
-    text = _COLOURS.sub("", shown.decode("utf-8", "replace"))
+    text = re.sub(_COLOURS, "", shown.decode("utf-8", "replace"))
     text = " ".join(text.split())
     if text and text.isprintable() and "\ufffd" not in text[:-1]:
         return repr(text)
@@ -49,7 +50,7 @@ def quoted_text(data: bytes) -> str:
         return ""
     if ascii_bytes * 4 < len(shown) * 3:
         return ""
-    text = _COLOURS.sub("", shown.decode("utf-8", "backslashreplace"))
+    text = re.sub(_COLOURS, "", shown.decode("utf-8", "backslashreplace"))
     return repr(" ".join(text.split())).replace("\\\\", "\\")
 
 

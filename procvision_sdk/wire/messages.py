@@ -5,7 +5,7 @@ sent. A field of a wrong type is refused by the decoder; what a field *means* (i
 rect lie inside the picture) is checked by those who can tell, not here.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: msgspec would compile every annotation of these classes at every start.
 
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -93,7 +93,7 @@ class Call(Message, kw_only=True, tag="call", gc=False):
     timeout_ms: int | None = None
     data: CallFields | None = None
 
-    def flattened(self) -> Call:
+    def flattened(self) -> "Call":
         """Return this call with what stands in `data` lifted to the top; a field at the top wins."""
         inner = self.data
         if inner is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Protocol, runtime_checkable
 
-import attrs
 import msgspec
 
 from procvision_sdk.errors import ErrorCode
@@ -227,7 +226,7 @@ def event_as_json(event: Event) -> dict[str, Any]:
     if isinstance(event, Message):
         return {"event": "message", "message": msgspec.to_builtins(event)}
     name = "".join("_" + char.lower() if char.isupper() else char for char in type(event).__name__)[1:]
-    fields = attrs.asdict(event, recurse=False)
+    fields = msgspec.structs.asdict(event)
     if isinstance(event, (UnexpectedAnswer, Violation)):
         fields = {key: msgspec.to_builtins(value) for key, value in fields.items()}
     return {"event": name, **fields}

@@ -41,6 +41,13 @@ def test_greeting_imports_nothing_that_takes_time() -> None:
     assert loaded == ours | ({"__future__"} & loaded)
 
 
+def test_a_guardian_imports_nothing_that_takes_time() -> None:
+    """It is started beside the cell, often on the same core."""
+    loaded = modules_after("import procvision_host.__main__, procvision_host.process.guardian") - modules_after("pass")
+    foreign = {name for name in loaded if not name.startswith("procvision_")}
+    assert foreign <= {"__future__", "_json", "fcntl", "mmap", "select"}
+
+
 def test_tables_need_nothing_of_the_wire() -> None:
     """The rules are data: no codec, no connection."""
     loaded = modules_after("import procvision_sdk.wire.tables")

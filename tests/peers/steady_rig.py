@@ -15,7 +15,7 @@ from procvision_host.algorithm.images import Images
 from procvision_host.algorithm.sessions import GuardedSessions
 from procvision_host.algorithm.worker import Worker
 from procvision_host.builtin.mapped_slots import MappedSlots
-from procvision_host.builtin.memory_sessions import MemorySessionStore
+from procvision_host.builtin.memory_store import MemorySessionStore
 from procvision_host.conversation.main_loop import Loop
 from procvision_host.conversation.steady_calls import CORE, SteadyCalls
 from procvision_host.logs import LogContext

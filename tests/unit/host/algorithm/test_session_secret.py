@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from procvision_host.algorithm.session_secret import secret_path, session_secret
-from procvision_host.hooks.selection import ConfigurationError
+from procvision_host.configuration import ConfigurationError
 
 
 def test_it_is_made_once_and_is_the_users_alone(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from procvision_host.algorithm.sessions import MAX_REMEMBERED_ENDS, GuardedSessions
-from procvision_host.builtin.memory_sessions import MemorySessionStore
+from procvision_host.builtin.memory_store import MemorySessionStore
 from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.session import SessionInUseError, SessionStoreError
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from procvision_host.builtin.memory_sessions import REMEMBERED_PER_SESSION, MemorySessions, MemorySessionStore
+from procvision_host.builtin.memory_sessions import MemorySessions
+from procvision_host.builtin.memory_store import REMEMBERED_PER_SESSION, MemorySessionStore
 from procvision_sdk.session import SessionStoreError
 
 

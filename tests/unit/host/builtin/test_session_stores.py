@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from procvision_host.builtin.memory_sessions import MemorySessionStore
+from procvision_host.builtin.memory_store import MemorySessionStore
 from procvision_host.builtin.sqlite_store import SqliteSessionStore
 from procvision_sdk.session import SessionInUseError, SessionStoreError
 from procvision_testing import check_session_store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from procvision_host.algorithm.sessions import GuardedSessions
-from procvision_host.builtin.memory_sessions import MemorySessionStore
+from procvision_host.builtin.memory_store import MemorySessionStore
 from procvision_host.halves.asked import host_half_is_asked_for
 from procvision_host.halves.cell import OtherHalf
 from procvision_host.hooks.manager import Hooks

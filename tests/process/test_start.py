@@ -1,0 +1,67 @@
+"""What a start imports: each module costs every start its time, and one that is left for later costs a call's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launching import Launch
+from peer_plugins import install_algorithm
+from wire_client import WireClient
+
+VENDOR = """
+import sys
+from procvision_sdk import BaseAlgorithm, Ok
+
+class Vendor(BaseAlgorithm):
+    def setup(self): self.at_setup = set(sys.modules)
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        loaded = set(sys.modules)
+        return Ok(debug={"loaded": sorted(loaded), "since_setup": sorted(loaded - self.at_setup)})
+"""
+
+NO_MORE = {
+    *("_blake2", "_ctypes", "_distutils_hack", "_sitebuiltins", "_struct", "ctypes", "ctypes._endian", "errno"),
+    *("faulthandler", "fcntl", "gc", "importlib._abc", "importlib.util", "mmap", "resource", "runpy", "select"),
+    *("signal", "site", "sitecustomize", "struct", "termios", "zlib"),
+}
+"""What a cell loads beside what every algorithm does by importing the contract."""
+MOST_OF_OURS = 92
+"""Modules of ours in a cell. Each takes some tenth of a millisecond of every start."""
+
+
+@pytest.fixture
+def host(launch: Launch, tmp_path: Path) -> WireClient:
+    """A host of an algorithm that imports nothing."""
+    place = install_algorithm(tmp_path, "vendor", VENDOR, supported_pids=["*"])
+    return launch("vendor", environment={"PYTHONPATH": f"{place}:{launch.environment['PYTHONPATH']}"})
+
+
+def loaded(host: WireClient, which: str = "loaded") -> set[str]:
+    """The modules that the algorithm sees in its process, in a call."""
+    answer = host.call(user_params={}, session={"id": "s"})
+    return set(answer["data"]["debug"][which])
+
+
+def contracts() -> set[str]:
+    """What an interpreter has loaded that has imported the contract."""
+    program = "import sys; from procvision_sdk import BaseAlgorithm, Ok; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+def test_a_start_imports_what_it_needs_and_a_call_nothing(host: WireClient) -> None:
+    """No click without a line that needs it, no pluggy without hooks, no NumPy without a picture."""
+    told = loaded(host, "since_setup")
+    assert told <= {f"procvision_host.conversation.steady_{what}" for what in ("calls", "core")} | {
+        "procvision_sdk.compiled",
+        "termios",
+    }
+    first = loaded(host)
+    assert loaded(host) == first
+    ours = {name for name in first if name.startswith("procvision_")}
+    assert len(ours) <= MOST_OF_OURS
+    more = {name for name in first - ours - contracts() if not name.startswith(("vendor", "encodings", "__"))}
+    assert more <= NO_MORE
