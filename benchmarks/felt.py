@@ -11,18 +11,22 @@ import gc
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 import numpy as np
 import psutil
 
 from benchmarks import floors, hooks, ours, peers
-from benchmarks.measure import Case, Opened, opened_cases
+from benchmarks.measure import Case, Once, Opened, opened_cases
 from benchmarks.pictures import SIZES
+from procvision_host.conversation.steady_calls import CORE as HOST_CORE
+from procvision_runner.connection.steady_calls import CORE as RUNNER_CORE
+from procvision_sdk.compiled import COMPILED_VARIABLE, OFF, compiled
 
 EMPTIED_BYTES = 64 * 1024 * 1024
 """What is read between two calls is more than the caches hold."""
@@ -50,35 +54,85 @@ MODES = (
 QUICK_CALLS = 20
 
 FLOOR, OURS = "floor: pipe", "ours: control path"
+IN_PYTHON = ", in Python"
+"""What a case's name ends with where steady calls run in Python although they are compiled."""
+COPIED = ("2MP", "12MP")
 PACED = tuple(mode.name for mode in MODES if mode.pause_s)
-AT_MOST = {
-    **{(OURS, mode.name): 2.0 for mode in MODES if mode.name != "a core each"},
-    **{("ours: 2MP lent", mode.name): 1.15 for mode in MODES},
-    **{(f"ours: {size} copied", mode): 1.15 for size in ("2MP", "12MP") for mode in PACED},
-    **{("ours: SQLite sessions", mode): 1.4 for mode in PACED},
-}
-"""The ratio that is aimed at, with every check on."""
+ONE_CORE = MODES[0].name
+
+
+@attrs.frozen(kw_only=True)
+class Targets:
+    """The ratios that are aimed at, with every check on."""
+
+    one_core: float
+    paced: float
+    lent: float
+    copied: float
+
+    def by_case(self, ending: str = "") -> dict[tuple[str, str], float]:
+        """Return them by case and mode."""
+        return {
+            (OURS + ending, ONE_CORE): self.one_core,
+            **{(OURS + ending, mode): self.paced for mode in PACED},
+            **{(f"ours: 2MP lent{ending}", mode.name): self.lent for mode in MODES},
+            **{(f"ours: {size} copied{ending}", mode): self.copied for size in COPIED for mode in PACED},
+        }
+
+
+COMPILED = Targets(one_core=1.3, paced=1.0, lent=1.1, copied=1.05)
+PYTHON = Targets(one_core=2.0, paced=2.0, lent=1.15, copied=1.15)
+
+
+def runs_compiled() -> bool:
+    """Whether steady calls are compiled, on both sides."""
+    return all(compiled(core) is not None for core in (RUNNER_CORE, HOST_CORE))
+
+
+def at_most() -> dict[tuple[str, str], float]:
+    """Return what is aimed at by case and mode, for what runs here."""
+    return {
+        **(COMPILED if runs_compiled() else PYTHON).by_case(),
+        **PYTHON.by_case(IN_PYTHON),
+        **{("ours: one observer", mode.name): hooks.OBSERVER_AT_MOST for mode in MODES},
+        **{("ours: SQLite sessions", mode): 1.4 for mode in PACED},
+    }
+
+
+@contextmanager
+def in_python(open_: Callable[[], Any]) -> Iterator[Once]:
+    """The same where nothing is compiled."""
+    with patch.dict(os.environ, {COMPILED_VARIABLE: OFF}), open_() as once:
+        yield once
 
 
 def cases() -> list[Case]:
-    """All, each after what it is divided by."""
+    """All, each after what it is divided by. Where steady calls are compiled, those in Python stand beside them."""
 
     def case(name: str, open_: Callable[[], Any], reference: str | None = None) -> Case:
         return Case(name=name, group="felt", open=open_, calls=0, reference=reference)
 
+    def slow(name: str, open_: Callable[[], Any], reference: str) -> list[Case]:
+        return [case(name + IN_PYTHON, partial(in_python, open_), reference)] if runs_compiled() else []
+
+    lent = partial(ours.call, *SIZES["2MP"], lent=True)
     found = [
         case(FLOOR, floors.pipe),
         case(OURS, ours.call, FLOOR),
         case("ours: host alone", ours.host_alone, FLOOR),
-        case("ours: 2MP lent", partial(ours.call, *SIZES["2MP"], lent=True), OURS),
+        *slow(OURS, ours.call, FLOOR),
+        case("ours: 2MP lent", lent, OURS),
+        *slow("ours: 2MP lent", lent, OURS + IN_PYTHON),
     ]
-    for size in ("2MP", "12MP"):
-        floor = f"floor: {size} pipe, copy, touch"
+    for size in COPIED:
+        floor, copied = f"floor: {size} pipe, copy, touch", partial(ours.call, *SIZES[size])
         found += [
             case(floor, partial(floors.pipe, *SIZES[size])),
-            case(f"ours: {size} copied", partial(ours.call, *SIZES[size]), floor),
+            case(f"ours: {size} copied", copied, floor),
+            *slow(f"ours: {size} copied", copied, floor),
         ]
     found += [
+        case("ours: one observer", hooks.observed, OURS),
         case("ours: memory sessions", partial(hooks.call, step_index=hooks.KEEPING), OURS),
         case("ours: SQLite sessions", partial(hooks.sqlite, "normal"), OURS),
     ]
@@ -112,10 +166,16 @@ def rows(
                     calls = min(mode.calls, QUICK_CALLS) if quick else mode.calls
                     times.setdefault((one.case.name, mode.name), []).append(_times(one, mode, calls, filler))
     os.sched_setaffinity(0, cores)
-    return [_row(one.case, mode, times) for mode in modes for one in opened]
+    targets = at_most()
+    return [_row(one.case, mode, times, targets) for mode in modes for one in opened]
 
 
-def _row(case: Case, mode: Mode, times: dict[tuple[str, str], list[list[float]]]) -> dict[str, Any]:
+def _row(
+    case: Case,
+    mode: Mode,
+    times: dict[tuple[str, str], list[list[float]]],
+    targets: Mapping[tuple[str, str], float],
+) -> dict[str, Any]:
     mine = times[case.name, mode.name]
     every = sorted(second for one in mine for second in one)
     row: dict[str, Any] = {
@@ -129,7 +189,7 @@ def _row(case: Case, mode: Mode, times: dict[tuple[str, str], list[list[float]]]
         ratios = [statistics.median(a) / statistics.median(b) for a, b in zip(mine, theirs, strict=True)]
         row |= {"reference": case.reference, "ratio": round(statistics.median(ratios), 2)}
         row |= {"ratio_least": round(min(ratios), 2), "ratio_greatest": round(max(ratios), 2)}
-        row["at_most"] = AT_MOST.get((case.name, mode.name))
+        row["at_most"] = targets.get((case.name, mode.name))
     return row
 
 

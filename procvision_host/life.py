@@ -153,7 +153,7 @@ class AlgorithmLife:
         loop.loaded(AlgorithmName(name=row.name, version=row.version), versions["host"])
         _log.info("%s %s is ready", row.name, row.version)
         half.tell("procvision_host_ready", algorithm=name, version=version)
-        loop.serve(worker, half.around(worker.run), half.after(worker.answered), steady=not half.disturbs_calls)
+        loop.serve(worker, half.around(worker.run), half.after(worker.answered), steady=not half.wraps_calls)
 
     def _set_up(self, row: AlgorithmRow) -> tuple[BaseAlgorithm, Manifest] | None:
         from procvision_host.algorithm.exceptions import explained, with_need

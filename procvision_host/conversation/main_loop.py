@@ -127,7 +127,7 @@ class Loop:
         """Execute calls until the drain. `answered` is told of each after its answer was written.
 
         With `steady`, calls like those before them are the worker's alone: nothing of `execute` or `answered` but the
-        worker's own has to see them.
+        worker's own and the records for observers has to see them.
         """
         conversation, standby = self.conversation, self.standby
         waiting = conversation.waiting

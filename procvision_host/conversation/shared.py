@@ -203,19 +203,25 @@ class Conversation:
         if begun is None or self.records is None:
             self.write(frame)
         else:
-            self._write_recorded(self.records, begun, answer, frame)
+            self.write_recorded(begun, answer, frame)
         return answer
 
-    def _write_recorded(self, records: Records, call: Call, answer: Result | Error, frame: bytes) -> None:
+    def write_recorded(self, call: Call, answer: Result | Error, frame: bytes, told: bytes | None = None) -> None:
+        """Put down for observers that a call has this answer, and write it. Under the lock.
+
+        `told` is what observers are told of the call, where that is known.
+        """
+        records = self.records
+        assert records is not None
         try:
-            records.answering(answer, frame, (monotonic() - self.running_since) * 1000)
+            records.answering(call, answer, frame, (monotonic() - self.running_since) * 1000, told)
         except Exception as error:  # noqa: BLE001 - whatever it is, the call has its answer
             _log.error("the answer of call %s can't be recorded", call.request_id, exc_info=error)
         self.write(frame)
         try:
-            records.answered(call)
+            records.answered()
         except Exception as error:  # noqa: BLE001
-            _log.error("the call %s can't be recorded", call.request_id, exc_info=error)
+            _log.error("that call %s is answered can't be recorded", call.request_id, exc_info=error)
 
     def send(self, message: AnyMessage) -> None:
         """Take the lock."""

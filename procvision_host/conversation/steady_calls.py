@@ -1,13 +1,15 @@
 """The steady state of the host's side: a call like one before it, from its bytes to the bytes of its answer.
 
 The strategy: a line's calls differ in little. `_Template` is a frame that the general code's checks let through: byte
-for byte what it was, but for the holes, which are the request's id, the session's id, and of a picture the generation
-and the time. A frame that is the same outside the holes was checked before; what stands in the holes is checked here.
-It says then what that call said, with the holes' values in it: nothing is decoded and nothing is checked again.
+for byte what it was, but for the holes, which are the request's id, the session's id and context, and of a picture the
+generation and the time. A frame that is the same outside the holes was checked before; what stands in the holes is
+checked here. It says then what that call said, with the holes' values in it: nothing is decoded and nothing is checked
+again, but for a context that is another than the last.
 `SteadyCalls.answer` does the rest in one function: it begins the call, lets the worker execute it, writes the answer.
 Everything else is the general code's. It finds nothing begun where `answer` returns False: a frame of another form,
 calls that wait, a drain. And where a steady call ends as others do, by an exception, a refusal, a status ERROR, it is
-given the answer to write. Where observers or wrappers are named, there are no steady calls.
+given the answer to write. What observers are told of a call is put down here as well. Where wrappers are named, there
+are no steady calls.
 `steady_core.c` is the same, compiled. This module is what it is held against, and what runs where it isn't built or is
 turned off.
 Warning: what `answer` changes is shared with the second thread, which may read, answer pings and even this call while
@@ -33,6 +35,8 @@ from procvision_host.algorithm.sessions import GuardedSessions
 from procvision_host.builtin.mapped_slots import MappedImage, MappedSlots, Mapping
 from procvision_host.builtin.memory_store import MemorySessionStore
 from procvision_host.conversation.shared import told_too_late
+from procvision_host.halves.cell import ObservedSessions, Records
+from procvision_host.halves.records import told_before_id, told_behind_id
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.process.channels import wait_for_stray_output
 from procvision_sdk.algorithm import SESSION_OF_THE_CALL, BaseAlgorithm
@@ -57,13 +61,16 @@ if TYPE_CHECKING:
 
 CORE = "procvision_host.conversation.steady_core"
 """The compiled form of what stands here."""
-MAX_TEMPLATES = 8
-"""A line has a few steps, each with its phases."""
+MAX_TEMPLATES = 16
+"""A line has a few steps, each with its phases, and a few products."""
 MAX_VAIN = 64
 """After so many frames in a row that are like none before, one in so many is learned: each costs a second decoding."""
 _BEGINNING = b'{"type":"call","request_id":"'
 _ID_AT = HEADER_BYTES + len(_BEGINNING)
 _SESSION_ID = b'{"id":"'
+_CONTEXT = b'","context":'
+_MAX_CONTEXT_DEPTH = 16
+"""Of the protocol's 64."""
 _IMAGE_ID = b',"shared_mem_id":"'
 _TIME = b'"timestamp_ms":'
 _LONGEST_TIME = 15
@@ -77,19 +84,22 @@ _READY, _EXECUTING = HostStatus.READY, HostStatus.EXECUTING
 _log = logging.getLogger(HOST_LOGGER)
 _encode = msgspec.json.Encoder().encode
 _decode = Codec(Role.HOST).decode
+_decode_context = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Template:
     """A frame that was checked, cut at its holes.
 
-    What follows the request's id is `to_session` SESSION `to_picture` GENERATION `to_time` TIME `after`: those in
-    capitals are holes. Without a picture it ends with `to_picture`.
+    What follows the request's id is `to_session` SESSION `","context":` CONTEXT `to_picture` GENERATION `to_time` TIME
+    `after`: those in capitals are holes. Without a picture it ends with `to_picture`; without a context, that follows
+    the session's id.
     """
 
     __slots__ = (
         "after",
         "call",
         "checked",
+        "context",
         "deep",
         "image_meta",
         "image_prefix",
@@ -99,6 +109,8 @@ class _Template:
         "to_picture",
         "to_session",
         "to_time",
+        "told_before",
+        "told_behind",
     )
 
     def __init__(self, data: bytes, id_end: int, call: Call, checked: CheckedCall) -> None:
@@ -112,6 +124,15 @@ class _Template:
         if not is_plain(session_id):
             raise ValueError("the session's id is written with escapes")
         self.to_session = data[id_end:at]
+        self.context = b""
+        """What stands for it in the last frame; nothing where these frames have none."""
+        end = at + len(session_id)
+        if data.startswith(_CONTEXT, end):
+            self.context = _encode(self.session.context)
+            end += len(_CONTEXT) + len(self.context)
+        self.told_before = told_before_id(call)
+        self.told_behind = self._told_behind(session_id)
+        """What observers are told of a call, before its id and behind it."""
         self.met_at = 0
         """The number of the last call that had this form: the one that was met least lately makes room for another."""
         self.image_prefix: str | None = None
@@ -121,8 +142,8 @@ class _Template:
         if checked.meta is not None:
             generation_at = self._cut_picture(data, call)
         self.seen = data[id_end:generation_at]
-        """`to_session`, the last frame's session and `to_picture`: the next has the same as a rule."""
-        self.to_picture = data[at + len(session_id) : generation_at]
+        """What the last frame had up to GENERATION: the next has the same as a rule."""
+        self.to_picture = data[end:generation_at]
         self.deep = not _ATOMS.issuperset(map(type, checked.user_params.values()))
         """Whether the algorithm could change a parameter in place."""
 
@@ -134,16 +155,35 @@ class _Template:
         if (
             end < 0
             or not data.startswith(self.to_session, id_end)
-            or not data.startswith(self.to_picture, end)
             or not 0 < len(session_id) <= MAX_SESSION_ID_LENGTH
             or not is_plain(session_id)
         ):
             return False
-        self.seen = b"".join((self.to_session, session_id, self.to_picture))
-        self.session = replace(self.session, id=str(session_id, "ascii"))
+        written, context = self.context, self.session.context
+        if written:
+            begin = end + len(_CONTEXT)
+            # Whatever stands between: if that is one JSON object, the frame is what it would be with this context.
+            end = data.rfind(self.to_picture, begin)
+            if end < 0 or not data.startswith(_CONTEXT, begin - len(_CONTEXT)):
+                return False
+            written = data[begin:end]
+            if written != self.context:
+                found = context_of(written)
+                if found is None:
+                    return False
+                context = found
+        elif not data.startswith(self.to_picture, end):
+            return False
+        self.context = written
+        self.seen = data[id_end : end + len(self.to_picture)]
+        self.session = replace(self.session, id=str(session_id, "ascii"), context=context)
         self.call = replace(self.call, session=self.session)
         self.checked = replace(self.checked, session=self.session)
+        self.told_behind = self._told_behind(session_id)
         return True
+
+    def _told_behind(self, session_id: bytes) -> bytes:
+        return told_behind_id(session_id, self.context or b"{}", final=self.session.final)
 
     def _cut_picture(self, data: bytes, call: Call) -> int:
         """Cut what is said of the picture. Return where its generation begins."""
@@ -173,6 +213,17 @@ class _Template:
 def is_plain(text: bytes) -> bool:
     """Return whether a JSON string of these bytes says exactly what they are."""
     return not text.translate(None, _PLAIN)
+
+
+def context_of(written: bytes) -> dict[str, Any] | None:
+    """Return a session's context; None for what is none, or nests deeper than a context does."""
+    if written.count(b"{") + written.count(b"[") > _MAX_CONTEXT_DEPTH:
+        return None
+    try:
+        written.decode()  # the decoder may skip over bad UTF-8
+        return _decode_context(written)
+    except ValueError:  # both of what can be wrong with it
+        return None
 
 
 def is_generation(digits: bytes) -> bool:
@@ -337,7 +388,12 @@ class SteadyCalls:
             if not abandoned:
                 if connection.state is _OPEN and length <= connection.max_frame_bytes:
                     pending_ids.discard(request_id)
-                    conversation.write(length.to_bytes(HEADER_BYTES, "big") + payload)
+                    frame = length.to_bytes(HEADER_BYTES, "big") + payload
+                    if conversation.records is None:
+                        conversation.write(frame)
+                    else:
+                        told = b"".join((template.told_before, raw_id, template.told_behind))
+                        conversation.write_recorded(call, answer, frame, told)
                 else:
                     answer = conversation.write_answer(answer, call)
         finally:
@@ -347,6 +403,8 @@ class SteadyCalls:
             told_too_late(call)
         elif template.session.final:
             worker.answered(call, answer, 0.0)
+            if conversation.records is not None:
+                conversation.records.flush()
         return True
 
     # --- for the compiled core --------------------------------------------------------------------------------
@@ -354,9 +412,10 @@ class SteadyCalls:
     def parts(self) -> dict[str, Any]:
         """Return what the compiled core works with, by its names for it."""
         loop, worker, conversation = self._loop, self._worker, self._conversation
-        sessions = worker._sessions
-        store = sessions._store if isinstance(sessions, GuardedSessions) else None
-        guarded = type(sessions) is GuardedSessions and type(store) is MemorySessionStore
+        sessions, records = worker._sessions, conversation.records
+        own = sessions._sessions if isinstance(sessions, ObservedSessions) else sessions
+        store = own._store if isinstance(own, GuardedSessions) else None
+        guarded = type(own) is GuardedSessions and type(store) is MemorySessionStore
         return {
             "python": self,
             "take": self.take,
@@ -395,11 +454,17 @@ class SteadyCalls:
             "answered": worker.answered,
             "images": worker.images,
             "open_image": worker.images.open,
-            "sessions": sessions if guarded else None,
+            "sessions": own if guarded else None,
             "store": store if guarded else None,
+            "met": sessions._met if isinstance(sessions, ObservedSessions) else None,
             "expect": sessions.expect,
             "load": sessions.load,
-            "end_session": sessions.end,
+            "end_session": sessions.end if records is None else self._end_session,
+            "records": records,
+            "ring": None if records is None else records.ring_of_calls(),
+            "look": self._look,
+            "write_recorded": conversation.write_recorded,
+            "Records": Records,
             "encode": _encode,
             "deepcopy": deepcopy,
             "Call": Call,
@@ -427,6 +492,21 @@ class SteadyCalls:
         """Look whether the descriptors are what they were, and watch them anew if they are not."""
         if not self._ends.verify():
             self._conversation.reader.descriptors_changed()
+
+    def _end_session(self, session_id: str) -> None:
+        """End a session, and tell observers of it."""
+        self._worker._sessions.end(session_id)
+        assert self._conversation.records is not None
+        self._conversation.records.flush()
+
+    def _look(self) -> None:
+        """Have the host half look at the records."""
+        records = self._conversation.records
+        assert records is not None
+        try:
+            records.look()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call has its answer
+            _log.error("observers can't be told of a record", exc_info=error)
 
     def _write_rest(self, frame: bytes, written: int) -> None:
         self._conversation.write_rest(memoryview(frame)[written:])

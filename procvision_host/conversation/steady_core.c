@@ -4,6 +4,7 @@
    byte for byte one that was checked, but for its holes, says what that one said, with the holes' values in it. `pump`
    waits for it, reads it, begins the call, lets the algorithm execute it and writes the answer. An OK that says nothing
    more is held against everything here; any other answer is the worker's to judge, and is written here all the same.
+   What observers are told of a call is one copy into the memory that is shared with the host half.
    Everything else is left to the general code, with nothing begun and every byte that was read, or with the answer that
    it is to write.
    What is shared with the second thread is changed while the interpreter's lock is held without a break and the
@@ -26,7 +27,7 @@
 #endif
 
 #define MARK 57 /* As `channels._MARK`. */
-#define MAX_TEMPLATES 8
+#define MAX_TEMPLATES 16
 #define MAX_SESSION_ID_CHARS 256
 #define MAX_GENERATION_DIGITS 20
 #define MAX_TIME_DIGITS 15
@@ -37,6 +38,19 @@
 #define GENERATION_BYTES 8
 #define BEHIND_AT (GENERATION_AT + GENERATION_BYTES)
 #define MAX_KNOWN_DIGITS 19 /* So many are less than 2^64. */
+/* As `ring` and `records` have them. */
+#define RING_FIRST 64
+#define RING_SLEEPS 16
+#define RECORD_HEADER_BYTES 8
+#define RECORD_STATE 4
+#define PENDING 1
+#define DONE 2
+#define SKIP 3
+#define ANSWERED 1
+#define FACTS_BYTES 21
+#define FAILED 1
+#define DIAGNOSTICS 2
+/* As `shared_page` has them. */
 #define PAGE_ID_AT 15
 #define PAGE_ID_BYTES 64
 
@@ -46,7 +60,7 @@
     X(pending_ids) X(waiting) X(write_rest) X(locked) X(acquire) X(release) X(cancellation) X(flag) X(reader) X(pump) \
     X(interrupted) X(nothing) X(ends) X(verify) X(wait_for_stray_output) X(standby) X(wake) X(worker) X(algorithm) \
     X(diagnostics) X(context) X(judge) X(raised) X(leave) X(save) X(answered) X(images) X(open_image) X(sessions) \
-    X(store) X(expect) X(load) X(end_session) X(encode) X(deepcopy) X(Call) X(CheckedCall) X(GuardedSessions) \
+    X(store) X(met) X(records) X(Records) X(ring) X(look) X(write_recorded) X(expect) X(load) X(end_session) X(encode) X(deepcopy) X(Call) X(CheckedCall) X(GuardedSessions) \
     X(MemorySessionStore) X(MappedSlots) X(Mapping) X(MappedImage) X(SlotHeader) X(Ok) X(Result) X(Session) X(SessionRef) X(Template) X(no_start) X(no_finish) \
     X(session_of_the_call) X(open) X(ready) X(executing)
 #define NAME(part) P_##part,
@@ -72,8 +86,8 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
     X(MemorySessionStore, _states) X(MemorySessionStore, _put_out) \
     X(Ok, message) X(Ok, debug) X(Ok, position_rects) \
     X(Session, _id) X(Session, _context) X(Session, _saved) X(Session, _loaded) X(Session, _lent) \
-    X(SessionRef, id) X(SessionRef, context) X(SessionRef, final) \
-    X(Template, call) X(Template, checked) X(Template, session) X(Template, to_session) X(Template, to_picture) \
+    X(SessionRef, id) X(SessionRef, context) X(SessionRef, final) X(Result, status) X(Result, data) X(Records, _events) \
+    X(Template, context) X(Template, told_before) X(Template, call) X(Template, checked) X(Template, session) X(Template, to_session) X(Template, to_picture) \
     X(Template, to_time) X(Template, after) X(Template, image_prefix) X(Template, image_meta) X(Template, deep) \
     X(Template, met_at)
 #define NAME(part, field) F_##part##_##field,
@@ -83,8 +97,11 @@ enum { FIELDS(NAME) N_FIELDS };
 static const pv_field_name FIELD_NAMES[] = {FIELDS(NAME)};
 #undef NAME
 
+static const char CONTEXT[] = "\",\"context\":";
+#define CONTEXT_BYTES ((Py_ssize_t)sizeof CONTEXT - 1)
+
 static PyObject *text_execute, *text_pre, *text_pre_execute, *text_on_step_start, *text_on_step_finish, *text_status,
-    *text_data, *text_result_status, *text_debug, *text_latency_ms, *text_timestamp_ms, *text_ok, *text_empty, *text_copy,
+    *text_data, *text_result_status, *text_debug, *text_context, *text_latency_ms, *text_timestamp_ms, *text_ok, *text_empty, *text_copy,
     *zero;
 static PyObject *names_of_result, *names_of_session;
 
@@ -93,10 +110,11 @@ typedef struct {
     PyObject *of;      /* The template; NULL where there is none. */
     PyObject *call;    /* The last call of this form, which the next may be once nobody else has it. */
     PyObject *session; /* What the last call's frame said of its session. */
+    PyObject *context; /* How it said what its context is; empty where these frames have none. */
     PyObject *checked; /* What the template had then: it may have another by now. */
     /* The template's, which never change. */
-    const char *to_session, *to_picture, *to_time, *after;
-    Py_ssize_t to_session_bytes, to_picture_bytes, to_time_bytes, after_bytes;
+    const char *to_session, *to_picture, *to_time, *after, *told_before;
+    Py_ssize_t to_session_bytes, to_picture_bytes, to_time_bytes, after_bytes, told_before_bytes;
     int executes, deep, has_picture;
     PyObject *mapping, *said; /* The slot of its pictures, and the header that agreed with what is said of them. */
     Py_buffer slot;
@@ -111,7 +129,7 @@ typedef struct {
     PyObject *part[N_PARTS];
     Py_ssize_t field[N_FIELDS];
     Template templates[MAX_TEMPLATES];
-    Py_buffer page;
+    Py_buffer page, ring; /* The second without memory where no observer is told of calls. */
     Py_ssize_t max_frame_bytes;
     PyObject *calls, *numbers[3]; /* Numbers that were read once, owned: of calls, and of the descriptors. */
     unsigned long long number;
@@ -151,6 +169,7 @@ static void forget(Template *template)
     Py_CLEAR(template->of);
     Py_CLEAR(template->call);
     Py_CLEAR(template->session);
+    Py_CLEAR(template->context);
     Py_CLEAR(template->checked);
 }
 
@@ -164,7 +183,8 @@ static void learn(Core *self, Template *mine, PyObject *template)
         {IN(template, Template, to_session), &mine->to_session, &mine->to_session_bytes},
         {IN(template, Template, to_picture), &mine->to_picture, &mine->to_picture_bytes},
         {IN(template, Template, to_time), &mine->to_time, &mine->to_time_bytes},
-        {IN(template, Template, after), &mine->after, &mine->after_bytes}};
+        {IN(template, Template, after), &mine->after, &mine->after_bytes},
+        {IN(template, Template, told_before), &mine->told_before, &mine->told_before_bytes}};
     forget(mine);
     for (size_t piece = 0; piece < sizeof pieces / sizeof *pieces; piece++) {
         if (!PyBytes_CheckExact(pieces[piece].bytes))
@@ -173,6 +193,8 @@ static void learn(Core *self, Template *mine, PyObject *template)
         *pieces[piece].length = PyBytes_GET_SIZE(pieces[piece].bytes);
     }
     mine->executes = pv_same_text(phase, text_execute);
+    if (!PyBytes_CheckExact(IN(template, Template, context)))
+        return;
     if ((!mine->executes && !pv_same_text(phase, text_pre)) || !PyUnicode_IS_COMPACT_ASCII(id) ||
         PyUnicode_GET_LENGTH(id) > MAX_SESSION_ID_CHARS || !PyDict_CheckExact(IN(checked, CheckedCall, user_params)) ||
         !PyDict_CheckExact(IN(template, Template, image_meta)))
@@ -194,6 +216,8 @@ static void learn(Core *self, Template *mine, PyObject *template)
     mine->checked = checked;
     Py_INCREF(session);
     mine->session = session;
+    mine->context = IN(template, Template, context);
+    Py_INCREF(mine->context);
     Py_INCREF(template);
     mine->of = template;
 }
@@ -221,6 +245,7 @@ typedef struct {
     char id[PV_MAX_ID_CHARS];
     Py_ssize_t id_bytes;
     uint64_t generation; /* 0 where it has too many digits: the general code reads it. */
+    double since;        /* When it began. */
 } Met;
 
 static void drop(Met *met)
@@ -247,17 +272,47 @@ static inline int goes_on(const char *at, const char *end, const char *piece, Py
     return end - at >= length && memcmp(at, piece, length) == 0;
 }
 
-/* Finds the template of a frame, and where its session's id and its picture's holes are. */
-static Template *template_of(Core *self, const char *at, const char *end, const char **session_id, Py_ssize_t *id_bytes,
-                             const char **generation, const char **time)
+/* What a frame has in a template's holes. */
+typedef struct {
+    const char *session_id, *context, *generation, *time;
+    Py_ssize_t session_id_bytes, context_bytes; /* The second 0 where the context is the last frame's, or there is none. */
+    PyObject *read;                             /* Owned: a context that is another. */
+} Holes;
+
+/* Finds the end of a context; NULL for what is left. Reads it if it is another than the last frame's. */
+static const char *behind_context(Template *template, const char *at, const char *end, Holes *holes)
+{
+    const char *last = PyBytes_AS_STRING(template->context);
+    Py_ssize_t length = PyBytes_GET_SIZE(template->context);
+    if (length == 0)
+        return at;
+    if (!goes_on(at, end, CONTEXT, CONTEXT_BYTES))
+        return NULL;
+    at += CONTEXT_BYTES;
+    if (goes_on(at, end, last, length))
+        return at + length;
+    pv_reader reader = {at, end, 0};
+    if (at >= end || *at != '{' || (holes->read = pv_value(&reader)) == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    holes->context = at;
+    holes->context_bytes = reader.at - at;
+    return reader.at;
+}
+
+/* Finds the template of a frame, and what it has in the holes. */
+static Template *template_of(Core *self, const char *at, const char *end, Holes *holes)
 {
     for (Template *template = self->templates; template < self->templates + MAX_TEMPLATES; template++) {
         if (template->of == NULL || !goes_on(at, end, template->to_session, template->to_session_bytes))
             continue;
-        const char *place = *session_id = at + template->to_session_bytes;
-        *id_bytes = pv_plain(place, end);
-        place += *id_bytes;
-        if (*id_bytes < 1 || *id_bytes > MAX_SESSION_ID_CHARS ||
+        Py_CLEAR(holes->read);
+        holes->context_bytes = 0;
+        const char *place = holes->session_id = at + template->to_session_bytes;
+        place += holes->session_id_bytes = pv_plain(place, end);
+        if (holes->session_id_bytes < 1 || holes->session_id_bytes > MAX_SESSION_ID_CHARS ||
+            (place = behind_context(template, place, end, holes)) == NULL ||
             !goes_on(place, end, template->to_picture, template->to_picture_bytes))
             continue;
         place += template->to_picture_bytes;
@@ -266,14 +321,14 @@ static Template *template_of(Core *self, const char *at, const char *end, const 
                 return template;
             continue;
         }
-        *generation = place;
+        holes->generation = place;
         Py_ssize_t count = digits(place, end);
         if (count < 1 || count > MAX_GENERATION_DIGITS)
             continue;
         place += count;
         if (!goes_on(place, end, template->to_time, template->to_time_bytes))
             continue;
-        *time = place += template->to_time_bytes;
+        holes->time = place += template->to_time_bytes;
         count = digits(place, end);
         if (count < 1 || count > MAX_TIME_DIGITS || *place == '0')
             continue;
@@ -281,7 +336,33 @@ static Template *template_of(Core *self, const char *at, const char *end, const 
         if (end - place == template->after_bytes && memcmp(place, template->after, template->after_bytes) == 0)
             return template;
     }
+    Py_CLEAR(holes->read);
     return NULL;
+}
+
+/* Takes over what a frame says of its session, if that is another than the last frame's. Gives -1 if that fails. */
+static int take_session(Core *self, Template *template, const Holes *holes)
+{
+    if (holes->read == NULL && holes->session_id_bytes == template->session_id_bytes &&
+        memcmp(holes->session_id, template->session_id, template->session_id_bytes) == 0)
+        return 0;
+    PyObject *id = pv_ascii(holes->session_id, holes->session_id_bytes);
+    PyObject *context = holes->read == NULL ? IN(template->session, SessionRef, context) : holes->read;
+    PyObject *arguments[] = {id, context, IN(template->session, SessionRef, final)};
+    PyObject *session = id == NULL ? NULL : PyObject_Vectorcall(PART(SessionRef), arguments, 0, names_of_session);
+    PyObject *written = holes->read == NULL ? NULL : PyBytes_FromStringAndSize(holes->context, holes->context_bytes);
+    Py_XDECREF(id);
+    if (session == NULL || (written == NULL && holes->read != NULL)) {
+        Py_XDECREF(session);
+        Py_XDECREF(written);
+        return -1;
+    }
+    Py_SETREF(template->session, session);
+    if (written != NULL)
+        Py_SETREF(template->context, written);
+    memcpy(template->session_id, holes->session_id, holes->session_id_bytes);
+    template->session_id_bytes = holes->session_id_bytes;
+    return 0;
 }
 
 /* Gives a call that nobody else has. */
@@ -311,24 +392,15 @@ static int meet(Core *self, Met *met, Py_ssize_t got)
         return 0;
     memcpy(met->id, at, met->id_bytes);
     at += met->id_bytes;
-    const char *session_id, *generation = NULL, *time = NULL;
-    Py_ssize_t session_id_bytes;
-    Template *template = template_of(self, at, end, &session_id, &session_id_bytes, &generation, &time);
+    Holes holes = {.read = NULL};
+    Template *template = template_of(self, at, end, &holes);
     if (template == NULL)
         return 0;
     met->template = template;
-    if (session_id_bytes != template->session_id_bytes ||
-        memcmp(session_id, template->session_id, session_id_bytes) != 0) {
-        PyObject *id = pv_ascii(session_id, session_id_bytes);
-        PyObject *arguments[] = {id, IN(template->session, SessionRef, context), IN(template->session, SessionRef, final)};
-        PyObject *session = id == NULL ? NULL : PyObject_Vectorcall(PART(SessionRef), arguments, 0, names_of_session);
-        Py_XDECREF(id);
-        if (session == NULL)
-            return 0;
-        Py_SETREF(template->session, session);
-        memcpy(template->session_id, session_id, session_id_bytes);
-        template->session_id_bytes = session_id_bytes;
-    }
+    int taken = take_session(self, template, &holes);
+    Py_XDECREF(holes.read);
+    if (taken < 0)
+        return 0;
     Py_INCREF(template->session);
     met->session_ref = template->session;
     PyObject *params = IN(template->checked, CheckedCall, user_params);
@@ -337,18 +409,18 @@ static int meet(Core *self, Met *met, Py_ssize_t got)
                                                  : PyDict_Copy(params);
     if (template->has_picture) {
         PyObject *prefix = IN(template->of, Template, image_prefix);
-        Py_ssize_t prefix_bytes = PyUnicode_GET_LENGTH(prefix), count = digits(generation, end);
+        Py_ssize_t prefix_bytes = PyUnicode_GET_LENGTH(prefix), count = digits(holes.generation, end);
         char image_id[MAX_IMAGE_ID + MAX_GENERATION_DIGITS];
         memcpy(image_id, PyUnicode_1BYTE_DATA(prefix), prefix_bytes);
-        memcpy(image_id + prefix_bytes, generation, count);
+        memcpy(image_id + prefix_bytes, holes.generation, count);
         if (count <= MAX_KNOWN_DIGITS)
             for (Py_ssize_t digit = 0; digit < count; digit++)
-                met->generation = met->generation * 10 + (uint64_t)(generation[digit] - '0');
+                met->generation = met->generation * 10 + (uint64_t)(holes.generation[digit] - '0');
         met->image_id = pv_ascii(image_id, prefix_bytes + count);
         met->image_meta = PyDict_Copy(IN(template->of, Template, image_meta));
         int64_t milliseconds = 0;
-        for (count = digits(time, end); count > 0; count--)
-            milliseconds = milliseconds * 10 + (*time++ - '0');
+        for (count = digits(holes.time, end); count > 0; count--)
+            milliseconds = milliseconds * 10 + (*holes.time++ - '0');
         PyObject *number = PyLong_FromLongLong(milliseconds);
         if (number == NULL || met->image_meta == NULL ||
             PyDict_SetItem(met->image_meta, text_timestamp_ms, number) < 0)
@@ -464,7 +536,8 @@ static int has_own(PyObject *algorithm, PyObject *attributes, PyObject *name, Py
    until it has begun. */
 static int begin(Core *self, Met *met)
 {
-    PyObject *since = PyFloat_FromDouble(pv_now());
+    met->since = pv_now();
+    PyObject *since = PyFloat_FromDouble(met->since);
     PyObject *calls = OF(loop, calls);
     unsigned long long number = (calls == self->calls ? self->number : PyLong_AsUnsignedLongLong(calls)) + 1;
     met->number = PyLong_FromUnsignedLongLong(number);
@@ -501,7 +574,10 @@ static PyObject *state_of(Core *self, PyObject *id)
     if (PART(sessions) != Py_None) {
         PyObject *ended = IN(PART(sessions), GuardedSessions, _ended);
         PyObject *prefix = IN(PART(sessions), GuardedSessions, _prefix);
-        if (PyDict_GET_SIZE(ended) == 0 && PyUnicode_GET_LENGTH(prefix) == 0 &&
+        int met = PART(met) == Py_None ? 1 : PyDict_Contains(PART(met), id); /* Observers are told of one that isn't. */
+        if (met < 0)
+            return NULL;
+        if (met && PyDict_GET_SIZE(ended) == 0 && PyUnicode_GET_LENGTH(prefix) == 0 &&
             PyDict_GET_SIZE(IN(PART(store), MemorySessionStore, _put_out)) == 0) {
             int there = PyDict_Contains(IN(PART(store), MemorySessionStore, _states), id);
             if (there < 0)
@@ -618,6 +694,17 @@ static int holds(Core *self, Met *met, PyObject *attributes, PyObject *session, 
     return 1;
 }
 
+/* Tells an algorithm that a step begins, where it has a method for that. */
+static int start_step(Core *self, Met *met, PyObject *session)
+{
+    PyObject *step_index = IN(met->template->checked, CheckedCall, step_index);
+    PyObject *context = PyObject_GetAttr(session, text_context);
+    int failed = context == NULL || pv_done(PyObject_CallMethodObjArgs(PART(algorithm), text_on_step_start, step_index,
+                                                                       session, context, NULL)) < 0;
+    Py_XDECREF(context);
+    return failed ? -1 : 0;
+}
+
 /* Lets the worker judge what was returned. */
 static PyObject *judged(Core *self, Met *met, PyObject *session, PyObject *image, PyObject *returned, double began)
 {
@@ -660,6 +747,8 @@ static int execute(Core *self, Met *met, Outcome *outcome)
         PyDict_SetItem(attributes, PART(session_of_the_call), session) < 0)
         goto refuse;
     double began = pv_now();
+    if (has_own(PART(algorithm), attributes, text_on_step_start, PART(no_start)) && start_step(self, met, session) < 0)
+        goto refuse;
     PyObject *arguments[] = {PART(algorithm), IN(template->checked, CheckedCall, step_index),
                              IN(template->checked, CheckedCall, pid), session, met->params, met->image_id, met->image_meta};
     returned = PyObject_VectorcallMethod(template->executes ? text_execute : text_pre_execute, arguments, 7, NULL);
@@ -771,6 +860,91 @@ static Py_ssize_t write_frame(Core *self, Met *met, Outcome *outcome)
 }
 
 
+/* Whether an answer is more than its verdict and its time, as `Records.answering` sees it. */
+static int flags_of(Core *self, Outcome *outcome)
+{
+    if (outcome->answer == NULL)
+        return 0;
+    PyObject *data = IN(outcome->answer, Result, data);
+    PyObject *debug = PyDict_CheckExact(data) ? PyDict_GetItemWithError(data, text_debug) : NULL;
+    int published = debug != NULL && PyDict_CheckExact(debug) && PyDict_GET_SIZE(debug) > 1;
+    return (pv_is(IN(outcome->answer, Result, status), "OK", 2) ? 0 : FAILED) | (published ? DIAGNOSTICS : 0);
+}
+
+static inline char *put(char *at, const void *from, size_t length)
+{
+    memcpy(at, from, length);
+    return at + length;
+}
+
+/* Puts a call and its answer, which is written next, into the memory that the host half reads, as `Ring.put`. Gives the
+   place of the record's state; NULL, with nothing put, where there is no room, or more to be told.
+   Warning: the algorithm may have written there. Nothing is put outside of it, whatever its counts say. */
+static char *put_record(Core *self, Met *met, Outcome *outcome, Py_ssize_t length)
+{
+    Template *template = met->template;
+    PyObject *events = IN(PART(records), Records, _events);
+    if (self->ring.obj == NULL)
+        return NULL;
+    uint64_t *counts = self->ring.buf, size = (uint64_t)self->ring.len - RING_FIRST;
+    uint64_t written = counts[0], read = __atomic_load_n(&counts[1], __ATOMIC_ACQUIRE), at = written % size;
+    const char *context = PyBytes_GET_SIZE(template->context) ? PyBytes_AS_STRING(template->context) : "{}";
+    Py_ssize_t context_bytes = PyBytes_GET_SIZE(template->context) ? PyBytes_GET_SIZE(template->context) : 2;
+    int final = IN(met->session_ref, SessionRef, final) != Py_False;
+    uint32_t told = (uint32_t)(template->told_before_bytes + met->id_bytes + 3 + template->session_id_bytes + 2 +
+                               context_bytes + (final ? 6 : 7));
+    uint32_t bytes = FACTS_BYTES + told + (uint32_t)length;
+    uint64_t whole = (bytes + RECORD_HEADER_BYTES + 7) & ~(uint64_t)7, skipped = at + whole > size ? size - at : 0;
+    if (!PyList_CheckExact(events) || PyList_GET_SIZE(events) != 0 || at % 8 || bytes > size / 4 ||
+        written + skipped + whole - read > size)
+        return NULL;
+    char *first = (char *)self->ring.buf + RING_FIRST, header[RECORD_HEADER_BYTES] = {0};
+    if (skipped) {
+        uint32_t rest = (uint32_t)skipped - RECORD_HEADER_BYTES;
+        memcpy(header, &rest, sizeof rest);
+        header[RECORD_STATE] = SKIP;
+        memcpy(first + at, header, sizeof header);
+        at = 0;
+    }
+    memcpy(header, &bytes, sizeof bytes);
+    header[RECORD_STATE] = PENDING;
+    header[RECORD_STATE + 1] = ANSWERED;
+    double elapsed_ms = (pv_now() - met->since) * 1000;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t ended_at_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    char flags = (char)flags_of(self, outcome), *place = first + at, *next = put(place, header, sizeof header);
+    next = put(next, &elapsed_ms, sizeof elapsed_ms);
+    next = put(next, &ended_at_ns, sizeof ended_at_ns);
+    next = put(next, &told, sizeof told);
+    next = put(next, &flags, 1);
+    next = put(next, template->told_before, template->told_before_bytes);
+    next = put(next, met->id, met->id_bytes);
+    next = put(next, "\",\"", 3);
+    next = put(next, template->session_id, template->session_id_bytes);
+    next = put(next, "\",", 2);
+    next = put(next, context, context_bytes);
+    next = final ? put(next, ",true]", 6) : put(next, ",false]", 7);
+    put(next, self->out, length);
+    __atomic_store_n(&counts[0], written + skipped + whole, __ATOMIC_RELEASE);
+    return place + RECORD_STATE;
+}
+
+/* Whether observers are told of no calls, and nothing has happened to sessions that they are told of. */
+static int is_untold(Core *self)
+{
+    PyObject *events = IN(PART(records), Records, _events);
+    return self->ring.obj == NULL && PyList_CheckExact(events) && PyList_GET_SIZE(events) == 0;
+}
+
+/* Notes that the answer is out; wakes the host half if it sleeps. */
+static int mark_record(Core *self, char *state)
+{
+    __atomic_store_n(state, DONE, __ATOMIC_SEQ_CST);
+    char sleeps = __atomic_load_n((char *)self->ring.buf + RING_SLEEPS, __ATOMIC_SEQ_CST);
+    return sleeps == 1 ? pv_done(PyObject_CallNoArgs(PART(look))) : 0;
+}
+
 /* Whether the frames' descriptors are what they were, as far as two questions tell. */
 static int are_ours(Core *self)
 {
@@ -785,6 +959,15 @@ static int finish(Core *self, Met *met, Outcome *outcome)
         return -1;
     PyObject *arguments[] = {met->call, outcome->answer};
     return pv_done(PyObject_Vectorcall(PART(finish), arguments, 2, NULL));
+}
+
+/* Lets the general code write the frame that was made, and put it down for observers. The lock is held. */
+static int give_recorded(Core *self, Met *met, Outcome *outcome, Py_ssize_t length)
+{
+    if (outcome->answer == NULL && (outcome->answer = bare_answer(self, met, outcome->microseconds)) == NULL)
+        return -1;
+    return pv_done(
+        PyObject_CallFunction(PART(write_recorded), "OOy#", met->call, outcome->answer, self->out, length));
 }
 
 /* Writes a call's answer, and does what follows from it. Gives -1 and an exception if that fails. */
@@ -806,17 +989,30 @@ static int give(Core *self, Met *met, Outcome *outcome)
                 pv_is_locked(PART(locked)) == 0;
     if (!alone && pv_done(PyObject_CallNoArgs(PART(acquire))) < 0)
         return -1;
-    if (OF(status, now) != PART(executing) || OF(conversation, abandoned) != Py_False ||
-        OF(connection, state) != PART(open) || OF(conversation, _output_lost) != Py_False) {
-        if (!alone && pv_done(PyObject_CallNoArgs(PART(release))) < 0)
+    int recorded = PART(records) == Py_None;
+    char *state = NULL; /* Of the record that was put here. */
+    for (;;) {
+        if (OF(status, now) != PART(executing) || OF(conversation, abandoned) != Py_False ||
+            OF(connection, state) != PART(open) || OF(conversation, _output_lost) != Py_False) {
+            if (!alone && pv_done(PyObject_CallNoArgs(PART(release))) < 0)
+                return -1;
+            return finish(self, met, outcome);
+        }
+        if (!recorded)
+            recorded = (state = put_record(self, met, outcome, length)) != NULL || is_untold(self);
+        if (recorded || !alone)
+            break;
+        alone = 0; /* The general code puts it down, which lets other threads in. */
+        if (pv_done(PyObject_CallNoArgs(PART(acquire))) < 0)
             return -1;
-        return finish(self, met, outcome);
     }
     SET(PART(conversation), conversation, running, Py_None);
     SET(PART(status), status, now, PART(ready));
     PySet_Discard(PART(pending_ids), met->request_id);
-    ssize_t written;
-    if (alone)
+    ssize_t written = length;
+    if (!recorded)
+        failed = give_recorded(self, met, outcome, length);
+    else if (alone)
         written = write(out, self->out, length);
     else {
         Py_BEGIN_ALLOW_THREADS
@@ -832,6 +1028,8 @@ static int give(Core *self, Met *met, Outcome *outcome)
     if (written < length)
         failed = pv_done(PyObject_CallFunction(PART(write_rest), "y#n", self->out, length,
                                             (Py_ssize_t)(written < 0 ? 0 : written)));
+    if (!failed && state != NULL)
+        failed = mark_record(self, state);
     if (failed) {
         PyObject *kind, *value, *trace;
         PyErr_Fetch(&kind, &value, &trace);
@@ -854,10 +1052,7 @@ static int answer(Core *self, Py_ssize_t got)
     Met met = {.id_bytes = 0};
     Outcome outcome = {NULL, 0};
     int answered = 0;
-    PyObject *attributes = PyObject_GenericGetDict(PART(algorithm), NULL);
-    if (attributes != NULL && !has_own(PART(algorithm), attributes, text_on_step_start, PART(no_start)) &&
-        !has_own(PART(algorithm), attributes, text_on_step_finish, PART(no_finish)) && meet(self, &met, got) &&
-        begin(self, &met)) {
+    if (meet(self, &met, got) && begin(self, &met)) {
         answered = 1;
         if ((OF(standby, sleeps) != Py_False && pv_done(PyObject_CallNoArgs(PART(wake))) < 0) ||
             execute(self, &met, &outcome) < 0 || give(self, &met, &outcome) < 0)
@@ -865,7 +1060,6 @@ static int answer(Core *self, Py_ssize_t got)
     }
     if (answered == 0)
         PyErr_Clear();
-    Py_XDECREF(attributes);
     Py_XDECREF(outcome.answer);
     drop(&met);
     return answered;
@@ -1010,6 +1204,8 @@ static void core_dealloc(Core *self)
     core_clear(self);
     if (self->page.obj != NULL)
         PyBuffer_Release(&self->page);
+    if (self->ring.obj != NULL)
+        PyBuffer_Release(&self->ring);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -1028,16 +1224,19 @@ static PyObject *core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     Core *self = (Core *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
-    if (PyObject_GetBuffer(page, &self->page, PyBUF_WRITABLE) < 0)
-        goto fail;
     if (pv_take(parts, PART_NAMES, N_PARTS, self->part, FIELD_NAMES, N_FIELDS, self->field) < 0)
+        goto fail;
+    if (PyObject_GetBuffer(page, &self->page, PyBUF_WRITABLE) < 0 ||
+        (PART(ring) != Py_None && PyObject_GetBuffer(PART(ring), &self->ring, PyBUF_WRITABLE) < 0))
         goto fail;
     struct stat out;
     self->is_fifo = fstat(descriptor(self, FRAMES_OUT, OF(ends, frames_out)), &out) == 0 && S_ISFIFO(out.st_mode);
     if (strcmp(Py_TYPE(PART(waiting))->tp_name, "collections.deque") != 0 ||
         !PyList_CheckExact(PART(templates)) || !PySet_Check(PART(pending_ids)) ||
+        (self->ring.obj != NULL && (self->ring.len < 2 * RING_FIRST || self->ring.len % 8 ||
+                                    (uintptr_t)self->ring.buf % sizeof(uint64_t) != 0)) ||
         self->page.len < PAGE_ID_AT + 1 + PAGE_ID_BYTES || (uintptr_t)self->page.buf % sizeof(uint64_t) != 0) {
-        PyErr_SetString(PyExc_TypeError, "the templates are a list, the ids a set, what waits is a deque, the page is whole");
+        PyErr_SetString(PyExc_TypeError, "the templates are a list, the ids a set, what waits is a deque, the shared memory is whole");
         goto fail;
     }
     self->max_frame_bytes = max_frame_bytes;
@@ -1095,7 +1294,7 @@ PyMODINIT_FUNC PyInit_steady_core(void)
         {&text_execute, "execute"}, {&text_pre, "pre"}, {&text_pre_execute, "pre_execute"},
         {&text_on_step_start, "on_step_start"}, {&text_on_step_finish, "on_step_finish"}, {&text_status, "status"},
         {&text_data, "data"}, {&text_result_status, "result_status"}, {&text_debug, "debug"},
-        {&text_latency_ms, "latency_ms"}, {&text_timestamp_ms, "timestamp_ms"}, {&text_ok, "OK"}, {&text_empty, ""},
+        {&text_latency_ms, "latency_ms"}, {&text_context, "context"}, {&text_timestamp_ms, "timestamp_ms"}, {&text_ok, "OK"}, {&text_empty, ""},
         {&text_copy, "__copy__"}};
     for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
         if ((*texts[at].text = PyUnicode_InternFromString(texts[at].is)) == NULL)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from procvision_host.halves.messages import CellChannel, Plan
-from procvision_host.halves.records import ANSWER, CALL, EVENTS, events_record, facts_of_answer, told_call
+from procvision_host.halves.records import ANSWERED, EVENTS, before_answer, events_record, told_call
 from procvision_host.halves.ring import DONE, PENDING
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.errors import CallRefusedError, ErrorCode
@@ -87,9 +87,9 @@ class OtherHalf:
         self.tell("procvision_host_draining", exit_status=exit_status)
 
     @property
-    def disturbs_calls(self) -> bool:
-        """Whether observers or wrappers have to see every call."""
-        return self.records is not None or self.plan.wrapped
+    def wraps_calls(self) -> bool:
+        """Whether wrappers have to see every call before it begins."""
+        return self.plan.wrapped
 
     def around(self, run: Callable[[Call], Result | Error]) -> Callable[[Call], Result | Error]:
         """Return the execution of calls with the wrappers' first parts before it; `run` itself if there are none."""
@@ -207,6 +207,8 @@ class RemoteImages:
 class Records:
     """Puts down what observers in the host half are told of; made only where one of them listens."""
 
+    __slots__ = ("_channel", "_ends", "_events", "_lost", "_pending", "_plan", "_ring")
+
     def __init__(self, plan: Plan, ring: Ring, ends: HostEnds, channel: CellChannel) -> None:
         self._plan = plan
         self._ring = ring
@@ -216,7 +218,6 @@ class Records:
         self._pending: list[int] = []
         """Places of what was put down for the answer that is being written."""
         self._lost = 0
-        self._last_is_lost = False
 
     def sessions(self, sessions: Sessions) -> Sessions:
         """Return the same sessions, observed if a plugin listens."""
@@ -227,36 +228,37 @@ class Records:
         if self._plan.life:
             self._put(EVENTS, events_record([(hook, values)]))
 
-    def answering(self, answer: Result | Error, frame: bytes, elapsed_ms: float) -> None:
-        """The answer to a call is written next: puts it down, and what it does to its session."""
+    def answering(
+        self, call: Call, answer: Result | Error, frame: bytes, elapsed_ms: float, told: bytes | None = None
+    ) -> None:
+        """The answer to a call is written next: put both down, and what the call did to its session.
+
+        `told` is what `told_call` says of the call, where that is known.
+        """
         if self._plan.calls:
-            self._put_answer(answer, frame, elapsed_ms)
+            debug: Any = answer.data.get("debug") if type(answer.data) is dict else None
+            before = before_answer(
+                told_call(call) if told is None else told,
+                elapsed_ms,
+                time_ns(),
+                failed=answer.status != "OK",
+                diagnostics=bool(debug) and len(debug) > 1,
+            )
+            self._put(ANSWERED, frame, PENDING, before)
         if self._events:
             self._put(EVENTS, self._taken_events(), PENDING)
 
-    def _put_answer(self, answer: Result | Error, frame: bytes, elapsed_ms: float) -> None:
-        debug: Any = answer.data.get("debug") if type(answer.data) is dict else None
-        facts = facts_of_answer(
-            elapsed_ms, time_ns(), failed=answer.status != "OK", diagnostics=bool(debug) and len(debug) > 1
-        )
-        if len(frame) > self._ring.largest:
-            self._channel.ask("record", ANSWER, facts + frame)
-        else:
-            place = self._ring.put(ANSWER, frame, PENDING, facts)
-            if place is None:
-                self._lose()
-            else:
-                self._pending.append(place)
-
-    def answered(self, call: Call) -> None:
-        """The answer is written: puts down which call it was to."""
+    def answered(self) -> None:
+        """The answer is written: what was put down for it has happened."""
         pending, self._pending = self._pending, []
-        if self._plan.calls and not self._last_is_lost:
-            self._put(CALL, told_call(call))
         for place in reversed(pending):  # the first is what the reader waits for
             self._ring.done(place)
-        self._last_is_lost = False
-        if pending and self._ring.reader_sleeps:
+        if pending:
+            self.look()
+
+    def look(self) -> None:
+        """Have the host half look at the records, if it sleeps."""
+        if self._ring.reader_sleeps:
             self._ends.notify_guardian(RECORD_NOTICE)
 
     def flush(self) -> None:
@@ -269,23 +271,26 @@ class Records:
         self._events.clear()  # the same list: the sessions note into it
         return events_record(events)
 
-    def _put(self, kind: int, record: bytes, state: int = DONE) -> None:
-        if len(record) > self._ring.largest:
-            self._channel.ask("record", kind, record)
+    def _put(self, kind: int, data: bytes, state: int = DONE, head: bytes = b"") -> None:
+        if len(head) + len(data) > self._ring.largest:
+            self._channel.ask("record", kind, head + data)
             return
-        place = self._ring.put(kind, record, state)
+        place = self._ring.put(kind, data, state, head)
         if place is None:
             self._lose()
         elif state == PENDING:
             self._pending.append(place)
-        elif self._ring.reader_sleeps:
-            self._ends.notify_guardian(RECORD_NOTICE)
+        else:
+            self.look()
 
     def _lose(self) -> None:
-        self._last_is_lost = True
         self._lost += 1
         if self._lost & (self._lost - 1) == 0:
             _log.error("observers don't keep up: %d records are lost", self._lost)
+
+    def ring_of_calls(self) -> memoryview | None:
+        """Return where the compiled core puts calls down as `answering` does; None if no plugin is told of calls."""
+        return self._ring.memory if self._plan.calls else None
 
 
 RECORD_NOTICE = b"R"

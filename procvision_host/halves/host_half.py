@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from procvision_host.halves.messages import Done, HostChannel, LostChannelError, Plan, Refused
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 GATHER_S = 0.005
 """How long records gather before they are looked at: waking a thread for each would cost the cell more than telling."""
+LINGER_S = 0.25
+"""How long they are looked for after the last: a line that calls every few milliseconds wakes nobody."""
 END_S = 2.0
 """How long the store and what isn't seen yet have at the end."""
 _SWITCH_S = 0.0005
@@ -289,9 +292,12 @@ class HostHalf:
     # --- records --------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        ring = self._ring
+        ring, lingers_until = self._ring, 0.0
         while not self._ended.wait(GATHER_S):
             if self._drain():
+                lingers_until = monotonic() + LINGER_S
+                continue
+            if monotonic() < lingers_until:
                 continue
             self._woken.clear()
             ring.sleeps(asleep=True)
@@ -300,8 +306,6 @@ class HostHalf:
                 self._woken.wait(None if not ring.waiting else GATHER_S)
             ring.sleeps(asleep=False)
         self._drain(ended=True)
-        assert self._dispatcher is not None
-        self._dispatcher.end()
 
     _draining = threading.Lock()
 

@@ -1,7 +1,6 @@
-"""What a record of the cell says: an answer, the call that it was to, or events of sessions and of the host's life.
+"""What a record of the cell says: a call with its answer, or events of sessions and of the host's life.
 
-What is put down before an answer is written is the answer alone, since the caller waits for it; the call follows after
-that. A cell that dies in between leaves an answer whose call is told as far as the answer says it.
+A call with its answer is one record, so that it is put down by one copy: `steady_core.c` does it without Python.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from procvision_sdk.wire.greeting import HEADER_BYTES
 if TYPE_CHECKING:
     from procvision_sdk.wire.messages import Call
 
-ANSWER, CALL, EVENTS = 1, 2, 3
+ANSWERED, EVENTS = 1, 2
 _FAILED, _DIAGNOSTICS = 1, 2
-_FACTS = struct.Struct("<dQB")
-"""elapsed_ms, ended_at_ns and flags; after them comes the answer's frame."""
+_FACTS = struct.Struct("<dQIB")
+"""elapsed_ms, ended_at_ns, how many bytes tell of the call, and flags; after them come those bytes and the answer's
+frame."""
 _pack_facts = _FACTS.pack
 _encode_call = msgspec.json.Encoder().encode
 """JSON, since a context may hold integers of any size."""
@@ -35,14 +35,25 @@ def told_call(call: Call) -> bytes:
     return _encode_call((call.phase, call.step_index, call.pid, call.request_id, session.id, session.context, final))
 
 
+def told_before_id(call: Call) -> bytes:
+    """Return what `told_call` has before a call's id, where that needs no escapes."""
+    return _encode_call((call.phase, call.step_index, call.pid))[:-1] + b',"'
+
+
+def told_behind_id(session_id: bytes, context: bytes, *, final: bool) -> bytes:
+    """Return what it has behind the id: of a session whose id needs no escapes, and whose context is this JSON."""
+    return b'","%b",%b,%b]' % (session_id, context, b"true" if final else b"false")
+
+
 def named(told: bytes) -> dict[str, Any]:
     """Return the same with its fields' names. Raises ValueError for what isn't one."""
     return dict(zip(_FIELDS, msgspec.json.decode(told, type=list[Any]), strict=True))
 
 
-def facts_of_answer(elapsed_ms: float, ended_at_ns: int, *, failed: bool, diagnostics: bool) -> bytes:
-    """Return what stands before an answer's frame."""
-    return _pack_facts(elapsed_ms, ended_at_ns, (_FAILED if failed else 0) | (_DIAGNOSTICS if diagnostics else 0))
+def before_answer(told: bytes, elapsed_ms: float, ended_at_ns: int, *, failed: bool, diagnostics: bool) -> bytes:
+    """Return what stands before an answer's frame; `told` is what `told_call` says of the call."""
+    flags = (_FAILED if failed else 0) | (_DIAGNOSTICS if diagnostics else 0)
+    return _pack_facts(elapsed_ms, ended_at_ns, len(told), flags) + told
 
 
 def events_record(events: list[tuple[str, dict[str, Any]]]) -> bytes:
@@ -53,31 +64,25 @@ def events_record(events: list[tuple[str, dict[str, Any]]]) -> bytes:
 class AnswerRecord:
     """An answer that was taken, and its call; both are decoded as often as they are asked for."""
 
-    __slots__ = ("_call", "_payload", "diagnostics", "elapsed_ms", "ended_at_ns", "failed")
+    __slots__ = ("_payload", "_told", "diagnostics", "elapsed_ms", "ended_at_ns", "failed")
 
     def __init__(self, data: bytes) -> None:
         """Raise ValueError for what is none."""
-        if len(data) < _FACTS.size + HEADER_BYTES:
-            raise ValueError(f"an answer's record has {_FACTS.size + HEADER_BYTES} bytes at least, not {len(data)}")
-        self.elapsed_ms, self.ended_at_ns, flags = _FACTS.unpack_from(data)
+        if len(data) < _FACTS.size:
+            raise ValueError(f"an answer's record has {_FACTS.size} bytes at least, not {len(data)}")
+        self.elapsed_ms, self.ended_at_ns, call_bytes, flags = _FACTS.unpack_from(data)
+        answer_at = _FACTS.size + call_bytes + HEADER_BYTES
+        if len(data) < answer_at:
+            raise ValueError(f"{call_bytes} bytes of a call and an answer don't fit into {len(data)}")
         self.failed = bool(flags & _FAILED)
         self.diagnostics = bool(flags & _DIAGNOSTICS)
-        self._payload = data[_FACTS.size + HEADER_BYTES :]
-        self._call: bytes | None = None
-
-    def with_call(self, told: bytes | None) -> AnswerRecord:
-        """Return the same with its call; None if the cell died before that was recorded. Raises ValueError."""
-        self._call = told
+        self._told = data[_FACTS.size : answer_at - HEADER_BYTES]
+        self._payload = data[answer_at:]
         self.call()
-        return self
 
     def call(self) -> dict[str, Any]:
         """Return the call as observers know it."""
-        if self._call is not None:
-            return named(self._call)
-        answer = self.answer()
-        known = {name: answer.get(name) for name in ("phase", "step_index", "request_id")}
-        return dict.fromkeys(_FIELDS) | {"context": {}, "final": False} | known
+        return named(self._told)
 
     def answer(self) -> dict[str, Any]:
         """Return the answer's message."""

@@ -50,6 +50,11 @@ class Ring:
     # --- the cell -------------------------------------------------------------------------------------------
 
     @property
+    def memory(self) -> memoryview:
+        """The memory as it is, for the compiled core, which puts records as `put` does."""
+        return memoryview(self._memory)
+
+    @property
     def largest(self) -> int:
         """The most bytes that a record may have."""
         return self._size // 4

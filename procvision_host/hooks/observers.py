@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from procvision_host.halves.records import ANSWER, CALL, EVENTS, AnswerRecord, named
+from procvision_host.halves.records import ANSWERED, EVENTS, AnswerRecord, named
 from procvision_host.hooks.isolation import Isolation, on_observers_thread
 from procvision_host.logs import HOST_LOGGER, LogContext, record_fields
 
@@ -32,30 +32,15 @@ class RecordDispatcher:
 
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
-        self._answer: AnswerRecord | None = None
-        """One whose call is still to come."""
-        self._held: list[tuple[str, dict[str, Any]]] = []
-        """What it did to its session, which is told after it."""
 
     def take(self, kind: int, data: bytes) -> None:
         """Tell of one record. Raises ValueError and TypeError for what is none."""
-        if kind == ANSWER and self._answer is None:
-            self._answer = AnswerRecord(data)
-        elif kind == CALL and self._answer is not None:
-            self._tell_answer(self._answer, data)
+        if kind == ANSWERED:
+            self._tell_answer(AnswerRecord(data))
         elif kind == EVENTS:
-            events = msgspec.msgpack.decode(data, type=list[tuple[str, dict[str, Any]]])
-            if self._answer is not None:
-                self._held += events
-            else:
-                self._tell_events(events)
+            self._tell_events(msgspec.msgpack.decode(data, type=list[tuple[str, dict[str, Any]]]))
         else:
             raise ValueError(f"a record of kind {kind} doesn't come here")
-
-    def end(self) -> None:
-        """Tell of an answer whose call was never recorded, since nothing comes any more."""
-        if self._answer is not None:
-            self._tell_answer(self._answer, None)
 
     def _tell_events(self, events: list[tuple[str, dict[str, Any]]]) -> None:
         for hook, values in events:
@@ -63,10 +48,7 @@ class RecordDispatcher:
                 raise ValueError(f"a cell doesn't tell of {hook[:80]!r}")
             self._hooks.tell(hook, partial(dict, values))
 
-    def _tell_answer(self, answer: AnswerRecord, call: bytes | None) -> None:
-        self._answer = None
-        record = answer.with_call(call)
-
+    def _tell_answer(self, record: AnswerRecord) -> None:
         def arguments() -> dict[str, Any]:
             # Decoded for each observer on its own thread: what it is given is its own.
             return {
@@ -86,8 +68,6 @@ class RecordDispatcher:
             tell("procvision_call_failed", arguments)
         if record.diagnostics:
             tell("procvision_diagnostics_published", diagnostics)
-        held, self._held = self._held, []
-        self._tell_events(held)
 
 
 class Wrappers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,10 @@ from procvision_host.builtin.mapped_slots import MappedSlots
 from procvision_host.builtin.memory_store import MemorySessionStore
 from procvision_host.conversation.main_loop import Loop
 from procvision_host.conversation.steady_calls import CORE, SteadyCalls
+from procvision_host.halves.cell import Records
+from procvision_host.halves.messages import Plan
+from procvision_host.halves.records import ANSWERED, AnswerRecord
+from procvision_host.halves.ring import Ring
 from procvision_host.logs import LogContext
 from procvision_host.process.shared_page import SharedPage
 from procvision_sdk import BaseAlgorithm, Ng, Ok, Session
@@ -26,7 +31,7 @@ from procvision_sdk.images.layout import ARENA_SCHEME, SlotHeader, parse_arena_i
 from procvision_sdk.manifest.model import Manifest
 from procvision_sdk.wire.connection import Connection
 from procvision_sdk.wire.frames import FrameSplitter, frame
-from procvision_sdk.wire.messages import AlgorithmName
+from procvision_sdk.wire.messages import AlgorithmName, AnyMessage, Call
 from procvision_sdk.wire.tables import HostStatus, Role
 
 AREA = {"x": 0, "y": 0, "width": 1, "height": 1}
@@ -124,27 +129,43 @@ class Ends:
             os.close(descriptor)
 
 
-class Host:
-    """A host's loop without a process around it."""
+class Channel:
+    """Takes records that are too large for the ring."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self) -> None:
+        self.records: list[tuple[int, bytes]] = []
+
+    def ask(self, question: str, kind: int, data: bytes) -> None:
+        assert question == "record"
+        self.records.append((kind, data))
+
+
+class Host:
+    """A host's loop without a process around it. With a `plan`, what observers are told is put down in a small ring."""
+
+    def __init__(self, kind: str, plan: Plan | None = None, ring_bytes: int = 4096) -> None:
         self.ends = Ends()
+        self.ring, self.channel = Ring(ring_bytes), Channel()
+        self.records = None if plan is None else Records(plan, self.ring, self.ends, self.channel)  # type: ignore[arg-type]
         connection = Connection(Role.HOST, now=0.0, max_frame_bytes=4096)
         connection.hello_was_written()
         self.loop = Loop(self.ends, connection, SharedPage(), shutdown_grace_s=3.0, drain_timeout_s=10.0)  # type: ignore[arg-type]
         algorithm = Echo()
+        sessions = GuardedSessions(MemorySessionStore(), 1000)
         self.worker = Worker(
             algorithm,
             MANIFEST,
             Images({ARENA_SCHEME: Slots}),
-            GuardedSessions(MemorySessionStore(), 1000),
+            sessions if self.records is None else self.records.sessions(sessions),
             CallChecker(MANIFEST),
             LogContext(),
             {},
         )
         self.loop.made(algorithm.cancellation)
         self.loop.loaded(AlgorithmName(name="echo"), "1")
-        self.loop._worker, self.loop._answered = self.worker, self.worker.answered
+        self.loop._worker, self.loop._answered = self.worker, self._answered
+        if self.records is not None:
+            self.loop.record(self.records)
         calls: Any = SteadyCalls(self.loop, self.worker)
         if kind == "compiled":
             page = memoryview(self.loop.board.memory)
@@ -167,3 +188,29 @@ class Host:
         except BlockingIOError:
             return []
         return [LATENCY.sub(b"", payload) for payload in FrameSplitter().feed(written)]
+
+    def _answered(self, call: Call, answer: AnyMessage, elapsed_ms: float) -> None:
+        self.worker.answered(call, answer, elapsed_ms)
+        if self.records is not None:
+            self.records.flush()
+
+    def told(self) -> list[str]:
+        """Return what observers are told since the last time, but for times; those are held to what they can be."""
+        found = [*self.ring.take(), *self.channel.records]
+        self.channel.records.clear()
+        return [_told(kind, data) for kind, data in found]
+
+
+def _told(kind: int, data: bytes) -> str:
+    if kind != ANSWERED:
+        return repr((kind, msgspec.msgpack.decode(data)))
+    record = AnswerRecord(data)
+    assert 0 <= record.elapsed_ms < MINUTE_S * 1e3
+    assert abs(record.ended_at_ns - time.time_ns()) < MINUTE_S * 1e9
+    answer = record.answer()
+    if isinstance(answer.get("data", {}).get("debug"), dict):
+        answer["data"]["debug"].pop("latency_ms", None)
+    return repr((record.call(), answer, record.failed, record.diagnostics))
+
+
+MINUTE_S = 60

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +22,8 @@ from steady_rig import AREA, HEIGHT, IMAGE, WIDTH, Host, Slots
 
 from procvision_host.conversation.shared import Conversation
 from procvision_host.conversation.steady_calls import CORE, SteadyCalls
+from procvision_host.halves import ring as rings
+from procvision_host.halves.messages import Plan
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk import Ok
 from procvision_sdk.compiled import compiled
@@ -32,18 +36,27 @@ from procvision_sdk.wire.tables import Role
 STEADY = ("python", "compiled") if compiled(CORE) else ("python",)
 
 
+PLANS = {
+    "nobody listens": None,
+    "calls": Plan(calls=True),
+    "calls and sessions": Plan(calls=True, sessions=True),
+    "sessions": Plan(sessions=True),
+    "the host's life": Plan(life=True),
+}
+
+
 class Hosts(list[Host]):
     """The general code, and what is steady."""
 
     def agree(self, data: bytes) -> bool:
-        """Give all the same bytes; return whether they answer the same."""
-        general, *steady = [host.answers(data) for host in self]
+        """Give all the same bytes; return whether they answer the same, and tell observers the same."""
+        general, *steady = [(host.answers(data), host.told()) for host in self]
         return all(answers == general for answers in steady)
 
 
 @contextlib.contextmanager
-def hosts() -> Iterator[Hosts]:
-    made = Hosts(map(Host, ("general", *STEADY)))
+def hosts(plan: str = "nobody listens") -> Iterator[Hosts]:
+    made = Hosts(Host(kind, PLANS[plan]) for kind in ("general", *STEADY))
     try:
         yield made
     finally:
@@ -60,6 +73,18 @@ RIGHT_PARAMS = [
     {"area": {**AREA, "width": 2}},
 ]
 TIMES = st.integers(1_700_000_000_000, 1_700_000_000_999)
+
+
+VALUES = st.recursive(
+    TEXTS
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.none()
+    | st.booleans(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
+    max_leaves=4,
+)
+CONTEXTS = st.dictionaries(TEXTS, VALUES, max_size=3)
 
 
 @st.composite
@@ -151,7 +176,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 @given(st.data())
 def test_steady_code_answers_as_the_general_code(data: st.DataObject) -> None:
     """Frame by frame, and whatever came before."""
-    with hosts() as made:
+    with hosts(data.draw(st.sampled_from(sorted(PLANS)))) as made:
         base = data.draw(right_calls())
         for _ in range(data.draw(st.integers(4, 16))):
             call = base
@@ -162,7 +187,10 @@ def test_steady_code_answers_as_the_general_code(data: st.DataObject) -> None:
                     base = data.draw(right_calls())
                 case 2:
                     assert base.session is not None
-                    base = replace(base, session=replace(base.session, id=data.draw(st.sampled_from("abc"))))
+                    another = replace(base.session, id=data.draw(st.sampled_from("abc")))
+                    if data.draw(st.booleans()):
+                        another.context = data.draw(CONTEXTS)
+                    base = replace(base, session=another)
             payload = ENCODE(call)
             if data.draw(st.integers(0, 2)) == 0:
                 payload = data.draw(mutated(payload))
@@ -191,7 +219,7 @@ PICTURE_CALL = replace(
 def test_every_byte_of_a_steady_frame_counts(call: Call) -> None:
     """Changed, left out or doubled, wherever it stands, it means to steady code what it means to the general code."""
     whole = ENCODE(call)
-    with hosts() as made:
+    with hosts("calls") as made:
         assert made.agree(frame(whole))
         assert made.agree(frame(whole))
         for at in range(len(whole) + 1):
@@ -246,6 +274,22 @@ def let_return(host: Host, value: Any, deed: str) -> None:
     """Have a host's algorithm do something, and return this."""
     algorithm, images = host.worker._algorithm, host.worker.images
 
+    def tell_start(*given: Any) -> None:
+        if deed == "refuse the start":
+            raise RuntimeError("not now")
+        algorithm.diagnostics.publish("started", [given[0], given[1].id, dict(given[2])])
+
+    def tell_end(*given: Any) -> None:
+        given[1].set("ended", [given[0], given[2]["status"]])
+
+    for name, method, wanted in (
+        ("on_step_start", tell_start, deed in {"start", "refuse the start"}),
+        ("on_step_finish", tell_end, deed == "finish"),
+    ):
+        vars(algorithm).pop(name, None)
+        if wanted:
+            setattr(algorithm, name, method)
+
     def execute(*given: Any) -> Any:
         if deed == "publish":
             algorithm.diagnostics.publish("n", 1)
@@ -281,8 +325,8 @@ def test_what_an_algorithm_returns_means_the_same() -> None:
         {"status": "OK"},
         {"data": verdict, "status": "OK"},
     ]
-    deeds = ("nothing", "publish", "cancel", "read", "keep")
-    with hosts() as made:
+    deeds = ("nothing", "publish", "cancel", "read", "keep", "start", "refuse the start", "finish")
+    with hosts("calls and sessions") as made:
         for value, deed in [(value, deed) for value in returned for deed in deeds]:
             for host in made:
                 let_return(host, value, deed)
@@ -290,9 +334,42 @@ def test_what_an_algorithm_returns_means_the_same() -> None:
 
 
 @pytest.mark.parametrize("kind", STEADY)
-def test_calls_like_those_before_are_steady(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With another id, session, generation and time, with parameters and a state: they never reach the general code."""
-    host = Host(kind)
+def test_observers_that_do_not_keep_up_lose_the_same_records(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What finds the memory full is counted and named, and the call has its answer."""
+    monkeypatch.setattr(rings, "PATIENCE_S", 0.001)
+    told = []
+    for which in ("general", kind):
+        host = Host(which, PLANS["calls"], ring_bytes=2048)
+        for _ in range(12):
+            assert len(host.answers(frame(ENCODE(PLAIN_CALL)))) == 1
+        assert host.records is not None
+        told.append((host.records._lost, host.told()))
+        assert len(told[-1][1]) + told[-1][0] == 12
+        host.ends.close()
+    assert told[0] == told[1]
+    assert told[0][0] > 3
+
+
+@pytest.mark.parametrize("kind", STEADY)
+def test_whatever_a_vendor_writes_between_the_records_the_call_is_answered(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts that lie lead nowhere outside of the memory."""
+    monkeypatch.setattr(rings, "PATIENCE_S", 0.0)
+    host, chosen = Host(kind, PLANS["calls"]), random.Random(7)
+    for _ in range(300):
+        host.ring._memory[:17] = chosen.choice(
+            (chosen.randbytes(17), struct.pack("<QQB", chosen.randrange(9000), 0, 1))
+        )
+        assert len(host.answers(frame(ENCODE(PLAIN_CALL)))) == 1
+    host.ends.close()
+
+
+@pytest.mark.parametrize("plan", ["nobody listens", "calls"])
+@pytest.mark.parametrize("kind", STEADY)
+def test_calls_like_those_before_are_steady(kind: str, plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another id, session, context, generation and time, with parameters and a state: never the general code's."""
+    host = Host(kind, PLANS[plan])
     taken: list[bytes] = []
     monkeypatch.setattr(Conversation, "take", lambda _, data: taken.append(data))
     in_python: list[bytes] = []
@@ -307,7 +384,7 @@ def test_calls_like_those_before_are_steady(kind: str, monkeypatch: pytest.Monke
             phase="execute",
             step_index=1 + number % 2,
             pid="A",
-            session=SessionRef(id=f"session-{number // 2}", context={"trace_id": "t"}),
+            session=SessionRef(id=f"session-{number // 2}", context={"trace_id": f"t{number // 2}", "n": number % 5}),
             user_params={"level": 0.25} if number % 2 else None,
             timeout_ms=1000,
         )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from procvision_host.halves.records import ANSWER, CALL, EVENTS, events_record, facts_of_answer, told_call
+from procvision_host.halves.records import ANSWERED, EVENTS, before_answer, events_record, told_call
 from procvision_host.hooks.observers import RecordDispatcher
 from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.messages import Call, Result, SessionRef
@@ -20,7 +20,7 @@ CALLED = Call(
     pid="A",
     session=SessionRef(id="s", context={"n": 10**30}, final=True),
 )
-ANSWERED = frame(
+FRAME = frame(
     msgspec.json.encode(
         Result(request_id="c1", phase="execute", step_index=2, status="OK", data={"debug": {"a": 1, "b": 2}})
     )
@@ -53,12 +53,12 @@ def telling(told: Told) -> RecordDispatcher:
 
 
 def answer(*, failed: bool = False, diagnostics: bool = False) -> bytes:
-    return facts_of_answer(1.5, 7, failed=failed, diagnostics=diagnostics) + ANSWERED
+    return before_answer(told_call(CALLED), 1.5, 7, failed=failed, diagnostics=diagnostics) + FRAME
 
 
 def test_a_call_is_told_whole_and_before_what_it_did_to_its_session(telling: RecordDispatcher, told: Told) -> None:
-    """Its session's records lie between the answer's and the call's."""
-    for kind, data in ((ANSWER, answer(failed=True, diagnostics=True)), (EVENTS, SAVED), (CALL, told_call(CALLED))):
+    """In the order in which they were put down."""
+    for kind, data in ((ANSWERED, answer(failed=True, diagnostics=True)), (EVENTS, SAVED)):
         telling.take(kind, data)
     assert told.hooks == ["call_finished", "call_failed", "diagnostics_published", "session_saved"]
     finished = told.all[0][1]
@@ -75,27 +75,14 @@ def test_a_call_is_told_whole_and_before_what_it_did_to_its_session(telling: Rec
     assert told.all[2][1]["diagnostics"] == {"a": 1, "b": 2}
 
 
-def test_an_answer_whose_call_was_never_put_down_is_told_as_far_as_it_says(
-    telling: RecordDispatcher, told: Told
-) -> None:
-    """The cell was killed in the moment after it had written the answer."""
-    telling.take(ANSWER, answer())
-    telling.take(EVENTS, SAVED)
-    assert told.hooks == []
-    telling.end()
-    assert told.hooks == ["call_finished", "session_saved"]
-    call = told.all[0][1]["call"]
-    assert (call["request_id"], call["step_index"], call["pid"], call["context"]) == ("c1", 2, None, {})
-    telling.end()
-    assert len(told.all) == 2
-
-
 @pytest.mark.parametrize(
     ("kind", "data"),
     [
-        (ANSWER, b""),
-        (ANSWER, b"x" * 20),
-        (CALL, told_call(CALLED)),  # of no answer
+        (ANSWERED, b""),
+        (ANSWERED, b"x" * 20),
+        (ANSWERED, b"x" * 40),
+        (ANSWERED, answer()[: -len(FRAME)]),
+        (ANSWERED, before_answer(b"[]", 1.5, 7, failed=False, diagnostics=False) + FRAME),
         (EVENTS, b"\xc1"),
         (EVENTS, events_record([("procvision_host_closed", {})])),  # not the cell's to say
         (EVENTS, events_record([("procvision_configure", {})])),
