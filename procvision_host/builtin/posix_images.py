@@ -1,4 +1,4 @@
-"""Pictures in POSIX shared memory: `shm:SEGMENT:GENERATION`, for runners that hand no arena on.
+"""The image backend of the scheme `shm`: segments of POSIX shared memory by name.
 
 Only a regular file of this user's directly in /dev/shm is ever mapped, and it is opened without a link being followed
 and without waiting, so nothing that others put there stops a host.

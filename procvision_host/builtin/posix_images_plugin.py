@@ -1,4 +1,4 @@
-"""The hook plugin of pictures in POSIX shared memory: the scheme `shm`."""
+"""Pictures in POSIX shared memory: `shm:SEGMENT:GENERATION`, for runners that hand no arena on."""
 
 from __future__ import annotations
 
