@@ -1,10 +1,10 @@
 """The steady state of the host's side: a call like one before it, from its bytes to the bytes of its answer.
 
 The strategy: a line's calls differ in little. `_Template` is a frame that the general code's checks let through: byte
-for byte what it was, but for the holes, which are the request's id, the session's id and context, and of a picture the
-generation and the time. A frame that is the same outside the holes was checked before; what stands in the holes is
-checked here. It says then what that call said, with the holes' values in it: nothing is decoded and nothing is checked
-again, but for a context that is another than the last.
+for byte what it was, but for the holes, which are the request's id, the session's id and context, of a picture the
+generation and the time, and the timeout. A frame that is the same outside the holes was checked before; what stands in
+the holes is checked here. It says then what that call said, with the holes' values in it: nothing is decoded and
+nothing is checked again, but for a context that is another than the last.
 `SteadyCalls.answer` does the rest in one function: it begins the call, lets the worker execute it, writes the answer.
 Everything else is the general code's. It finds nothing begun where `answer` returns False: a frame of another form,
 calls that wait, a drain. And where a steady call ends as others do, by an exception, a refusal, a status ERROR, it is
@@ -91,8 +91,8 @@ class _Template:
     """A frame that was checked, cut at its holes.
 
     What follows the request's id is `to_session` SESSION `","context":` CONTEXT `to_picture` GENERATION `to_time` TIME
-    `after`: those in capitals are holes. Without a picture it ends with `to_picture`; without a context, that follows
-    the session's id.
+    `after` TIMEOUT `}`: those in capitals are holes. Without a picture, TIMEOUT follows `to_picture`. Without a
+    timeout, the bracket belongs to what is before it. Without a context, `to_picture` follows the session's id.
     """
 
     __slots__ = (
@@ -101,6 +101,7 @@ class _Template:
         "checked",
         "context",
         "deep",
+        "ending",
         "image_meta",
         "image_prefix",
         "met_at",
@@ -138,14 +139,32 @@ class _Template:
         self.image_prefix: str | None = None
         self.image_meta: dict[str, Any] = {}
         self.to_time = self.after = b""
+        self.ending = b""
+        """A colon, TIMEOUT and a bracket, as in the last frame; nothing where these frames have none."""
         generation_at = len(data)
+        if call.timeout_ms is not None:
+            digits = b"%d" % call.timeout_ms
+            self.ending = b":%b}" % digits
+            generation_at -= len(digits) + 1
+            if not is_time(digits):
+                raise ValueError("nobody waits so long")
         if checked.meta is not None:
-            generation_at = self._cut_picture(data, call)
+            generation_at = self._cut_picture(data[:generation_at], call)
         self.seen = data[id_end:generation_at]
         """What the last frame had up to GENERATION: the next has the same as a rule."""
         self.to_picture = data[end:generation_at]
         self.deep = not _ATOMS.issuperset(map(type, checked.user_params.values()))
         """Whether the algorithm could change a parameter in place."""
+
+    def ends(self, data: bytes) -> bool:
+        """Return whether a frame ends with another timeout, which the next is compared with from now on."""
+        at = data.rfind(b":")
+        digits = data[at + 1 : -1]
+        if at < 0 or not data.endswith(b"}") or not is_time(digits):
+            return False
+        self.ending = data[at:]
+        self.call = replace(self.call, timeout_ms=int(digits))
+        return True
 
     def follows(self, data: bytes, id_end: int) -> bool:
         """Return whether a frame is this with another session, which the next is compared with from now on."""
@@ -309,16 +328,22 @@ class SteadyCalls:
             if found is None:
                 return False
             template = found
+        end = len(data)
+        if template.ending:
+            if not data.endswith(template.ending) and not template.ends(data):
+                return False
+            end -= len(template.ending) - 1
         request_id = str(raw_id, "ascii")
         call = replace(template.call, request_id=request_id)
         generation_at = id_end + len(template.seen)
         if template.image_prefix is None:
-            if generation_at != len(data):
+            if generation_at != end:
                 return False
         else:
             generation_end = data.find(b'"', generation_at)
             generation = data[generation_at:generation_end]
-            time = data[generation_end + len(template.to_time) : len(data) - len(template.after)]
+            after_at = end - len(template.after)
+            time = data[generation_end + len(template.to_time) : after_at]
             if (
                 not generation.isdigit()
                 or len(generation) > MAX_GENERATION_DIGITS
@@ -326,7 +351,7 @@ class SteadyCalls:
                 or not time.isdigit()
                 or len(time) > _LONGEST_TIME
                 or time.startswith(b"0")
-                or not data.endswith(template.after)
+                or not data.startswith(template.after, after_at)
             ):
                 return False
             call.shared_mem_id = template.image_prefix + str(generation, "ascii")

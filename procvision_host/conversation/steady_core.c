@@ -80,14 +80,14 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
     X(images, was_read) X(images, _current) X(images, _backends) \
     X(Mapping, memory) X(Mapping, said) X(Mapping, header) X(Mapping, meta) X(SlotHeader, encoding) X(SlotHeader, bits) \
     X(MappedImage, _mapping) X(MappedImage, _header) X(MappedImage, _generation) X(MappedImage, _array) \
-    X(Call, request_id) X(Call, session) X(Call, shared_mem_id) X(Call, image_meta) X(Call, phase) \
+    X(Call, request_id) X(Call, session) X(Call, shared_mem_id) X(Call, image_meta) X(Call, phase) X(Call, timeout_ms) \
     X(CheckedCall, step_index) X(CheckedCall, pid) X(CheckedCall, user_params) X(CheckedCall, meta) \
     X(CheckedCall, size) X(GuardedSessions, _ended) X(GuardedSessions, _prefix) \
     X(MemorySessionStore, _states) X(MemorySessionStore, _put_out) \
     X(Ok, message) X(Ok, debug) X(Ok, position_rects) \
     X(Session, _id) X(Session, _context) X(Session, _saved) X(Session, _loaded) X(Session, _lent) \
     X(SessionRef, id) X(SessionRef, context) X(SessionRef, final) X(Result, status) X(Result, data) X(Records, _events) \
-    X(Template, context) X(Template, told_before) X(Template, call) X(Template, checked) X(Template, session) X(Template, to_session) X(Template, to_picture) \
+    X(Template, context) X(Template, ending) X(Template, told_before) X(Template, call) X(Template, checked) X(Template, session) X(Template, to_session) X(Template, to_picture) \
     X(Template, to_time) X(Template, after) X(Template, image_prefix) X(Template, image_meta) X(Template, deep) \
     X(Template, met_at)
 #define NAME(part, field) F_##part##_##field,
@@ -115,7 +115,9 @@ typedef struct {
     /* The template's, which never change. */
     const char *to_session, *to_picture, *to_time, *after, *told_before;
     Py_ssize_t to_session_bytes, to_picture_bytes, to_time_bytes, after_bytes, told_before_bytes;
-    int executes, deep, has_picture;
+    int executes, deep, has_picture, has_timeout;
+    PyObject *timeout; /* The last frame's, once it is known. */
+    int64_t timeout_ms;
     PyObject *mapping, *said; /* The slot of its pictures, and the header that agreed with what is said of them. */
     Py_buffer slot;
     char session_id[MAX_SESSION_ID_CHARS];
@@ -170,6 +172,7 @@ static void forget(Template *template)
     Py_CLEAR(template->call);
     Py_CLEAR(template->session);
     Py_CLEAR(template->context);
+    Py_CLEAR(template->timeout);
     Py_CLEAR(template->checked);
 }
 
@@ -193,8 +196,9 @@ static void learn(Core *self, Template *mine, PyObject *template)
         *pieces[piece].length = PyBytes_GET_SIZE(pieces[piece].bytes);
     }
     mine->executes = pv_same_text(phase, text_execute);
-    if (!PyBytes_CheckExact(IN(template, Template, context)))
+    if (!PyBytes_CheckExact(IN(template, Template, context)) || !PyBytes_CheckExact(IN(template, Template, ending)))
         return;
+    mine->has_timeout = PyBytes_GET_SIZE(IN(template, Template, ending)) > 0;
     if ((!mine->executes && !pv_same_text(phase, text_pre)) || !PyUnicode_IS_COMPACT_ASCII(id) ||
         PyUnicode_GET_LENGTH(id) > MAX_SESSION_ID_CHARS || !PyDict_CheckExact(IN(checked, CheckedCall, user_params)) ||
         !PyDict_CheckExact(IN(template, Template, image_meta)))
@@ -274,7 +278,7 @@ static inline int goes_on(const char *at, const char *end, const char *piece, Py
 
 /* What a frame has in a template's holes. */
 typedef struct {
-    const char *session_id, *context, *generation, *time;
+    const char *session_id, *context, *generation, *time, *timeout;
     Py_ssize_t session_id_bytes, context_bytes; /* The second 0 where the context is the last frame's, or there is none. */
     PyObject *read;                             /* Owned: a context that is another. */
 } Holes;
@@ -301,6 +305,25 @@ static const char *behind_context(Template *template, const char *at, const char
     return reader.at;
 }
 
+/* Whether nothing comes any more but the timeout, where there is one. */
+static int is_end(Template *template, const char *at, const char *end, Holes *holes)
+{
+    if (!template->has_timeout)
+        return at == end;
+    Py_ssize_t count = digits(at, end);
+    holes->timeout = at;
+    return count >= 1 && count <= MAX_TIME_DIGITS && *at != '0' && end - at == count + 1 && at[count] == '}';
+}
+
+/* Gives the number that stands here, of MAX_TIME_DIGITS at most. */
+static int64_t number_at(const char *at, const char *end)
+{
+    int64_t number = 0;
+    while (at < end && *at >= '0' && *at <= '9')
+        number = number * 10 + (*at++ - '0');
+    return number;
+}
+
 /* Finds the template of a frame, and what it has in the holes. */
 static Template *template_of(Core *self, const char *at, const char *end, Holes *holes)
 {
@@ -317,7 +340,7 @@ static Template *template_of(Core *self, const char *at, const char *end, Holes 
             continue;
         place += template->to_picture_bytes;
         if (!template->has_picture) {
-            if (place == end)
+            if (is_end(template, place, end, holes))
                 return template;
             continue;
         }
@@ -333,11 +356,25 @@ static Template *template_of(Core *self, const char *at, const char *end, Holes 
         if (count < 1 || count > MAX_TIME_DIGITS || *place == '0')
             continue;
         place += count;
-        if (end - place == template->after_bytes && memcmp(place, template->after, template->after_bytes) == 0)
+        if (goes_on(place, end, template->after, template->after_bytes) &&
+            is_end(template, place + template->after_bytes, end, holes))
             return template;
     }
     Py_CLEAR(holes->read);
     return NULL;
+}
+
+/* Takes over a frame's timeout, if that is another than the last frame's. Gives -1 if that fails. */
+static int take_timeout(Template *template, int64_t milliseconds)
+{
+    if (template->timeout != NULL && template->timeout_ms == milliseconds)
+        return 0;
+    PyObject *timeout = PyLong_FromLongLong(milliseconds);
+    if (timeout == NULL)
+        return -1;
+    Py_XSETREF(template->timeout, timeout);
+    template->timeout_ms = milliseconds;
+    return 0;
 }
 
 /* Takes over what a frame says of its session, if that is another than the last frame's. Gives -1 if that fails. */
@@ -398,6 +435,8 @@ static int meet(Core *self, Met *met, Py_ssize_t got)
         return 0;
     met->template = template;
     int taken = take_session(self, template, &holes);
+    if (taken == 0 && template->has_timeout)
+        taken = take_timeout(template, number_at(holes.timeout, end));
     Py_XDECREF(holes.read);
     if (taken < 0)
         return 0;
@@ -418,10 +457,7 @@ static int meet(Core *self, Met *met, Py_ssize_t got)
                 met->generation = met->generation * 10 + (uint64_t)(holes.generation[digit] - '0');
         met->image_id = pv_ascii(image_id, prefix_bytes + count);
         met->image_meta = PyDict_Copy(IN(template->of, Template, image_meta));
-        int64_t milliseconds = 0;
-        for (count = digits(holes.time, end); count > 0; count--)
-            milliseconds = milliseconds * 10 + (*holes.time++ - '0');
-        PyObject *number = PyLong_FromLongLong(milliseconds);
+        PyObject *number = PyLong_FromLongLong(number_at(holes.time, end));
         if (number == NULL || met->image_meta == NULL ||
             PyDict_SetItem(met->image_meta, text_timestamp_ms, number) < 0)
             Py_CLEAR(met->image_meta);
@@ -439,6 +475,8 @@ static int meet(Core *self, Met *met, Py_ssize_t got)
         return 0;
     SET(met->call, Call, request_id, met->request_id);
     SET(met->call, Call, session, met->session_ref);
+    if (template->has_timeout)
+        SET(met->call, Call, timeout_ms, template->timeout);
     if (template->has_picture) {
         SET(met->call, Call, shared_mem_id, met->image_id);
         SET(met->call, Call, image_meta, met->image_meta);

@@ -116,7 +116,7 @@ def other_calls(draw: st.DrawFn, like: Call) -> Call:
     call = replace(like)
     session = like.session
     assert session is not None
-    match draw(st.integers(0, 8)):
+    match draw(st.integers(0, 9)):
         case 0:
             call.request_id = draw(st.sampled_from(["call-3", "", "é", '"', "a\\b", "x" * 256, "x" * 257, None]))
         case 1:
@@ -136,6 +136,8 @@ def other_calls(draw: st.DrawFn, like: Call) -> Call:
         case 7:
             ids = [None, "arena:0:65536:10", "arena:0:65536:x", "arena:0:65536:", "arena:0:65536:008", "shm:x:8"]
             call.shared_mem_id = draw(st.sampled_from(ids))
+        case 8:
+            call.timeout_ms = draw(st.sampled_from([None, -1, 0, 1, 999, 10**15 - 1, 10**15, 10**16, True]))
         case _:
             meta = dict(like.image_meta or {})
             meta |= {"timestamp_ms": draw(TIMES | st.sampled_from([None, -1, 0, 1.5, "now", 10**15, 10**16]))}
@@ -368,7 +370,7 @@ def test_whatever_a_vendor_writes_between_the_records_the_call_is_answered(
 @pytest.mark.parametrize("plan", ["nobody listens", "calls"])
 @pytest.mark.parametrize("kind", STEADY)
 def test_calls_like_those_before_are_steady(kind: str, plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With another id, session, context, generation and time, with parameters and a state: never the general code's."""
+    """With another id, session, context, picture and timeout, with parameters and a state: never the general code's."""
     host = Host(kind, PLANS[plan])
     taken: list[bytes] = []
     monkeypatch.setattr(Conversation, "take", lambda _, data: taken.append(data))
@@ -386,7 +388,7 @@ def test_calls_like_those_before_are_steady(kind: str, plan: str, monkeypatch: p
             pid="A",
             session=SessionRef(id=f"session-{number // 2}", context={"trace_id": f"t{number // 2}", "n": number % 5}),
             user_params={"level": 0.25} if number % 2 else None,
-            timeout_ms=1000,
+            timeout_ms=1000 - number,
         )
         if number > 1:
             call.shared_mem_id = IMAGE
