@@ -12,12 +12,13 @@ import difflib
 import importlib
 import io
 import os
+import select
 import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -62,8 +63,23 @@ COMPLETE_VARIABLE = "_PROCVISION_COMPLETE"
 """By which a shell's script asks for completions: click's name for a program that is called procvision."""
 
 
+class _BrokenPipe(Exception):  # noqa: N818 - it only carries one through click
+    """A command's. Click takes each for that of stdout, and would end with 1 and without a word."""
+
+    def __init__(self, told: BrokenPipeError) -> None:
+        super().__init__(str(told))
+        self.told = told
+
+
 class LazyGroup(click.Group):
     """A group that imports a command when it is asked for."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _BrokenPipe(error) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Give the names of all commands."""
@@ -200,16 +216,16 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
     except ProcVisionError as error:
         show_error(*split_hint(str(error)))
         return exits.ERROR
-    except SystemExit:
-        # Where the reader of the output has left, click wraps stdout and ends with 1.
+    except SystemExit as leaving:
         if sys.stdout is stdout:
+            if leaving.code == exits.TERMINATED:
+                _say_terminated()
             raise
+        # Where the reader of a help text has left, click wraps stdout and ends with 1.
         _let_go_of_stdout()
         return exits.ERROR
-    except BrokenPipeError:
-        # The reader of the output has left.
-        _let_go_of_stdout()
-        return exits.ERROR
+    except (_BrokenPipe, BrokenPipeError) as error:
+        return _broken_pipe(error.told if isinstance(error, _BrokenPipe) else error)
     except Exception as error:  # noqa: BLE001 - Python's own exit status for it, 1, would mean NG
         return _unforeseen(error)
 
@@ -217,6 +233,23 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
 def _check_stdout() -> None:
     if sys.stdout is None:
         raise CommandError("stdout is closed: what is found could not be told", "> /dev/null, if nobody wants it")
+
+
+def _say_terminated() -> None:
+    """Say why there is no more output: what seems to end without a reason is searched for long."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo("ended by SIGTERM", err=True)
+
+
+def _broken_pipe(error: BrokenPipeError) -> int:
+    """Give the exit status, quietly where it is the output's reader that has left, as that of `procvision … | head`."""
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    if not any(told & select.POLLERR for _, told in poll.poll(0)):
+        return _unforeseen(error)
+    _let_go_of_stdout()
+    return exits.ERROR
 
 
 def _unforeseen(error: Exception) -> int:
@@ -227,7 +260,7 @@ def _unforeseen(error: Exception) -> int:
         _let_go_of_stdout()
         show_error(f"stdout can't be written: {getattr(told, 'strerror', None) or told}; what was found is not told")
         return exits.ERROR
-    if not isinstance(error, OSError):
+    if not isinstance(error, OSError) or isinstance(error, BrokenPipeError):
         with contextlib.suppress(OSError, ValueError):
             traceback.print_exception(error)
     show_error(f"{type(error).__name__}: {error}")

@@ -30,7 +30,7 @@ from procvision_tools.report import requalification_text, terminal
 from procvision_tools.requalification.archive import Product, check_place, open_archive, stored
 from procvision_tools.requalification.report import Requalification, Version
 from procvision_tools.requalification.results import Results, Row, key_of
-from procvision_tools.requalification.subjects import RECORDED, Subject, SubjectError, resolve
+from procvision_tools.requalification.subjects import RECORDED, Subject, SubjectError, check_same, resolve
 
 REPORT_FILE, TIMES_FILE = "report.json", "times.json"
 
@@ -87,7 +87,6 @@ def requalified(wanted: Wanted) -> Requalification:
     }  # fmt: skip
     keyed = settings | {"new": attrs.asdict(versions[new.text]), "old": attrs.asdict(versions[old.text])}
     with _folder(wanted.out) as folder, contextlib.closing(Results(folder)) as results:
-        results.clear()
         shards = {key_of(products, keyed): products for products in archive.shards()}
         began, started = time.perf_counter(), datetime.datetime.now(datetime.UTC)
         missing = {key: products for key, products in shards.items() if key not in results}
@@ -120,6 +119,10 @@ def _make(
                     names = f"{shards[outcome.number][0].name} to {shards[outcome.number][-1].name}"
                     hint = "the worker itself ended, not its hosts: is there enough memory?"
                     raise CommandError(f"the products {names} can't be requalified: {outcome.reason}", hint)
+                # What is kept is kept as said by the versions that the command began with.
+                for subject in (work.new, work.old):
+                    if subject is not None:
+                        check_same(subject)
                 _write(results, keys[outcome.number], shards[outcome.number], outcome.result)
                 for _ in shards[outcome.number]:
                     seen()

@@ -2,7 +2,8 @@
 
 A worker keeps a host of each. What fails is an ERROR, not tried until it goes well, with two exceptions: a picture that
 ended a host is given to a new one once more, so that a finding is the picture's and no coincidence; and what hangs on
-how busy the machine is, such as a time-out, is UNSTABLE, which is no verdict to compare.
+how busy the machine is, such as a time-out, is UNSTABLE, which is no verdict to compare. So is a picture that can't be
+read, or that is another one by now.
 """
 
 from __future__ import annotations
@@ -10,21 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import msgspec
 from attrs import frozen
 
 from procvision_runner import RunnerError
-from procvision_sdk.errors import ErrorCode, ProcVisionError
+from procvision_sdk.errors import ErrorCode
 from procvision_sdk.jsontext import json_text
 from procvision_tools.cli.hosts import Hosting, Launched, kept_alive
 from procvision_tools.cli.inspecting import InspectionOutcome, InspectionRequest, inspect
-from procvision_tools.requalification.archive import Product, Rect, Said, Shot, Stored
+from procvision_tools.requalification.archive import UNREAD, Product, Rect, Said, Shot, Stored
 from procvision_tools.requalification.results import Row
 from procvision_tools.requalification.urls import load_from
+from procvision_tools.sources.picture_files import PictureFileError, UnreadFileError
 
 if TYPE_CHECKING:
     from procvision_tools.engines.protocol import Stop, Worked
@@ -37,10 +37,6 @@ _OF_LOAD = ("timeout", "unresponsive", "not reading", "out of memory", "SlotsExh
 _ANSWERED_OF_LOAD = frozenset({ErrorCode.TIMEOUT, ErrorCode.CANCELLED})
 _ENDED = ("crashed", "exited", "suspect picture", "protocol violation")
 """Failures that ended a host."""
-
-
-class MissingPictureError(ProcVisionError):
-    """A picture of the archive can't be read by a worker."""
 
 
 @frozen(kw_only=True)
@@ -102,7 +98,9 @@ class Comparing:
                 outcomes.append(inspect(ready, request, session, final=shot is product.shots[-1]))
                 if outcomes[-1].inspection.verdict == "ERROR":
                     break
-        except MissingPictureError as error:
+        except UnreadFileError as error:
+            return Said("UNSTABLE", failure=UNREAD, message=str(error))
+        except PictureFileError as error:
             return Said("ERROR", failure="unreadable picture", message=str(error))
         except RunnerError as error:
             return Said("UNSTABLE", failure=type(error).__name__, message=str(error))
@@ -134,15 +132,10 @@ class _Files:
         self._read: dict[Stored, PictureFile] = {}
 
     def read(self, stored: Stored) -> PictureFile:
-        """Read a picture. Raises MissingPictureError."""
+        """Read a picture. Raises PictureFileError, and UnreadFileError for one that is gone or was changed."""
         file = self._read.get(stored)
         if file is None:
-            try:
-                file = load_from(stored.place)
-            except ProcVisionError as error:
-                raise MissingPictureError(str(error)) from error
-            # Two pictures of one name, of different folders of a store, are two.
-            self._read[stored] = file = attrs.evolve(file, path=Path(stored.place))
+            self._read[stored] = file = load_from(stored.place, stored.stamp)
         return file
 
 

@@ -8,8 +8,13 @@ import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
+from typing import Any
 
 from procvision_tools.engines.protocol import Work, WorkError
+
+
+class _GoneError(Exception):
+    """The other end is gone. Only the pipe says so: an error of the work, of whatever kind, is the work's."""
 
 
 def main(descriptor: int) -> None:
@@ -22,20 +27,36 @@ def main(descriptor: int) -> None:
         # While a shard is worked on nothing else comes but the end: a None, or that the other side is gone.
         return pipe.poll()
 
-    with contextlib.suppress(EOFError, OSError):
+    with contextlib.suppress(_GoneError):
         try:
-            work: Work = pipe.recv()
+            work: Work = _received(pipe)
             with work.open() as worked:
-                pipe.send(("ready", None))
-                while (shard := pipe.recv()) is not None:
+                _send(pipe, "ready", None)
+                while (shard := _received(pipe)) is not None:
                     result = worked(shard, stop)
                     if stop():
                         return
-                    pipe.send(("done", result))
-        except (EOFError, ConnectionError):
+                    _send(pipe, "done", result)
+        except _GoneError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the work raises is raised where its map was called
-            pipe.send(("raised", _sendable(error)))
+            _send(pipe, "raised", _sendable(error))
+
+
+def _received(pipe: Connection) -> Any:
+    try:
+        data = pipe.recv_bytes()
+    except (EOFError, OSError) as error:
+        raise _GoneError from error
+    return pickle.loads(data)
+
+
+def _send(pipe: Connection, kind: str, told: object) -> None:
+    data = pickle.dumps((kind, told))
+    try:
+        pipe.send_bytes(data)
+    except OSError as error:
+        raise _GoneError from error
 
 
 def _sendable(error: Exception) -> Exception:

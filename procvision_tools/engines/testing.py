@@ -36,7 +36,7 @@ class Example:
     """A work that squares numbers, and goes wrong as it is told. What happens is noted as files in a folder."""
 
     folder: Path
-    wrong: Literal["", "raises", "dies once", "dies always", "takes long", "can't open"] = ""
+    wrong: Literal["", "raises", "breaks", "dies once", "dies always", "takes long", "can't open"] = ""
     on: int = -1
     """The shard that it goes wrong on."""
 
@@ -60,6 +60,8 @@ class Example:
     def _go_wrong(self, shard: int, stop: Stop) -> None:
         if self.wrong == "raises":
             raise ExampleError(f"shard {shard} can't be done")
+        if self.wrong == "breaks":
+            raise ConnectionResetError(f"the place of shard {shard} is gone")
         tries = len(list(self.folder.glob(f"begun-{shard}.*")))
         if self.wrong == "dies always" or (self.wrong == "dies once" and tries == 1):
             os._exit(7)
@@ -120,14 +122,16 @@ def _empty(engine: Engine, folder: Path) -> None:
 
 
 def _raised(engine: Engine, folder: Path) -> None:
-    """What the work raises is raised here, as it was."""
-    told = _raises(lambda: _mapped(engine, Example(folder, "raises", 3), range(6)))
+    """What the work raises is raised here, as it was, also where it is what an engine's own connection raises."""
+    told = _raises(lambda: _mapped(engine, Example(folder, "raises", 3), range(6)), ExampleError)
     assert told == "shard 3 can't be done", f"the work's exception became {told!r}"
+    told = _raises(lambda: _mapped(engine, Example(folder, "breaks", 3), range(6)), ConnectionResetError)
+    assert told == "the place of shard 3 is gone", f"the work's exception became {told!r}"
 
 
 def _not_opened(engine: Engine, folder: Path) -> None:
     """So is what it raises when it is opened."""
-    told = _raises(lambda: _mapped(engine, Example(folder, "can't open"), range(3)))
+    told = _raises(lambda: _mapped(engine, Example(folder, "can't open"), range(3)), ExampleError)
     assert told == "it can't be opened", f"the exception of opening became {told!r}"
 
 
@@ -177,10 +181,10 @@ def _left_early(engine: Engine, folder: Path) -> None:
     assert len(list(folder.glob("begun-*"))) == begun, "shards are begun after their map was left"
 
 
-def _raises(called: Callable[[], Any]) -> str:
+def _raises(called: Callable[[], Any], kind: type[Exception]) -> str:
     try:
         called()
-    except ExampleError as error:
+    except kind as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - what is raised in its place is what is asked
         return repr(error)

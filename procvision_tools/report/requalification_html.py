@@ -274,8 +274,9 @@ def _harm(product: Product, old: Said, new: Said) -> str:
 
 
 def _read(product: Product, bits: int | None) -> Any:
+    picture = product.shots[0].picture
     try:
-        file = load_from(product.shots[0].picture.place)
+        file = load_from(picture.place, picture.stamp)
         pixels = file.pixels(bits)
     except (ProcVisionError, CallRefusedError, OSError):
         return None

@@ -11,6 +11,7 @@ from procvision_tools.requalification.report import Requalification
 SHOWN = ("products", "unstable", "ok", "ng", "errors", "escapes", "false_alarms", "accuracy", "flips", "to_ng", "to_ok",
          "to_error", "from_error", "new_escapes", "new_false_alarms")  # fmt: skip
 MAX_FLIPS = 10
+MAX_UNSTABLE = 5
 
 
 def render(found: Requalification) -> str:
@@ -62,6 +63,14 @@ def _products(found: Requalification) -> Iterator[str]:
         yield f"  {old.verdict} -> {new.verdict}  {product.name}{truth}"
     if len(flips) > MAX_FLIPS:
         yield f"  and {len(flips) - MAX_FLIPS} more flips"
+    unstable = found.comparison.unstable
+    for at in unstable[:MAX_UNSTABLE]:
+        product = found.archive.products[at]
+        told = {said.message or said.failure: None for said in (found.said(product, new=new) for new in (False, True))
+                if said.verdict == "UNSTABLE"}  # fmt: skip
+        yield f"  UNSTABLE  {product.name}: {'; '.join(told)}"
+    if len(unstable) > MAX_UNSTABLE:
+        yield f"  and {len(unstable) - MAX_UNSTABLE} more unstable ones"
 
 
 def _table(now: Figures, before: Figures) -> Iterator[str]:

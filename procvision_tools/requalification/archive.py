@@ -20,8 +20,9 @@ import msgspec
 from procvision_sdk.errors import ProcVisionError
 from procvision_tools.datasets import LAYOUTS, Dataset, open_dataset
 from procvision_tools.names import shown
-from procvision_tools.requalification.urls import filesystem, is_url
+from procvision_tools.requalification.urls import file_stamp, filesystem, is_url, stamp_of
 from procvision_tools.sources.folder_files import FolderFiles, is_picture, left_out
+from procvision_tools.sources.picture_files import UnreadFileError
 
 ARCHIVE_GROUP = "procvision.archives"
 GOOD_FOLDERS = frozenset({"ok", "good", "normal"})
@@ -30,6 +31,9 @@ SHARDS = 100
 """An archive is cut into about so many shards, but"""
 SMALLEST_SHARD, LARGEST_SHARD = 8, 256
 """a shard has between so many products, in steps of powers of two: another few pictures don't change the cut."""
+
+UNREAD = "picture not read"
+"""How `Said.failure` tells of a picture that was gone, changed, or behind a place that didn't answer."""
 
 Truth = Literal["unknown", "good", "defective"]
 
@@ -203,8 +207,7 @@ def _recognised_as_data_set(path: Path) -> bool:
 
 def stored(path: Path) -> Stored:
     """Return a file's reference. Raises OSError."""
-    status = path.stat()
-    return Stored(str(path.absolute()), f"{status.st_size} {status.st_mtime_ns}")
+    return Stored(str(path.absolute()), file_stamp(path))
 
 
 def _of_data_set(dataset: Dataset) -> Archive:
@@ -259,24 +262,14 @@ def _pictures_by_url(url: str) -> Archive:
 
 def _stamp(fs: Any, path: str, facts: Mapping[str, Any]) -> str:
     """Return the ETag, else size and time. Raises ArchiveError where a place tells neither."""
-    if facts.get("type") == "file" and not _tag_of(facts):
-        try:
-            facts = {**facts, **fs.info(path)}
-        except Exception as error:
-            raise ArchiveError(f"{path} can't be looked at: {type(error).__name__}: {error}") from error
-    tag = _tag_of(facts)
-    if not tag:
+    try:
+        stamp = stamp_of(fs, path, facts)
+    except UnreadFileError as error:
+        raise ArchiveError(f"{error}\nhint: is it still there?") from error
+    if not stamp:
         text = f"{path}: its place tells neither an ETag nor a time of change"
         raise ArchiveError(f"{text}\nhint: copy the pictures; without it nobody sees that one was changed")
-    return tag
-
-
-def _tag_of(facts: Mapping[str, Any]) -> str:
-    if facts.get("ETag"):
-        return str(facts["ETag"])
-    changed = next((facts[key] for key in ("mtime", "LastModified", "last_modified", "updated", "Last-Modified")
-                    if facts.get(key)), None)  # fmt: skip
-    return "" if changed is None else f"{facts.get('size')} {changed}"
+    return stamp
 
 
 def _truth_of(name: str) -> Truth:
@@ -296,6 +289,7 @@ def identity_of(products: Sequence[Product]) -> str:
 
 __all__ = [
     "ARCHIVE_GROUP",
+    "UNREAD",
     "Archive",
     "ArchiveError",
     "Product",

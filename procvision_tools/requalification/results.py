@@ -2,6 +2,7 @@
 
     OUT/results/KEY.parquet   what both versions said of the shard's products
     OUT/times/KEY.parquet     how long it took them
+    OUT/passing/KEY.parquet   in place of the first, where a picture could not be read: made again by the next command
 
 KEY is a hash of everything that a result depends on: both versions' identities, the settings, and each product's name,
 pictures (by size and time, or ETag), steps and parameters. A file is written under another name and renamed, so what
@@ -24,12 +25,13 @@ from procvision_sdk.errors import ProcVisionError
 from procvision_sdk.private_files import make_private_folder, touch_private, write_private
 from procvision_sdk.regular_files import read_regular
 from procvision_tools.extras import need
-from procvision_tools.requalification.archive import Product, Said
+from procvision_tools.requalification.archive import UNREAD, Product, Said
 
 FORM = 1
 """Of what is kept: another one's results aren't taken."""
 MAX_BYTES = 1 << 30
 LOCK_NAME = ".lock"
+_BELOW = ("results", "times", "passing")
 
 
 class ResultsError(ProcVisionError):
@@ -58,7 +60,7 @@ class Results:
         need("pyarrow", "pyarrow", "results of a requalification", "requalify")
         self.folder = folder
         try:
-            for below in ("results", "times"):
+            for below in _BELOW:
                 make_private_folder(folder / below)
         except OSError as error:
             raise ResultsError(f"{error.filename or folder} can't be made: {error.strerror or error}") from error
@@ -69,16 +71,22 @@ class Results:
         except OSError as error:
             self._lock.close()
             raise ResultsError(f"another command has {folder}\nhint: again when it has ended") from error
+        self._clear()
 
     def close(self) -> None:
         """Let others have the folder."""
+        self._clear()
         self._lock.close()
 
     def __contains__(self, key: str) -> bool:
         return self._place("results", key).is_file() and self._place("times", key).is_file()
 
     def write(self, key: str, rows: Sequence[Row]) -> None:
-        """Write a shard's results: the times first, since the results' name says that both are there."""
+        """Write a shard's results: the times first, since the results' name says that both are there.
+
+        They are kept for other commands unless a picture could not be read, which may go well the next time.
+        """
+        kept = all(said is None or said.failure != UNREAD for row in rows for said in (row.old, row.new))
         sides: dict[str, list[Said | None]] = {"old": [row.old for row in rows], "new": [row.new for row in rows]}
         names = [row.name for row in rows]
         times: dict[str, list[Any]] = {"name": names}
@@ -93,14 +101,14 @@ class Results:
                 ]
         try:
             write_private(self._place("times", key), _parquet(times))
-            write_private(self._place("results", key), _parquet(results))
+            write_private(self._place("results" if kept else "passing", key), _parquet(results))
         except OSError as error:
             raise ResultsError(f"{self.folder} can't be written: {error.strerror or error}") from error
 
     def read(self, key: str) -> Iterator[Row]:
         """Give a shard's rows. Raises ResultsError."""
         parquet = need("pyarrow.parquet", "pyarrow", "results of a requalification", "requalify")
-        path = self._place("results", key)
+        path = self._place("results" if key in self else "passing", key)
         try:
             columns = parquet.read_table(io.BytesIO(read_regular(path, MAX_BYTES))).to_pydict()
             took = parquet.read_table(io.BytesIO(read_regular(self._place("times", key), MAX_BYTES))).to_pydict()
@@ -111,13 +119,10 @@ class Results:
         except (OSError, ValueError, KeyError, AssertionError, msgspec.DecodeError) as error:
             raise ResultsError(f"{path} can't be read: {error}\nhint: take it away; it is made again") from error
 
-    def leftovers(self) -> list[Path]:
-        """Return the files that a killed command was writing."""
-        return [path for below in ("results", "times") for path in (self.folder / below).glob(".*.part")]
-
-    def clear(self) -> None:
-        """Take those away."""
-        for path in self.leftovers():
+    def _clear(self) -> None:
+        """Take away what a killed command was writing, and results that were for one command."""
+        parts = [path for below in _BELOW for path in (self.folder / below).glob(".*.part")]
+        for path in (*parts, *(self.folder / "passing").glob("*.parquet")):
             with contextlib.suppress(OSError):
                 path.unlink()
 

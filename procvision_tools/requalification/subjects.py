@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -56,9 +57,37 @@ def resolve(text: str, root: Path | None, default_root: Path, isolation: str | N
         return _deployment(text, folder, isolation or STRICT)
     if equals and root is not None:
         raise SubjectError(f"{root} has no {text}\nhint: procvision versions --root {root}")
-    roots = code_roots(text)
-    looks = sorted((str(path), *look) for path, look in look_at(roots).items())
-    return Subject(text, "algorithm", algorithm=text, identity=_hash(looks))
+    return Subject(text, "algorithm", algorithm=text, identity=_identity_of_algorithm(text))
+
+
+def check_same(subject: Subject) -> None:
+    """Raise SubjectError for a version whose code is another one than when it was found.
+
+    A deployment is read-only, and was looked at whole.
+    """
+    if subject.kind == "algorithm":
+        now = _identity_of_algorithm(subject.algorithm)
+    elif subject.kind == "command":
+        now = _identity_of_command(subject.command)
+    else:
+        return
+    if now != subject.identity:
+        text = f"{subject.text} was changed while it inspected"
+        raise SubjectError(f"{text}\nhint: again; what was made before the change is kept for the version before it")
+
+
+def _identity_of_algorithm(name: str) -> str:
+    return _hash(sorted((str(path), *look) for path, look in look_at(code_roots(name)).items()))
+
+
+def _identity_of_command(words: Sequence[str]) -> str:
+    # The files that it names: a program that was installed anew has other times.
+    looks = [
+        (word, status.st_size, status.st_mtime_ns)
+        for word in words
+        if "/" in word and Path(word).is_file() and (status := Path(word).stat())
+    ]
+    return _hash([words, looks])
 
 
 def _command(text: str) -> Subject:
@@ -66,13 +95,8 @@ def _command(text: str) -> Subject:
         words = tuple(shlex.split(text))
     except ValueError as error:
         raise SubjectError(f"{text!r} is no command: {error}\nhint: quote it as for a shell") from error
-    # The files that it names: a program that was installed anew has other times.
-    looks = [
-        (word, status.st_size, status.st_mtime_ns)
-        for word in words
-        if "/" in word and Path(word).is_file() and (status := Path(word).stat())
-    ]
-    return Subject(shlex.join(masked_command(words)), "command", command=words, identity=_hash([words, looks]))
+    text = shlex.join(masked_command(words))
+    return Subject(text, "command", command=words, identity=_identity_of_command(words))
 
 
 def _deployment(text: str, folder: Path, isolation: str) -> Subject:

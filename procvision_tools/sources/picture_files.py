@@ -38,6 +38,10 @@ class PictureFileError(ProcVisionError):
     error_code = ErrorCode.IMAGE_LOAD_FAILED
 
 
+class UnreadFileError(PictureFileError):
+    """A file can't be read: it is gone, or its place doesn't answer. Of the picture this says nothing."""
+
+
 @frozen
 class Header:
     """What a file says of its picture before a pixel is decoded."""
@@ -138,12 +142,12 @@ class Frame:
 def load(path: Path) -> PictureFile:
     """Read a JPEG or PNG file and its header.
 
-    Raises PictureFileError where it can't be read or has no whole header of either kind.
+    Raises UnreadFileError where it can't be read, PictureFileError where it has no whole header of either kind.
     """
     try:
         data = read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
-        raise PictureFileError(f"{shown(path)} can't be read: {error.strerror or error}") from error
+        raise UnreadFileError(f"{shown(path)} can't be read: {error.strerror or error}") from error
     return PictureFile(path, data, header_of(path, data))
 
 
@@ -153,7 +157,7 @@ def look(path: Path) -> Header:
         with opened_regular(path) as (descriptor, status):
             start = read_start(descriptor, _START_BYTES)
     except OSError as error:
-        raise PictureFileError(f"{shown(path)} can't be read: {error.strerror or error}") from error
+        raise UnreadFileError(f"{shown(path)} can't be read: {error.strerror or error}") from error
     try:
         return header_of(path, start)
     except PictureFileError:

@@ -18,6 +18,9 @@ from cli_program import PROCVISION, descendants, procvision, wait_until_gone
 from peer_plugins import environment, install_algorithm
 
 from procvision_tools.cli.main import status_of
+from procvision_tools.cli.requalifying import Comparing
+from procvision_tools.requalification.archive import UNREAD, Product, Shot, stored
+from procvision_tools.requalification.subjects import Subject, SubjectError, check_same, resolve
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow writes the pictures")
 pytest.importorskip("pyarrow", reason="results are Parquet: the extra `requalify` is not installed")
@@ -135,6 +138,35 @@ def test_crashes_time_outs_and_errors_are_told_apart(env: dict[str, str], tmp_pa
     assert report["unstable"][0]["new"].startswith("timeout")
     assert status == 1, "unstable products are allowed only where somebody says so"
     assert report["figures"][""]["errors"] == {"old": 1, "new": 3}
+
+
+def test_a_picture_that_is_gone_or_another_one_is_unstable(
+    env: dict[str, str], archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no finding of either version, and no product's verdict is another picture's."""
+    monkeypatch.setenv("PYTHONPATH", env["PYTHONPATH"])
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", env["PYTHONPYCACHEPREFIX"])
+    shutil.copytree(archive / "ok", tmp_path / "in")
+    gone, changed, there = (stored(path) for path in sorted((tmp_path / "in").iterdir())[:3])
+    Path(gone.place).unlink()
+    picture(Path(changed.place), 250)
+    products = [Product(name, (Shot(one),)) for name, one in (("a", gone), ("b", changed), ("c", there))]
+    with Comparing(new=Subject("spots-new", "algorithm", algorithm="spots-new"), old=None).open() as worked:
+        said = [row.new for row in worked(products, lambda: False)]
+    assert [(each.verdict, each.failure) for each in said] == [("UNSTABLE", UNREAD), ("UNSTABLE", UNREAD), ("OK", "")]
+    assert "No such file" in said[0].message
+    assert "was changed after" in said[1].message
+
+
+def test_a_version_that_changed_under_the_command_ends_it(tmp_path: Path) -> None:
+    """Its results would be kept as another version's."""
+    program = tmp_path / "host"
+    program.write_text("#!/bin/sh\n")
+    subject = resolve(str(program), None, tmp_path, None)
+    check_same(subject)
+    program.write_text("#!/bin/bash\n")
+    with pytest.raises(SubjectError, match=r"was changed while it inspected\nhint: again"):
+        check_same(subject)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -23,6 +23,13 @@ def fails_with(monkeypatch, error):
     return main.status_of(["broken"])
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), ConnectionResetError(104, "reset")])
+def test_another_pipe_that_broke_is_told(monkeypatch, capfd, error):
+    """Nothing is said only where nobody hears it."""
+    assert fails_with(monkeypatch, error) == exits.ERROR
+    assert error.strerror in capfd.readouterr().err
+
+
 def test_every_command_is_there_and_has_help(capsys):
     for name, home in main.COMMANDS.items():
         module, _, attribute = home.partition(":")

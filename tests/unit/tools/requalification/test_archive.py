@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from procvision_tools.requalification.archive import (
+    UNREAD,
     ArchiveError,
     Product,
     Rect,
@@ -18,9 +19,10 @@ from procvision_tools.requalification.archive import (
     Shot,
     Stored,
     open_archive,
+    stored,
 )
 from procvision_tools.requalification.urls import load_from
-from procvision_tools.sources.picture_files import PictureFileError
+from procvision_tools.sources.picture_files import PictureFileError, UnreadFileError
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow writes the pictures")
 
@@ -86,10 +88,13 @@ def test_an_archive_behind_http_is_listed_and_read(served: tuple[Path, str]) -> 
     assert [(product.name, product.truth) for product in archive.products] == [
         ("ng/b.png", "defective"), ("ok/a.png", "good"),
     ]  # fmt: skip
-    stored = archive.products[0].shots[0].picture
-    assert load_from(stored.place).width == 10
-    with pytest.raises(PictureFileError, match="can't be read"):
-        load_from(f"{url}/archive/none.png")
+    one = archive.products[0].shots[0].picture
+    assert load_from(one.place, one.stamp).width == 10
+    with pytest.raises(UnreadFileError, match="can't be read"):
+        load_from(f"{url}/archive/none.png", "")
+    (folder / "archive" / "ng" / "b.png").write_bytes(b"half a")
+    with pytest.raises(UnreadFileError, match="was changed"):
+        load_from(one.place, one.stamp)
 
 
 def test_an_archive_in_s3_is_listed_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,8 +117,11 @@ def test_an_archive_in_s3_is_listed_and_read(tmp_path: Path, monkeypatch: pytest
             files.put(str(tmp_path / name), f"plant/welds/{name}")
         first = open_archive("s3://plant/welds", "x").products
         assert [product.name for product in first] == ["a.png", "b.png"]
-        assert load_from(first[0].shots[0].picture.place).height == 8
+        one = first[0].shots[0].picture
+        assert load_from(one.place, one.stamp).height == 8
         files.put(str(tmp_path / "b.png"), "plant/welds/a.png")
+        with pytest.raises(UnreadFileError):
+            load_from(one.place, one.stamp)
         fsspec.filesystem("s3").invalidate_cache()
         second = open_archive("s3://plant/welds", "x").products
         assert first[0].shots != second[0].shots, "another content has another ETag"
@@ -182,6 +190,35 @@ def test_a_key_is_of_everything_that_a_result_depends_on() -> None:
     assert key_of(known, {"a": 1}) == key_of(base, {"a": 1}), "a truth may become known later"
 
 
+def test_a_picture_that_is_another_one_by_now_is_not_read(tmp_path: Path) -> None:
+    """Its result would be kept under what it was when it was listed."""
+    first, second = (
+        product.shots[0].picture for product in open_archive(str(pictures(tmp_path, "a.png", "b.png")), "x").products
+    )
+    assert load_from(first.place, first.stamp).width == 10
+    Path(first.place).write_bytes(b"\x89PNG half")  # what is being written looks damaged
+    Path(second.place).unlink()
+    with pytest.raises(UnreadFileError, match="was changed after"):
+        load_from(first.place, first.stamp)
+    with pytest.raises(UnreadFileError, match="No such file"):
+        load_from(second.place, second.stamp)
+    with pytest.raises(PictureFileError, match=r"damaged|no picture"):
+        load_from(first.place, stored(Path(first.place)).stamp)
+
+
+def test_what_said_nothing_of_its_picture_is_not_kept(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the extra `requalify` is not installed")
+    from procvision_tools.requalification.results import Results, Row
+
+    rows = [Row("a", Said("OK")), Row("b", Said("OK"), Said("UNSTABLE", failure=UNREAD, message="gone"))]
+    results = Results(tmp_path)
+    results.write("k", rows)
+    assert "k" not in results
+    assert list(results.read("k")) == rows
+    results.close()
+    assert not list((tmp_path / "passing").iterdir())
+
+
 def test_results_come_back_as_they_were_and_damage_is_told(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="the extra `requalify` is not installed")
     from procvision_tools.requalification.results import Results, ResultsError, Row
@@ -198,7 +235,8 @@ def test_results_come_back_as_they_were_and_damage_is_told(tmp_path: Path) -> No
     assert "k" in results
     assert list(results.read("k")) == rows
     (tmp_path / "results" / ".k.parquet.1.part").write_bytes(b"half")
-    results.clear()
+    results.close()
+    results = Results(tmp_path)
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["k.parquet"]
     (tmp_path / "results" / "k.parquet").write_bytes(b"half")
     with pytest.raises(ResultsError, match="hint: take it away"):
