@@ -186,7 +186,7 @@ def uncompiled(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Ten million inputs for each part of the compiled steady calls, under AddressSanitizer and UBSan."""
+    """Ten million inputs for each part of the compiled steady calls, ten thousand hostile answers, all sanitized."""
     install_all(session)
     session.run("python", "-m", "tests.fuzz", *session.posargs)
 

@@ -88,9 +88,12 @@ class Client:
             send=self._send,
             time_out=self._time_out,
             kill=self.kill,
+            host_leaves=self._host_leaves,
             host_is_gone=self._host_is_gone,
         )
-        self._reader_thread = ReaderThread(process, table, receiver, log, give_up=self._give_up)
+        self._reader_thread = ReaderThread(
+            process, table, receiver, log, give_up=self._give_up, outlived=self._host_outlived
+        )
         self.exchange = Exchange(self, table, self._writer, receiver)
         self._killed_for: tuple[EndKind, str] | None = None
 
@@ -349,6 +352,18 @@ class Client:
         self.process.kill_tree()
         self._reader_thread.exit_seen = True
         self._reader_thread.wake()
+
+    def _host_leaves(self) -> None:
+        """See that a host is gone soon that has sent its last frame, although nobody asked it to leave.
+
+        It takes no call any more: one that stayed would hold up the line for ever.
+        """
+        self._reader_thread.leaves_by = time.monotonic() + _EXIT_PATIENCE_S
+        self._reader_thread.wake()
+
+    def _host_outlived(self) -> None:
+        if not self.table.stopping:
+            self.kill(EndKind.PROTOCOL_VIOLATION, f"said that it leaves, and was there {_EXIT_PATIENCE_S:g} s later")
 
     def _host_is_gone(self) -> None:
         """End every call with the cause: the host's stdout has ended."""

@@ -29,6 +29,7 @@ class ReaderThread:
         log: HostLog,
         *,
         give_up: Callable[[PendingCall], None],
+        outlived: Callable[[], None],
     ) -> None:
         self._process = process
         self._table = table
@@ -37,6 +38,9 @@ class ReaderThread:
         self._receiver = receiver
         self._log = log
         self._give_up = give_up
+        self._outlived = outlived
+        self.leaves_by: float | None = None
+        """When a host that has sent its last frame has to be gone; `outlived` is called of one that isn't."""
         self._wake_lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._closed = False
@@ -77,8 +81,10 @@ class ReaderThread:
         """Start another thread in place of this one, which is held up, and leaves as soon as it is not any more."""
         self._replaced = True
         self.leave()
-        other = ReaderThread(self._process, self._table, self._receiver, self._log, give_up=self._give_up)
-        other.exit_seen = self.exit_seen
+        other = ReaderThread(
+            self._process, self._table, self._receiver, self._log, give_up=self._give_up, outlived=self._outlived
+        )
+        other.exit_seen, other.leaves_by = self.exit_seen, self.leaves_by
         other.start()
         return other
 
@@ -130,10 +136,16 @@ class ReaderThread:
             self._receiver.tick()
             for pending in self._table.overdue_calls(monotonic()):
                 self._give_up(pending)
+            self._look_whether_it_left()
             if leads and self._leadership.leader is self:
                 # The next turn of the loop shows whether a caller leads now or this thread goes on.
                 self._table.hand_over(self)
 
+    def _look_whether_it_left(self) -> None:
+        if self.leaves_by is not None and monotonic() >= self.leaves_by:
+            self.leaves_by = None
+            self._outlived()
+
     def _patience_ms(self) -> float | None:
-        deadline = self._table.next_deadline()
-        return None if deadline is None else max(0.0, deadline - monotonic()) * 1000 + 1
+        deadlines = [at for at in (self._table.next_deadline(), self.leaves_by) if at is not None]
+        return max(0.0, min(deadlines) - monotonic()) * 1000 + 1 if deadlines else None

@@ -24,11 +24,12 @@ READ_BYTES = 16 * 1024
 
 
 class Receiver:
-    """Reads for the leader. `send`, `time_out`, `kill` and `host_is_gone` are what the client does about it."""
+    """Reads for the leader. `send`, `time_out`, `kill` and those of the host are what the client does about it."""
 
     __slots__ = (
         "_asked",
         "_host_is_gone",
+        "_host_leaves",
         "_kill",
         "_log",
         "_observer",
@@ -55,6 +56,7 @@ class Receiver:
         send: Callable[[AnyMessage, float], bool],
         time_out: Callable[[Error, float], None],
         kill: Callable[[EndKind, str], None],
+        host_leaves: Callable[[], None],
         host_is_gone: Callable[[], None],
     ) -> None:
         self._table = table
@@ -64,6 +66,7 @@ class Receiver:
         self._send = send
         self._time_out = time_out
         self._kill = kill
+        self._host_leaves = host_leaves
         self._host_is_gone = host_is_gone
         self._stdout = process.stdout
         poller = select.poll()
@@ -147,7 +150,7 @@ class Receiver:
         elif isinstance(event, Violation):
             self._on_violation(event, now)
         elif isinstance(event, Shutdown):
-            self.acknowledged = True
+            self._on_last_frame()
         elif isinstance(event, PingDue):
             self.pong_awaited = True
             self._send(event.ping, now + 1.0)
@@ -158,6 +161,11 @@ class Receiver:
                 self._kill(EndKind.UNRESPONSIVE, f"did not answer {event.misses} pings in a row")
         elif isinstance(event, (PeerClosed, HandshakeExpired)):
             pass  # `read` and the handshake's own deadline see to these.
+
+    def _on_last_frame(self) -> None:
+        self.acknowledged = True
+        if not self._table.stopping:
+            self._host_leaves()
 
     def _on_error(self, event: Error, now: float) -> None:
         if event.request_id is None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -24,6 +25,8 @@ SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-
 FOLDER_VARIABLE = "PROCVISION_SANITIZED"
 LARGEST_LATENCY_US = 10**15
 PROGRESS_S = 30.0
+EXCHANGE_COSTS = 1000
+"""A call to three runners takes so much longer than an input of the others."""
 
 
 def load_sanitized(folder: Path) -> None:
@@ -60,6 +63,7 @@ def again_sanitized(arguments: list[str]) -> int:
 
 def fuzz(inputs: int, seed: int, only: str | None) -> None:
     """Give every target so many inputs, or one of them."""
+    from hostile_answers import deceive
     from steady_fuzz import answers, calls, latencies, mutated, values
     from steady_rig import Host
 
@@ -86,6 +90,10 @@ def fuzz(inputs: int, seed: int, only: str | None) -> None:
                 told = time.monotonic()
                 print(f"{name}: {count} inputs, {taken} taken", flush=True)
         print(f"{name}: {count} inputs, {taken} taken, 0 differences, {time.monotonic() - began:.0f} s", flush=True)
+    if only in (None, "exchanges"):
+        _exchanges(deceive, inputs // EXCHANGE_COSTS, seed)
+    if only is not None:
+        return
     chance, check_latency = random.Random(seed), latencies(host_core)
     for _ in range(inputs):
         check_latency(int(10 ** (chance.random() * 15)))
@@ -93,12 +101,27 @@ def fuzz(inputs: int, seed: int, only: str | None) -> None:
     host.ends.close()
 
 
+def _exchanges(deceive: Callable[..., tuple[int, int, int]], inputs: int, seed: int) -> None:
+    """Give a runner's three forms so many hostile answers."""
+    began = told = time.monotonic()
+
+    def tell(count: int, errors: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > PROGRESS_S:
+            told = time.monotonic()
+            print(f"exchanges: {count} answers, {errors} errors", flush=True)
+
+    results, oks, errors = deceive(inputs, seed, tell)
+    counts = f"{inputs} answers, {results} results, {oks} OK, {errors} errors"
+    print(f"exchanges: {counts}, 0 differences, {time.monotonic() - began:.0f} s", flush=True)
+
+
 def main() -> int:
     """Run it, in a process that has the sanitizers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=("values", "answers", "calls"))
+    parser.add_argument("--only", choices=("values", "answers", "calls", "exchanges"))
     given = parser.parse_args()
     folder = os.environ.pop(FOLDER_VARIABLE, None)
     if folder is None:

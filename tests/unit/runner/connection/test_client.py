@@ -27,6 +27,7 @@ from procvision_runner.errors import (
 from procvision_runner.exit_causes import EndKind
 from procvision_runner.options import RunnerOptions
 from procvision_runner.process.host_log import HostLog
+from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.messages import Call, Cancel, Error, Ping, Pong, RunnerHello, Shutdown
 
 OPTIONS = RunnerOptions(
@@ -350,6 +351,31 @@ def test_a_polite_stop_asks_and_waits(rig: Rig) -> None:
     with pytest.raises(RunnerStoppedError):
         submitted.result(PATIENCE_S)
     assert not rig.client.alive
+
+
+def test_a_host_that_says_that_it_leaves_and_stays_is_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asked it to: a frame of an algorithm's own may say so. It takes no call, and would hold up a line."""
+    monkeypatch.setattr("procvision_runner.connection.client._EXIT_PATIENCE_S", 0.05)
+    rig.host.write(frame(b'{"type":"shutdown","status":"OK"}'))
+    submitted = rig.submit()
+    with pytest.raises((HostDiedError, ProtocolViolationError)):
+        submitted.result(PATIENCE_S)
+    eventually(lambda: rig.client.end is not None, "its end")
+    assert rig.client.end is not None
+    assert rig.client.end.kind is EndKind.PROTOCOL_VIOLATION
+    assert "said that it leaves, and was there" in rig.client.end.text
+    assert rig.host.signals == ["kill"]
+
+
+def test_a_host_that_leaves_unasked_has_time_to_do_so(rig: Rig) -> None:
+    """As one does that was sent SIGTERM by somebody else."""
+    rig.host.write(frame(b'{"type":"shutdown","status":"OK"}'))
+    submitted = rig.submit()
+    rig.host.end(0)
+    with pytest.raises(HostDiedError, match="status 0"):
+        submitted.result(PATIENCE_S)
+    assert rig.client.end is not None
+    assert rig.client.end.kind is not EndKind.PROTOCOL_VIOLATION
 
 
 @pytest.mark.parametrize(("ends_at", "signals"), [("terminate", ["terminate"]), ("kill", ["terminate", "kill"])])

@@ -45,6 +45,7 @@ class Rig(Observer):
             send=self._send,
             time_out=lambda answer, _: self.told.append(("timed out", answer.request_id)),
             kill=lambda kind, _: self.told.append(("kill", kind)),
+            host_leaves=lambda: self.told.append(("leaves",)),
             host_is_gone=lambda: self.told.append(("gone",)),
         )
 
