@@ -147,6 +147,7 @@ class HostHalf:
             Wrappers,
         )
         from procvision_host.logs import LogContext
+        from procvision_sdk.environment import SUPERVISOR_VARIABLE
         from procvision_sdk.images.layout import ARENA_SCHEME, SCHEME
 
         config = options.read_config(os.environ)
@@ -159,7 +160,9 @@ class HostHalf:
         for own in (SCHEME, ARENA_SCHEME):
             backends.pop(own, None)
         self._images = Images(backends)
-        self._dispatcher, self._wrappers = RecordDispatcher(hooks), Wrappers(hooks)
+        named = None if ":" in options.algo else options.algo.partition("==")[0].partition("@")[0]
+        self._dispatcher = RecordDispatcher(hooks, named, os.environ.get(SUPERVISOR_VARIABLE, ""))
+        self._wrappers = Wrappers(hooks)
         store = open_store(chosen, hooks.session_stores())
         plan = Plan(
             schemes=sorted(backends),
@@ -173,9 +176,8 @@ class HostHalf:
         else:
             plan.remote_sessions = True
             # By the name that was asked for: whatever the cell says of itself, it gets no other algorithm's sessions.
-            algorithm = options.algo.partition("==")[0].partition("@")[0] if ":" not in options.algo else options.algo
-            secret = session_secret(os.environ)
-            self._sessions = GuardedSessions(store, options.max_session_bytes, algorithm=algorithm, secret=secret)
+            asked, secret = named or options.algo, session_secret(os.environ)
+            self._sessions = GuardedSessions(store, options.max_session_bytes, algorithm=asked, secret=secret)
         return plan
 
     # --- questions ------------------------------------------------------------------------------------------

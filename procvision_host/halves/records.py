@@ -80,6 +80,11 @@ class AnswerRecord:
         self._payload = data[answer_at:]
         self.call()
 
+    @property
+    def size(self) -> int:
+        """How many bytes it holds."""
+        return len(self._payload) + len(self._told)
+
     def call(self) -> dict[str, Any]:
         """Return the call as observers know it."""
         return named(self._told)

@@ -14,6 +14,8 @@ from procvision_host.logs import HOST_LOGGER
 
 MAX_WAITING_EVENTS = 4096
 """How much a plugin that hangs may keep in memory: some megabytes of answers, minutes of a busy station."""
+MAX_WAITING_BYTES = 128 * 1024 * 1024
+"""The same where answers are large, as of an algorithm that is out to fill the memory: two of the longest frames."""
 
 GATHER_S = 0.005
 """How long a thread that was woken gathers events before it looks at them: to wake it costs more than an event."""
@@ -88,7 +90,9 @@ class Observer:
     def __init__(self, isolation: Isolation, functions: Mapping[str, Callable[..., None]]) -> None:
         self._isolation = isolation
         self._functions = functions
-        self._events: deque[tuple[str, Callable[[], dict[str, Any]]]] = deque()
+        self._events: deque[tuple[str, Callable[[], dict[str, Any]], int]] = deque()
+        self._bytes = 0
+        self._counting = Lock()
         self._thread: Thread | None = None
         self._starting = Lock()
         self._wanted = Event()
@@ -105,21 +109,24 @@ class Observer:
         """Tell whether there is a function for this hook."""
         return hook in self._functions
 
-    def tell(self, hook: str, arguments: Callable[[], dict[str, Any]]) -> None:
+    def tell(self, hook: str, arguments: Callable[[], dict[str, Any]], size: int = 0) -> None:
         """Hand an event over and return at once. `arguments` is called on the thread, for a copy of the plugin's own.
 
-        An event that finds the queue full is lost, counted and named.
+        `size` is how many bytes it holds until then. An event that finds the queue full is lost, counted and named.
         """
         if self._isolation.off:
             return
-        if len(self._events) >= MAX_WAITING_EVENTS:
+        if len(self._events) >= MAX_WAITING_EVENTS or self._bytes + size > MAX_WAITING_BYTES:
             self.lost += 1
             if _worth_a_line(self.lost):
                 _log.error(
-                    "hook plugin %s doesn't keep up: %d wait, %d are lost", self.name, MAX_WAITING_EVENTS, self.lost
-                )
+                    "hook plugin %s doesn't keep up: %d wait with %d bytes, %d are lost",
+                    self.name, len(self._events), self._bytes, self.lost,
+                )  # fmt: skip
             return
-        self._events.append((hook, arguments))
+        if size:
+            self._waits(size)
+        self._events.append((hook, arguments, size))
         if self._sleeps:
             self._wanted.set()
         elif self._thread is None:
@@ -135,8 +142,11 @@ class Observer:
         while True:
             ending = self._ending.wait(GATHER_S)
             while self._events:
-                self._see(*self._events[0])
+                hook, arguments, size = self._events[0]
+                self._see(hook, arguments)
                 self._events.popleft()
+                if size:
+                    self._waits(-size)
             if ending:
                 return
             self._wanted.clear()
@@ -145,6 +155,10 @@ class Observer:
             if not self._events and not self._ending.is_set():
                 self._wanted.wait()
             self._sleeps = False
+
+    def _waits(self, size: int) -> None:
+        with self._counting:
+            self._bytes += size
 
     def _see(self, hook: str, arguments: Callable[[], dict[str, Any]]) -> None:
         if self._isolation.off:

@@ -232,11 +232,14 @@ class Hooks:
 
     # --- telling --------------------------------------------------------------------------------------------
 
-    def tell(self, hook: str, arguments: Callable[[], dict[str, Any]]) -> None:
-        """Tell every observer of a hook, and return at once. `arguments` is called once for each, on its thread."""
+    def tell(self, hook: str, arguments: Callable[[], dict[str, Any]], size: int = 0) -> None:
+        """Tell every observer of a hook, and return at once. `arguments` is called once for each, on its thread.
+
+        `size` is how many bytes it holds until then.
+        """
         for observer in self.observers:
             if observer.listens(hook):
-                observer.tell(hook, arguments)
+                observer.tell(hook, arguments, size)
 
     def end(self, timeout_s: float = OBSERVERS_END_S) -> None:
         """Wait for the observers, `timeout_s` at most for all of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -22,31 +22,56 @@ CALL_HOOKS = (
     "procvision_diagnostics_published",
 )
 SESSION_HOOKS = ("procvision_session_opened", "procvision_session_saved", "procvision_session_ended")
-LIFE_HOOKS = ("procvision_host_loaded", "procvision_host_ready", "procvision_host_draining")
+_LOADED = "procvision_host_loaded"
+LIFE_HOOKS = (_LOADED, "procvision_host_ready", "procvision_host_draining")
 LOG_HOOK = "procvision_log_record"
 _TOLD_BY_EVENTS = frozenset((*SESSION_HOOKS, *LIFE_HOOKS))
 
 
 class RecordDispatcher:
-    """Tells the observers what a record of the cell says."""
+    """Tells the observers what a record of the cell says.
 
-    def __init__(self, hooks: Hooks) -> None:
+    What is said in a call the cell may say as it likes: it is its own. Whose record it is, a file, a topic, the labels
+    of a metric, comes from what the host was asked for.
+    """
+
+    def __init__(self, hooks: Hooks, algorithm: str | None, supervisor: str) -> None:
+        """`algorithm` is the name that was asked for, None where a source gives it."""
         self._hooks = hooks
+        self._algorithm = algorithm
+        self._supervisor = supervisor
+        self._loaded = False
 
     def take(self, kind: int, data: bytes) -> None:
         """Tell of one record. Raises ValueError and TypeError for what is none."""
         if kind == ANSWERED:
             self._tell_answer(AnswerRecord(data))
         elif kind == EVENTS:
-            self._tell_events(msgspec.msgpack.decode(data, type=list[tuple[str, dict[str, Any]]]))
+            self._tell_events(msgspec.msgpack.decode(data, type=list[tuple[str, dict[str, Any]]]), len(data))
         else:
             raise ValueError(f"a record of kind {kind} doesn't come here")
 
-    def _tell_events(self, events: list[tuple[str, dict[str, Any]]]) -> None:
+    def _tell_events(self, events: list[tuple[str, dict[str, Any]]], size: int) -> None:
         for hook, values in events:
             if hook not in _TOLD_BY_EVENTS:
                 raise ValueError(f"a cell doesn't tell of {hook[:80]!r}")
-            self._hooks.tell(hook, partial(dict, values))
+            told = self._as_asked_for(values) if hook == _LOADED else values
+            self._hooks.tell(hook, partial(dict, told), size)
+            size = 0  # they are held together
+
+    def _as_asked_for(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what observers are told of the algorithm. Raises ValueError where the cell claims to be another's."""
+        told = msgspec.convert(values, _Loaded)
+        if self._loaded:
+            raise ValueError(f"the algorithm is loaded a second time, as {told.algorithm!r}")
+        if self._algorithm is None:
+            from procvision_sdk.manifest.model import ALGORITHM_NAME
+
+            msgspec.convert(told.algorithm, Annotated[str, ALGORITHM_NAME])  # it may become the name of a file
+        elif told.algorithm != self._algorithm:
+            raise ValueError(f"the algorithm calls itself {told.algorithm!r}, asked for is {self._algorithm!r}")
+        self._loaded = True
+        return {**msgspec.structs.asdict(told), "supervisor": self._supervisor}
 
     def _tell_answer(self, record: AnswerRecord) -> None:
         def arguments() -> dict[str, Any]:
@@ -63,11 +88,20 @@ class RecordDispatcher:
             return {"call": record.call(), "diagnostics": told, "ended_at_ns": record.ended_at_ns}
 
         tell = self._hooks.tell
-        tell("procvision_call_finished", arguments)
+        tell("procvision_call_finished", arguments, record.size)
         if record.failed:
-            tell("procvision_call_failed", arguments)
+            tell("procvision_call_failed", arguments, record.size)
         if record.diagnostics:
-            tell("procvision_diagnostics_published", diagnostics)
+            tell("procvision_diagnostics_published", diagnostics, record.size)
+
+
+class _Loaded(msgspec.Struct):
+    """What a cell says of its algorithm."""
+
+    algorithm: str
+    version: Annotated[str, msgspec.Meta(max_length=64)]
+    process_id: int
+    supervisor: str = ""
 
 
 class Wrappers:
@@ -148,4 +182,5 @@ class LogDispatcher(logging.Handler):
             fields = msgspec.json.decode(line, type=dict[str, Any])
         except msgspec.DecodeError:
             return  # stderr has it as it is
-        self._hooks.tell(LOG_HOOK, lambda: {"record": dict(fields)})
+        fields["algorithm"] = self._algorithm  # a line says what it likes
+        self._hooks.tell(LOG_HOOK, lambda: {"record": dict(fields)}, len(line))

@@ -32,6 +32,8 @@ STRAY_LIMIT_S = 1.0
 """After so long a pause it is told although its call still runs: the stacks of a hung host are asked for in it."""
 STRAY_RECORD_BYTES = 4096
 """How much of one call's stray output a record shows; the rest is counted."""
+MAX_LINE_BYTES = 128 * 1024
+"""Twice what the longest line of ours takes: a line without an end must not fill this process's memory."""
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 """How much waits for a stderr that nobody reads, 1.6 s of a log of 10 MB/s; further lines are counted and dropped."""
 _CHUNK = 65536
@@ -140,7 +142,10 @@ class Backlog:
 
 
 class Lines:
-    """The host's log, cut into lines. A line that was torn, as a rule by the host's end, is told in a record."""
+    """The host's log, cut into lines. A line that was torn, as a rule by the host's end, is told in a record.
+
+    So is a piece of one that is longer than any of ours.
+    """
 
     def __init__(self) -> None:
         self._tail = b""
@@ -149,6 +154,9 @@ class Lines:
         """Return the lines that these bytes complete, each with its newline."""
         lines = (self._tail + data).split(b"\n")
         self._tail = lines.pop()
+        if len(self._tail) > MAX_LINE_BYTES:
+            lines.append(self._tail)
+            self._tail = b""
         return [_whole(line) for line in lines if line]
 
     def end(self) -> Iterable[bytes]:

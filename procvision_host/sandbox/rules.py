@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import mmap
 import os
@@ -122,6 +123,11 @@ def _pin(scene: Scene) -> None:
     os.sched_setaffinity(scene.process, {min(before)})
     if os.sched_getaffinity(scene.process) == before:
         raise PermissionError("nothing is changed")
+
+
+def _lease(scene: Scene) -> None:
+    with (scene.own / "leased").open("wb") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
 
 
 def _set_for_all(_: Scene) -> None:
@@ -258,6 +264,7 @@ RULES: tuple[Rule, ...] = (
     Rule("changes no other process's priority", Level.BASIC, "seccomp", _reprioritise),
     Rule("changes no priority of its process group", Level.BASIC, "seccomp", _reprioritise_group),
     Rule("pins no other process to processors", Level.BASIC, "seccomp", _pin),
+    Rule("holds up nobody who opens a file", Level.BASIC, "seccomp", _lease),
     Rule("changes no settings of the kernel", Level.BASIC, "Landlock", _set_for_all),
     Rule("connects to no abstract socket", Level.BASIC, "Landlock's scopes", _connect_abstract),
     Rule("uses no io_uring", Level.BASIC, "seccomp", _use_io_uring),

@@ -50,6 +50,10 @@ _SOCKET_CONTROL = 0x8900
 _SOCKET_TYPE = 0xF
 _PRIO_PROCESS, _IOPRIO_PROCESS = 0, 1
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_F_SETLEASE = 1024
+_FLAGS_OF_FILES = (0x40086602, 0x40046602, 0x40087602, 0x401C5820, 0x40806685)
+"""FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_SETVERSION, FS_IOC_FSSETXATTR and FS_IOC_ENABLE_VERITY of linux/fs.h and
+linux/fsverity.h: who can open a file of its own user to read it may make it one that nobody changes any more."""
 
 
 def refusing(number: int) -> int:
@@ -117,6 +121,9 @@ OTHERS_SHARE = (
 have others in them."""
 TERMINALS = (Refusal(("ioctl",), checks=(Check(1, _TIOCSTI),)), Refusal(("ioctl",), checks=(Check(1, _TIOCLINUX),)))
 """What types into a terminal."""
+LEASES = Refusal(("fcntl",), checks=(Check(1, _F_SETLEASE),))
+"""Whoever opens a file waits up to 45 s for another process that has a lease on it (fcntl(2)). To be allowed to read it
+is enough for one: on a library or on our own modules it would hold up every start."""
 NETWORK = (
     Refusal(("socket", "connect", "bind", "listen", "accept", "accept4"), refusing(errno.EACCES)),
     Refusal(("socketpair",), refusing(errno.EACCES), (Check(1, _DATAGRAM, mask=_SOCKET_TYPE),)),
@@ -141,18 +148,19 @@ SHARED_IPC = Refusal(
         "msgctl", "mq_open", "mq_unlink",
     )
 )  # fmt: skip
-ATTRIBUTES = Refusal(
-    (
+ATTRIBUTES = (
+    *(Refusal(("ioctl",), checks=(Check(1, request),)) for request in _FLAGS_OF_FILES),
+    Refusal((
         "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat", "setxattr", "lsetxattr",
         "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr", "removexattrat", "utime", "utimes",
         "futimesat", "utimensat", "file_setattr",
-    )
+    )),
 )  # fmt: skip
-"""Modes, owners and times of files: Landlock doesn't hold them. Where all but a process's own is read-only, it keeps
-them of its own."""
+"""Modes, owners, times and flags of files: Landlock doesn't hold them. Where all but a process's own is read-only, it
+keeps them of its own."""
 FILES = Refusal(("mknod", "mknodat", "inotify_init", "inotify_init1"))
 
-BASIC: tuple[Refusal, ...] = (OTHERS_MEMORY, KERNEL, MOUNTS, *NAMESPACES, *OTHERS_SHARE, *TERMINALS)
+BASIC: tuple[Refusal, ...] = (OTHERS_MEMORY, KERNEL, MOUNTS, *NAMESPACES, *OTHERS_SHARE, *TERMINALS, LEASES)
 LISTENERS = Refusal(("seccomp",), checks=(Check(1, _NEW_LISTENER, _ANY_BIT),))
 """Who has a listener may let calls through that wait for it."""
 _BEYOND_BASIC = (INTERFACES, SHARED_IPC, FILES, LISTENERS)
@@ -162,7 +170,7 @@ STRICT: tuple[Refusal, ...] = (*BASIC, *NETWORK, *_BEYOND_BASIC)
 def strict(*, connections: bool, read_only_tree: bool) -> tuple[Refusal, ...]:
     """Return what `strict` refuses, with or without connections, and with or without mounts of the process's own."""
     network = CONNECTIONS if connections else NETWORK
-    return (*BASIC, *network, *_BEYOND_BASIC, *(() if read_only_tree else (ATTRIBUTES,)))
+    return (*BASIC, *network, *_BEYOND_BASIC, *(() if read_only_tree else ATTRIBUTES))
 
 
 def assembled(refusals: Iterable[Refusal], machine: str) -> bytes:
@@ -176,35 +184,42 @@ def assembled(refusals: Iterable[Refusal], machine: str) -> bytes:
     ]
     if machine == "x86_64":
         code += [_instruction(_AT_LEAST, _X32, 0, 1), _instruction(_RETURN, KILL_PROCESS)]
+    refused: dict[int, list[Refusal]] = {}
     for refusal in refusals:
         for name in refusal.calls:
             number = NUMBERS[name][column]
             if number is not None:
-                code += _block(number, refusal)
+                refused.setdefault(number, []).append(refusal)
+    # Those with conditions first: what is never refused the kernel knows without the filter, these it runs each time.
+    for number in sorted(refused, key=lambda number: not refused[number][0].checks):
+        code += _block(number, refused[number])
     return b"".join([*code, _instruction(_RETURN, ALLOW)])
 
 
-def _block(number: int, refusal: Refusal) -> list[bytes]:
-    """Return one refusal of one call; begins and ends with the call's number loaded."""
-    body: list[tuple[int, int, Check | None]] = []
+def _block(number: int, refusals: Sequence[Refusal]) -> list[bytes]:
+    """Return what becomes of one call: the first refusal that fits. Begins with the call's number loaded."""
+    body = [instruction for refusal in refusals for instruction in _looks(refusal)]
+    if refusals[-1].checks:
+        body.append(_instruction(_RETURN, ALLOW))
+    return [_instruction(_EQUAL, number, 0, len(body)), *body]
+
+
+def _looks(refusal: Refusal) -> list[bytes]:
+    """Return the checks of a refusal and its verdict; where one doesn't fit it goes on behind that."""
+    steps: list[tuple[int, int, Check | None]] = []
     for look in refusal.checks:
-        body.append((_LOAD, _ARGUMENTS_AT + 8 * look.argument, None))
+        steps.append((_LOAD, _ARGUMENTS_AT + 8 * look.argument, None))
         if look.mask is not None:
-            body.append((_AND, look.mask, None))
-        body.append((look.test, look.value, look))
-    body.append((_RETURN, refusal.verdict, None))
-    if refusal.checks:
-        body.append((_LOAD, _NUMBER_AT, None))  # where a check that doesn't fit goes on
-    last = len(body) - 1
-    out = [_instruction(_EQUAL, number, 0, len(body))]
-    for place, (operation, value, check) in enumerate(body):
-        elsewhere = last - place - 1
+            steps.append((_AND, look.mask, None))
+        steps.append((look.test, look.value, look))
+    steps.append((_RETURN, refusal.verdict, None))
+    out = []
+    for place, (operation, value, check) in enumerate(steps):
+        behind = len(steps) - place - 1
         if check is None:
             out.append(_instruction(operation, value))
-        elif check.negated:
-            out.append(_instruction(operation, value, elsewhere, 0))
         else:
-            out.append(_instruction(operation, value, 0, elsewhere))
+            out.append(_instruction(operation, value, *((behind, 0) if check.negated else (0, behind))))
     return out
 
 

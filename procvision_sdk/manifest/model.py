@@ -16,7 +16,7 @@ MANIFEST_FILE = "manifest.json"
 ALGORITHM_GROUP = "procvision.algorithms"
 """The group of entry points by which distributions declare algorithms."""
 
-_NAME = Meta(
+ALGORITHM_NAME = Meta(
     pattern="^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$",
     max_length=64,
     description="The algorithm's name: the entry point's, and what --algo takes",
@@ -46,7 +46,7 @@ class Diagnostic(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 class Manifest(Struct, kw_only=True, frozen=True):
     """What a plugin declares of one algorithm. Fields it doesn't know are ignored."""
 
-    name: Annotated[str, _NAME]
+    name: Annotated[str, ALGORITHM_NAME]
     version: Annotated[str, _VERSION]
     entry_point: Annotated[str, _ENTRY_POINT]
     supported_pids: Annotated[list[str], Meta(min_length=1, description='Product ids; "*" stands for any')]

@@ -57,6 +57,19 @@ class Vendor(BaseAlgorithm):
             gc.unfreeze()
             ends = next(one for one in gc.get_objects() if type(one).__name__ == "HostEnds")
             os.write(ends.requests, bytes.fromhex(do[4:]))
+        if do == "claim":
+            from procvision_host.halves.records import EVENTS, events_record
+            gc.unfreeze()
+            ring = next(one for one in gc.get_objects() if type(one).__name__ == "Ring")
+            told = {"algorithm": "honest", "version": "1.0", "process_id": 1, "supervisor": ""}
+            ring.put(EVENTS, events_record([("procvision_host_loaded", told)]))
+            time.sleep(5)
+        if do == "endless-line":
+            gc.unfreeze()
+            ends = next(one for one in gc.get_objects() if type(one).__name__ == "HostEnds")
+            os.set_blocking(ends.logs, True)
+            for _ in range(1600):
+                os.write(ends.logs, b"x" * 65536)
         if do == "close":
             os.closerange(3, 400)
         if do == "crash-later":
@@ -195,6 +208,29 @@ def test_a_bad_question_ends_the_algorithm_and_says_which_it_was(
     # The algorithm's next question may have been read together with it.
     assert said in line["message"] or "more bytes than the message has" in line["message"]
     assert "Traceback" not in line["message"]
+
+
+def test_an_algorithm_cannot_write_into_the_record_of_another(
+    vendor: Callable[..., WireClient], tmp_path: Path
+) -> None:
+    """Nor anywhere else: the files' names come from the name that its host was asked for."""
+    kept = tmp_path / "log"
+    host = vendor("--hook-option", f"json-lines.directory={kept}", "--hook", "json-lines")
+    assert call(host, "")["n"] == 1
+    host.send_call(user_params={}, session={"id": "s", "context": {"do": "claim"}})
+    assert host.wait() == -signal.SIGKILL
+    assert "a second time, as 'honest'" in host.log("the host half failed")["message"]
+    assert [path.name for path in kept.iterdir()] == ["vendor.jsonl"]
+
+
+def test_a_log_line_that_never_ends_fills_no_memory(vendor: Callable[..., WireClient]) -> None:
+    """100 MB into the pipe that the host half reads."""
+    host = vendor()
+    half = parents()[parents()[host.host]]
+    call(host, "endless-line")
+    peak = next(line for line in Path(f"/proc/{half}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    assert int(peak.split()[1]) < 80_000, peak
+    assert host.shut_down() == 0
 
 
 def test_closed_descriptors_of_the_private_channel_are_opened_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,9 @@ import msgspec
 import pytest
 
 from procvision_host.halves.records import ANSWERED, EVENTS, before_answer, events_record, told_call
+from procvision_host.hooks.isolation import MAX_WAITING_BYTES, Isolation, Observer
 from procvision_host.hooks.observers import RecordDispatcher
+from procvision_host.hooks.selection import IsolationPolicy
 from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.messages import Call, Result, SessionRef
 
@@ -34,7 +37,7 @@ class Told:
     def __init__(self) -> None:
         self.all: list[tuple[str, dict[str, Any]]] = []
 
-    def tell(self, hook: str, arguments: Callable[[], dict[str, Any]]) -> None:
+    def tell(self, hook: str, arguments: Callable[[], dict[str, Any]], size: int = 0) -> None:
         self.all.append((hook.removeprefix("procvision_"), arguments()))
 
     @property
@@ -49,7 +52,7 @@ def told() -> Told:
 
 @pytest.fixture
 def telling(told: Told) -> RecordDispatcher:
-    return RecordDispatcher(told)  # type: ignore[arg-type]
+    return RecordDispatcher(told, "weld", "line-3")  # type: ignore[arg-type]
 
 
 def answer(*, failed: bool = False, diagnostics: bool = False) -> bytes:
@@ -94,3 +97,50 @@ def test_what_no_cell_of_ours_says_is_an_error(telling: RecordDispatcher, told: 
     with pytest.raises((ValueError, TypeError)):
         telling.take(kind, data)
     assert told.all == []
+
+
+def loaded(algorithm: str, **more: object) -> bytes:
+    told = {"algorithm": algorithm, "version": "1.0", "process_id": 7, "supervisor": "another's", **more}
+    return events_record([("procvision_host_loaded", told)])
+
+
+def test_whose_record_it_is_comes_from_what_the_host_was_asked_for(telling: RecordDispatcher, told: Told) -> None:
+    """A file, a topic, the labels of a metric: no algorithm gets another's by what it says of itself."""
+    for claimed in (loaded("stamp"), loaded("../weld"), loaded(""), loaded("weld", version=5)):
+        with pytest.raises(ValueError, match=r"calls itself|Expected"):
+            telling.take(EVENTS, claimed)
+    assert told.all == []
+    telling.take(EVENTS, loaded("weld"))
+    wanted = {"algorithm": "weld", "version": "1.0", "process_id": 7, "supervisor": "line-3"}
+    assert told.all == [("host_loaded", wanted)]
+    with pytest.raises(ValueError, match="a second time"):
+        telling.take(EVENTS, loaded("weld"))
+
+
+def test_a_name_that_a_source_gives_is_a_name(told: Told) -> None:
+    """Nobody asked for it by name; it may become that of a file."""
+    for claimed in ("../weld", "weld/../../x", "", "W", "x" * 65):
+        with pytest.raises(ValueError, match="Expected"):
+            RecordDispatcher(told, None, "").take(EVENTS, loaded(claimed))  # type: ignore[arg-type]
+    RecordDispatcher(told, None, "").take(EVENTS, loaded("weld"))  # type: ignore[arg-type]
+    assert [name for name, _ in told.all] == ["host_loaded"]
+
+
+def test_what_waits_for_a_plugin_is_bounded_in_bytes() -> None:
+    """An algorithm that answers with the longest frames fills no memory that isn't its own."""
+    gate, seen = threading.Event(), []
+
+    def slow(size: int) -> None:
+        gate.wait(20)
+        seen.append(size)
+
+    observer = Observer(Isolation("slow", "observer", IsolationPolicy()), {"hook": slow})
+    half = MAX_WAITING_BYTES // 2
+    for _ in range(10):
+        observer.tell("hook", lambda: {"size": half}, half)
+    observer.tell("hook", lambda: {"size": 0})
+    assert observer.lost == 8
+    gate.set()
+    observer.end(20)
+    assert seen == [half, half, 0]
+    assert observer._bytes == 0

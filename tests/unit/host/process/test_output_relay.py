@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from procvision_host.process.output_relay import MAX_BACKLOG_BYTES, STRAY_RECORD_BYTES, Backlog, Lines, Stray, record
+from procvision_host.process.output_relay import (
+    MAX_BACKLOG_BYTES,
+    MAX_LINE_BYTES,
+    STRAY_RECORD_BYTES,
+    Backlog,
+    Lines,
+    Stray,
+    record,
+)
 from procvision_host.process.shared_page import SharedPage
 
 NO_CALL = (0, None)
@@ -195,3 +203,15 @@ def test_torn_line_becomes_a_record() -> None:
     (first, second) = lines.take(b'{"mess\n{"message":"whole"}\n')
     assert "torn" in json.loads(first)["message"]
     assert json.loads(second) == {"message": "whole"}
+
+
+def test_a_line_without_an_end_is_told_in_pieces() -> None:
+    """Nothing longer than any line of ours waits for its end, and what follows it is a line again."""
+    lines, told = Lines(), []
+    for _ in range(100):
+        told += lines.take(b"x" * 65536)
+        assert len(lines._tail) <= MAX_LINE_BYTES
+    assert all(json.loads(line)["message"].startswith("a torn log line: xxx") for line in told)
+    assert 0 < sum(map(len, told)) < 100 * 65536 // 5
+    lines.take(b"\n")
+    assert list(lines.take(b'{"a":1}\n')) == [b'{"a":1}\n']
