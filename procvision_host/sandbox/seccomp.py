@@ -122,7 +122,7 @@ have others in them."""
 TERMINALS = (Refusal(("ioctl",), checks=(Check(1, _TIOCSTI),)), Refusal(("ioctl",), checks=(Check(1, _TIOCLINUX),)))
 """What types into a terminal."""
 LEASES = Refusal(("fcntl",), checks=(Check(1, _F_SETLEASE),))
-"""Whoever opens a file waits up to 45 s for another process that has a lease on it (fcntl(2)). To be allowed to read it
+"""A process that opens a file waits up to 45 s for another that has a lease on it (fcntl(2)). To be allowed to read it
 is enough for one: on a library or on our own modules it would hold up every start."""
 NETWORK = (
     Refusal(("socket", "connect", "bind", "listen", "accept", "accept4"), refusing(errno.EACCES)),
