@@ -159,6 +159,16 @@ def evidence(session: nox.Session) -> None:
 
 
 @nox.session
+def inputs(session: nox.Session) -> None:
+    """Each key of a station's files wrong in each way: read, checked by the command, and taken to a running line."""
+    install_all(session)
+    session.run(
+        "pytest", "-n0", "--timeout=7200", *(session.posargs or ("tests/unit/station/test_wrong_inputs.py",)),
+        env={"PROCVISION_EVERY": "1"},
+    )  # fmt: skip
+
+
+@nox.session
 def ray(session: nox.Session) -> None:
     """The engine of the how-to passes the check of engines."""
     install_all(session, "ray>=2.40")

@@ -77,6 +77,7 @@ def check(folder: Path, per_second: float | None) -> int:
     from procvision_station.configuration.reading import read_station
     from procvision_station.disk_need import disk_need, in_words
     from procvision_station.parts import StationError
+    from procvision_station.pictures import encoder_warning
 
     found = read_station(folder)
     for name, line in found.lines.items():
@@ -87,6 +88,9 @@ def check(folder: Path, per_second: float | None) -> int:
         if level == "error":
             raise StationError(f"{text}\nhint: {hint}")
         click.echo(text if level == "info" else f"warning: {text}\nhint: {hint}", err=level == "warning")
+    slow = encoder_warning()
+    if slow is not None:
+        click.echo(f"warning: pictures: {slow[0]}\nhint: {slow[1]}", err=True)
     click.echo("nothing is wrong")
     return OK
 

@@ -147,6 +147,19 @@ class TakeBackVersion(_Command, frozen=True, kw_only=True, tag="take_back_versio
     why: Text
 
 
+BUNDLE_FILE = r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,250}\.zip$"
+
+
+class InstallVersion(_Command, frozen=True, kw_only=True, tag="install_version"):
+    """Install a bundle's version beside those that are there. Nothing of it runs before it is activated."""
+
+    user: UserId
+    file: Annotated[str, Meta(pattern=BUNDLE_FILE)]
+    uploaded: bool = False
+    """Whether it lies in the folder of uploads, in place of the one that station.toml names."""
+    why: Text
+
+
 Command: TypeAlias = (
     Status
     | Overrule
@@ -158,6 +171,7 @@ Command: TypeAlias = (
     | DeletePictures
     | ActivateVersion
     | TakeBackVersion
+    | InstallVersion
 )
 
 

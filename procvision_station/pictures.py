@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from queue import Full, Queue
 from typing import Any
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from procvision_runner import Picture
 from procvision_sdk.private_files import make_private_folder, sync_folder, write_private
@@ -26,7 +24,7 @@ MAX_RECENT = 100_000
 """Names of files that are remembered: an hour at 30 a second."""
 Told = Callable[[Mapping[str, Any], Callable[[], None] | None], None]
 PNG_COMPRESSION = 1
-"""A picture of a sensor has noise in it: higher levels take many times as long and save little."""
+"""Of what `png` doesn't encode, such as 16 bits: a sensor's noise makes higher levels slow, and saves little."""
 
 JPEG_QUALITY = 90
 """What is lost of a good product's picture, no person sees."""
@@ -39,6 +37,35 @@ class _Waiting:
     picture: Picture
     lossy: bool
     told: Told
+    spare: bool
+
+
+@define
+class PictureCounts:
+    """What became of the pictures that a line was to keep. Any thread may count."""
+
+    kept: int = 0
+    """On the disk."""
+    lost: int = 0
+    """They waited, and could not be written."""
+    left_out: int = 0
+    """They did not even wait, since too many did."""
+    missed_at: float = float("-inf")
+    """When one was lost or left out last, by the monotonic clock."""
+    _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
+
+    def count(self, *, kept: int = 0, lost: int = 0, left_out: int = 0) -> None:
+        """Add so many."""
+        with self._lock:
+            self.kept += kept
+            self.lost += lost
+            self.left_out += left_out
+            if lost or left_out:
+                self.missed_at = time.monotonic()
+
+    def plain(self) -> dict[str, int]:
+        """Return the numbers, as a record has them."""
+        return {"kept": self.kept, "lost": self.lost, "left_out": self.left_out}
 
 
 def is_kept(policy: PicturesSection, verdict: Verdict, key: str) -> bool:
@@ -60,8 +87,7 @@ def encoded(picture: Picture, *, lossy: bool = False) -> tuple[bytes, str]:
 
     pixels = picture.pixels[:, :, ::-1] if picture.color_space == "BGR" else picture.pixels
     if not lossy and png.is_encodable(pixels):
-        with contextlib.suppress(ImportError):  # no wheel of isal is there for some processors
-            return png.encode(pixels), ".png"
+        return png.encode(pixels), ".png"
     image = need("PIL.Image", "Pillow", "keeping pictures", "station").fromarray(pixels.copy(order="C"))
     out = io.BytesIO()
     if lossy and image.mode in ("L", "RGB"):
@@ -69,6 +95,14 @@ def encoded(picture: Picture, *, lossy: bool = False) -> tuple[bytes, str]:
         return out.getvalue(), ".jpg"
     image.save(out, "PNG", compress_level=PNG_COMPRESSION)
     return out.getvalue(), ".png"
+
+
+def encoder_warning() -> tuple[str, str] | None:
+    """Return why encoding pictures is slow here, and a hint; None where it is not."""
+    if png.is_fast():
+        return None
+    text = f"isal is not installed: a picture that is kept takes {png.SLOWER:g} times the processor's time"
+    return text, 'pip install isal; where there is no wheel of it, ok_as = "jpeg" or a smaller keep_ok'
 
 
 def lost(key: str, step: int, reason: str) -> dict[str, Any]:
@@ -98,7 +132,11 @@ class PictureStore:
 
         need("PIL.Image", "Pillow", "keeping pictures", "station")
         self.folder = folder
-        self._queue: Queue[_Waiting | None] = Queue(room)
+        self.room = room
+        """So many pictures wait at most."""
+        self._waiting: deque[_Waiting] = deque()
+        self._news = threading.Condition()
+        self._ending = False
         self._deleting = threading.Lock()
         self._recent: OrderedDict[str, float] = OrderedDict()
         """When the event of a file's last product was on the disk, by the monotonic clock; infinity before."""
@@ -107,16 +145,32 @@ class PictureStore:
         self._thread = threading.Thread(target=self._run, name="procvision-pictures", daemon=True)
         self._thread.start()
 
-    def keep(self, key: str, step: int, picture: Picture, told: Told, *, lossy: bool = False) -> bool:
+    def keep(
+        self, key: str, step: int, picture: Picture, told: Told, *, lossy: bool = False, spare: bool = False
+    ) -> bool:
         """Take a picture in; False where too many wait. `told` gets an event when it is on the disk, or is lost.
 
-        It gets what to call when the event is, too.
+        It gets what to call when the event is, too. A `spare` picture that waits makes room for one that is none.
         """
-        try:
-            self._queue.put_nowait(_Waiting(key, step, picture, lossy, told))
-        except Full:
-            return False
+        spared = None
+        with self._news:
+            if len(self._waiting) >= self.room:
+                spared = None if spare else next((each for each in self._waiting if each.spare), None)
+                if spared is None:
+                    return False
+                self._waiting.remove(spared)
+            self._waiting.append(_Waiting(key, step, picture, lossy, told, spare))
+            self._news.notify()
+        if spared is not None:
+            spared.told(
+                lost(spared.key, spared.step, "too many waited, and one of a product that is not OK came"), None
+            )
         return True
+
+    @property
+    def waiting(self) -> int:
+        """How many wait to be written."""
+        return len(self._waiting)
 
     def delete(self, files: Sequence[str], as_of: float, record: Callable[[Sequence[str]], None]) -> int:
         """Delete files that no product came to share after `as_of`; return how many. Any thread may call.
@@ -133,11 +187,18 @@ class PictureStore:
 
     def stop(self) -> None:
         """Write what waits, and end."""
-        self._queue.put(None)
+        with self._news:
+            self._ending = True
+            self._news.notify()
         self._thread.join()
 
+    def _next(self) -> _Waiting | None:
+        with self._news:
+            self._news.wait_for(lambda: self._waiting or self._ending)
+            return self._waiting.popleft() if self._waiting else None
+
     def _run(self) -> None:
-        while (waiting := self._queue.get()) is not None:
+        while (waiting := self._next()) is not None:
             where = {"key": waiting.key, "step": waiting.step}
             try:
                 name, size = self._write(waiting.picture, lossy=waiting.lossy)

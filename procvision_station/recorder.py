@@ -25,7 +25,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "started": "the line runs: its recipe with all parameters, versions of algorithms and hosts, what recovery "
         "put aside, and what each step said of its reference. Nobody knows whether the last records before it "
         "were told",
-        "stopped": "the line ended whole, with its counts of verdicts",
+        "stopped": "the line ended whole, with its counts of verdicts, and of pictures kept, lost and left out",
         "picture": "a kept picture is on the disk, as `file` below the folder of pictures",
         "picture_lost": "a picture that was to be kept could not be written, and why",
         "pictures_deleted": "kept pictures go, `files` below the folder of pictures, and why; first this is recorded",
@@ -40,6 +40,9 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "recipe_changed": "a recipe that no line runs was changed or made; it stands in the station's journal",
         "version": "an algorithm goes on with another installed version, from `old` to `new`, between two products",
         "version_failed": "it couldn't go on with the version that was activated, and why: the old one goes on",
+        "version_installed": "a user installed a bundle, `file`: its name, version, `bundle` (the SHA-256 of its "
+        "`bundle.json`), who signed it, and why; in the station's journal",
+        "version_not_installed": "the same, where it was refused, and the `reason`",
         "version_activated": "a user activated an installed version: its name, version and `bundle` (the SHA-256 of "
         "its `bundle.json`), the products (`pids`), grants, why, and what its gate said; in the station's journal",
         "version_refused": "the same, where the gate refused it, and the `reason`",

@@ -52,7 +52,7 @@ from procvision_station.line.messages import (
 from procvision_station.line.tables import ProductState
 from procvision_station.live_pictures import LivePictures
 from procvision_station.parts import LineParts
-from procvision_station.pictures import PictureStore, is_kept, lost, never_written
+from procvision_station.pictures import PictureCounts, PictureStore, is_kept, lost, never_written
 from procvision_station.recorder import Recorder
 from procvision_station.versions import told_version
 
@@ -60,6 +60,8 @@ DRAIN_S = 2.0
 """After the last verdict: so long records that can't be written are tried again at the end."""
 OUTPUT_QUEUE = 1000
 """Verdicts that wait for one output; one more is not told to it, and recorded so."""
+BEHIND_S = 60.0
+"""After a picture was left out or lost, so long the page says so; of one left out no more is told meanwhile."""
 TRIGGER_PAUSE_S = 1.0
 """After a trigger failed: a folder that is gone is looked for again."""
 Notice = Callable[[str], None]
@@ -118,6 +120,9 @@ class LineRunner:
         self._pictures, self._notice, self._live = pictures, notice, live
         self.run_id = secrets.token_hex(4)
         self.verdicts: Counter[Verdict] = Counter()
+        self.kept = PictureCounts()
+        """What became of the pictures that were to be kept."""
+        self._told_left_out = float("-inf")
         self.unrecorded = 0
         """Products whose record was not on the disk when the line ended."""
         self.failed: BaseException | None = None
@@ -235,6 +240,12 @@ class LineRunner:
             "verdicts": self._counts(),
             "on_the_way": len(self._products),
             "waiting_for_outputs": [queue.qsize() for queue in self._tells],
+            "pictures": {
+                **self.kept.plain(),
+                "waiting": self._pictures.waiting,
+                "room": self._pictures.room,
+                "behind": time.monotonic() - self.kept.missed_at < BEHIND_S,
+            },
             "recipe": self.inspector.recipe.name,
             "recipe_version": self.inspector.recipe.version,
             "hosts": {name: _health(host) for name, host in self.inspector.hosts.items()},
@@ -242,7 +253,11 @@ class LineRunner:
 
     def close(self) -> None:
         """Record the end, when the pictures are written, too."""
-        self.recorder.event({"event": "stopped", "run": self.run_id, "verdicts": self._counts()})
+        counts = {"verdicts": self._counts(), "pictures": self.kept.plain()}
+        self.recorder.event({"event": "stopped", "run": self.run_id, **counts})
+        if self.kept.left_out or self.kept.lost:
+            told = f"{self.kept.kept} pictures are kept, {self.kept.left_out} were left out, {self.kept.lost} were lost"
+            self._notice(f"{self.name}: {told}")
         lost = self.recorder.stop()
         if lost:
             self._notice(f"{self.name}: {lost} events are not in the journal")
@@ -320,8 +335,28 @@ class LineRunner:
         }
 
     def _keep(self, key: str, step: int, picture: Picture, told: Verdict) -> bool:
-        lossy = told is Verdict.OK and self._station.file.pictures.ok_as == "jpeg"
-        return self._pictures.keep(key, step, picture, self.recorder.event, lossy=lossy)
+        good = told is Verdict.OK
+        lossy = good and self._station.file.pictures.ok_as == "jpeg"
+        taken = self._pictures.keep(key, step, picture, self._picture_written, lossy=lossy, spare=good)
+        if not taken:
+            self._left_out()
+        return taken
+
+    def _picture_written(self, event: Mapping[str, Any], on_disk: Callable[[], None] | None) -> None:
+        """Record what became of a picture. Any thread may call."""
+        self.kept.count(**{"lost" if "reason" in event else "kept": 1})
+        self.recorder.event(event, on_disk)
+
+    def _left_out(self) -> None:
+        """Count a picture that was left out, and tell it, now and then."""
+        self.kept.count(left_out=1)
+        if time.monotonic() - self._told_left_out >= BEHIND_S:
+            self._told_left_out = time.monotonic()
+            self._notice(
+                f"{self.name}: a picture that was to be kept is left out, {self.kept.left_out} so far: "
+                f"{self._pictures.room} wait to be written\n"
+                "hint: a faster disk or processor, fewer pictures by keep_ok, or ok_as; procvision station check"
+            )
 
     def _wait_for_pictures(self, product: _Product, record: Callable[[], None]) -> None:
         """Record a product when its pictures are on the disk; where one can't be written, it is tried again whole."""
@@ -330,7 +365,7 @@ class LineRunner:
 
         def written(step: int, event: Mapping[str, Any], on_disk: Callable[[], None] | None = None) -> None:
             nonlocal failed
-            self.recorder.event(event, on_disk)
+            self._picture_written(event, on_disk)
             with lock:
                 awaited.discard(step)
                 if "reason" in event:

@@ -28,6 +28,7 @@ from procvision_station.control import (
     ControlError,
     ControlServer,
     DeletePictures,
+    InstallVersion,
     Note,
     Overrule,
     Pin,
@@ -41,10 +42,10 @@ from procvision_station.journal.writer import open_journal
 from procvision_station.kinds import Kinds
 from procvision_station.live_pictures import LivePictures
 from procvision_station.parts import StationError, opened, opened_inspector
-from procvision_station.pictures import PictureStore
+from procvision_station.pictures import PictureStore, encoder_warning
 from procvision_station.recorder import Recorder
 from procvision_station.running import LineRunner, Notice
-from procvision_station.versions import Versions
+from procvision_station.versions import UPLOADS, Versions
 
 STATION_JOURNAL = "_station"
 """Beside the lines' journals; no line can have this name."""
@@ -94,6 +95,8 @@ class Station:
         if isinstance(command, ChangeRecipe):
             with self._changing:
                 return self._change(command)
+        if isinstance(command, InstallVersion):
+            return self._install_version(command)
         if isinstance(command, ActivateVersion | TakeBackVersion):
             return self._change_version(command)
         runner = self._runner(command.line)
@@ -145,15 +148,29 @@ class Station:
 
     # --- versions -------------------------------------------------------------------------------------------
 
-    def _change_version(self, command: ActivateVersion | TakeBackVersion) -> Answer:
-        """Activate or take back; the lines' supervisors see it by themselves. What the gate refused is recorded."""
+    def _versions(self) -> Versions:
         section = self._configuration.file.deployments
         if section is None:
             raise ControlError(
                 "this station runs no installed versions\n"
                 "hint: the table [deployments] of station.toml names their folder"
             )
-        versions = Versions(self._configuration.folder, section)
+        return Versions(self._configuration.folder, section)
+
+    def _install_version(self, command: InstallVersion) -> Answer:
+        """Install a bundle; what was refused is recorded, too."""
+        event = self._versions().install(command, self._configuration.data_folder / UPLOADS)
+        answer = self._recorded(
+            STATION_JOURNAL, self._recorder.asked({**event, "user": command.user, "why": command.why})
+        )
+        if "reason" in event:
+            raise ControlError(event["reason"])
+        content = {"name": event["name"], "version": event["version"]}
+        return Answer(line=answer.line, sequence=answer.sequence, content=content)
+
+    def _change_version(self, command: ActivateVersion | TakeBackVersion) -> Answer:
+        """Activate or take back; the lines' supervisors see it by themselves. What the gate refused is recorded."""
+        versions = self._versions()
         said = {"user": command.user, "name": command.name, "pids": list(command.pids), "why": command.why}
         if isinstance(command, ActivateVersion):
             recipes = [runner.inspector.recipe for runner in self._runners.values()]
@@ -279,6 +296,12 @@ def _remark(command: Overrule | Note | Pin) -> dict[str, Any]:
     }
 
 
+def _say_slow(notice: Notice) -> None:
+    slow = encoder_warning()
+    if slow is not None:
+        notice(f"pictures: {slow[0]}\nhint: {slow[1]}")
+
+
 def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | None = None) -> Mapping[str, LineRunner]:
     """Run all lines until their triggers end, or an exception (Ctrl-C, SIGTERM's) interrupts: then they are stopped.
 
@@ -289,6 +312,7 @@ def run_station(station: StationConfiguration, notice: Notice, kinds: Kinds | No
         make_private_folder(station.data_folder)
         journal = stack.enter_context(open_journal(station.journal_folder(STATION_JOURNAL)))
         pictures = PictureStore(station.pictures_folder, station.file.pictures.queue)
+        _say_slow(notice)
         live = LivePictures(station.data_folder / LIVE) if station.file.web is not None else None
         parts = {name: stack.enter_context(opened(station, line, kinds)) for name, line in station.lines.items()}
         runners = {

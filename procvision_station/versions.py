@@ -23,9 +23,11 @@ from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manife
 from procvision_station.configuration.checking import Problem
 from procvision_station.configuration.model import DeploymentsSection
 from procvision_station.configuration.recipes import Recipe, complete_parameters
-from procvision_station.control import ActivateVersion, ControlError, TakeBackVersion
+from procvision_station.control import ActivateVersion, ControlError, InstallVersion, TakeBackVersion
 from procvision_tools.hints import split_hint
 
+UPLOADS = "uploads"
+"""Below the station's data: bundles that the page was given, until they are installed or refused."""
 COMMAND_WITHIN_S = 900.0
 """A gate launches hosts, and inspects all golden pictures."""
 
@@ -114,6 +116,26 @@ class Versions:
             "said": " ".join(out.split()),
         }
 
+    def install(self, command: InstallVersion, uploads: Path) -> dict[str, Any]:
+        """Install a bundle's version. Return what is recorded, also of one that is refused. Raises ControlError."""
+        if not command.uploaded and self.section.bundles is None:
+            raise ControlError(
+                "there is no folder of bundles\nhint: bundles in the table [deployments] of station.toml names one"
+            )
+        folder = uploads if command.uploaded else self.folder / (self.section.bundles or "")
+        path = folder / command.file
+        if not path.is_file():
+            raise ControlError(f"there is no bundle {command.file}\nhint: load the page anew")
+        unsigned = ["--allow-unsigned"] if self.section.unsigned else []
+        status, out, err = self._run(["install", str(path), "--json", *unsigned], command)
+        said = {"file": command.file, "uploaded": command.uploaded, "unsigned_allowed": self.section.unsigned}
+        if status != 0:
+            return {"event": "version_not_installed", **said, "reason": str(_refused(err or "it ended without a word"))}
+        row = json.loads(out)
+        signed_by = (row["signed_by"] or {}).get("name")
+        kept = {"name": row["name"], "version": row["version"], "bundle": row["bundle"], "signed_by": signed_by}
+        return {"event": "version_installed", **said, **kept}
+
     def _hold_to_recipes(self, deployment: Deployment, pids: Iterable[str], recipes: Iterable[Recipe]) -> None:
         for recipe in recipes:
             now = active_version(deployment.folder.parent, recipe.product)
@@ -129,11 +151,14 @@ class Versions:
                     text = f"{which} can't run the recipe {recipe.name}: {wrong[0].message}"
                     raise ControlError(f"{text}\nhint: change the recipe first; {wrong[0].hint}")
 
-    def _run(self, words: list[str], command: ActivateVersion | TakeBackVersion) -> tuple[int, str, str]:
+    def _run(
+        self, words: list[str], command: ActivateVersion | TakeBackVersion | InstallVersion
+    ) -> tuple[int, str, str]:
         """Run a command of deployments. Return its exit status, and what it said."""
         from procvision_tools.subprocesses import run_tool
 
-        said = [f"--why={command.why}", f"--for-user={command.user}", *_each("--pid", command.pids)]
+        pids = () if isinstance(command, InstallVersion) else command.pids
+        said = [f"--why={command.why}", f"--for-user={command.user}", *_each("--pid", pids)]
         keys = ["--keys", str(self.folder / self.section.keys)] if self.section.keys is not None else []
         whole = [sys.executable, "-m", "procvision_tools", *words, *said, "--root", str(self.root), *keys]
         try:

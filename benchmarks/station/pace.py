@@ -25,13 +25,13 @@ from benchmarks.ours import PLUGIN
 from benchmarks.station import latency
 from benchmarks.station.latency import RECIPE, STATION, asked, told
 from procvision_runner import Picture
+from procvision_station import png
 from procvision_station.companions import commands, companions
 from procvision_station.configuration.reading import read_station
 from procvision_station.kinds import BUILT_IN, Fired, Kinds
 from procvision_station.running import LineRunner
 from procvision_station.station import run_station
 
-WIDTH, HEIGHT = 1920, 1080
 SAMPLE_S = 1.0
 
 
@@ -40,25 +40,38 @@ class Noisy(latency.Asked):
 
     def __init__(self, options: latency.NoOptions, folder: Path) -> None:
         super().__init__(options, folder)
-        self._noise = np.random.default_rng(1).normal(128, 3, (2 * HEIGHT, 2 * WIDTH)).astype(np.uint8)
+        width, height = self.size
+        self._noise = np.random.default_rng(1).normal(128, 3, (2 * height, 2 * width)).astype(np.uint8)
         self._draw = np.random.default_rng(2)
+
+    size = (1920, 1080)
 
     def grab(self, fired: Fired) -> Picture:
         """Cut a picture out of a sheet of noise."""
-        y, x = self._draw.integers(0, HEIGHT), self._draw.integers(0, WIDTH)
-        return Picture.of(self._noise[y : y + HEIGHT, x : x + WIDTH].copy())
+        width, height = self.size
+        y, x = self._draw.integers(0, height), self._draw.integers(0, width)
+        return Picture.of(self._noise[y : y + height, x : x + width].copy())
 
 
-def processor_s(tree: psutil.Process) -> float:
-    """Processor time of a process and all below it."""
-    total = 0.0
+MARKS = {"host half or cell": "--algo", "projection": "procvision_station.projection", "page": "page"}
+"""What stands in the command lines of the line's children."""
+
+
+def seen(tree: psutil.Process) -> tuple[dict[str, float], dict[str, float]]:
+    """Processor seconds and resident megabytes of a process and all below it, by what they are."""
+    processor_s: dict[str, float] = {}
+    memory: dict[str, float] = {}
     for each in [tree, *tree.children(recursive=True)]:
         try:
+            words = each.cmdline()
+            name = next((name for name, mark in MARKS.items() if mark in words), "other")
+            name = "line" if each == tree else f"{name} {sum(other.startswith(name) for other in memory) + 1}"
             times = each.cpu_times()
+            memory[name] = each.memory_info().rss / 1e6
         except psutil.Error:
             continue
-        total += times.user + times.system
-    return total
+        processor_s[name] = times.user + times.system
+    return processor_s, memory
 
 
 def slope(points: list[tuple[float, float]]) -> tuple[float, float]:
@@ -72,9 +85,11 @@ def slope(points: list[tuple[float, float]]) -> tuple[float, float]:
 @click.option("--per-second", default=30.0, show_default=True)
 @click.option("--seconds", default=60.0, show_default=True)
 @click.option("--warm-up", default=5.0, show_default=True, help="Seconds that count for nothing.")
+@click.option("--size", default=(1920, 1080), show_default=True, type=(int, int), help="Of pictures: width, height.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the station lies; left out, a temporary one.")
-def pace(per_second: float, seconds: float, warm_up: float, folder: Path | None) -> None:
-    """A line at a pace, with pictures of 2 megapixels, all kept: cost of a product, queue and memory over time."""
+def pace(per_second: float, seconds: float, warm_up: float, size: tuple[int, int], folder: Path | None) -> None:
+    """A line at a pace, with pictures that are all kept: cost of a product, queues and memory over time."""
+    Noisy.size = size
     sys.path.append(str(PLUGIN))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH", "")]))
     here = {"trigger": "Asked", "output": "Asked", "camera": "Noisy"}
@@ -98,50 +113,58 @@ def pace(per_second: float, seconds: float, warm_up: float, folder: Path | None)
         with companions(commands(station), print):
             running = threading.Thread(target=run)
             running.start()
-            report = _driven(per_second, seconds, warm_up, home)
+            report = _driven(per_second, seconds, warm_up)
             asked.put(False)
             running.join()
         report["recorded"] = dict(made["main"].verdicts)
-        report["pictures"] = _pictures(home)
-    print(json.dumps({"load": os.getloadavg(), "per_second": per_second, **report}, indent=2))
+        report["pictures"] = {"encoder": "isal" if png.is_fast() else "zlib", **_pictures(home)}
+    print(json.dumps({"load": os.getloadavg(), "per_second": per_second, "size": size, **report}, indent=2))
 
 
-def _driven(per_second: float, seconds: float, warm_up: float, home: Path) -> dict[str, Any]:
+def _driven(per_second: float, seconds: float, warm_up: float) -> dict[str, Any]:
     """Ask at the pace, and look at the processes each second."""
     own = psutil.Process()
     asked.put(True)
     told.get(timeout=60)
     answered, fired = 1, 1
-    samples: list[dict[str, float]] = []
+    samples: list[tuple[float, int, dict[str, float]]] = []
     began = time.monotonic()
-    counted_from = (0.0, 0)
+    counted_from: tuple[dict[str, float], int] | None = None
     while (now := time.monotonic() - began) < warm_up + seconds:
         while fired < now * per_second:
             asked.put(True)
             fired += 1
         answered += _drained()
-        if not samples or now - samples[-1]["at"] >= SAMPLE_S:
-            if now >= warm_up and counted_from == (0.0, 0):
-                counted_from = (processor_s(own), answered)
-            events = sum(path.stat().st_size for path in (home / "data" / "journal").rglob("*.seg"))
-            samples.append(
-                {"at": now, "waiting": fired - answered, "rss_mb": own.memory_info().rss / 1e6, "journal": events}
-            )
+        if not samples or now - samples[-1][0] >= SAMPLE_S:
+            processor_s, memory = seen(own)
+            if now >= warm_up and counted_from is None:
+                counted_from = (processor_s, answered)
+            samples.append((now, fired - answered, memory))
         time.sleep(0.002)
-    cost = (processor_s(own) - counted_from[0]) / max(1, answered - counted_from[1])
-    after = [each for each in samples if each["at"] >= warm_up]
-    waiting = [each["waiting"] for each in after]
+    assert counted_from is not None
+    before, products = counted_from[0], max(1, answered - counted_from[1])
+    cost = {name: (spent - before.get(name, 0.0)) / products for name, spent in seen(own)[0].items()}
+    after = [each for each in samples if each[0] >= warm_up]
+    waiting = [each[1] for each in after]
     third = len(waiting) // 3 or 1
-    points = [(each["at"], each["rss_mb"]) for each in after]
-    gradient, error = slope(points) if len(points) > 3 else (0.0, 0.0)
     return {
         "fired": fired,
         "answered": answered,
-        "processor_ms_a_product": round(cost * 1000, 2),
-        "cores_at_this_pace": round(cost * per_second, 2),
+        "processor_ms_a_product": round(sum(cost.values()) * 1000, 2),
+        "of them": {name: round(spent * 1000, 2) for name, spent in cost.items()},
+        "cores_at_this_pace": round(sum(cost.values()) * per_second, 2),
         "waiting": {"first third": statistics.mean(waiting[:third]), "last third": statistics.mean(waiting[-third:])},
-        "rss_mb": {"first": points[0][1], "last": points[-1][1], "slope an hour": gradient, "its error": error},
+        "rss_mb": {name: _memory([(at, memory[name]) for at, _, memory in after if name in memory]) for name in cost},
     }
+
+
+def _memory(points: list[tuple[float, float]]) -> dict[str, float]:
+    """How a process' memory goes: also over the second half alone, where what fills at first is full."""
+    found: dict[str, float] = {}
+    for name, part in (("", points), (" of the second half", points[len(points) // 2 :])):
+        if len(part) > 3:
+            found[f"slope an hour{name}"], found[f"its error{name}"] = slope(part)
+    return {"first": round(points[0][1], 1), "last": round(points[-1][1], 1), **found} if points else {}
 
 
 def _drained() -> int:

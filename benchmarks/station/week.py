@@ -219,10 +219,11 @@ def ask_all(folder: Path, products: int, end: datetime, repeats: int) -> dict[st
                     for more in ("", "&told=ERROR")
                 )
                 found = [_asked(client, path, repeats) for path in questions(products, end, at_depth, rare)]
-                whole = _asked(client, "/api/audit", 1)
+                parts = list(_verified(client))
         finally:
             process.terminate()
             process.wait(30)
+    found += [max(parts, key=lambda each: each["worst_ms"])]
     slow = [each for each in found if each["worst_ms"] > BOUND_MS]
     worst = sorted(found, key=lambda each: -each["worst_ms"])[:15]
     wrong = [each for each in found if each["status"] not in (200, 404)]
@@ -234,8 +235,20 @@ def ask_all(folder: Path, products: int, end: datetime, repeats: int) -> dict[st
         "above_300_ms": slow,
         "worst": worst,
         "wrong": wrong,
-        "journals_verified_s": round(whole["worst_ms"] / 1000, 1),
+        "journals_verified_s": round(sum(each["worst_ms"] for each in parts) / 1000, 1),
+        "journals_verified_in": len(parts),
     }
+
+
+def _verified(client: httpx.Client) -> Iterator[dict[str, Any]]:
+    """Verify the journals from their first record to the end, as the page does; yield each question's time."""
+    path, done = "/api/audit?anew=true", False
+    while not done:
+        yield _asked(client, path, 1)
+        path = "/api/audit"
+        answer = client.get(path).json()
+        done = all(each["done"] for each in answer)
+        assert not any(each["first_break"] for each in answer)
 
 
 def _asked(client: httpx.Client, path: str, repeats: int) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from procvision_sdk.errors import ProcVisionError
-from procvision_station.configuration.checking import Located, Problem
+from procvision_station.configuration.checking import MAX_NESTED, Located, Problem, nested_too_deep
 from procvision_station.configuration.places import Path as KeyPath
 from procvision_station.configuration.places import Place, places_of
 
@@ -59,7 +59,8 @@ class TomlFile:
                 self._add(None, f"it can't be read: {error.strerror or error}", hint)
                 return None
         if len(content) > MAX_FILE_BYTES:
-            self._add(None, f"it has more than {MAX_FILE_BYTES} bytes")
+            hint = "a file that a person writes has some kB"
+            self._add(Place(1, 1), f"it has more than {MAX_FILE_BYTES} bytes", hint)
             return None
         self.content = content
         self.version = version_of(content)
@@ -75,8 +76,13 @@ class TomlFile:
         except tomllib.TOMLDecodeError as error:
             self._add(*_told_by_toml(str(error), text))
             return None
-        except (RecursionError, ValueError) as error:
-            self._add(None, f"it can't be read: {error}")
+        except (RecursionError, ValueError) as error:  # arrays without an end; a number of thousands of digits
+            self._add(Place(1, 1), f"it can't be read: {error}", "what stands there is no configuration")
+            return None
+        deep = nested_too_deep(data)
+        if deep is not None:
+            message = f"{deep[0]}: tables and arrays stand in one another more than {MAX_NESTED} times"
+            self._add(Place(1, 1), message, "no key has such a value")
             return None
         self.places = places_of(text)
         return data
@@ -94,6 +100,14 @@ class TomlFile:
     def sorted_problems(self) -> list[Located]:
         """Return the problems in the order of the lines."""
         return sorted(self.problems, key=lambda each: each.place or Place(0, 0))
+
+
+def is_there(path: Path, look: Callable[[Path], bool]) -> bool:
+    """Look for a file or a folder; a name that no file can have is not there."""
+    try:
+        return look(path)
+    except (OSError, ValueError):
+        return False
 
 
 def version_of(content: bytes) -> str:

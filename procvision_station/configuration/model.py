@@ -152,6 +152,17 @@ class DeploymentsSection(_Table, frozen=True, kw_only=True):
             "folder GOLDEN/NAME, where it is there; relative to station.toml"
         ),
     ] = None
+    bundles: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="A folder of bundles, *.zip, of which an administrator installs on the page; relative to "
+            "station.toml. Left out, they are uploaded"
+        ),
+    ] = None
+    max_bundle_mb: Annotated[int, Meta(ge=1, le=4096, description="The largest bundle that is uploaded")] = 1024
+    unsigned: Annotated[
+        bool, Meta(description="Whether the page installs also bundles that nobody has signed; it is recorded")
+    ] = False
 
 
 class Kinded(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,9 +11,8 @@ from zoneinfo import ZoneInfo
 from attrs import frozen
 
 from procvision_station.configuration.checking import Problem, check
-from procvision_station.configuration.files import DATA, STATION_FILE, ConfigurationError, TomlFile
-from procvision_station.configuration.model import DeploymentsSection, ProjectionSection, StationSection, WebSection
-from procvision_station.configuration.recipes import deployments_root
+from procvision_station.configuration.files import DATA, STATION_FILE, ConfigurationError, TomlFile, is_there
+from procvision_station.configuration.model import ProjectionSection, StationSection, WebSection
 from procvision_station.shifts import Shifts, parsed_starts
 
 
@@ -26,11 +25,6 @@ class PageConfiguration:
     web: WebSection
     projection: ProjectionSection
     lines: tuple[str, ...]
-
-    @property
-    def deployments_root(self) -> Path:
-        """Where installed versions lie, also where no line runs them."""
-        return deployments_root(self.folder) or self.folder / DeploymentsSection().root
 
     @property
     def data_folder(self) -> Path:
@@ -76,7 +70,7 @@ def web_problems(folder: Path, section: WebSection) -> Iterator[Problem]:
             continue
         if getattr(section, other) is None:
             yield Problem(("web", name), f"web.{name} is given without {other}", "TLS needs both files")
-        elif not (folder / given).is_file():
+        elif not is_there(folder / given, Path.is_file):
             yield Problem(("web", name), f"web.{name}: there is no file {given}", "relative to station.toml")
     if section.certificate is None and not section.plain and not is_loopback(section.host):
         message = f"web.host: {section.host!r:.60} is reached from elsewhere, and passwords would travel in the clear"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from procvision_station.configuration.files import (
     STATION_FILE,
     ConfigurationError,
     TomlFile,
+    is_there,
     read_chosen,
 )
 from procvision_station.configuration.model import (
@@ -100,6 +101,7 @@ def read_station(folder: Path, kinds: Kinds | None = None) -> StationConfigurati
     recipes: dict[str, TomlFile] = {}
     if station is not None:
         found.extend(zone_problems(station.station))
+        found.extend(_missing_files(folder, station))
         if station.web is not None:
             found.extend(web_problems(folder, station.web))
     chosen = read_chosen(folder)
@@ -140,6 +142,19 @@ def read_projection(folder: Path) -> tuple[PicturesSection, ProjectionSection]:
     if file.problems or pictures is None or projection is None:
         raise ConfigurationError(file.sorted_problems())
     return pictures, projection
+
+
+def _missing_files(folder: Path, station: StationFile) -> Iterator[Problem]:
+    """Yield files and folders that the file names, and that must be there before the station starts."""
+    named = [("heads", "key", False)] if station.heads is not None else []
+    named += [("deployments", key, key != "keys") for key in ("keys", "golden", "bundles")]
+    for table, key, is_folder in named:
+        given = getattr(getattr(station, table), key, None)
+        if given is None:
+            continue
+        if not is_there(folder / given, Path.is_dir if is_folder else Path.is_file):
+            what = "folder" if is_folder else "file"
+            yield Problem((table, key), f"{table}.{key}: there is no {what} {given!r:.60}", "relative to station.toml")
 
 
 def _line(name: str, section: LineSection, kinds: Kinds, found: list[Problem]) -> LineConfiguration | None:
@@ -195,8 +210,8 @@ def _shut_in(
                 )
         for place, given in enumerate(wanted.readable):
             key = (*here, "readable", place)
-            if not (folder / given).exists():
-                found.append(Problem(key, f"{dotted(key)}: there is no {given}", "relative to station.toml"))
+            if not is_there(folder / given, Path.exists):
+                found.append(Problem(key, f"{dotted(key)}: there is no {given:.60}", "relative to station.toml"))
         extra = next((key for key in ("grants", "readable") if getattr(wanted, key)), None)
         if extra is not None and wanted.isolation not in (None, "strict"):
             message = f"{dotted((*here, extra))}: they count under strict alone, isolation is {wanted.isolation}"
@@ -222,7 +237,13 @@ def _kinded(sort: str, table: Mapping[str, Any], at: KeyPath, kinds: Kinds, foun
         return None
     loaded = kinds.load(sort, kind)
     if isinstance(loaded, str):
-        found.append(Problem((*at, "kind"), f"{dotted(at)}: the {sort} {kind} is installed but broken: {loaded}"))
+        found.append(
+            Problem(
+                (*at, "kind"),
+                f"{dotted(at)}: the {sort} {kind} is installed but broken: {loaded}",
+                "install its distribution anew",
+            )
+        )
         return None
     before = len(found)
     options = check({key: value for key, value in table.items() if key != "kind"}, loaded.options, at, found)

@@ -19,6 +19,7 @@ from procvision_station.configuration.files import (
     STATION_FILE,
     ConfigurationError,
     TomlFile,
+    is_there,
     read_chosen,
 )
 from procvision_station.configuration.model import DeploymentsSection, RecipeFile
@@ -137,7 +138,7 @@ def recipe_of_line(
     file = recipes.get(name)
     fresh = file is None
     if file is None:
-        if not (folder / shown).is_file():
+        if not is_there(folder / shown, Path.is_file):
             there = recipe_names(folder)
             close = difflib.get_close_matches(name, there, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(there) or 'none'}"
@@ -217,7 +218,8 @@ def complete_parameters(
         complete = ParameterSchema(index, step.params).completed(given, None)
     except CallRefusedError as error:
         if not any(problem.path[: len(at) + 1] == (*at, "parameters") for problem in wrong):
-            wrong.append(Problem((*at, "parameters"), f"{dotted(at)}.parameters: {error}"))
+            known = ", ".join(each.key for each in step.params) or "none"
+            wrong.append(Problem((*at, "parameters"), f"{dotted(at)}.parameters: {error}", f"known: {known}"))
     plain: dict[str, Any] = msgspec.to_builtins(complete)
     return plain
 
@@ -237,15 +239,23 @@ def _reference(folder: Path, given: str | None, at: KeyPath, wrong: list[Problem
         look(path)
     except PictureFileError as error:
         message, _, hint = str(error).partition("\nhint: ")
-        wrong.append(Problem(at, f"{dotted(at)}: {message}", hint))
+        wrong.append(Problem(at, f"{dotted(at)}: {message}", hint or "a picture's file beside station.toml, or below"))
         return None
     return path
 
 
+def deployments_section(folder: Path) -> DeploymentsSection | None:
+    """Return a station's table of installed versions; None where there is none, or not rightly."""
+    written = (TomlFile(folder / STATION_FILE, STATION_FILE).data or {}).get("deployments")
+    section: DeploymentsSection | None = None
+    if written is not None:
+        section = check(written, DeploymentsSection, ("deployments",), [])
+    return section
+
+
 def deployments_root(folder: Path) -> Path | None:
     """Return where a station's versions lie, by its file; None where it names none, or not rightly."""
-    written = (TomlFile(folder / STATION_FILE, STATION_FILE).data or {}).get("deployments")
-    section = check(written, DeploymentsSection, ("deployments",), []) if written is not None else None
+    section = deployments_section(folder)
     return folder / section.root if section is not None else None
 
 
@@ -277,7 +287,7 @@ def _manifest_here(requirement: str, at: KeyPath, wrong: list[Problem]) -> Manif
     try:
         name, distribution = split(text)
     except ValueError as error:
-        wrong.append(Problem(at, f"{dotted(at)}: {error}"))
+        wrong.append(Problem(at, f"{dotted(at)}: {error}", "NAME, NAME==VERSION or NAME@DISTRIBUTION"))
         return None
     points = [point for point in entry_points(group=ALGORITHM_GROUP) if point.name == name]
     if distribution is not None:
@@ -291,7 +301,9 @@ def _manifest_here(requirement: str, at: KeyPath, wrong: list[Problem]) -> Manif
     try:
         manifest = read_manifest(manifest_folder(points[0].value) / MANIFEST_FILE)
     except ManifestError as error:
-        wrong.append(Problem(at, f"{dotted(at)}: {name} is installed but broken: {error}"))
+        wrong.append(
+            Problem(at, f"{dotted(at)}: {name} is installed but broken: {error}", f"procvision validate {name}")
+        )
         return None
     if version and manifest.version != version:
         message = f"{dotted(at)}: {name} is installed in version {manifest.version}, asked for is {version}"

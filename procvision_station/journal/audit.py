@@ -38,54 +38,73 @@ class Audit:
     """Records before which the clock had gone back. This is no break: the order is that of the sequence numbers."""
 
 
+class Auditing:
+    """An audit on its way: takes what a journal has, one after the other, and says what that comes to so far."""
+
+    def __init__(self, expected: Mapping[int, str] = NOTHING_NOTED) -> None:
+        self._expected = expected
+        self._counts: Counter[str] = Counter()
+        self._erased: dict[int, ReadRecord] = {}
+        self._declared: set[int] = set()
+        self._steps: list[int] = []
+        self._broken: Break | None = None
+        self.last: ReadRecord | None = None
+        """The last record that was whole."""
+
+    def take(self, found: ReadRecord | Break) -> bool:
+        """Take a record in; False where the journal breaks, and nothing more is to be taken."""
+        self._broken = found if isinstance(found, Break) else _wrong_content(found, self.last)
+        if self._broken is not None:
+            return False
+        assert isinstance(found, ReadRecord)
+        self._counts[Kind(found.header.kind).name.lower()] += 1
+        if found.body is None:
+            self._erased[found.sequence] = found
+        elif found.header.kind == Kind.EVENT:
+            content = found.content()
+            if content.get("event") == "erased":
+                self._declared.add(content["sequence"])
+        if self.last is not None and found.header.time_ns < self.last.header.time_ns:
+            self._steps.append(found.sequence)
+        self.last = found
+        if self._expected.get(found.sequence, found.header.chain.hex()) != found.header.chain.hex():
+            self._broken = _at(found, "it is another one than was noted: its chain differs")
+        return self._broken is None
+
+    def audit(self) -> Audit:
+        """Return what was found up to here."""
+        broken, last = self._broken, self.last
+        tail = broken if broken is not None and broken.torn else None
+        undeclared = _undeclared(self._erased, self._declared)
+        if tail is not None or (undeclared is not None and (broken is None or undeclared.sequence < broken.sequence)):
+            broken = undeclared
+        sequence = last.sequence if last is not None else 0
+        noted = max(self._expected, default=0)
+        if broken is None and noted > sequence:
+            where = last.segment if last is not None else "the journal"
+            broken = Break(where, 0, sequence + 1, f"records up to {noted} were noted, and the last is {sequence}")
+        return Audit(
+            first_break=broken,
+            tail=tail,
+            sequence=sequence,
+            chain=last.header.chain.hex() if last is not None else "",
+            counts=dict(self._counts),
+            erased=tuple(sorted(number for number, found in self._erased.items() if found.damage is None)),
+            not_yet_erased=tuple(sorted(number for number in self._declared if not _is_gone(self._erased.get(number)))),
+            clock_steps=tuple(self._steps),
+        )
+
+
 def audit(disk: Disk, expected: Mapping[int, str] = NOTHING_NOTED) -> Audit:
     """Read a journal from its start. `expected` are chains after records, as they were noted, by sequence number.
 
     Raises OSError where a file can't be read.
     """
-    counts: Counter[str] = Counter()
-    erased: dict[int, ReadRecord] = {}
-    declared: set[int] = set()
-    steps: list[int] = []
-    last: ReadRecord | None = None
-    broken: Break | None = None
+    auditing = Auditing(expected)
     for found in read_journal(disk):
-        broken = found if isinstance(found, Break) else _wrong_content(found, last)
-        if broken is not None:
+        if not auditing.take(found):
             break
-        assert isinstance(found, ReadRecord)
-        counts[Kind(found.header.kind).name.lower()] += 1
-        if found.body is None:
-            erased[found.sequence] = found
-        elif found.header.kind == Kind.EVENT:
-            content = found.content()
-            if content.get("event") == "erased":
-                declared.add(content["sequence"])
-        if last is not None and found.header.time_ns < last.header.time_ns:
-            steps.append(found.sequence)
-        last = found
-        if expected.get(found.sequence, found.header.chain.hex()) != found.header.chain.hex():
-            broken = _at(found, "it is another one than was noted: its chain differs")
-            break
-    tail = broken if broken is not None and broken.torn else None
-    undeclared = _undeclared(erased, declared)
-    if tail is not None or (undeclared is not None and (broken is None or undeclared.sequence < broken.sequence)):
-        broken = undeclared
-    sequence = last.sequence if last is not None else 0
-    noted = max(expected, default=0)
-    if broken is None and noted > sequence:
-        where = last.segment if last is not None else "the journal"
-        broken = Break(where, 0, sequence + 1, f"records up to {noted} were noted, and the last is {sequence}")
-    return Audit(
-        first_break=broken,
-        tail=tail,
-        sequence=sequence,
-        chain=last.header.chain.hex() if last is not None else "",
-        counts=dict(counts),
-        erased=tuple(sorted(number for number, found in erased.items() if found.damage is None)),
-        not_yet_erased=tuple(sorted(number for number in declared if not _is_gone(erased.get(number)))),
-        clock_steps=tuple(steps),
-    )
+    return auditing.audit()
 
 
 def _wrong_content(found: ReadRecord, last: ReadRecord | None) -> Break | None:

@@ -61,6 +61,11 @@ class ReadRecord:
         """Its number."""
         return self.header.sequence
 
+    @property
+    def end(self) -> int:
+        """Where the next one begins in the segment."""
+        return self.offset + HEADER_BYTES + self.header.body_bytes
+
     def content(self) -> dict[str, Any]:
         """Return the body as an object; an empty one where there is none."""
         if self.body is None:
@@ -74,40 +79,63 @@ def segments(names: Sequence[str]) -> list[str]:
     return sorted(name for name in names if name.endswith(SUFFIX) and name.removesuffix(SUFFIX).isdecimal())
 
 
-def read_journal(disk: Disk, first_segment: str | None = None) -> Iterator[ReadRecord | Break]:
+def read_journal(
+    disk: Disk, first_segment: str | None = None, *, behind: ReadRecord | None = None
+) -> Iterator[ReadRecord | Break]:
     """Yield every record; at the first break, yield it and stop. A body's form is not looked at.
 
-    Begin with `first_segment`, whose head is believed then, instead of with the first. Raises OSError where a file
-    can't be read.
+    Begin with `first_segment`, whose head is believed then, instead of with the first; or behind a record that was
+    read, and is believed. Raises OSError where a file can't be read.
     """
     names = segments(disk.names())
     sequence, chain = 1, None
-    if first_segment is not None:
+    if behind is not None:
+        names = names[names.index(behind.segment) :]
+    elif first_segment is not None:
         names = names[names.index(first_segment) :]
         sequence = int(first_segment.removesuffix(SUFFIX))
     for place, name in enumerate(names):
         data = disk.read(name)
         last = place == len(names) - 1
-        head = read_segment_head(data)
-        if name != segment_name(sequence):
-            yield Break(name, 0, sequence, f"the segment {segment_name(sequence)} is missing")
-            return
-        if head is None or head.first_sequence != sequence or chain not in (None, head.chain):
-            torn = last and head is None and RECORD_MAGIC not in data
-            yield Break(name, 0, sequence, "the segment's head is not that of this place", torn)
-            return
-        chain = head.chain
-        offset = SEGMENT_HEAD_BYTES
+        if behind is not None and name == behind.segment:
+            sequence, chain = behind.sequence + 1, behind.header.chain
+            offset = behind.end
+        else:
+            broken = _wrong_head(name, data, sequence, chain, last=last)
+            if broken is not None:
+                yield broken
+                return
+            head = read_segment_head(data)
+            assert head is not None
+            chain, offset = head.chain, SEGMENT_HEAD_BYTES
         while offset < len(data):
             found = read_record(name, data, offset, sequence, chain, last=last)
             yield found
             if isinstance(found, Break):
                 return
-            chain, sequence = found.header.chain, sequence + 1
-            offset += HEADER_BYTES + found.header.body_bytes
+            chain, sequence, offset = found.header.chain, sequence + 1, found.end
         if not last and offset == SEGMENT_HEAD_BYTES:
             yield Break(name, offset, sequence, "the segment has no record, and another one follows")
             return
+
+
+def _wrong_head(name: str, data: bytes, sequence: int, chain: bytes | None, *, last: bool) -> Break | None:
+    """Return what is wrong with a segment that begins with this record, behind one with this chain."""
+    head = read_segment_head(data)
+    if name != segment_name(sequence):
+        return Break(name, 0, sequence, f"the segment {segment_name(sequence)} is missing")
+    if head is None or head.first_sequence != sequence or chain not in (None, head.chain):
+        torn = last and head is None and RECORD_MAGIC not in data
+        return Break(name, 0, sequence, "the segment's head is not that of this place", torn)
+    return None
+
+
+def stands(disk: Disk, record: ReadRecord) -> bool:
+    """Return whether a record that was read is still there. Raises OSError."""
+    if record.segment not in disk.names():
+        return False
+    header = read_header(disk.read(record.segment)[record.offset : record.offset + HEADER_BYTES])
+    return header == record.header
 
 
 def find_record(disk: Disk, sequence: int) -> ReadRecord | None:

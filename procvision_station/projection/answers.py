@@ -143,6 +143,10 @@ class StepRow(msgspec.Struct, frozen=True, kw_only=True):
     camera: str
     algorithm: str
     version: str
+    distribution: str | None
+    """Of the installed version that gave the verdict; None where the algorithm came from the station's environment."""
+    package: str | None
+    """The SHA-256 of its `bundle.json`, which has the hash of every file."""
     manifest_step: int | None
     parameters: dict[str, Any]
     verdict: Verdict

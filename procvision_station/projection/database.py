@@ -25,12 +25,8 @@ SQLITE_FILE = "projection.sqlite"
 SQLITE = "sqlite"
 BUSY_S = 5.0
 """So long SQLite waits for another connection's write."""
-CONNECT_S = 5
-"""So long a PostgreSQL may take to answer at all."""
 ROWS_LOOKED_AT = 1000
 """Of each index: some milliseconds, however many rows there are."""
-STATEMENT_MS = 30_000
-"""A page's query that takes longer in PostgreSQL is ended."""
 
 
 class ProjectionError(ProcVisionError):
@@ -134,11 +130,9 @@ class Database:
                 event.listen(self._engine, "connect", self._set_up_sqlite)
                 self._identity = self._seen()
             else:
-                options = f"-c timezone=UTC -c statement_timeout={0 if self.writes else STATEMENT_MS}"
-                arguments = {"connect_timeout": CONNECT_S, "options": options}
-                self._engine = create_engine(self._url, connect_args=arguments, pool_pre_ping=True)
-                if not self.writes:
-                    self._engine = self._engine.execution_options(postgresql_readonly=True)
+                from procvision_station.projection.postgresql import make_engine
+
+                self._engine = make_engine(self._url, writes=self.writes)
         return self._engine
 
     def _set_up_sqlite(self, connection: Any, _: Any) -> None:

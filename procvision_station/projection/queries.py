@@ -17,8 +17,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql.expression import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
 from procvision_station.projection import tables as t
 from procvision_station.projection.answers import (
@@ -52,6 +54,8 @@ MAX_LIMIT = 500
 DEFAULT_LIMIT = 50
 MAX_POINTS = 5000
 """Of a trend or a yield by 15 minutes: seven weeks."""
+PROBED = 10_000
+"""A value that this many products have is no rare one: counting them takes 2 ms."""
 MAX_DETAILS = 10_000
 """Defects, and measured values, of one product."""
 
@@ -114,23 +118,57 @@ class ReadModel:
             query = query.join(t.labels, and_(o.line == p.line, o.sequence == p.sequence)).where(
                 o.label == wanted.label
             )
-        equal: list[tuple[ColumnElement[Any], Any]] = [
-            (o.line, wanted.line),
-            (p.told, wanted.told),
-            (p.recipe, wanted.recipe),
-            (p.recipe_version, wanted.recipe_version),
-            (p.versions, wanted.versions),
-            (p.product, wanted.product),
-            (p.serial, wanted.serial),
-            (p.key, wanted.key),
-            (p.overruled, wanted.overruled if wanted.overruled != "any" else None),
-        ]
-        query = query.where(*(column == value for column, value in equal if value is not None))
+        equal: dict[ColumnElement[Any], Any] = {
+            o.line: wanted.line,
+            p.told: wanted.told,
+            p.recipe: wanted.recipe,
+            p.recipe_version: wanted.recipe_version,
+            p.versions: wanted.versions,
+            p.product: wanted.product,
+            p.serial: wanted.serial,
+            p.key: wanted.key,
+            p.overruled: wanted.overruled if wanted.overruled != "any" else None,
+        }
+        equal = {column: value for column, value in equal.items() if value is not None}
+        if self._database.is_sqlite and len(equal) + (wanted.label is not None) + (wanted.overruled == "any") > 1:
+            rarest = self._rarest(wanted, equal)
+            query = query.where(*(_as_it_is(column, rarest) == value for column, value in equal.items()))
+        else:
+            query = query.where(*(column == value for column, value in equal.items()))
         if wanted.overruled == "any":
             query = query.where(p.overruled.is_not(None))
         query = query.where(*_within(o.triggered_ms, wanted.since, wanted.until))
         order = (o.triggered_ms, o.line, o.sequence)
         return self._page(query, order, limit, after, self._product_rows, ("triggered_ms", "line", "sequence"))
+
+    def _rarest(self, wanted: HistoryFilter, equal: Mapping[ColumnElement[Any], Any]) -> ColumnElement[Any] | None:
+        """Return which column's index a history goes by, of several that are asked for; None for that of labels.
+
+        SQLite knows how many values a column has, and not how often each is there: it would look through a week for
+        a value that is nowhere. The roll-ups have the numbers.
+        """
+        p, r = t.products.c, t.verdict_rollups.c
+        unique = next((column for column in (p.key, p.serial) if column in equal), None)
+        if unique is not None or wanted.label is not None:
+            return unique
+        if wanted.overruled is not None:
+            return p.overruled  # an index of its own has those alone
+        of = [
+            *([r.bucket_ms >= bucket(_ms(wanted.since))] if wanted.since is not None else []),
+            *([r.bucket_ms < _ms(wanted.until)] if wanted.until is not None else []),
+        ]
+        counted = {column: r[column.name] == value for column, value in equal.items() if column.name in r}
+        sums = select(*(func.sum(case((holds, r.products), else_=0)) for holds in counted.values())).where(*of)
+
+        def ask(connection: Connection) -> ColumnElement[Any]:
+            found = connection.execute(sums).one() if counted else ()
+            often = {column: int(count or 0) for column, count in zip(counted, found, strict=True)}
+            for column in equal.keys() - counted.keys():
+                some = select(column).where(column == equal[column]).limit(PROBED).subquery()
+                often[column] = int(connection.execute(select(func.count()).select_from(some)).scalar() or 0)
+            return min(often, key=often.__getitem__)
+
+        return self._asked(ask)
 
     def product(self, line: str, key: str) -> ProductDetail | None:
         """Return one product, whole; None where there is none."""
@@ -363,6 +401,11 @@ class ReadModel:
         )
 
 
+def _as_it_is(column: ColumnElement[Any], rarest: ColumnElement[Any] | None) -> ColumnElement[Any]:
+    """Return a column that SQLite takes no index of, unless it is the one that a history goes by."""
+    return column if column is rarest else UnaryExpression(column, operator=custom_op("+"))
+
+
 def _behind(order: tuple[ColumnElement[Any], ...], values: tuple[Any, ...]) -> ColumnElement[bool]:
     """Return what holds for the rows that come later in a list whose every column goes down."""
     time, line, sequence = order
@@ -464,8 +507,8 @@ def _step(
     measured: Sequence[Fields],
 ) -> StepRow:
     names = (
-        "step", "camera", "algorithm", "version", "manifest_step", "verdict", "message", "ng_reason", "error_code",
-        "answered_ms",
+        "step", "camera", "algorithm", "version", "distribution", "package", "manifest_step", "verdict", "message",
+        "ng_reason", "error_code", "answered_ms",
     )  # fmt: skip
     return StepRow(
         **{name: row[name] for name in names},

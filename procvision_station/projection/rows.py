@@ -88,6 +88,8 @@ def _step(each: Mapping[str, Any]) -> dict[str, Any]:
         "camera": text(each.get("camera"), 64),
         "algorithm": text(each.get("algorithm"), 256),
         "version": text(each.get("version"), 64),
+        "distribution": text(each.get("distribution"), 128) or None,
+        "package": text(each.get("package"), 64) or None,
         "manifest_step": manifest_step if isinstance(manifest_step, int) and abs(manifest_step) < 2**31 else None,
         "parameters": as_json(each.get("parameters") or {}),
         "verdict": verdict(each.get("verdict")),

@@ -95,6 +95,8 @@ steps = Table(
     Column("camera", String(64), nullable=False),
     Column("algorithm", String(256), nullable=False),
     Column("version", String(64), nullable=False),
+    Column("distribution", String(128)),
+    Column("package", String(64)),
     Column("manifest_step", Integer),
     Column("parameters", Text, nullable=False),
     Column("verdict", String(8), nullable=False),

@@ -57,7 +57,7 @@ def make_app(page: Page) -> Litestar:
         "pictures": shown,
         "changes": changes.Changes(data),
         "recipes": recipes.Recipes(configuration.folder),
-        "deployments": versions.Deployments(configuration.deployments_root),
+        "deployments": versions.Deployments(configuration.folder, data),
         "journals": audit.Journals(data / "journal"),
     }
 

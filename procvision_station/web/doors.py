@@ -40,9 +40,12 @@ _HEADERS = {
 }
 
 
-def needs(role: Role | str, *, one_time: bool = False) -> dict[str, Any]:
-    """Return a route's `opt`: the role it needs, and whether a one-time password is enough."""
-    return {"role": role, "one_time": one_time}
+def needs(role: Role | str, *, one_time: bool = False, body: str = "application/json") -> dict[str, Any]:
+    """Return a route's `opt`: the role it needs, whether a one-time password is enough, and what kind a body has.
+
+    A body is of a kind that a form of another site can't send.
+    """
+    return {"role": role, "one_time": one_time, "body": body}
 
 
 @frozen
@@ -90,20 +93,27 @@ class Doors:
         changing = connection.scope.get("method", "GET") not in UNCHANGING
         if changing:
             _from_here(connection, host)
-            _only_json(connection)
         connection.scope["user"] = who = self.who(connection)
-        if needed == PUBLIC:
-            return
-        if who is None:
-            raise RequestRefusedError(401, "signed_out", headers={"WWW-Authenticate": "Bearer"})
-        if who.user.one_time and not handler.opt.get("one_time"):
-            raise RequestRefusedError(403, "one_time")
-        if not who.role.may(Role(needed)):
-            raise RequestRefusedError(403, "role", bound=str(needed), value=str(who.role))
-        if changing and who.csrf is not None:
-            given = connection.headers.get(CSRF_HEADER, "")
-            if not hmac.compare_digest(given.encode("utf-8", "replace"), who.csrf.encode()):
-                raise RequestRefusedError(403, "csrf")
+        if needed != PUBLIC:
+            _hold(who, Role(needed), connection if changing else None, one_time=bool(handler.opt.get("one_time")))
+        if changing:
+            _only(connection, str(handler.opt.get("body")))
+
+
+def _hold(
+    who: Identity | None, needed: Role, changing: ASGIConnection[Any, Any, Any, Any] | None, *, one_time: bool
+) -> None:
+    """Refuse who may not. `changing` is the connection, where the request changes something."""
+    if who is None:
+        raise RequestRefusedError(401, "signed_out", headers={"WWW-Authenticate": "Bearer"})
+    if who.user.one_time and not one_time:
+        raise RequestRefusedError(403, "one_time")
+    if not who.role.may(needed):
+        raise RequestRefusedError(403, "role", bound=str(needed), value=str(who.role))
+    if changing is not None and who.csrf is not None:
+        given = changing.headers.get(CSRF_HEADER, "")
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), who.csrf.encode()):
+            raise RequestRefusedError(403, "csrf")
 
 
 def _from_here(connection: ASGIConnection[Any, Any, Any, Any], host: str) -> None:
@@ -114,13 +124,13 @@ def _from_here(connection: ASGIConnection[Any, Any, Any, Any], host: str) -> Non
         raise RequestRefusedError(403, "origin", value=(origin or site or "")[:100])
 
 
-def _only_json(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+def _only(connection: ASGIConnection[Any, Any, Any, Any], wanted: str) -> None:
     """Refuse a body that a form of another site could send without asking."""
     headers = connection.headers
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise RequestRefusedError(415, "json", bound="application/json", value=kind[:100])
+        if kind != wanted:
+            raise RequestRefusedError(415, "json", bound=wanted, value=kind[:100])
 
 
 def _cookies(connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, str]:

@@ -53,7 +53,8 @@ class LineBody(msgspec.Struct, frozen=True, kw_only=True):
     counts: CountRow
     """Of the shift."""
     health: dict[str, Any]
-    """What the line's process says: hosts by algorithm, products on their way, verdicts that wait for outputs."""
+    """What the line's process says: hosts by algorithm, products on their way, verdicts that wait for outputs, and what
+    became of the pictures that were to be kept."""
     problems: list[str]
     """What is wrong, as names of texts with their facts: `name|fact|fact`."""
     last: ProductBody | None
@@ -171,6 +172,9 @@ class Live:
         waiting = sum(status.get("waiting_for_outputs", []))
         if waiting > 10:
             found.append(f"problem.outputs|{waiting}")
+        kept = status.get("pictures", {})
+        if kept.get("behind"):
+            found.append(f"problem.pictures|{kept.get('left_out')}|{kept.get('lost')}")
         if row is not None and row.problem:
             found.append(f"problem.journal|{row.problem}")
         if self._away:

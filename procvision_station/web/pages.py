@@ -39,7 +39,7 @@ NAVIGATION = (
 """A page's name, its path, and who sees it."""
 _SCRIPT_TEXTS = ("common", "verdict", "picture", "problem", "role", "boxes", "event")
 """What each page's script may say, beside the texts of its own page."""
-_OTHER_TEXTS = {"versions": ("audit", "recipes")}
+_OTHER_TEXTS = {"versions": ("audit", "recipes", "bundles")}
 """Of other pages that a page's script says, too."""
 Here = Request[Identity, None, Any]
 

@@ -18,8 +18,8 @@ from procvision_station.configuration.page import PageConfiguration, is_loopback
 
 GRACE_S = 2
 """For requests on their way when the page ends; streams of events are cut."""
-MAX_CONNECTIONS = 500
-"""Browsers and programs at a time; one more is told 503."""
+BACKLOG = 500
+"""Connections that wait to be taken."""
 
 
 class PageError(ProcVisionError):
@@ -41,7 +41,7 @@ def bound_socket(settings: WebSection) -> socket.socket:
         listener = socket.socket(*found[:3])
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(found[4])
-        listener.listen(MAX_CONNECTIONS)  # before the address is told
+        listener.listen(BACKLOG)  # before the address is told
     except OSError as error:
         if listener is not None:
             listener.close()
@@ -83,6 +83,7 @@ def serve_page(configuration: PageConfiguration, tell: Callable[[str], None], pa
     from procvision_station.projection.queries import ReadModel
     from procvision_station.web.accounts import WEB_FOLDER, Accounts
     from procvision_station.web.app import Page, served
+    from procvision_station.web.connections import MAX_CONNECTIONS, bounded
     from procvision_station.web.doors import Doors
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="page: %(levelname)s: %(message)s")
@@ -98,6 +99,7 @@ def serve_page(configuration: PageConfiguration, tell: Callable[[str], None], pa
         app = served(Page(accounts, Doors(accounts, names_of(settings)), model, configuration))
         config = uvicorn.Config(
             app,
+            http=bounded(proxies=bool(settings.proxies)),
             lifespan="on",
             log_config=None,
             access_log=False,

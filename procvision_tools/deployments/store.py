@@ -249,7 +249,7 @@ class Store:
 
     def _record_installed(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
         said = self.facts(step.name, step.version)
-        kept = {key: said.get(key) for key in ("id", "bundle", "signed_by", "python")}
+        kept = {key: said.get(key) for key in ("id", "bundle", "signed_by", "python", "why", "user")}
         self.history.append("installed", name=step.name, version=step.version, **kept)
 
     def _record_active(self, step: Step, bundle: Bundle | None, facts: Mapping[str, Any]) -> None:  # noqa: ARG002

@@ -687,6 +687,101 @@ def test_a_line_runs_what_is_active_and_its_page_changes_it_while_products_pass(
     assert said[0]["bundle"] == packages["2.0"]
 
 
+class VersionsPage:
+    """The page of versions in a window of Chromium, as an administrator uses it."""
+
+    def __init__(self, window, address):
+        self.window, self.address = window, address
+        window.set_default_timeout(60_000)
+        window.goto(f"{address}/versions")
+
+    def answer(self, why, yes):
+        dialog = self.window.locator("dialog[open]")
+        dialog.locator("input[name=answer]").fill(why)
+        dialog.get_by_role("button", name=yes, exact=True).click()
+        dialog.wait_for(state="detached")
+
+    def pressed(self, button, why, yes):
+        """First the dialog is cancelled."""
+        for answer in ("Cancel", yes):
+            button.click()
+            self.answer(why, answer)
+
+    def row(self, version):
+        return self.window.get_by_role("region", name="Installed", exact=True).locator("tbody tr", has_text=version)
+
+    def uploaded(self, path, *refusal):
+        self.window.locator("#bundle").set_input_files(path)
+        self.pressed(self.window.get_by_role("button", name="Upload and install"), "by hand", "Install")
+        self.refused(*refusal)
+
+    def activated(self, version, *refusal):
+        self.pressed(self.row(version).get_by_role("button", name="Activate"), "fewer false alarms", "Activate")
+        self.refused(*refusal)
+
+    def refused(self, *words):
+        """It says so in these words, where there are some."""
+        for word in words:
+            self.window.locator("#messages .bad", has_text=word).last.wait_for()
+
+
+def test_the_versions_page_installs_activates_refuses_and_takes_back_by_its_dialogs(place, tmp_path):
+    """In Chromium: a bundle of a folder and one that is uploaded; what is refused says why, and all is in the audit."""
+    pytest.importorskip("litestar", reason="the extra station serves the page")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    chromium = shutil.which("chromium") or pytest.skip("Chromium is not installed; hint: apt-get install chromium")
+    root, folder = tmp_path / "root", tmp_path / "line-3"
+    done("install", place / "1.zip", *at(root, place), folder=place)
+    made_active(root, place, 1)
+    for below in ("recipes", "bundles"):
+        (folder / below).mkdir(parents=True)
+    (folder / "recipes" / "seam.toml").write_text(RECIPE)
+    bundles = 'golden = "golden"\nbundles = "bundles"\nmax_bundle_mb = 1'
+    text = STATION.format(root=root, keys=place / "keys.json").replace('golden = "golden"', bundles)
+    (folder / "station.toml").write_text(text)
+    shutil.copytree(place / "golden", folder / "golden" / "seam-check")
+    shutil.copy2(place / "2.zip", folder / "bundles" / "seam-2.zip")
+    (folder / "bundles" / "notes.txt").write_text("no bundle")
+    for name, data in (("broken", (place / "3.zip").read_bytes()[:-100]), ("large", bytes(1_000_001))):
+        (tmp_path / f"{name}.zip").write_bytes(data)
+    with running_station(folder) as (browser, _), sync_api.sync_playwright() as playwright:
+        chrome = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context, address = chrome.new_context(), str(browser.base_url)
+        context.add_cookies([{"name": each.name, "value": each.value, "url": address} for each in browser.cookies.jar])
+        page = VersionsPage(context.new_page(), address)
+        install = page.window.locator("#bundles tbody tr").get_by_role("button", name="Install")
+        page.pressed(install, "the new lamp", "Install")
+        page.row("2.0").wait_for()
+        page.uploaded(tmp_path / "large.zip", "more than 1000000 bytes")
+        page.uploaded(tmp_path / "broken.zip", "2001")
+        page.uploaded(place / "3.zip")
+        page.row("3.0").wait_for()
+        page.activated("3.0", "it should be NG, and is OK")
+        page.activated("2.0")
+        page.row("2.0").get_by_text("every product").wait_for()
+        page.pressed(page.row("2.0").get_by_role("button", name="Roll back"), "escapes", "Roll back")
+        page.row("1.0").get_by_text("every product").wait_for()
+        packages = {row["version"]: row["bundle"] for row in Store(root).versions()}
+        product = browser.get("/api/products?limit=1").json()["rows"][0]
+        page.window.goto(f"{address}/lines/main/products/{product['key']}")
+        page.window.get_by_title(re.compile("^[0-9a-f]{64}$")).wait_for()
+        (step,) = browser.get(f"/api/lines/main/products/{product['key']}").json()["product"]["steps"]
+        assert (step["distribution"], step["package"]) == ("seam-check", packages[step["version"]])
+        chrome.close()
+    assert list((folder / "data" / "uploads").iterdir()) == []
+    ledger = records("_station", folder / "data" / "journal" / "_station")
+    said = [each for each in ledger if str(each.get("event")).startswith("version_")]
+    assert [(each["event"], each.get("version"), each["why"]) for each in said] == [
+        ("version_installed", "2.0", "the new lamp"), ("version_not_installed", None, "by hand"),
+        ("version_installed", "3.0", "by hand"), ("version_refused", "3.0", "fewer false alarms"),
+        ("version_activated", "2.0", "fewer false alarms"), ("version_taken_back", "1.0", "escapes"),
+    ]  # fmt: skip
+    assert {each["signed_by"] for each in said if each["event"] == "version_installed"} == {"acme"}
+    assert len({each["user"] for each in said}) == 1
+    installed = [each for each in Store(root).history.events if each["event"] == "installed"][1]
+    assert (installed["user"], installed["why"]) == (said[0]["user"], "the new lamp")
+
+
 def test_a_pool_follows_too(root, place):
     made_active(root, place, 1, pid="A")
     with Pool("seam-check", hosts=2, deployments=root, pid="A") as pool:

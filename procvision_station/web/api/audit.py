@@ -1,33 +1,128 @@
-"""The journals, verified on demand: it reads all of them, so one verification runs at a time."""
+"""The journals, verified on demand: each question goes on a little, where the one before stopped."""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
-from attrs import field, frozen
+from attrs import define, field, frozen
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import SkipValidation
+from litestar.params import FromQuery, SkipValidation
 
-from procvision_station.journal.audit import audit as audit_journal
+from procvision_station.journal.audit import Auditing
 from procvision_station.journal.disk import FolderDisk
+from procvision_station.journal.reading import Break, ReadRecord, read_journal, segments, stands
 from procvision_station.web.accounts import Role
 from procvision_station.web.doors import needs
 
+WORK_S = 0.1
+"""So long one question verifies: some thousand records."""
+LOOKED_AFTER = 64
+"""Records between two looks at the clock."""
+_Files: TypeAlias = dict[str, tuple[int, int, int]]
+
 
 class JournalBody(msgspec.Struct, frozen=True, kw_only=True):
-    """What an audit of a journal found."""
+    """How far a journal was verified, and what was found."""
 
     line: str
+    done: bool
+    """Whether its end was reached."""
     whole: bool
+    """Whether all of it is what was written; false as long as its end was not reached."""
     first_break: str | None
     """Where it stops being what was written."""
     sequence: int
+    """Of the last record that was verified."""
     chain: str
-    """After the last record. Noted elsewhere, it shows later whether an end was cut off."""
+    """After that record. Noted elsewhere, it shows later whether an end was cut off."""
     records: int
+    """So many were verified."""
+    progress: float
+    """Of the journal's bytes the share that was verified, from 0 to 1."""
+    since: datetime
+    """When the first record was verified. What somebody changes in a closed segment since then begins it anew."""
+
+
+@define
+class _Verification:
+    """One journal, verified from its first record on, a part at a time."""
+
+    folder: Path
+    since: datetime = field(factory=lambda: datetime.now(UTC))
+    done: bool = False
+    _auditing: Auditing = field(factory=Auditing)
+    _found: Iterator[ReadRecord | Break] | None = None
+    _closed: _Files = field(factory=dict)
+    """What segments were like when they were verified: inode, length and time of change. The last one goes on."""
+
+    def holds(self) -> bool:
+        """Return whether what was verified still is what is there, as far as its files say so. Raises OSError."""
+        last = self._auditing.last
+        return self._closed.items() <= _files(self.folder).items() and (
+            last is None or self._found is not None or stands(FolderDisk(self.folder), last)
+        )
+
+    def go_on(self, until: float) -> None:
+        """Verify until then, by the monotonic clock, or to the end. Raises OSError."""
+        if self._found is None:
+            if self.done and self._seen_end() == _end(self.folder):
+                return
+            last = self._auditing.last
+            self._found = read_journal(FolderDisk(self.folder), behind=last)
+            self.done = False
+        for number, found in enumerate(self._found):
+            before = self._auditing.last
+            if isinstance(found, ReadRecord) and before is not None and before.segment != found.segment:
+                self._closed[before.segment] = _files(self.folder)[before.segment]
+            if not self._auditing.take(found):
+                break
+            if number % LOOKED_AFTER == 0 and time.monotonic() > until:
+                return
+        self._found, self.done = None, True
+
+    def _seen_end(self) -> tuple[str, int]:
+        last = self._auditing.last
+        return (last.segment, last.end) if last is not None else ("", 0)
+
+    def body(self) -> JournalBody:
+        """Return how far it is. Raises OSError."""
+        report, files = self._auditing.audit(), _files(self.folder)
+        segment, end = self._seen_end()
+        verified = sum(size for name, (_, size, _) in files.items() if name < segment) + end
+        total = sum(size for _, size, _ in files.values())
+        # An erasure that a later event declares is no break before that event was read.
+        broken = report.first_break if self.done else None
+        return JournalBody(
+            line=self.folder.name,
+            done=self.done,
+            whole=self.done and broken is None,
+            first_break=str(broken) if broken is not None else None,
+            sequence=report.sequence,
+            chain=report.chain,
+            records=sum(report.counts.values()),
+            progress=1.0 if self.done else min(1.0, verified / total) if total else 0.0,
+            since=self.since,
+        )
+
+
+def _files(folder: Path) -> _Files:
+    found = {}
+    for name in segments([path.name for path in folder.iterdir()]):
+        status = (folder / name).stat()
+        found[name] = (status.st_ino, status.st_size, status.st_ctime_ns)
+    return found
+
+
+def _end(folder: Path) -> tuple[str, int]:
+    name, (_, size, _) = max(_files(folder).items(), default=("", (0, 0, 0)))
+    return name, size
 
 
 @frozen
@@ -35,36 +130,36 @@ class Journals:
     """The folder of journals, read."""
 
     folder: Path
-    _one: threading.Lock = field(factory=threading.Lock, init=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+    _kept: dict[str, _Verification] = field(factory=dict, init=False)
 
-    def audit(self) -> list[JournalBody]:
-        """Verify every journal."""
-        found = []
-        with self._one:
-            for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
-                if not path.is_dir():
-                    continue
-                report = audit_journal(FolderDisk(path))
-                found.append(
-                    JournalBody(
-                        line=path.name,
-                        whole=report.first_break is None,
-                        first_break=str(report.first_break) if report.first_break is not None else None,
-                        sequence=report.sequence,
-                        chain=report.chain,
-                        records=sum(report.counts.values()),
-                    )
-                )
-        return found
+    def verify(self, *, anew: bool = False) -> list[JournalBody]:
+        """Verify on for `WORK_S`, or from the first record; return how far each journal is. Raises OSError."""
+        until = time.monotonic() + WORK_S
+        with self._lock:
+            names = sorted(path.name for path in self.folder.iterdir() if path.is_dir()) if self.folder.is_dir() else []
+            for name in names:
+                kept = self._kept.get(name)
+                if anew or kept is None or not kept.holds():
+                    kept = self._kept[name] = _Verification(self.folder / name)
+                # A part of each: the last line's turn comes also where the first one never ends.
+                if time.monotonic() < until:
+                    kept.go_on(until)
+            return [self._kept[name].body() for name in names]
 
 
 JournalsHere = NamedDependency[SkipValidation[Journals]]
+Anew = FromQuery[bool]
 
 
 @get("/audit", opt=needs(Role.ENGINEER), tags=["audit"], sync_to_thread=True)
-def audit(journals: JournalsHere) -> list[JournalBody]:
-    """Verify the journals of all lines, which takes a while: every length, checksum, hash and link of the chain."""
-    return journals.audit()
+def audit(journals: JournalsHere, anew: Anew = False) -> list[JournalBody]:
+    """Verify the journals of all lines: every length, checksum, hash and link of the chain.
+
+    Each question verifies for a tenth of a second, where the one before stopped: ask again until all are `done`, with
+    `anew` the first time to begin with the first record. A journal that was done is verified on from there.
+    """
+    return journals.verify(anew=anew)
 
 
 ROUTES = (audit,)

@@ -1,5 +1,5 @@
 // The ledger's events, and whether its journals are what was written.
-import { ask, at, date, eventName, frame, h, number, t, trying } from "./common.js";
+import { ask, at, date, eventName, frame, h, number, percent, t, trying } from "./common.js";
 
 const form = at("filters");
 const body = at("events").tBodies[0];
@@ -20,12 +20,21 @@ const show = (fresh) => trying(async () => {
   at("more").hidden = after === null;
 });
 
+const journalName = (line) => (line === "_station" ? t("audit.station") : line);
+const journal = (each) => h("p", { class: each.first_break ? "note bad" : "note" }, h("strong", {}, journalName(each.line)), ": ",
+  each.first_break ? t("audit.broken", { problem: each.first_break }) : each.done ? t("audit.whole") : t("audit.so_far", { percent: percent(each.progress) }), ` · ${t("audit.records", { count: number(each.records) })}`,
+  each.done ? [h("br"), h("span", { class: "mono" }, `${t("audit.head")} ${each.line}:${each.sequence}:${each.chain}`)] : null);
 const verify = h("button", { type: "button", onclick: async () => {
   verify.disabled = true;
   verify.textContent = t("audit.verifying");
   await trying(async () => {
-    const found = await ask("/audit");
-    list.replaceChildren(...found.map((each) => h("p", { class: each.whole ? "note" : "note bad" }, h("strong", {}, each.line === "_station" ? t("audit.station") : each.line), ": ", each.whole ? t("audit.whole") : t("audit.broken", { problem: each.first_break }), ` · ${t("audit.records", { count: number(each.records) })}`, h("br"), h("span", { class: "mono" }, `${t("audit.head")} ${each.line}:${each.sequence}:${each.chain}`))));
+    // Each answer is a part of it.
+    let found = await ask("/audit", { facts: { anew: true } });
+    list.replaceChildren(...found.map(journal));
+    while (!found.every(({ done }) => done)) {
+      found = await ask("/audit");
+      list.replaceChildren(...found.map(journal));
+    }
   });
   verify.disabled = false;
   verify.textContent = t("audit.verify");

@@ -52,15 +52,40 @@ export const ask = async (path, { method = "GET", body, facts } = {}) => {
   } catch {
     throw new Refused({ what: t("common.away"), hint: "" }, 0);
   }
-  const text = await answer.text();
-  const kind = answer.headers.get("content-type") ?? "";
-  const read = text && kind.includes("json") ? JSON.parse(text) : text;
-  if (answer.ok) return read;
-  if (answer.status === 401 && frame.page !== "sign_in") {
+  return taken(answer.status, answer.headers.get("content-type"), await answer.text());
+};
+
+/** What an answer says. Throws Refused. */
+const taken = (status, kind, text) => {
+  const read = text && (kind ?? "").includes("json") ? JSON.parse(text) : text;
+  if (status >= 200 && status < 300) return read;
+  if (status === 401 && frame.page !== "sign_in") {
     location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
   }
-  throw new Refused(typeof read === "object" ? read : { what: t("common.away"), hint: "" }, answer.status);
+  throw new Refused(typeof read === "object" ? read : { what: t("common.away"), hint: "" }, status);
 };
+
+/** Send a file, and say how much of it has gone, from 0 to 1: fetch doesn't tell. Throws Refused. */
+export const send = (path, facts, file, told) =>
+  new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const away = () => reject(new Refused({ what: t("common.away"), hint: "" }, 0));
+    request.open("POST", `/api${path}?${new URLSearchParams(facts)}`);
+    request.setRequestHeader("accept", "application/json");
+    request.setRequestHeader("content-type", "application/octet-stream");
+    if (frame.csrf) request.setRequestHeader("x-csrf-token", frame.csrf);
+    request.upload.addEventListener("progress", ({ loaded, total }) => told(total ? loaded / total : 0));
+    request.addEventListener("error", away);
+    request.addEventListener("abort", away);
+    request.addEventListener("load", () => {
+      try {
+        resolve(taken(request.status, request.getResponseHeader("content-type"), request.responseText));
+      } catch (error) {
+        reject(error);
+      }
+    });
+    request.send(file);
+  });
 
 /** Run something that asks, and tell what is refused. */
 export const trying = async (work) => {

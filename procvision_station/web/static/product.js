@@ -7,7 +7,7 @@ const [, , line, , key] = location.pathname.split("/").map(decodeURIComponent);
 const here = `/lines/${encodeURIComponent(line)}/products/${encodeURIComponent(key)}`;
 const home = at("product");
 
-const fact = (name, value) => (value === null || value === "" ? null : h("div", {}, h("dt", {}, name), h("dd", {}, value)));
+const fact = (name, value) => (value === null || value === undefined || value === "" ? null : h("div", {}, h("dt", {}, name), h("dd", {}, value)));
 const outside = ({ value, low, high }) => (low !== null && value < low) || (high !== null && value > high);
 
 const defects = (step, colours, view) => step.defects.length > 0 && [
@@ -47,11 +47,11 @@ const stepCard = (step, colours, path, drawn) => {
     view.show(step, colours, path && (await loaded(path)), t("product.step", { step: step.step + 1, camera: step.camera }), (drawn ?? []).filter((box) => !step.defects.some((each) => ["label", "x", "y", "width", "height"].every((side) => each[side] === box[side]))));
   };
   picture();
-  const lost = step.picture && step.picture.state !== "there" ? t(`picture.${step.picture.state}`) : null;
+  const lost = step.picture && step.picture.state !== "there" ? t(`picture.${step.picture.state}`) : step.picture_said === "too many wait" ? t("picture.too_many") : null;
   return h("section", { class: "card step" }, place, h("div", {},
     h("h2", {}, pill(step.verdict), " ", t("product.step", { step: step.step + 1, camera: step.camera })),
     step.ng_reason || step.message ? h("p", {}, step.ng_reason || step.message) : null,
-    h("dl", { class: "facts" }, fact(t("product.algorithm"), `${step.algorithm} ${step.version}`), fact(t("product.answered"), step.answered_ms === null ? "" : `${number(step.answered_ms, 1)} ms`), fact(t("product.code"), step.error_code), fact(t("common.picture"), lost)),
+    h("dl", { class: "facts" }, fact(t("product.algorithm"), `${step.algorithm} ${step.version}`), fact(t("product.package"), step.package && h("span", { class: "mono", title: step.package }, `${step.distribution} ${step.package.slice(0, 12)}…`)), fact(t("product.answered"), step.answered_ms === null ? "" : `${number(step.answered_ms, 1)} ms`), fact(t("product.code"), step.error_code), fact(t("common.picture"), lost)),
     defects(step, colours, view) || null, drawn?.length ? h("p", { class: "soft" }, h("span", { class: "swatch dashed" }), t("boxes.person"), ": ", drawn.map(({ label }) => label).join(", ")) : null, measured(step) || null, parameters(step)));
 };
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from procvision_tools.cli import exits
-from procvision_tools.cli.deploying import JSON, KEYS, ROOT
+from procvision_tools.cli.deploying import FOR_USER, JSON, KEYS, ROOT
 
 
 @click.command(epilog=exits.EPILOG, short_help="Install a bundle's version beside others.")
@@ -17,8 +17,18 @@ from procvision_tools.cli.deploying import JSON, KEYS, ROOT
 @ROOT
 @KEYS
 @click.option("--allow-unsigned", is_flag=True, help="Take a bundle that nobody has signed, too; it is recorded.")
+@click.option("--why", default="", help="The reason, which is kept.")
+@FOR_USER
 @JSON
-def install(bundle: Path, root: Path | None, store: Path | None, allow_unsigned: bool, as_json: bool) -> int:
+def install(
+    bundle: Path,
+    root: Path | None,
+    store: Path | None,
+    allow_unsigned: bool,
+    why: str,
+    for_user: str | None,
+    as_json: bool,
+) -> int:
     """Install a version into an environment of its own, from its bundle alone: no index, no network.
 
     It becomes visible when it is complete, read-only and on the disk. Nothing is active before `procvision activate`.
@@ -50,7 +60,8 @@ def install(bundle: Path, root: Path | None, store: Path | None, allow_unsigned:
         if not index.algorithms:
             raise BundleError(ErrorCode.INVALID_PACKAGE, f"{bundle.name} has no algorithm; hint: package --with it")
         signed_by = None if seen.key is None else {"name": seen.key.name, "id": seen.key.id}
-        kept.fulfil(Wish("install", index.distribution, index.version), seen.bundle, {"signed_by": signed_by})
+        facts = {"signed_by": signed_by, "why": why, "user": for_user}
+        kept.fulfil(Wish("install", index.distribution, index.version), seen.bundle, facts)
         row = next(
             row for row in kept.versions() if (row["name"], row["version"]) == (index.distribution, index.version)
         )

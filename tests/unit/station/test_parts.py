@@ -264,6 +264,21 @@ def test_a_queue_that_is_full_takes_no_picture(tmp_path):
     assert not all(taken)
 
 
+def test_a_good_products_picture_makes_room_for_one_of_another_verdict(tmp_path):
+    """It was to be kept, so that it isn't is an event."""
+    told = SimpleQueue()
+    store = PictureStore(tmp_path, 4)
+    big = Picture.of(np.zeros((3000, 3000), np.uint8))
+    while store.keep("good", 0, big, told.put, spare=True):
+        pass
+    assert store.keep("bad", 0, Picture.of(np.ones((8, 8), np.uint8)), told.put)
+    store.stop()
+    events = [told.get() for _ in range(told.qsize())]
+    assert {each["key"] for each in events if each["event"] == "picture_lost"} == {"good"}
+    assert [each["key"] for each in events if each["event"] == "picture"].count("bad") == 1
+    assert "one of a product that is not OK came" in str(events)
+
+
 def test_an_exported_row_has_what_was_told_at_last_and_no_formula(tmp_path):
     with open_journal(tmp_path) as journal:
         journal.append(Kind.PRODUCT, {"key": "a", "found": "OK", "told": "OK", "reason": ""})

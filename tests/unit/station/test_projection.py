@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import psutil
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="a projection needs SQLAlchemy")
@@ -21,6 +23,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import event
 from sqlalchemy import text as sql
+from sqlalchemy.exc import SQLAlchemyError
 from station_records import START, drawn, product
 
 from procvision_station.journal.audit import audit
@@ -462,3 +465,34 @@ def test_a_removed_journal_leaves_its_line_as_it_was(tmp_path: Path) -> None:
     projector.step()
     assert whole(database) == before
     database.close()
+
+
+def test_a_frozen_server_is_noticed_and_asked_again_when_it_is_back(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel goes on to answer: no keepalive sees it. Neither a page nor the projector waits for ever."""
+    from procvision_station.projection import postgresql
+
+    monkeypatch.setattr(postgresql, "CONNECT_S", 2)
+    for kind in (postgresql.BoundedConnection, postgresql.ReaderConnection):
+        monkeypatch.setattr(kind, "within_s", 0.3)
+    written, read = Database(server.url, tmp_path, writes=True), Database(server.url, tmp_path)
+    written.migrate()
+    model = ReadModel(read)
+    before = model.lines()
+    everything = [psutil.Process(server.process_id), *psutil.Process(server.process_id).children(recursive=True)]
+    try:
+        for each in everything:
+            each.suspend()
+        with pytest.raises(ProjectionError, match=r"can't be asked: .*(0\.3 s|timeout)"):
+            model.lines()
+        with pytest.raises(SQLAlchemyError), written.writing() as connection:
+            connection.execute(sql("SELECT 1"))
+    finally:
+        for each in everything:
+            each.resume()
+    assert model.lines() == before
+    with written.writing() as connection:
+        assert connection.execute(sql("SELECT 1")).scalar() == 1
+    model.close()
+    written.close()
