@@ -25,6 +25,8 @@ FEW = 3
 QUALITY = 90
 WATCHED_S = 3.0
 """After the page last said that somebody looks: it says so every second."""
+PAUSES = 3
+"""After each picture, as many times as long as it took: a fast line's page takes a quarter of a core at most."""
 NICER = 10
 """The thread waits for those of the line; Linux has a niceness for each thread."""
 
@@ -79,8 +81,11 @@ class LivePictures:
                 if self._stopped:
                     return
                 shown = self._waiting.pop(next(iter(self._waiting)))
+            began = time.monotonic()
             with contextlib.suppress(Exception):  # a picture that can't be shown: the page says so
                 self._write(shown)
+            with self._news:
+                self._news.wait_for(lambda: self._stopped, PAUSES * (time.monotonic() - began))
 
     def _has_work(self) -> bool:
         return self._stopped or bool(self._waiting and time.monotonic() < self._watched_until)
