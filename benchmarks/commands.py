@@ -5,7 +5,9 @@
 The bare loop is a program without hosts: it loads pcb-compare, reads and decodes each pair, and calls `pre_execute` and
 `execute`. Cases run one after the other in each round; ratios are taken within a round, of the processor time of all
 processes of a case (user and system), which other work on the machine changes far less than the clock. What a speed-up
-by workers is on idle cores is told by the clock of the same round, and by the busiest share of the processor time.
+by workers is on idle cores is told by the clock of the same round; `two of them at once` says what this machine's cores
+give at most. The bare loop has OpenCV's threads as they are by default; with one, as a worker's host has, it costs a
+quarter less where cores are idle: the other thread waits by spinning.
 
 `engine` inspects with an algorithm that takes 20 ms of the processor, by bare hosts (a supervisor in a loop) and by
 `evaluate`: what the second adds is told in percent of those 20 ms.
@@ -16,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,6 +34,7 @@ import attrs
 import click
 
 from benchmarks.ours import environment
+from procvision_tools.engines.protocol import THREAD_VARIABLES
 
 ALGORITHM = "pcb-compare"
 BUSY_STEP, BUSY_S = 6, 0.02
@@ -106,6 +110,8 @@ def cases(folder: Path, one: Path) -> dict[str, tuple[list[str], str | None]]:
     image = next(iter(sorted(one.glob("**/*_test.jpg"))))
     reference = image.with_name(image.name.replace("_test", "_temp"))
     here = [sys.executable, "-m", "benchmarks.commands"]
+    on_one_thread = ["env", *(f"{name}=1" for name in THREAD_VARIABLES)]
+    loop = shlex.join([*on_one_thread, *here, "--bare", str(folder)])
     evaluate = [program, "evaluate", ALGORITHM, str(folder), "--jobs"]
     requalify = [program, "requalify", ALGORITHM, str(folder), "--against", ALGORITHM, "--isolation", "basic", "--jobs"]
     busy = [program, "evaluate", "bench", str(folder), "--step", str(BUSY_STEP), "--jobs"]
@@ -113,6 +119,8 @@ def cases(folder: Path, one: Path) -> dict[str, tuple[list[str], str | None]]:
         "bare, one picture": ([*here, "--bare", str(one)], None),
         "run": ([program, "run", ALGORITHM, "--reference", str(reference), str(image)], "bare, one picture"),
         "bare loop": ([*here, "--bare", str(folder)], None),
+        "bare loop, one thread": ([*on_one_thread, *here, "--bare", str(folder)], "bare loop"),
+        "two of them at once": (["sh", "-c", f"{loop} & {loop}; wait"], "bare loop, one thread"),
         "evaluate --jobs 1": ([*evaluate, "1"], "bare loop"),
         "evaluate --jobs 2": ([*evaluate, "2"], "evaluate --jobs 1"),
         "requalify --jobs 1": ([*requalify, "1"], None),

@@ -18,9 +18,7 @@ from procvision_tools.cli.inspecting import OF_REFERENCE, InspectionOutcome, Ins
 from procvision_tools.cli.products import params_of, steps_of
 from procvision_tools.datasets.samples import DatasetError
 from procvision_tools.engines.protocol import Done
-from procvision_tools.evaluation.evaluated import Evaluation
 from procvision_tools.evaluation.observations import Observation, Rules
-from procvision_tools.evaluation.sweeps import THRESHOLD, Sweep, measure
 from procvision_tools.names import shown
 
 if TYPE_CHECKING:
@@ -29,7 +27,8 @@ if TYPE_CHECKING:
     from procvision_sdk.manifest.model import Manifest
     from procvision_tools.datasets import Dataset, Sample
     from procvision_tools.engines.protocol import Engine, Stop, Worked
-    from procvision_tools.evaluation.sweeps import SweepResult
+    from procvision_tools.evaluation.evaluated import Evaluation
+    from procvision_tools.evaluation.sweeps import Sweep, SweepResult
 
 MAX_SHARD = 8
 """Samples that a worker is given at once: at 20 ms each it asks six times a second."""
@@ -111,7 +110,11 @@ def evaluate_all(
     }
     if sweep is not None and not by_parameter:
         swept = {value: (main.observations, attrs.evolve(rules, threshold=float(value))) for value in sweep.values}
-    swept_measured = measure(sweep.key, swept, dataset.groups) if sweep is not None else None
+    swept_measured = None
+    if sweep is not None:
+        from procvision_tools.evaluation.sweeps import measure
+
+        swept_measured = measure(sweep.key, swept, dataset.groups)
     return _evaluation(plan, dataset, rules, jobs, main, manifest, swept_measured)
 
 
@@ -124,6 +127,8 @@ def _evaluation(
     manifest: Manifest,
     sweep: SweepResult | None = None,
 ) -> Evaluation:
+    from procvision_tools.evaluation.evaluated import Evaluation  # numpy, which no worker needs
+
     return Evaluation(
         algorithm=manifest.name,
         version=manifest.version,
@@ -142,7 +147,7 @@ def _evaluation(
 
 
 def _hosting(algorithm: str) -> Hosting:
-    return Hosting(algorithm=algorithm, log_level="warning")
+    return Hosting(algorithm=algorithm, log_level="warning", one_thread=True)
 
 
 def _is_parameter(manifest: Manifest, step_index: int | None, key: str) -> bool:
@@ -159,6 +164,8 @@ def _check_parameter_sweep(sweep: Sweep, manifest: Manifest, plan: Plan) -> None
 
 
 def _check_threshold_sweep(sweep: Sweep, manifest: Manifest) -> None:
+    from procvision_tools.evaluation.sweeps import THRESHOLD
+
     if sweep.key != THRESHOLD:
         raise usage_error(
             f"--sweep {sweep.key}: {manifest.name} has no such parameter", f"sweep one of its own, or {THRESHOLD}"

@@ -29,8 +29,6 @@ def print_json(evaluation: Evaluation) -> None:
 
 def write_files(evaluation: Evaluation, json_file: Path | None, page: Path | None, worst: int) -> None:
     """Write what is wanted. Raises CommandError where that fails."""
-    from procvision_tools.report import evaluation_html
-
     path = None
     try:
         if json_file is not None and str(json_file) != "-":
@@ -38,6 +36,8 @@ def write_files(evaluation: Evaluation, json_file: Path | None, page: Path | Non
             write_private(path, json_text(evaluation.as_record(), indent=2) + "\n")
             click.echo(f"wrote {path}", err=True)
         if page is not None:
+            from procvision_tools.report import evaluation_html
+
             path = page
             evaluation_html.write(path, evaluation, worst)
             click.echo(f"wrote {path}", err=True)

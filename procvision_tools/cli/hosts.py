@@ -62,6 +62,8 @@ class Hosting:
     """Files and folders that the algorithm reads."""
     spare: bool = False
     """Whether a second host stands by."""
+    one_thread: bool = False
+    """Whether numeric libraries in it are told to use one thread, unless this process's environment says otherwise."""
     command: tuple[str, ...] = ()
     """What launches the host in place of ours, as it is; then `algorithm` is a name for people."""
 
@@ -89,7 +91,14 @@ class Hosting:
 
     def options(self) -> RunnerOptions:
         """Return how a runner treats such a host."""
-        options = RunnerOptions(host_arguments=self.arguments, working_folder=_here(), pass_environment=self.env)
+        environment = None
+        if self.one_thread:
+            from procvision_tools.engines.protocol import one_thread
+
+            environment = {**os.environ, **one_thread()}
+        options = RunnerOptions(
+            host_arguments=self.arguments, working_folder=_here(), pass_environment=self.env, environment=environment
+        )
         if self.timeout_s is None:
             return options
         return evolve(options, pre_timeout_s=self.timeout_s, execute_timeout_s=self.timeout_s)

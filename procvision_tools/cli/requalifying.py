@@ -77,6 +77,7 @@ class Comparing:
             command=subject.command,
             timeout_s=self.timeout_s,
             log_level="warning",
+            one_thread=True,
         )
 
     def _said(self, ready: Launched, subject: Subject, product: Product, files: _Files) -> Said:

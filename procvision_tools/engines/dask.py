@@ -28,7 +28,7 @@ from distributed import Client, Future, LocalCluster, WorkerPlugin, get_worker
 from distributed.scheduler import KilledWorker
 from importlib_metadata import version
 
-from procvision_tools.engines.protocol import MAX_TRIES, Done, EngineError, Lost, Work, Worked, shared_cores
+from procvision_tools.engines.protocol import MAX_TRIES, Done, EngineError, Lost, Work, Worked, one_thread
 
 LOOPBACK = "127.0.0.1"
 OPTIONS: Mapping[str, Any] = MappingProxyType(
@@ -159,7 +159,7 @@ def _cluster(jobs: int) -> Iterator[Any]:
         LocalCluster(
             n_workers=jobs, threads_per_worker=1, processes=True, host=LOOPBACK, dashboard_address=f"{LOOPBACK}:0",
             worker_dashboard_address=f"{LOOPBACK}:0", silence_logs=logging.CRITICAL,
-            env=shared_cores(jobs),
+            env=one_thread(),
         ) as cluster,
     ):  # fmt: skip
         yield cluster

@@ -22,7 +22,7 @@ from typing import Any
 from attrs import define
 
 from procvision_runner.exit_causes import described
-from procvision_tools.engines.protocol import MAX_TRIES, Done, EngineError, Lost, Work, shared_cores
+from procvision_tools.engines.protocol import MAX_TRIES, Done, EngineError, Lost, Work, one_thread
 
 POLL_S = 0.2
 """How often the end is looked for while nothing comes."""
@@ -105,7 +105,7 @@ class _Team:
         self._workers: list[_Worker] = []
         self._tries: Counter[int] = Counter()
         self._deaths_before_ready = 0
-        self._environment = {**os.environ, **shared_cores(size)}
+        self._environment = {**os.environ, **one_thread()}
         for _ in range(size):
             self._hire()
 

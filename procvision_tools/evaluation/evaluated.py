@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from procvision_sdk.manifest.model import Diagnostic
 from procvision_tools.datasets.samples import Dataset, Sample
-from procvision_tools.evaluation.bounds import BoundResult
+from procvision_tools.evaluation.bounds import Bound, BoundResult, check
 from procvision_tools.evaluation.detection import Detection, confusion, detect
 from procvision_tools.evaluation.figures import Figures, figures, label_figures
 from procvision_tools.evaluation.observations import Observation, Rules
@@ -81,6 +81,13 @@ class Evaluation:
     def parts(self) -> dict[str, Figures]:
         """All figures by what they are of: "" for everything, a label, a group."""
         return {**self.labels, **self.groups, "": self.figures}
+
+    def held_to(self, bounds: Sequence[Bound]) -> Evaluation:
+        """Return it with what becomes of bounds. What was computed isn't computed again."""
+        parts = self.parts
+        held = attrs.evolve(self, bounds=tuple(check(bound, parts, self.earlier) for bound in bounds))
+        held.__dict__.update(figures=self.figures, groups=self.groups, labels=self.labels)
+        return held
 
     @property
     def headline(self) -> tuple[Spread, ...]:

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from attrs import field, frozen
 
-from procvision_tools.evaluation.bounds import BoundResult
+from procvision_tools.evaluation.bounds import Bound, BoundResult, check
 from procvision_tools.evaluation.figures import Figures
 from procvision_tools.requalification.archive import Archive, Product, Said, identity_of
 from procvision_tools.requalification.compare import (
@@ -106,6 +106,13 @@ class Requalification:
         products = self.archive.products
         old, new = ([self.said(product, new=side) for product in products] for side in (False, True))
         return compare(_products(products), _columns(old), _columns(new))
+
+    def held_to(self, bounds: Sequence[Bound]) -> Requalification:
+        """Return it with what becomes of bounds. What was compared isn't compared again."""
+        now, before = self.comparison.figures, self.comparison.baseline
+        held = attrs.evolve(self, bounds=tuple(check(bound, now, before) for bound in bounds))
+        held.__dict__.update(comparison=self.comparison)
+        return held
 
     @cached_property
     def judgement(self) -> Judgement:

@@ -34,9 +34,8 @@ _DATASET = click.Path(exists=True, readable=True, path_type=Path)
               help="A parameter of the step; repeatable.")  # fmt: skip
 @click.option("--bits", type=click.IntRange(9, 16),
               help="How many bits a sample of grey 16-bit PNGs uses, as a camera of 12 bits writes them.")  # fmt: skip
-@click.option(
-    "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many hosts inspect at once."
-)
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
+              help="How many hosts inspect at once, on a core each.")  # fmt: skip
 @click.option("--engine", "engine_name", default="local", show_default=True, metavar="ENGINE",
               help="Whose workers inspect: local, dask, dask://HOST:PORT, or a plugin's.")  # fmt: skip
 @click.option("--iou", "min_iou", type=click.FloatRange(0, 1, max_open=True),
@@ -101,12 +100,12 @@ def evaluate(
     from procvision_tools.cli.program import command_line
     from procvision_tools.cli.progress import bar
     from procvision_tools.datasets import DatasetError, open_dataset
-    from procvision_tools.engines.protocol import EngineError, open_engine
-    from procvision_tools.evaluation.bounds import check
+    from procvision_tools.engines.protocol import EngineError, import_numpy, open_engine
     from procvision_tools.evaluation.observations import Rules
     from procvision_tools.hints import split_hint
     from procvision_tools.sources.picture_files import unused_bits
 
+    import_numpy()
     output.check_extras(overlay=False, page=page is not None)
     bounds, sweep, earlier = _wanted(requires, sweep_text, baseline_file)
     plan = Plan(
@@ -135,8 +134,7 @@ def evaluate(
         command=command_line(),
         baseline=str(baseline_file or ""),
         earlier=earlier,
-        bounds=tuple(check(bound, evaluation.parts, earlier) for bound in bounds),
-    )
+    ).held_to(bounds)
     if str(json_file) == "-":
         evaluation_output.print_json(evaluation)
     else:

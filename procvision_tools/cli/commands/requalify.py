@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 import click
 
 from procvision_tools.cli import exits
@@ -27,7 +26,8 @@ LAYOUTS = ("deeppcb", "mvtec", "coco", "yolo")
               help="The version before, or `recorded`: what the archive says.")  # fmt: skip
 @click.option("--engine", default="local", show_default=True, metavar="ENGINE",
               help="local, dask (starts a cluster here), dask://HOST:PORT, or a plugin's.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(1, 1024), help="How many workers; each has a host of both versions.")
+@click.option("--jobs", type=click.IntRange(1, 1024),
+              help="How many workers, on a core each, with a host of both versions.")  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Where results are kept: what is there isn't made again. It gets the report, too.")  # fmt: skip
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only so many products, the same each time.")
@@ -89,9 +89,10 @@ def requalify(
     from procvision_tools.cli.deploying import root_of
     from procvision_tools.cli.errors import CommandError
     from procvision_tools.cli.requalified import Wanted, requalified, show, write_files
-    from procvision_tools.evaluation.bounds import check
+    from procvision_tools.engines.protocol import import_numpy
     from procvision_tools.hints import split_hint
 
+    import_numpy()
     output.check_extras(overlay=False, page=page is not None)
     bounds = _bounds(requires)
     wanted = Wanted(
@@ -103,9 +104,7 @@ def requalify(
         found = requalified(wanted)
     except RunnerError as error:
         raise CommandError(*split_hint(str(error))) from error
-    comparison: Any = found.comparison
-    figures, baseline = comparison.figures, comparison.baseline
-    found = attrs.evolve(found, bounds=tuple(check(bound, figures, baseline) for bound in bounds))
+    found = found.held_to(bounds)
     show(found, as_json=str(json_file) == "-")
     write_files(found, out, json_file, page, worst)
     return exits.OK if found.kept else exits.NG
