@@ -19,7 +19,7 @@ from procvision_sdk.wire.messages import AlgorithmName
 
 if TYPE_CHECKING:
     from procvision_host.algorithm.discovery import AlgorithmRow
-    from procvision_host.halves.cell import OtherHalf
+    from procvision_host.halves.alone import Alone
     from procvision_host.halves.ring import Ring
     from procvision_host.process.channels import HostEnds
     from procvision_host.sandbox.refusals import Refusals
@@ -64,12 +64,17 @@ class AlgorithmLife:
                 self._load_and_serve(row, half)
             self._tear_down()
 
-    def _host_half(self) -> OtherHalf | None:
+    def _host_half(self) -> Alone | None:
         """Return what the host half gives, once it has read its configuration; None if that is wrong."""
-        from procvision_host.halves.cell import OtherHalf
+        if self._ring is None:
+            from procvision_host.halves.alone import Alone
 
-        half = OtherHalf(self._ends, self._ring)
-        failed = half.plan.failed
+            half = Alone(self._ends)
+        else:
+            from procvision_host.halves.cell import OtherHalf
+
+            half = OtherHalf(self._ends, self._ring)
+        failed = half.failed
         if failed is None:
             return half
         code, kind, message, status, retryable = failed
@@ -109,7 +114,7 @@ class AlgorithmLife:
             self._refusals.ungranted = lacking
             _log.warning("%s %s", row.name, told(lacking, lacking))
 
-    def _load_and_serve(self, row: AlgorithmRow, half: OtherHalf) -> None:
+    def _load_and_serve(self, row: AlgorithmRow, half: Alone) -> None:
         from procvision_host.algorithm.call_checker import CallChecker
         from procvision_host.algorithm.discovery import host_version
         from procvision_host.algorithm.images import Images

@@ -132,11 +132,7 @@ class Loop:
         conversation, standby = self.conversation, self.standby
         waiting = conversation.waiting
         self._worker, self._answered = worker, answered
-        pump: Callable[[], object] = partial(conversation.reader.pump, None)
-        if steady:
-            from procvision_host.conversation.steady_calls import steady_pump
-
-            pump = steady_pump(self, worker)
+        pump: Callable[[], object] | None = None if steady else partial(conversation.reader.pump, None)
         while True:
             if waiting:
                 call = self._next_call()
@@ -146,6 +142,11 @@ class Loop:
                 # The host still answers pings while teardown() runs.
                 standby.take_over()
                 return
+            elif pump is None:
+                # Made while the runner takes the answer that the algorithm is set up. The second thread still reads.
+                from procvision_host.conversation.steady_calls import steady_pump
+
+                pump = steady_pump(self, worker)
             elif standby.reads:
                 standby.give_back()
             else:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable
 from os import read
 from select import POLLIN, poll
 from threading import current_thread, main_thread
+from typing import TYPE_CHECKING
 
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.process.channels import HostEnds
+
+if TYPE_CHECKING:
+    import signal as _signal
+else:  # without the enumerations of `signal`, which nothing here needs
+    import _signal
 
 READ_BYTES = 16 * 1024
 """Room for any frame but the rare large one; more would cost a fresh mapping at every read."""
@@ -47,7 +52,7 @@ class Reader:
     def listen_for_signals(self) -> None:
         """Let signals wake the reader. Only the main thread may do this."""
         if current_thread() is main_thread():
-            signal.set_wakeup_fd(self._ends.wake, warn_on_full_buffer=False)
+            _signal.set_wakeup_fd(self._ends.wake, warn_on_full_buffer=False)
 
     def frames_ended(self) -> None:
         """Wait for no more frames."""

@@ -8,7 +8,6 @@ its own into those modules, as libraries for coroutines do.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -45,11 +44,15 @@ from procvision_sdk.wire.messages import (
 from procvision_sdk.wire.tables import HostStatus
 
 if TYPE_CHECKING:
+    import signal as _signal
+
     from procvision_host.conversation.drain import Drain
     from procvision_host.halves.cell import Records
     from procvision_host.process.shared_page import SharedPage
+else:  # without the enumerations of `signal`, which nothing here needs
+    import _signal
 
-_SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT))
+_SIGNALS = frozenset((_signal.SIGTERM, _signal.SIGINT))
 """As the interpreter's wake-up descriptor tells them, one byte each."""
 
 _LONGEST_DRAIN_MS = 60_000

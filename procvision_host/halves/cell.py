@@ -6,13 +6,13 @@ import logging
 import mmap
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 from os import getpid
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from procvision_host.halves.alone import Alone
 from procvision_host.halves.messages import CellChannel, Plan
 from procvision_host.halves.records import ANSWERED, EVENTS, before_answer, events_record, told_call
 from procvision_host.halves.ring import DONE, PENDING
@@ -21,6 +21,7 @@ from procvision_sdk.errors import CallRefusedError, ErrorCode
 
 if TYPE_CHECKING:
     from procvision_host.algorithm.sessions import GuardedSessions, Sessions
+    from procvision_host.halves.alone import Answered
     from procvision_host.halves.ring import Ring
     from procvision_host.process.channels import HostEnds
     from procvision_sdk.images.backend import ImageBackend
@@ -28,50 +29,36 @@ if TYPE_CHECKING:
     from procvision_sdk.images.view import RgbArray
     from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result
 
-    Answered = Callable[[Call, AnyMessage, float], None]
-
 MAX_REMEMBERED_SESSIONS = 1024
 """So many sessions are remembered as opened; one that was forgotten is told as opened again."""
 _log = logging.getLogger(HOST_LOGGER)
 
 
-class OtherHalf:
-    """What the cell has of the host half, by what that says of its configuration; without one, what it has itself."""
+class OtherHalf(Alone):
+    """What the cell has of the host half, by what that says of its configuration."""
 
-    def __init__(self, ends: HostEnds, ring: Ring | None) -> None:
-        self._ends = ends
-        self.plan = Plan()
-        self.records: Records | None = None
-        """None where no observer listens."""
-        self._channel = None
-        if ring is not None:
-            self._channel = channel = CellChannel(ends)
-            self.plan = plan = channel.plan()
-            if plan.calls or plan.sessions or plan.life:
-                self.records = Records(plan, ring, ends, channel)
+    def __init__(self, ends: HostEnds, ring: Ring) -> None:
+        super().__init__(ends)
+        self._channel = channel = CellChannel(ends)
+        self.plan = plan = channel.plan()
+        self.failed, self._memory = plan.failed, plan.memory
+        self.wraps_calls = plan.wrapped
+        if plan.calls or plan.sessions or plan.life:
+            self.records = Records(plan, ring, ends, channel)
 
     def image_backends(self) -> dict[str, Callable[[], ImageBackend]]:
-        """Return the backends' factories by scheme."""
-        from procvision_host.builtin.arena_images import ArenaImages
-        from procvision_host.builtin.posix_images import PosixImages
-        from procvision_sdk.images.layout import ARENA_SCHEME, SCHEME
-
-        backends: dict[str, Callable[[], ImageBackend]] = {SCHEME: PosixImages}
-        if self._ends.arena >= 0:
-            backends[ARENA_SCHEME] = partial(ArenaImages, self._ends.arena_descriptor)
-        if self._channel is not None and self.plan.schemes:
+        """As `Alone`, and those that the host half opens."""
+        backends = super().image_backends()
+        if self.plan.schemes:
             remote = RemoteImages(self._channel, self._ends)
             backends |= {scheme: lambda: remote for scheme in self.plan.schemes}
         return backends
 
     def sessions(self, max_bytes: int) -> RemoteSessions | GuardedSessions:
         """Return the sessions of the host half, or those in this process's own memory."""
-        if self._channel is not None and self.plan.remote_sessions:
+        if self.plan.remote_sessions:
             return RemoteSessions(self._channel)
-        from procvision_host.algorithm.sessions import GuardedSessions
-        from procvision_host.builtin.memory_store import MemorySessionStore
-
-        return GuardedSessions(MemorySessionStore(**self.plan.memory), max_bytes)
+        return super().sessions(max_bytes)
 
     def observed(self, sessions: Sessions) -> Sessions:
         """Return the same sessions, observed if a plugin listens."""
@@ -82,18 +69,9 @@ class OtherHalf:
         if self.records is not None:
             self.records.tell(hook, **values)
 
-    def draining(self, exit_status: int) -> None:
-        """Tell observers that the drain began."""
-        self.tell("procvision_host_draining", exit_status=exit_status)
-
-    @property
-    def wraps_calls(self) -> bool:
-        """Whether wrappers have to see every call before it begins."""
-        return self.plan.wrapped
-
     def around(self, run: Callable[[Call], Result | Error]) -> Callable[[Call], Result | Error]:
         """Return the execution of calls with the wrappers' first parts before it; `run` itself if there are none."""
-        if self._channel is None or not self.plan.wrapped:
+        if not self.plan.wrapped:
             return run
         channel = self._channel
 

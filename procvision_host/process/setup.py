@@ -8,7 +8,6 @@ import faulthandler
 import gc
 import io
 import os
-import signal
 import sys
 import threading
 import time
@@ -18,12 +17,15 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 from procvision_host.process.channels import DRAIN_REQUEST
 
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
 
     from procvision_host.process.channels import HostEnds
     from procvision_host.process.shared_page import SharedPage
+else:  # without the enumerations of `signal`, which nothing here needs
+    import _signal
 
-_LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LEAVING_SIGNALS = (_signal.SIGTERM, _signal.SIGINT)
 EXIT_FUNCTIONS_S = 2.0
 """How long what was registered for the exit of the process may take."""
 _THRESHOLDS = gc.get_threshold()
@@ -42,12 +44,12 @@ def prepare(ends: HostEnds) -> None:
             ends.wake_reader(DRAIN_REQUEST)
 
     for number in _LEAVING_SIGNALS:
-        signal.signal(number, ask_to_leave)
+        _signal.signal(number, ask_to_leave)
     # The handler has to wait for the main thread; this reaches the reader also while that is busy in C.
-    signal.set_wakeup_fd(ends.wake, warn_on_full_buffer=False)
+    _signal.set_wakeup_fd(ends.wake, warn_on_full_buffer=False)
     faulthandler.enable(file=2)
     # Stacks of a hung process on SIGQUIT, written by C code that needs no interpreter lock.
-    faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
+    faulthandler.register(_signal.SIGQUIT, file=2, all_threads=True)
     # What an algorithm prints leaves at once, also without a newline and before a crash, and no character of it can
     # raise. The streams are made anew: the old ones remember what kind of file their descriptors were before.
     sys.stdout, sys.stderr = unbuffered_stream(1), unbuffered_stream(2)
@@ -77,17 +79,17 @@ def watch_forks(became_copy: Callable[[], None]) -> None:
 
     # From the fork until its handlers are set a child shares the host's wake-up pipe: signals wait for so long.
     def hold() -> None:
-        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEAVING_SIGNALS)
+        masks.before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _LEAVING_SIGNALS)
 
     def let_go() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, masks.before)
 
     def begin_as_copy() -> None:
         became_copy()
         with contextlib.suppress(ValueError):
-            signal.set_wakeup_fd(-1)
+            _signal.set_wakeup_fd(-1)
             for number in _LEAVING_SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
+                _signal.signal(number, _signal.SIG_DFL)
         let_go()
 
     os.register_at_fork(before=hold, after_in_parent=let_go, after_in_child=begin_as_copy)

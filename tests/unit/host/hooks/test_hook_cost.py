@@ -6,8 +6,8 @@ import pytest
 
 from procvision_host.algorithm.sessions import GuardedSessions
 from procvision_host.builtin.memory_store import MemorySessionStore
+from procvision_host.halves.alone import Alone
 from procvision_host.halves.asked import host_half_is_asked_for
-from procvision_host.halves.cell import OtherHalf
 from procvision_host.hooks.manager import Hooks
 from procvision_host.hooks.observers import CALL_HOOKS, LIFE_HOOKS, LOG_HOOK, SESSION_HOOKS, Wrappers
 from procvision_host.hooks.selection import HookChoice
@@ -24,7 +24,7 @@ def hooks() -> Hooks:
 def test_without_a_host_half_the_worker_is_called_itself() -> None:
     """No wrapper, no observer of sessions, nothing after the answer, no question asked."""
     sessions = GuardedSessions(MemorySessionStore(), 1000)
-    half = OtherHalf(None, None)  # type: ignore[arg-type] - there is no channel that it could use
+    half = Alone(None)  # type: ignore[arg-type] - there is no channel that it could use
 
     def run(call: Call) -> Result:
         return Result()
