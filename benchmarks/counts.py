@@ -58,10 +58,20 @@ _ANY_THREAD = 0x40000000
 """__WALL of waitpid(2)."""
 
 
+def _unhurried() -> RunnerOptions:
+    """A stepped call takes seconds."""
+    return RunnerOptions(environment=ours.environment(), heartbeat=None, execute_timeout_s=300)
+
+
+@contextmanager
+def _supervised(hosts: int = 0) -> Iterator[Once]:
+    with ours.supervised(hosts, options=_unhurried()) as once:
+        yield once
+
+
 @contextmanager
 def _call(*, lent: bool = False, step_index: int = 1) -> Iterator[Once]:
-    """An `execute` that isn't hurried: a stepped one takes seconds."""
-    options = RunnerOptions(environment=ours.environment(), heartbeat=None, execute_timeout_s=300)
+    options = _unhurried()
     with Runner("bench", options=options) as runner:
         session = runner.session(ours.CONTEXT)
         if lent:
@@ -75,6 +85,8 @@ CASES: dict[str, Callable[[], AbstractContextManager[Once]]] = {
     "floor: pipe": floors.pipe,
     "multiprocessing: control path": partial(multiprocessing_pipe.calls, 0, 0),
     "ours: control path": _call,
+    "ours: supervisor": _supervised,
+    "ours: pool": partial(_supervised, 2),
     "ours: 2MP lent": partial(_call, lent=True),
     "ours: memory sessions": partial(_call, step_index=hooks.KEEPING),
 }

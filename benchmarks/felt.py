@@ -94,6 +94,8 @@ def at_most() -> dict[tuple[str, str], float]:
     return {
         **(COMPILED if runs_compiled() else PYTHON).by_case(),
         **PYTHON.by_case(IN_PYTHON),
+        **{(f"ours: {kind}", mode): 1.1 for kind in ("supervisor", "pool") for mode in PACED},
+        **{(f"ours: {kind}", ONE_CORE): 1.2 for kind in ("supervisor", "pool")},
         **{("ours: one observer", mode.name): hooks.OBSERVER_AT_MOST for mode in MODES},
         **{("ours: SQLite sessions", mode): 1.4 for mode in PACED},
     }
@@ -121,6 +123,8 @@ def cases() -> list[Case]:
         case(OURS, ours.call, FLOOR),
         case("ours: host alone", ours.host_alone, FLOOR),
         *slow(OURS, ours.call, FLOOR),
+        case("ours: supervisor", ours.supervised, OURS),
+        case("ours: pool", partial(ours.supervised, 2), OURS),
         case("ours: 2MP lent", lent, OURS),
         *slow("ours: 2MP lent", lent, OURS + IN_PYTHON),
     ]

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.floors import exchange, first_output, payload
 from benchmarks.measure import Once
 from benchmarks.pictures import encoded, picture
-from procvision_runner import Runner, RunnerOptions
+from procvision_runner import Pool, Runner, RunnerOptions, Supervisor, SupervisorOptions
 from procvision_runner.connection.launch import host_command
 from procvision_runner.options import IsolationLevel
 from procvision_sdk.images.picture import Picture
@@ -65,6 +65,15 @@ def call(
             running.execute(lease, pid="A", session=session, user_params={"touch": False})
 
         yield with_lent_slot if lent else with_copy
+
+
+@contextmanager
+def supervised(hosts: int = 0, *, options: RunnerOptions | None = None) -> Iterator[Once]:
+    """An `execute` without a picture through a `Supervisor`, or through a `Pool` of so many hosts."""
+    given = SupervisorOptions(runner=options if options is not None else RunnerOptions(environment=environment()))
+    with Pool("bench", hosts=hosts, options=given) if hosts else Supervisor("bench", options=given) as running:
+        session = running.session(CONTEXT)
+        yield lambda: running.execute(pid="A", session=session)
 
 
 @contextmanager

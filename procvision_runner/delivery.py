@@ -23,6 +23,8 @@ MAX_BACKLOG = 10_000
 class Delivery(Generic[T]):
     """Tells listeners on a thread, which starts with the first thing to tell."""
 
+    __slots__ = ("__weakref__", "_changed", "_closed", "_listeners", "_thread", "_thread_name", "_waiting", "dropped")
+
     def __init__(self, listeners: tuple[Callable[[T], None], ...], thread_name: str) -> None:
         self.dropped = 0
         """How much was dropped, since the listeners did not take it in time."""

@@ -106,7 +106,8 @@ class Products:
     """
 
     def __init__(self) -> None:
-        self._open: OrderedDict[str, dict[tuple[str, object], str]] = OrderedDict()
+        self.open: OrderedDict[str, dict[tuple[str, object], str]] = OrderedDict()
+        """The outcomes of the products that are not over, by session, then by phase and step."""
 
     def call_ended(
         self, phase: str, step_index: object, session_id: str | None, outcome: str, *, final: bool
@@ -114,21 +115,21 @@ class Products:
         """Note how a call ended: OK, NG, NONE, or any other word for a failure. Return the verdicts of what is over."""
         if phase not in ("pre", "execute"):
             if phase == "reset" and session_id is not None:
-                self._open.pop(session_id, None)
+                self.open.pop(session_id, None)
             return ()
         if session_id is None:
             return (_product({"": outcome}),) if phase == "execute" else ()
-        steps = self._open.setdefault(session_id, {})
-        self._open.move_to_end(session_id)
+        steps = self.open.setdefault(session_id, {})
+        self.open.move_to_end(session_id)
         if phase == "pre" and outcome == NO_VERDICT:
             steps.pop((phase, step_index), None)
         else:
             steps[phase, step_index] = outcome
         if final:
-            del self._open[session_id]
+            del self.open[session_id]
             return (_product(steps),)
-        if len(self._open) > MAX_OPEN_PRODUCTS:
-            self._open.popitem(last=False)
+        if len(self.open) > MAX_OPEN_PRODUCTS:
+            self.open.popitem(last=False)
             return ("UNFINISHED",)
         return ()
 

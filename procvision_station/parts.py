@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from procvision_runner import Event, RestartPolicy, Supervisor, SupervisorOptions
-from procvision_runner.supervision.events import SwapFailed, Swapped
+from procvision_runner.supervision.events import Only, SwapFailed, Swapped
 from procvision_sdk.errors import ProcVisionError
 from procvision_station.configuration.model import Kinded
 from procvision_station.configuration.reading import LineConfiguration, StationConfiguration
@@ -64,7 +64,9 @@ def opened_inspector(recipe: Recipe, line: LineConfiguration, deployments: Path 
                     options=supervised(name, line),
                     deployments=deployments,
                     pid=pid,
-                    listeners=[partial(_follow, name, followed)] if deployments is not None else [],
+                    listeners=[Only(partial(_follow, name, followed), (Swapped, SwapFailed))]
+                    if deployments is not None
+                    else [],
                 )
             )
             for name in dict.fromkeys(step.algorithm for step in recipe.steps)

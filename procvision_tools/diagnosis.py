@@ -41,6 +41,7 @@ IMPORTED_AT_START = ("attr", "click", "importlib_metadata", "msgspec", "numpy", 
 """Packages that every host imports."""
 STEADY_CORES = {
     "runner": "procvision_runner.connection.steady_core",
+    "supervisor": "procvision_runner.supervision.steady_core",
     "host": "procvision_host.conversation.steady_core",
 }
 """The compiled modules, which may be missing."""

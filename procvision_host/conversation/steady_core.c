@@ -129,7 +129,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     PyObject *part[N_PARTS];
-    Py_ssize_t field[N_FIELDS];
+    pv_place field[N_FIELDS];
     Template templates[MAX_TEMPLATES];
     Py_buffer page, ring; /* The second without memory where no observer is told of calls. */
     Py_ssize_t max_frame_bytes;

@@ -18,11 +18,11 @@ from typing import Any
 import attrs
 
 from procvision_runner.connection.call_table import CallTable
+from procvision_runner.connection.exchange import Exchange
 from procvision_runner.connection.observer import Observer
 from procvision_runner.connection.pending_call import Judge, PendingCall
 from procvision_runner.connection.reader_thread import ReaderThread
 from procvision_runner.connection.receiver import Receiver
-from procvision_runner.connection.steady_calls import Exchange
 from procvision_runner.connection.writer import KEPT_FRAMES, Record, Writer
 from procvision_runner.errors import LaunchError
 from procvision_runner.exit_causes import EndKind, HostEnd, described, end_of

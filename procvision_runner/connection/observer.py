@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class Observer:
     """Does nothing: what a bare `Runner` has. Each method is called on a thread of the client's, and must not block."""
 
+    __slots__ = ()
+
     def missed_pong(self, misses: int) -> None:
         """Note that a ping was not answered in time, `misses` in a row."""
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from procvision_runner.errors import CallError
+from procvision_runner.images.shared_lease import SharedLease
 from procvision_sdk.wire.messages import Call, Result
 
 _log = logging.getLogger("procvision.runner")
@@ -42,9 +43,22 @@ class PendingCall(msgspec.Struct, eq=False):
     woken: threading.Event | None = None
     """Set when the caller, who waits while another thread reads, has to look again."""
     deadline: float = 0.0
+    kept: SharedLease | None = None
+    """Its picture, where the caller keeps that after the call's end, to make it again."""
+    told: dict[str, Any] | None = None
+    """What a steady call says of its picture, but for the time."""
+    timestamp_ms: int | None = None
+    """The picture's time, beside that."""
 
     def __post_init__(self) -> None:
         self.deadline = self.sent_at + self.timeout_s
+
+    def whole_call(self) -> Call:
+        """Return the call with what it says of its picture, which a steady one has in its frame alone."""
+        call = self.call
+        if self.told is not None and call.image_meta is None:
+            call.image_meta = {**self.told, "timestamp_ms": self.timestamp_ms}
+        return call
 
     def end(self, answer: Result | None, error: CallError | None, now: float) -> bool:
         """End the call for the caller. Return False if it had ended before."""

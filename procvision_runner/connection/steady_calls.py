@@ -3,21 +3,16 @@
 The strategy: what a line does ten times a second touches as little code and data as it can, since between two calls
 the algorithm has emptied the processor's caches. So `SteadyCalls.inspect` remembers, for each phase, step and product,
 the bytes that its calls have in common, and puts into them what differs: the request's id, the slot's, the time. What
-changes seldom, as the session or the parameters, is written anew where it changes. `Exchange.carry` then does in one
-function what the call table, the writer and the receiver do together: it begins the call, writes, waits, reads and
-ends the call. It does so only where no other call is on its way and nobody else reads, and only with an answer that
-is one whole result of exactly this call.
-Everything else is the general code's, which finds nothing begun, or a call that was begun as it would have begun it:
-a second call, a deadline that passes, a ping, an error, a malformed answer, a host that is gone, a Ctrl-C.
-`steady_core.c` is the same, compiled. This module is what it is held against, and what
-runs where it isn't built or is turned off.
-Warning: what `carry` changes is shared. It changes it under the same locks and in the same order as the general code.
+changes with a product, as the session or the time that is left, is written anew where it changes. `Exchange.carry`
+then takes the call to its answer. Everything else is the general code's, which finds nothing begun.
+`steady_core.c` is the same, compiled. This module is what it is held against, and what runs where it isn't built or
+is turned off.
 """
 
 from __future__ import annotations
 
 import logging
-from os import getpid, read
+from os import getpid
 from secrets import token_hex
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,44 +21,35 @@ import msgspec
 from msgspec.structs import replace
 
 from procvision_runner.connection.call_table import host_timeout_ms
+from procvision_runner.connection.exchange import BEFORE_ID
 from procvision_runner.connection.leadership import TRANSITION_STEPS, Reading, ReadingEvent
 from procvision_runner.connection.pending_call import PendingCall
-from procvision_runner.connection.receiver import READ_BYTES
-from procvision_runner.connection.writer import KEPT_FRAME_BYTES
-from procvision_runner.exit_causes import EndKind
+from procvision_runner.errors import CallError
 from procvision_runner.images.arena import ArenaSlot
+from procvision_runner.images.shared_lease import SharedLease
 from procvision_runner.images.slots import Lease
 from procvision_runner.requests import filled, held_to_the_protocol
 from procvision_runner.results import CallResult
-from procvision_sdk.calling import OWN_ID_BYTES, session_ref
+from procvision_sdk.calling import OWN_ID_BYTES, InspectionSession, session_ref
 from procvision_sdk.compiled import compiled
 from procvision_sdk.images.picture import Picture, image_meta
-from procvision_sdk.plain import MAX_DEPTH, plain
-from procvision_sdk.wire.codec import SHALLOW_BYTES
-from procvision_sdk.wire.greeting import HEADER_BYTES
-from procvision_sdk.wire.messages import Call, Result, SessionRef, ToRunner
+from procvision_sdk.plain import plain
+from procvision_sdk.wire.messages import Call, Result, SessionRef
 from procvision_sdk.wire.tables import ConnectionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from procvision_runner.connection.call_table import CallTable
     from procvision_runner.connection.client import Client
-    from procvision_runner.connection.receiver import Receiver
-    from procvision_runner.connection.writer import Writer
     from procvision_runner.images.slots import SlotPool
     from procvision_runner.options import RunnerOptions
-    from procvision_sdk.calling import CallImage, InspectingPhase, InspectionSession
+    from procvision_sdk.calling import CallImage, InspectingPhase
     from procvision_sdk.images.meta import ColorSpace
-    from procvision_sdk.wire.messages import AnyMessage
 
 CORE = "procvision_runner.connection.steady_core"
 """The compiled form of what stands here."""
 MAX_SHAPES = 64
 """So many phases, steps and products are remembered; a line has a few."""
-_BEGINNING = b'{"type":"call","request_id":"'
-_BEGINNING_BYTES = len(_BEGINNING)
-_BEFORE_ID = len(b'{"type":"call",')
 _SESSION_ID = b'{"id":"'
 _TIME = b'"timestamp_ms":'
 _LONGEST_S = 1e9
@@ -73,8 +59,17 @@ _OPEN = ConnectionState.OPEN
 _ATOMS = frozenset((str, int, float, bool, type(None)))
 _log = logging.getLogger("procvision.runner")
 _encode = msgspec.json.Encoder().encode
-_decode: Callable[[bytes], AnyMessage] = msgspec.json.Decoder(ToRunner).decode
-"""The connection's own: a decoder of results alone takes one without a type."""
+
+
+class AttemptFailedError(Exception):
+    """A supervised call has no result. What it was, and its picture, are there to try it again.
+
+    Who catches it releases `pending.kept`.
+    """
+
+    def __init__(self, error: CallError, pending: PendingCall, size: tuple[int, int] | None) -> None:
+        super().__init__(error)
+        self.error, self.pending, self.size = error, pending, size
 
 
 class Inspects(Protocol):
@@ -100,222 +95,96 @@ class Inspects(Protocol):
         """Make a call, as `AlgorithmRunner.execute`. Return None, with nothing done, if it is not a steady one."""
 
 
-class Exchange:
-    """Carries one call of a client at a time."""
-
-    __slots__ = (
-        "_client",
-        "_max_frame_bytes",
-        "_poll",
-        "_receiver",
-        "_record",
-        "_stdout",
-        "_table",
-        "_write",
-        "_writer",
-    )
-
-    def __init__(self, client: Client, table: CallTable, writer: Writer, receiver: Receiver) -> None:
-        self._client = client
-        self._table = table
-        self._receiver = receiver
-        self._writer = writer
-        self._write = writer.write
-        self._poll = receiver.poll
-        self._stdout = client.process.stdout
-        self._record = client.record
-        self._max_frame_bytes = table.connection.max_frame_bytes
-
-    def carry(self, pending: PendingCall, tail: bytes | None = None) -> bool:  # noqa: PLR0912, PLR0915 - see above
-        """Carry a call to its end, whatever that is. Return False, with nothing begun, where it is not the only call.
-
-        `tail` is what follows the request's id in the frame; without one it is made here.
-        """
-        call, table = pending.call, self._table
-        connection, calls, leadership, lock = table.connection, table.calls, table.leadership, table.lock
-        if tail is None:
-            call.request_id, call.timeout_ms = None, host_timeout_ms(pending.timeout_s)
-            try:
-                tail = b'",' + _encode(call)[_BEFORE_ID:]
-            except Exception:  # noqa: BLE001 - the general code tells what JSON can't carry
-                return False
-        pending_ids = connection.pending_ids
-        lock.acquire()
-        try:
-            request_id = f"call-{table.last_number + 1}"
-            length = _BEGINNING_BYTES + len(request_id) + len(tail)
-            if (
-                calls
-                or pending_ids
-                or table.end is not None
-                or table.stopping
-                or connection.state is not _OPEN
-                or length > self._max_frame_bytes
-                or not leadership.follow(_CALL, pending)
-            ):
-                return False
-            table.last_number += 1
-            call.request_id = request_id
-            pending_ids.add(request_id)
-            calls[request_id] = pending
-        finally:
-            lock.release()
-        frame = b"".join((length.to_bytes(HEADER_BYTES, "big"), _BEGINNING, request_id.encode(), tail))
-        now, deadline = pending.sent_at, pending.deadline
-        try:
-            written = self._write(frame, now, deadline, pending)
-        except BaseException:
-            self._client.kill(EndKind.STOPPED, "was written to by a thread that was interrupted")
-            raise
-        if not written:
-            self._client.not_written(pending)
-        tick_at = table.tick_at
-        until = deadline if tick_at is None or tick_at > deadline else tick_at
-        # A negative time would mean for ever. A thread that is interrupted here has read nothing yet.
-        there = leadership.leader is pending and self._poll((until - now) * 1000 + 0.5 if until > now else 0.5)
-        try:
-            if there:
-                try:
-                    data = read(self._stdout, READ_BYTES)
-                except OSError:
-                    data = b""
-                now = monotonic()
-                self._record.append((now, "in", data[:KEPT_FRAME_BYTES]))
-                payload = data[HEADER_BYTES:]
-                length = len(payload)
-                result = None
-                if (
-                    0 < length <= self._max_frame_bytes
-                    and int.from_bytes(data[:HEADER_BYTES], "big") == length
-                    and connection.splitter.empty
-                    and payload.isascii()
-                    # Objects alone can't nest too deep in so few bytes, nor can so many opening brackets.
-                    and (
-                        (length <= SHALLOW_BYTES and b"[" not in payload)
-                        or payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH
-                    )
-                ):
-                    try:
-                        result = _decode(payload)
-                    except ValueError:
-                        result = None
-                if type(result) is Result and result.request_id == request_id and not connection.answers_without_ids:
-                    lock.acquire()
-                    try:
-                        if (
-                            len(calls) == 1
-                            and not (pending.ended or table.stopping or table.waiting_for_room)
-                            and leadership.leader is pending
-                            and connection.state is _OPEN
-                        ):
-                            calls.clear()
-                            pending_ids.clear()
-                            pending.answer = result
-                            pending.took_s = now - pending.sent_at
-                            pending.ended = True
-                            pending.free()
-                            leadership.follow(_ANSWERED)
-                    finally:
-                        lock.release()
-                if not pending.ended:
-                    self._receiver.take(data, now)
-            else:
-                now = monotonic()
-        except BaseException:
-            self.lost()
-            raise
-        if tick_at is not None and now >= tick_at:
-            self._receiver.tick()
-        if not pending.ended or leadership.leader is pending or self._receiver.pong_awaited:
-            self._client.wait_for(pending)
-        return True
-
-    # --- for calls that the compiled core has begun -----------------------------------------------------------
-
-    def finish_writing(self, pending: PendingCall, frame: bytes, written: int) -> None:
-        """Write the rest of a call's frame. The writer's lock is held, and released here."""
-        try:
-            whole = self._writer.finish(frame, written, pending.deadline, pending)
-        except BaseException:
-            self._client.kill(EndKind.STOPPED, "was written to by a thread that was interrupted")
-            raise
-        if not whole:
-            self._client.not_written(pending)
-
-    def go_on(self, pending: PendingCall, data: bytes | None, now: float) -> None:
-        """Carry a call to its end. `data` was read and not looked at; None where nothing was read, or all was."""
-        receiver, table = self._receiver, self._table
-        if data is not None:
-            try:
-                receiver.take(data, now)
-            except BaseException:
-                self.lost()
-                raise
-        if table.tick_at is not None and now >= table.tick_at:
-            receiver.tick()
-        if not pending.ended or table.leadership.leader is pending or receiver.pong_awaited:
-            self._client.wait_for(pending)
-
-    def lost(self) -> None:
-        """End a host of which something was read that nobody handled: its frames can't be told apart any more."""
-        self._client.kill(EndKind.STOPPED, "was read by a thread that was interrupted")
-
-
 class _Shape:
     """The bytes of one call that the next may have, too. Never changed: threads may share it."""
 
-    __slots__ = ("before", "call", "final", "id_at", "params", "session", "tail", "timeout_s")
+    __slots__ = (
+        "before",
+        "call",
+        "final",
+        "head",
+        "id_at",
+        "middle",
+        "params",
+        "session",
+        "tail",
+        "timeout_ms",
+        "timeout_s",
+    )
 
     def __init__(
-        self,
-        call: Call,
-        session: InspectionSession | str | None,
-        user_params: dict[str, Any] | None,
-        timeout_s: float,
-    ) -> None:
-        """Raise what the encoder raises."""
-        common = b'",' + _encode(call)[_BEFORE_ID:-1]
-        timeout_ms = call.timeout_ms = host_timeout_ms(timeout_s) or 0
-        self.call = call
-        self.session, self.timeout_s = session, timeout_s
-        self.final = bool(call.session and call.session.final) and session is not None
-        self.tail = b'%b,"timeout_ms":%d}' % (common, timeout_ms)
+        self, call: Call, head: bytes, middle: bytes, params: tuple[tuple[str, Any], ...] | None,
+        session: InspectionSession | str | None, final: bool, timeout_s: float,
+    ) -> None:  # fmt: skip
+        """Raise what the encoder raises. `call` has the session and the time."""
+        self.call, self.head, self.middle = call, head, middle
+        self.params = params
+        """The parameters, where all are atoms; None where they have to be written anew each time."""
+        self.session, self.final = session, final
+        self.timeout_s, self.timeout_ms = timeout_s, call.timeout_ms or 0
+        common = head + _encode(call.session) + middle
+        self.tail = b'%b,"timeout_ms":%d}' % (common, self.timeout_ms)
         """What follows the request's id where there is no picture."""
         self.before = common + b',"shared_mem_id":"'
         """The same up to the picture's id where there is one."""
-        self.id_at = common.index(_SESSION_ID) + len(_SESSION_ID)
+        self.id_at = len(head) + len(_SESSION_ID)
         """Where the session's id stands in either."""
-        self.params: tuple[tuple[str, Any], ...] | None = ()
-        """The parameters, where all are atoms; None where they have to be written anew each time."""
-        if call.user_params and user_params:
-            atoms = _ATOMS.issuperset(map(type, call.user_params.values()))
-            self.params = tuple(user_params.items()) if atoms else None
+
+    def again(self, session: InspectionSession | str | None, final: bool, timeout_s: float) -> _Shape:
+        """Return the same call in another session, or with another time."""
+        reference = session_ref(session, final=final)
+        call = replace(self.call, session=reference, timeout_ms=host_timeout_ms(timeout_s))
+        return _Shape(call, self.head, self.middle, self.params, session, final, timeout_s)
 
 
 class _PictureShape:
     """The bytes that tell of one call's picture, and may tell of the next. Never changed."""
 
-    __slots__ = ("after", "before_time", "camera_id", "described", "timeout_s")
+    __slots__ = ("after_time", "before_time", "camera_id", "described", "told")
 
-    def __init__(self, lease: Lease, camera_id: str | None, call: Call, timeout_s: float) -> None:
-        meta = _encode(image_meta(lease, camera_id, 0))
+    def __init__(self, lease: Lease, camera_id: str | None) -> None:
+        self.told = image_meta(lease, camera_id, 0)
+        meta = _encode(self.told)
         time_at = meta.index(_TIME) + len(_TIME)
-        self.before_time = b'","image_meta":' + meta[:time_at]
-        self.after = b'%b,"timeout_ms":%d}' % (meta[time_at + 1 :], call.timeout_ms or 0)
-        self.described, self.camera_id, self.timeout_s = lease.described, camera_id, timeout_s
+        self.before_time, self.after_time = b'","image_meta":' + meta[:time_at], meta[time_at + 1 :]
+        self.described, self.camera_id = lease.described, camera_id
 
 
 class SteadyCalls:
-    """The calls of one `Runner`, as they come again and again."""
+    """The calls of one host, as they come again and again.
 
-    __slots__ = ("_carry", "_client", "_options", "_owner", "_picture", "_shapes", "_slots", "_table")
+    `deployment` is the installed version that the host runs. For a `supervised` host a call that fails raises
+    AttemptFailedError, and its picture stays in its slot.
+    """
 
-    def __init__(self, client: Client, slots: SlotPool, options: RunnerOptions) -> None:
+    __slots__ = (
+        "_carry",
+        "_client",
+        "_deployment",
+        "_options",
+        "_owner",
+        "_picture",
+        "_shapes",
+        "_slots",
+        "_supervised",
+        "_table",
+    )
+
+    def __init__(
+        self,
+        client: Client,
+        slots: SlotPool,
+        options: RunnerOptions,
+        *,
+        deployment: Mapping[str, str] | None = None,
+        supervised: bool = False,
+    ) -> None:
         self._client = client
         self._table = client.table
         self._carry = client.exchange.carry
         self._slots = slots
         self._options = options
+        self._deployment, self._supervised = deployment, supervised
         self._owner = getpid()
         self._shapes: dict[tuple[str, int, str], _Shape] = {}
         self._picture: _PictureShape | None = None
@@ -350,11 +219,11 @@ class SteadyCalls:
             or timeout_s != shape.timeout_s
             or ((user_params or shape.params != ()) and not _the_same(user_params, shape.params))
         ):
-            shape = self._another(phase, pid, step_index, session, user_params, final, timeout_s)
+            shape = self._another(shape, phase, pid, step_index, session, user_params, final, timeout_s)
             if shape is None:
                 return None
         call = replace(shape.call)
-        lease = size = None
+        lease = size = on_freed = kept = picture = None
         if image is None:
             tail = shape.tail
         else:
@@ -367,19 +236,19 @@ class SteadyCalls:
                 return None
             try:
                 picture = self._picture
-                if (
-                    picture is None
-                    or lease.described != picture.described
-                    or camera_id != picture.camera_id
-                    or timeout_s != picture.timeout_s
-                ):
-                    self._picture = picture = _PictureShape(lease, camera_id, call, timeout_s)
+                if picture is None or lease.described != picture.described or camera_id != picture.camera_id:
+                    self._picture = picture = _PictureShape(lease, camera_id)
                 call.shared_mem_id = image_id = lease.publish()
                 if timestamp_ms is None:
                     timestamp_ms = time_ns() // 1_000_000
-                tail = b"%b%b%b%d%b" % (
-                    shape.before, image_id.encode(), picture.before_time, timestamp_ms, picture.after,
+                tail = b'%b%b%b%d%b,"timeout_ms":%d}' % (
+                    shape.before, image_id.encode(), picture.before_time, timestamp_ms, picture.after_time,
+                    shape.timeout_ms,
                 )  # fmt: skip
+                on_freed = lease.release
+                if self._supervised:
+                    kept = SharedLease(lease)
+                    on_freed = kept.share()
             except BaseException:
                 lease.release()
                 raise
@@ -389,62 +258,85 @@ class SteadyCalls:
             own_id = token_hex(OWN_ID_BYTES)
             call.session = SessionRef(id=own_id, final=True)
             tail = b"%b%b%b" % (tail[: shape.id_at], own_id.encode(), tail[shape.id_at + len(own_id) :])
-        pending = PendingCall(call, monotonic(), timeout_s, lease.release if lease is not None else None)
-        client = self._client
+        pending = PendingCall(call, monotonic(), timeout_s, on_freed)
+        if picture is not None:
+            pending.kept, pending.told, pending.timestamp_ms = kept, picture.told, timestamp_ms
         try:
             if not self._carry(pending, tail):
-                if lease is not None:
-                    call.image_meta = image_meta(lease, camera_id, timestamp_ms)
-                client.carry_beside_others(pending)
-        except BaseException:
-            client.orphan(pending)
+                pending.whole_call()
+                self._client.carry_beside_others(pending)
+            return self._outcome(pending, phase, size)
+        except AttemptFailedError:
             raise
-        return self._outcome(pending, phase, size)
+        except BaseException:
+            self._interrupted(pending)
+            raise
 
-    @staticmethod
-    def _outcome(pending: PendingCall, phase: str, size: tuple[int, int] | None) -> CallResult:
+    def _interrupted(self, pending: PendingCall) -> None:
+        """Leave the call of an interrupted caller to its host."""
+        self._client.orphan(pending)
+        if pending.kept is not None:
+            pending.kept.release()
+
+    def _outcome(self, pending: PendingCall, phase: str, size: tuple[int, int] | None) -> CallResult:
         """Return the result of a call that has ended, or raise its error."""
+        try:
+            result = self._result(pending, phase, size)
+        except CallError as error:
+            if self._supervised:
+                raise AttemptFailedError(error, pending, size) from None
+            raise
+        if pending.kept is not None:
+            pending.kept.release()
+        return result
+
+    def _result(self, pending: PendingCall, phase: str, size: tuple[int, int] | None) -> CallResult:
         if pending.error is not None:
             raise pending.error
-        result = pending.answer
-        assert result is not None
-        data = result.data
+        answer = pending.answer
+        assert answer is not None
+        data = answer.data
         if (
-            result.phase == phase == "execute"
-            and result.status == "OK"
+            answer.phase == phase == "execute"
+            and answer.status == "OK"
             and data.get("result_status") == "OK"
             and (len(data) == 1 or (len(data) == 2 and type(data.get("debug")) is dict))
         ):
             # An OK that says nothing more has nothing more to be checked.
             return CallResult(
                 phase=phase,
-                step_index=result.step_index,
+                step_index=answer.step_index,
                 status="OK",
-                message=result.message,
-                error_code=result.error_code,
+                message=answer.message,
+                error_code=answer.error_code,
                 data=data,
-                request_id=result.request_id,
+                request_id=answer.request_id,
                 elapsed_ms=int(pending.took_s * 1e6) / 1e3,
+                deployment=self._deployment,
             )
-        return held_to_the_protocol(result, phase, size, pending.took_s)
+        result = held_to_the_protocol(answer, phase, size, pending.took_s)
+        return result if self._deployment is None else replace(result, deployment=self._deployment)
 
     def parts(self) -> dict[str, Any]:
         """Return what the compiled core works with, by its names for it."""
         client, table = self._client, self._table
         exchange, leadership, connection = client.exchange, table.leadership, table.connection
-        receiver, writer = exchange._receiver, exchange._writer
+        receiver, writer = exchange.receiver, exchange.writer
         caller, nobody = TRANSITION_STEPS[Reading.NOBODY][_CALL], TRANSITION_STEPS[Reading.CALLER][_ANSWERED]
         return {
             "python": self,
             "filled": self._filled,
+            "encode": _encode,
             "PictureShape": _PictureShape,
             "Lease": Lease,
+            "SharedLease": SharedLease,
             "ArenaSlot": ArenaSlot,
             "slots": self._slots,
+            "slots_lock": self._slots._lock,
             "inspect": self.inspect,
             "outcome": self._outcome,
             "shapes": self._shapes,
-            "orphan": client.orphan,
+            "interrupted": self._interrupted,
             "go_on": exchange.go_on,
             "lost": exchange.lost,
             "finish_writing": exchange.finish_writing,
@@ -462,11 +354,14 @@ class SteadyCalls:
             "record": client.record.append,
             "Call": Call,
             "PendingCall": PendingCall,
+            "InspectionSession": InspectionSession,
             "SessionRef": SessionRef,
             "Result": Result,
             "CallResult": CallResult,
             "Shape": _Shape,
-            "held": held_to_the_protocol,
+            "AttemptFailedError": AttemptFailedError,
+            "deployment": self._deployment,
+            "supervised": self._supervised,
             "open": _OPEN,
             "nobody": nobody[0],
             "nobody_steps": nobody[1],
@@ -476,6 +371,7 @@ class SteadyCalls:
 
     def _another(
         self,
+        shape: _Shape | None,
         phase: InspectingPhase,
         pid: str,
         step_index: int,
@@ -490,15 +386,18 @@ class SteadyCalls:
         if final and session is None:
             return None
         try:
-            params = plain(user_params, "user_params") if user_params else None
-            call = Call(
-                phase=phase,
-                step_index=step_index,
-                pid=pid,
-                session=session_ref(session, final=final),
-                user_params=params,
-            )
-            shape = _Shape(call, session, dict(user_params or ()), timeout_s)
+            if shape is not None and _the_same(user_params or {}, shape.params):
+                shape = shape.again(session, final, timeout_s)
+            else:
+                params = plain(user_params, "user_params") if user_params else None
+                call = Call(phase=phase, step_index=step_index, pid=pid)
+                head = b'",' + _encode(call)[BEFORE_ID:-1] + b',"session":'
+                middle = b',"user_params":' + _encode(params) if params else b""
+                atoms = not params or _ATOMS.issuperset(map(type, params.values()))
+                known = tuple((user_params or {}).items()) if atoms else None
+                call.user_params, call.timeout_ms = params, host_timeout_ms(timeout_s)
+                call.session = session_ref(session, final=final)
+                shape = _Shape(call, head, middle, known, session, final, timeout_s)
         except Exception:  # noqa: BLE001 - the general code tells what it is
             return None
         if len(self._shapes) >= MAX_SHAPES:
@@ -507,15 +406,26 @@ class SteadyCalls:
         return shape
 
     def _filled(self, image: CallImage) -> Lease | None:
-        """Return a lease with an array's or a raw picture's pixels; None for any other image."""
-        if type(image) is Picture and (image.data is not None or image.shared_mem_id is not None):
-            return None
-        return filled(self._slots, self._options, image)
+        return lease_with(self._slots, self._options, image)
 
 
-def steady_calls(client: Client, slots: SlotPool, options: RunnerOptions) -> Inspects:
-    """Return what makes a runner's steady calls: the compiled core where it can, else `SteadyCalls`."""
-    steady = SteadyCalls(client, slots, options)
+def lease_with(slots: SlotPool, options: RunnerOptions, image: CallImage) -> Lease | None:
+    """Return a lease with an array's or a raw picture's pixels; None for any other image. Raises as `prepare`."""
+    if type(image) is Picture and (image.data is not None or image.shared_mem_id is not None):
+        return None
+    return filled(slots, options, image)
+
+
+def steady_calls(
+    client: Client,
+    slots: SlotPool,
+    options: RunnerOptions,
+    *,
+    deployment: Mapping[str, str] | None = None,
+    supervised: bool = False,
+) -> Inspects:
+    """Return what makes a host's steady calls: the compiled core where it can, else `SteadyCalls`, which see."""
+    steady = SteadyCalls(client, slots, options, deployment=deployment, supervised=supervised)
     core = compiled(CORE)
     if core is None:
         return steady

@@ -25,14 +25,18 @@
 #define OWN_ID_CHARS 16
 #define GENERATION_AT 16 /* As `layout` has it. */
 #define GENERATION_BYTES 8
-#define LEAST_ROOM 64 /* For a frame's beginning, its number and what stands between the parts. */
+#define LONGEST_S 1e9 /* As `steady_calls` has it. */
+#define HEAD_START 0.05 /* This and the next two as `call_table` has them. */
+#define SHORTEST_HEAD_START_S 0.02
+#define LONGEST_HEAD_START_S 0.25
 
 /* What the core is made of: objects of the general code, handed over by name. */
 #define PARTS(X) \
-    X(python) X(inspect) X(outcome) X(filled) X(shapes) X(orphan) X(go_on) \
+    X(python) X(inspect) X(outcome) X(filled) X(encode) X(shapes) X(interrupted) X(go_on) \
     X(lost) X(finish_writing) X(table) X(connection) X(splitter) X(leadership) X(receiver) X(writer) X(calls) X(pending_ids) \
-    X(locked) X(writer_locked) X(writer_acquire) X(record) X(Call) X(PendingCall) X(SessionRef) X(Result) \
-    X(CallResult) X(Shape) X(PictureShape) X(Lease) X(ArenaSlot) X(slots) X(held) X(open) X(nobody) X(nobody_steps) X(caller) X(caller_steps)
+    X(locked) X(writer_locked) X(writer_acquire) X(record) X(Call) X(PendingCall) X(InspectionSession) \
+    X(SessionRef) X(Result) X(CallResult) X(Shape) X(PictureShape) X(Lease) X(SharedLease) X(ArenaSlot) X(slots) \
+    X(slots_lock) X(AttemptFailedError) X(deployment) X(supervised) X(open) X(nobody) X(nobody_steps) X(caller) X(caller_steps)
 #define NAME(part) P_##part,
 enum { PARTS(NAME) N_PARTS };
 #undef NAME
@@ -46,16 +50,19 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
     X(connection, state) X(connection, answers_without_ids) X(splitter, empty) \
     X(leadership, state) X(leadership, _steps) X(leadership, leader) \
     X(receiver, pong_awaited) X(writer, _closed) \
-    X(Call, request_id) X(Call, session) X(Call, shared_mem_id) \
-    X(python, _picture) X(PictureShape, described) X(PictureShape, camera_id) X(PictureShape, timeout_s) \
-    X(PictureShape, before_time) X(PictureShape, after) \
+    X(Call, request_id) X(Call, session) X(Call, shared_mem_id) X(Call, image_meta) X(Call, timeout_ms) \
+    X(InspectionSession, reference) X(SessionRef, id) X(SessionRef, context) \
+    X(python, _picture) X(PictureShape, described) X(PictureShape, camera_id) X(PictureShape, told) \
+    X(PictureShape, before_time) X(PictureShape, after_time) X(SharedLease, lease) X(SharedLease, _holders) \
+    X(SharedLease, _lock) \
     X(Lease, described) X(Lease, _released) X(Lease, _array) X(Lease, _copy) X(Lease, _slot) X(Lease, _pool) \
     X(ArenaSlot, memory) X(ArenaSlot, generation) X(ArenaSlot, described) X(ArenaSlot, prefix) \
     X(slots, _free) X(slots, _closed) X(slots, _named) X(slots, _waiting) X(slots, _locked) \
-    X(PendingCall, call) X(PendingCall, sent_at) X(PendingCall, deadline) X(PendingCall, on_freed) \
+    X(PendingCall, call) X(PendingCall, sent_at) X(PendingCall, timeout_s) X(PendingCall, deadline) \
+    X(PendingCall, on_freed) X(PendingCall, kept) X(PendingCall, told) X(PendingCall, timestamp_ms) \
     X(PendingCall, future) X(PendingCall, judge) X(PendingCall, answer) X(PendingCall, error) X(PendingCall, ended) \
     X(PendingCall, freed) X(PendingCall, took_s) X(PendingCall, needs_wake) X(PendingCall, woken) \
-    X(Shape, call) X(Shape, session) X(Shape, timeout_s) X(Shape, final) X(Shape, tail) X(Shape, before) X(Shape, params) X(Shape, id_at)
+    X(Shape, call) X(Shape, head) X(Shape, middle) X(Shape, params)
 #define NAME(part, field) F_##part##_##field,
 enum { FIELDS(NAME) N_FIELDS };
 #undef NAME
@@ -64,18 +71,20 @@ static const pv_field_name FIELD_NAMES[] = {FIELDS(NAME)};
 #undef NAME
 
 static PyObject *text_execute, *text_pre, *text_out, *text_in, *text_ok, *text_empty, *text_result_status, *text_debug,
-    *text_release, *text_setflags, *text_write, *text_give_back;
-static PyObject *zero, *names_of_result, *names_of_call_result, *names_of_session, *names_of_flags;
+    *text_release, *text_setflags, *text_write, *own_session;
+static PyObject *zero, *one, *two, *names_of_result, *names_of_call_result, *names_of_own, *names_of_final, *names_of_flags;
 
-/* The calls of one phase, step and product, as they were last. */
+/* What calls of one phase, step and product have in common, and what the last of them had. */
 typedef struct {
-    PyObject *phase, *pid, *session, *params, *tail, *before, *call, *pending, *timeout_s;
+    PyObject *phase, *pid, *params, *head, *middle, *call, *pending;
     PyObject *step; /* The index as it was given. */
     long step_index;
-    PyObject *final; /* Py_True or Py_False */
+    PyObject *session, *final;                       /* As they were given; Py_True or Py_False. */
+    PyObject *session_text, *session_value;          /* The same in the frame, and for who asks. */
+    PyObject *timeout_s, *timeout_ms;                /* NULL where `seconds` has no meaning yet. */
     double seconds;
-    Py_ssize_t id_at; /* Where the session's id stands in `tail`, where each call has a session of its own; else -1. */
-    char answer[80];  /* What stands in a good answer between its request's id and its data. */
+    unsigned long long milliseconds;
+    char answer[80]; /* What stands in a good answer between its request's id and its data. */
     Py_ssize_t answer_bytes;
     unsigned long met_at;
 } Shape;
@@ -93,7 +102,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     PyObject *part[N_PARTS];
-    Py_ssize_t field[N_FIELDS];
+    pv_place field[N_FIELDS];
     Shape shapes[MAX_SHAPES];
     double execute_s, pre_s;
     Py_ssize_t max_frame_bytes;
@@ -112,13 +121,17 @@ static void forget(Shape *shape)
     Py_CLEAR(shape->phase);
     Py_CLEAR(shape->pid);
     Py_CLEAR(shape->step);
-    Py_CLEAR(shape->session);
     Py_CLEAR(shape->params);
-    Py_CLEAR(shape->tail);
-    Py_CLEAR(shape->before);
+    Py_CLEAR(shape->head);
+    Py_CLEAR(shape->middle);
     Py_CLEAR(shape->call);
     Py_CLEAR(shape->pending);
+    Py_CLEAR(shape->session);
+    Py_CLEAR(shape->final);
+    Py_CLEAR(shape->session_text);
+    Py_CLEAR(shape->session_value);
     Py_CLEAR(shape->timeout_s);
+    Py_CLEAR(shape->timeout_ms);
 }
 
 static Py_ssize_t put_between(char *between, Py_ssize_t room, PyObject *phase, long step_index);
@@ -146,33 +159,30 @@ static int the_same(PyObject *given, PyObject *known)
 /* The arguments of `inspect`, in their order. */
 enum { PHASE, IMAGE, PID, STEP_INDEX, SESSION, USER_PARAMS, FINAL, CAMERA_ID, TIMESTAMP_MS, TIMEOUT_S, N_ARGUMENTS };
 
-static int seconds_of(Core *self, PyObject *const *args, double *seconds)
+/* Gives a call's time; 0 for one that is left. */
+static double seconds_of(Core *self, PyObject *const *args)
 {
     PyObject *given = args[TIMEOUT_S];
+    double seconds = 0;
     if (given == Py_None)
-        *seconds = args[PHASE] == text_execute ? self->execute_s : self->pre_s;
+        seconds = args[PHASE] == text_execute ? self->execute_s : self->pre_s;
     else if (PyFloat_CheckExact(given))
-        *seconds = PyFloat_AS_DOUBLE(given);
+        seconds = PyFloat_AS_DOUBLE(given);
     else if (PyLong_CheckExact(given)) {
-        *seconds = PyLong_AsDouble(given);
-        if (PyErr_Occurred()) {
+        seconds = PyLong_AsDouble(given);
+        if (PyErr_Occurred())
             PyErr_Clear();
-            return 0;
-        }
     }
-    else
-        return 0;
-    return 1;
+    return seconds > 0 && seconds < LONGEST_S ? seconds : 0;
 }
 
 static Shape *shape_of(Core *self, PyObject *const *args)
 {
-    double seconds;
-    if (!PyLong_CheckExact(args[STEP_INDEX]) || !PyUnicode_CheckExact(args[PID]) || !seconds_of(self, args, &seconds))
+    if (!PyLong_CheckExact(args[STEP_INDEX]) || !PyUnicode_CheckExact(args[PID]) || !PyBool_Check(args[FINAL]) ||
+        (args[FINAL] == Py_True && args[SESSION] == Py_None) || seconds_of(self, args) == 0)
         return NULL;
-    for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES && shape->tail != NULL; shape++)
-        if (shape->step == args[STEP_INDEX] && shape->phase == args[PHASE] && shape->session == args[SESSION] &&
-            shape->final == args[FINAL] && shape->seconds == seconds && pv_same_text(shape->pid, args[PID]) &&
+    for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES && shape->head != NULL; shape++)
+        if (shape->step == args[STEP_INDEX] && shape->phase == args[PHASE] && pv_same_text(shape->pid, args[PID]) &&
             the_same(args[USER_PARAMS], shape->params))
             return shape;
     return NULL;
@@ -182,9 +192,7 @@ static Shape *shape_of(Core *self, PyObject *const *args)
 static void learn(Core *self, PyObject *const *args)
 {
     long step_index = PyLong_CheckExact(args[STEP_INDEX]) ? PyLong_AsLong(args[STEP_INDEX]) : -1;
-    double seconds;
-    if (step_index < 0 || !PyUnicode_CheckExact(args[PID]) || !seconds_of(self, args, &seconds) ||
-        (args[PHASE] != text_execute && args[PHASE] != text_pre)) {
+    if (step_index < 0 || !PyUnicode_CheckExact(args[PID]) || (args[PHASE] != text_execute && args[PHASE] != text_pre)) {
         PyErr_Clear();
         return;
     }
@@ -195,12 +203,10 @@ static void learn(Core *self, PyObject *const *args)
         PyErr_Clear();
         return;
     }
-    PyObject *params = IN(found, Shape, params), *id_at = IN(found, Shape, id_at), *tail = IN(found, Shape, tail);
-    PyObject *before = IN(found, Shape, before);
-    if (params == NULL || !PyTuple_CheckExact(params) || tail == NULL || !PyBytes_CheckExact(tail) || id_at == NULL ||
-        before == NULL || !PyBytes_CheckExact(before) || PyBytes_GET_SIZE(before) > PV_READ_BYTES - LEAST_ROOM ||
-        PyBytes_GET_SIZE(tail) > PV_READ_BYTES - LEAST_ROOM || PyTuple_GET_SIZE(params) > MAX_PARAMS ||
-        IN(found, Shape, session) != args[SESSION] || IN(found, Shape, final) != args[FINAL])
+    PyObject *params = IN(found, Shape, params), *head = IN(found, Shape, head), *middle = IN(found, Shape, middle);
+    if (params == NULL || !PyTuple_CheckExact(params) || head == NULL || !PyBytes_CheckExact(head) || middle == NULL ||
+        !PyBytes_CheckExact(middle) || PyTuple_GET_SIZE(params) > MAX_PARAMS ||
+        PyBytes_GET_SIZE(head) > PV_READ_BYTES / 2 || PyBytes_GET_SIZE(middle) > PV_READ_BYTES / 2)
         return;
     PyObject *flat = PyTuple_New(2 * PyTuple_GET_SIZE(params));
     if (flat == NULL) {
@@ -213,15 +219,13 @@ static void learn(Core *self, PyObject *const *args)
             Py_INCREF(item);
             PyTuple_SET_ITEM(flat, 2 * at + half, item);
         }
-    PyObject *timeout_s = IN(found, Shape, timeout_s);
-    if (!the_same(args[USER_PARAMS], flat) || PyFloat_AsDouble(timeout_s) != seconds) {
-        PyErr_Clear(); /* Another thread has made a call of this form since. */
-        Py_DECREF(flat);
+    if (!the_same(args[USER_PARAMS], flat)) {
+        Py_DECREF(flat); /* Another thread has made a call of this form since. */
         return;
     }
     Shape *place = self->shapes;
     for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES; shape++) {
-        if (shape->tail == NULL || (shape->phase == args[PHASE] && shape->step_index == step_index &&
+        if (shape->head == NULL || (shape->phase == args[PHASE] && shape->step_index == step_index &&
                                     pv_same_text(shape->pid, args[PID]))) {
             place = shape;
             break;
@@ -233,33 +237,86 @@ static void learn(Core *self, PyObject *const *args)
     memset(place, 0, sizeof *place);
     place->answer_bytes = put_between(place->answer, sizeof place->answer, args[PHASE], step_index);
     place->step_index = step_index;
-    place->seconds = seconds;
     place->met_at = self->calls;
-    place->final = args[FINAL];
-    place->id_at = -1;
-    if (args[SESSION] == Py_None) {
-        place->id_at = PyLong_AsSsize_t(id_at);
-        if (place->id_at < 0 || place->id_at + OWN_ID_CHARS > PyBytes_GET_SIZE(tail) ||
-            place->id_at + OWN_ID_CHARS > PyBytes_GET_SIZE(before)) {
-            PyErr_Clear();
-            Py_DECREF(flat);
-            memset(place, 0, sizeof *place);
-            forget(&old);
-            return;
-        }
-    }
 #define KEEP(field, value) Py_INCREF(value), place->field = value
     KEEP(phase, args[PHASE]);
     KEEP(pid, args[PID]);
     KEEP(step, args[STEP_INDEX]);
-    KEEP(session, args[SESSION]);
-    KEEP(tail, tail);
-    KEEP(before, before);
+    KEEP(head, head);
+    KEEP(middle, middle);
     KEEP(call, IN(found, Shape, call));
-    KEEP(timeout_s, timeout_s);
 #undef KEEP
     place->params = flat;
     forget(&old);
+}
+
+/* As `host_timeout_ms`. */
+static unsigned long long host_milliseconds(double seconds)
+{
+    double head_start = seconds * HEAD_START;
+    if (head_start < SHORTEST_HEAD_START_S)
+        head_start = SHORTEST_HEAD_START_S;
+    if (head_start > LONGEST_HEAD_START_S)
+        head_start = LONGEST_HEAD_START_S;
+    if (head_start > seconds / 2)
+        head_start = seconds / 2;
+    unsigned long long found = (unsigned long long)((seconds - head_start) * 1000);
+    return found > 0 ? found : 1;
+}
+
+/* Keeps the time of a call that has another than the last. Fails without an exception. */
+static int retime(Shape *shape, PyObject *given, double seconds)
+{
+    unsigned long long milliseconds = host_milliseconds(seconds);
+    PyObject *timeout_ms = PyLong_FromUnsignedLongLong(milliseconds);
+    PyObject *timeout_s = given == Py_None ? PyFloat_FromDouble(seconds) : Py_NewRef(given);
+    if (timeout_ms == NULL || timeout_s == NULL) {
+        Py_XDECREF(timeout_ms);
+        Py_XDECREF(timeout_s);
+        PyErr_Clear();
+        return -1;
+    }
+    shape->seconds = seconds;
+    shape->milliseconds = milliseconds;
+    Py_XSETREF(shape->timeout_s, timeout_s);
+    Py_XSETREF(shape->timeout_ms, timeout_ms);
+    return 0;
+}
+
+/* Keeps the session of a call that has another than the last. Fails without an exception. */
+static int another_session(Core *self, Shape *shape, PyObject *session, PyObject *final)
+{
+    PyObject *value = NULL, *text = NULL;
+    if (session == Py_None)
+        text = Py_NewRef(own_session);
+    else if (Py_IS_TYPE(session, (PyTypeObject *)PART(InspectionSession))) {
+        PyObject *reference = IN(session, InspectionSession, reference);
+        if (reference == NULL || !Py_IS_TYPE(reference, (PyTypeObject *)PART(SessionRef)))
+            return -1;
+        if (final == Py_True) {
+            PyObject *arguments[] = {IN(reference, SessionRef, id), Py_True, IN(reference, SessionRef, context)};
+            value = PyObject_Vectorcall(PART(SessionRef), arguments, 0, names_of_final);
+        }
+        else
+            value = Py_NewRef(reference);
+    }
+    else if (PyUnicode_CheckExact(session)) {
+        PyObject *arguments[] = {session, final};
+        value = PyObject_Vectorcall(PART(SessionRef), arguments, 0, names_of_own);
+    }
+    if (value != NULL)
+        text = PyObject_CallOneArg(PART(encode), value);
+    if (text == NULL || !PyBytes_CheckExact(text) || PyBytes_GET_SIZE(text) > PV_READ_BYTES / 2) {
+        Py_XDECREF(value);
+        Py_XDECREF(text);
+        PyErr_Clear();
+        return -1;
+    }
+    Py_XSETREF(shape->session, Py_NewRef(session));
+    Py_XSETREF(shape->final, Py_NewRef(final));
+    Py_XSETREF(shape->session_text, text);
+    Py_XSETREF(shape->session_value, value);
+    return 0;
 }
 
 /* --- a call's beginning ------------------------------------------------------------------------------------------- */
@@ -286,10 +343,10 @@ static int renew(Core *self, Shape *shape)
     PyObject *call = PyObject_CallMethodNoArgs(shape->call, copy);
     if (call == NULL)
         return -1;
-    PyObject *zero = PyFloat_FromDouble(0.0);
-    PyObject *arguments[] = {call, zero, shape->timeout_s, Py_None};
-    pending = zero == NULL ? NULL : PyObject_Vectorcall(PART(PendingCall), arguments, 4, NULL);
-    Py_XDECREF(zero);
+    PyObject *sent_at = PyFloat_FromDouble(0.0);
+    PyObject *arguments[] = {call, sent_at, shape->timeout_s, Py_None};
+    pending = sent_at == NULL ? NULL : PyObject_Vectorcall(PART(PendingCall), arguments, 4, NULL);
+    Py_XDECREF(sent_at);
     Py_DECREF(call);
     if (pending == NULL)
         return -1;
@@ -484,20 +541,32 @@ static char *put(char *at, PyObject *bytes)
     return at + PyBytes_GET_SIZE(bytes);
 }
 
+static char *put_number(char *at, uint64_t number)
+{
+    char digits[PV_MOST_DIGITS], *end = digits + sizeof digits, *first = pv_number_before(end, number);
+    memcpy(at, first, end - first);
+    return at + (end - first);
+}
+
+static const char BEFORE_PICTURE[] = ",\"shared_mem_id\":\"", BEFORE_TIMEOUT[] = ",\"timeout_ms\":";
+#define BEFORE_OWN_ID "{\"id\":\"" /* Of a session of the call's own, whose text is `own_session`. */
+#define OWN_SESSION BEFORE_OWN_ID "0123456789abcdef\",\"final\":true}"
+
 /* Writes a call's frame into `out`; gives its length, or 0 for what is left. */
 static Py_ssize_t write_frame(Core *self, OnItsWay *way, unsigned long long number, char *own_id)
 {
     Shape *shape = way->shape;
-    PyObject *prefix = NULL, *before_time = NULL, *after = NULL;
-    Py_ssize_t tail_bytes = PyBytes_GET_SIZE(shape->tail);
+    PyObject *prefix = NULL, *before_time = NULL, *after_time = NULL;
+    Py_ssize_t tail_bytes = PyBytes_GET_SIZE(shape->head) + PyBytes_GET_SIZE(shape->session_text) +
+                            PyBytes_GET_SIZE(shape->middle) + sizeof BEFORE_TIMEOUT + PV_MOST_DIGITS;
     if (way->lease != NULL) {
         prefix = IN(IN(way->lease, Lease, _slot), ArenaSlot, prefix);
         before_time = IN(way->picture, PictureShape, before_time);
-        after = IN(way->picture, PictureShape, after);
-        if (!PyUnicode_IS_COMPACT_ASCII(prefix) || !PyBytes_CheckExact(before_time) || !PyBytes_CheckExact(after))
+        after_time = IN(way->picture, PictureShape, after_time);
+        if (!PyUnicode_IS_COMPACT_ASCII(prefix) || !PyBytes_CheckExact(before_time) || !PyBytes_CheckExact(after_time))
             return 0;
-        tail_bytes = PyBytes_GET_SIZE(shape->before) + PyUnicode_GET_LENGTH(prefix) + PyBytes_GET_SIZE(before_time) +
-                     PyBytes_GET_SIZE(after) + 2 * PV_MOST_DIGITS;
+        tail_bytes += sizeof BEFORE_PICTURE + PyUnicode_GET_LENGTH(prefix) + PyBytes_GET_SIZE(before_time) +
+                      PyBytes_GET_SIZE(after_time) + 2 * PV_MOST_DIGITS;
     }
     char digits[PV_MOST_DIGITS], *first = pv_number_before(digits + sizeof digits, number);
     memcpy(way->id, "call-", 5);
@@ -511,22 +580,21 @@ static Py_ssize_t write_frame(Core *self, OnItsWay *way, unsigned long long numb
     at += PV_BEGINNING_BYTES;
     memcpy(at, way->id, way->id_bytes);
     at += way->id_bytes;
-    char *tail = at;
-    if (way->lease == NULL)
-        at = put(at, shape->tail);
-    else {
-        char number_[PV_MOST_DIGITS], *end = number_ + sizeof number_;
-        at = put(at, shape->before);
+    at = put(at, shape->head);
+    char *session = at;
+    at = put(put(at, shape->session_text), shape->middle);
+    if (way->lease != NULL) {
+        memcpy(at, BEFORE_PICTURE, sizeof BEFORE_PICTURE - 1);
+        at += sizeof BEFORE_PICTURE - 1;
         memcpy(at, PyUnicode_1BYTE_DATA(prefix), PyUnicode_GET_LENGTH(prefix));
         at += PyUnicode_GET_LENGTH(prefix);
-        first = pv_number_before(end, way->generation);
-        memcpy(at, first, end - first);
-        at = put(at + (end - first), before_time);
-        first = pv_number_before(end, (uint64_t)way->time_ms);
-        memcpy(at, first, end - first);
-        at = put(at + (end - first), after);
+        at = put(put_number(at, way->generation), before_time);
+        at = put(put_number(at, (uint64_t)way->time_ms), after_time);
     }
-    if (shape->id_at >= 0) {
+    memcpy(at, BEFORE_TIMEOUT, sizeof BEFORE_TIMEOUT - 1);
+    at = put_number(at + sizeof BEFORE_TIMEOUT - 1, shape->milliseconds);
+    *at++ = '}';
+    if (shape->session == Py_None) {
         unsigned char random[OWN_ID_CHARS / 2];
         if (getrandom(random, sizeof random, 0) != sizeof random)
             return 0;
@@ -534,11 +602,24 @@ static Py_ssize_t write_frame(Core *self, OnItsWay *way, unsigned long long numb
             own_id[2 * byte] = HEX[random[byte] >> 4];
             own_id[2 * byte + 1] = HEX[random[byte] & 15];
         }
-        memcpy(tail + shape->id_at, own_id, OWN_ID_CHARS);
+        memcpy(session + sizeof BEFORE_OWN_ID - 1, own_id, OWN_ID_CHARS);
     }
     length = at - self->out - PV_HEADER_BYTES;
     pv_put_length(self->out, (uint32_t)length);
     return PV_HEADER_BYTES + length;
+}
+
+/* Gives a lease that the call and its caller hold, as `SharedLease` does. */
+static PyObject *shared(Core *self, PyObject *lease)
+{
+    PyTypeObject *type = (PyTypeObject *)PART(SharedLease);
+    PyObject *made = type->tp_alloc(type, 0);
+    if (made != NULL) {
+        SET(made, SharedLease, lease, lease);
+        SET(made, SharedLease, _holders, two);
+        SET(made, SharedLease, _lock, PART(slots_lock));
+    }
+    return made;
 }
 
 /* Puts a call into the table and writes it. Gives 1; 0, with nothing begun, if it is left; -1 and an exception if the
@@ -563,19 +644,25 @@ static int begin(Core *self, OnItsWay *way)
         return 0;
     way->sent_at = pv_now();
     way->deadline = way->sent_at + shape->seconds;
-    PyObject *session = NULL, *on_freed = NULL, *image_id = NULL, *new_number = PyLong_FromUnsignedLongLong(number);
+    PyObject *session = NULL, *on_freed = NULL, *kept = NULL, *time_ms = NULL, *image_id = NULL, *new_number = PyLong_FromUnsignedLongLong(number);
     PyObject *request_id = pv_ascii(way->id, way->id_bytes);
     PyObject *sent_at = PyFloat_FromDouble(way->sent_at), *deadline = PyFloat_FromDouble(way->deadline);
-    if (shape->id_at >= 0) {
+    if (shape->session == Py_None) {
         PyObject *id = pv_ascii(own_id, OWN_ID_CHARS), *arguments[] = {id, Py_True};
-        session = id == NULL ? NULL : PyObject_Vectorcall(PART(SessionRef), arguments, 0, names_of_session);
+        session = id == NULL ? NULL : PyObject_Vectorcall(PART(SessionRef), arguments, 0, names_of_own);
         Py_XDECREF(id);
     }
-    if (way->lease != NULL)
-        on_freed = PyObject_GetAttr(way->lease, text_release);
+    else
+        session = Py_NewRef(shape->session_value);
+    if (way->lease != NULL) {
+        kept = PART(supervised) == Py_True ? shared(self, way->lease) : NULL;
+        if (kept != NULL || PART(supervised) == Py_False)
+            on_freed = PyObject_GetAttr(kept != NULL ? kept : way->lease, text_release);
+        time_ms = PyLong_FromLongLong(way->time_ms);
+    }
     int begun = 0;
-    if (new_number != NULL && request_id != NULL && sent_at != NULL && deadline != NULL &&
-        (session != NULL || shape->id_at < 0) && (on_freed != NULL || way->lease == NULL) &&
+    if (new_number != NULL && request_id != NULL && sent_at != NULL && deadline != NULL && session != NULL &&
+        ((on_freed != NULL && time_ms != NULL) || way->lease == NULL) &&
         (way->lease == NULL || generation_of(self, way->lease) == way->generation) &&
         OF(table, last_number) == last_number && shape->pending == pending &&
         Py_REFCNT(pending) == 1 && quiet(self) &&
@@ -589,6 +676,8 @@ static int begin(Core *self, OnItsWay *way)
         PyErr_Clear();
         Py_XDECREF(session);
         Py_XDECREF(on_freed);
+        Py_XDECREF(kept);
+        Py_XDECREF(time_ms);
         Py_XDECREF(image_id);
         Py_XDECREF(new_number);
         Py_XDECREF(request_id);
@@ -597,16 +686,22 @@ static int begin(Core *self, OnItsWay *way)
         return 0;
     }
     SET(call, Call, request_id, request_id);
-    if (session != NULL)
-        PUT(call, Call, session, session);
+    PUT(call, Call, session, session);
+    SET(call, Call, timeout_ms, shape->timeout_ms);
+    SET(call, Call, image_meta, Py_None); /* `whole_call` makes it. */
     PUT(pending, PendingCall, sent_at, sent_at);
+    SET(pending, PendingCall, timeout_s, shape->timeout_s);
     PUT(pending, PendingCall, deadline, deadline);
+    PUT(pending, PendingCall, kept, kept != NULL ? kept : Py_NewRef(Py_None));
     if (on_freed == NULL) {
         SET(pending, PendingCall, on_freed, Py_None);
+        SET(pending, PendingCall, told, Py_None);
         SET(call, Call, shared_mem_id, Py_None);
     }
     else {
         PUT(pending, PendingCall, on_freed, on_freed);
+        SET(pending, PendingCall, told, IN(way->picture, PictureShape, told));
+        PUT(pending, PendingCall, timestamp_ms, time_ms);
         PUT(call, Call, shared_mem_id, image_id);
     }
     SET(pending, PendingCall, future, Py_None);
@@ -755,24 +850,25 @@ static int end(Core *self, OnItsWay *way, PyObject *took_s)
 }
 
 /* Gives the result of an answer's data, as the caller gets it. Raises what the general code raises. */
-static PyObject *result_of(Core *self, OnItsWay *way, PyObject *const *args, PyObject *size, PyObject *data, double took_s)
+static PyObject *result_of(Core *self, OnItsWay *way, PyObject *const *args, PyObject *size, PyObject *data, double took_s,
+                           int bare)
 {
-    if (is_bare(data, args[PHASE])) {
+    if (bare) {
         PyObject *elapsed_ms = PyFloat_FromDouble((double)(long long)(took_s * 1e6) / 1e3);
         if (elapsed_ms == NULL)
             return NULL;
-        PyObject *arguments[] = {args[PHASE], args[STEP_INDEX], text_ok, text_empty, Py_None, data, way->request_id, elapsed_ms};
+        PyObject *arguments[] = {args[PHASE], args[STEP_INDEX], text_ok,    text_empty,      Py_None,
+                                 data,        way->request_id,  elapsed_ms, PART(deployment)};
         PyObject *result = PyObject_Vectorcall(PART(CallResult), arguments, 0, names_of_call_result);
         Py_DECREF(elapsed_ms);
         return result;
     }
-    PyErr_Clear();
     PyObject *arguments[] = {way->request_id, args[PHASE], args[STEP_INDEX], text_ok, data};
     PyObject *answer = PyObject_Vectorcall(PART(Result), arguments, 0, names_of_result);
     if (answer == NULL)
         return NULL;
-    PyObject *result = PyObject_CallFunction(PART(held), "NOOd", answer, args[PHASE], size, took_s);
-    return result;
+    PUT(way->pending, PendingCall, answer, answer);
+    return PyObject_CallFunctionObjArgs(PART(outcome), way->pending, args[PHASE], size, NULL);
 }
 
 /* Lets the general code carry on: `got` bytes were read, none at all if it is negative. Gives the call's outcome. */
@@ -799,15 +895,21 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
 {
     OnItsWay way = {.shape = shape, .lease = lease, .time_ms = time_ms};
     PyObject *result = NULL, *size = Py_None;
+    double seconds = seconds_of(self, args);
     self->busy = 1;
+    if (((shape->timeout_s == NULL || seconds != shape->seconds) && retime(shape, args[TIMEOUT_S], seconds) < 0) ||
+        ((args[SESSION] != shape->session || args[FINAL] != shape->final) &&
+         another_session(self, shape, args[SESSION], args[FINAL]) < 0)) {
+        self->busy = 0;
+        return NULL;
+    }
     if (lease != NULL) {
         PyObject *described = IN(lease, Lease, described);
         way.picture = OF(python, _picture);
         way.generation = generation_of(self, lease);
         if (way.generation == 0 || way.picture == Py_None ||
             PyObject_RichCompareBool(IN(way.picture, PictureShape, described), described, Py_EQ) != 1 ||
-            IN(way.picture, PictureShape, camera_id) != args[CAMERA_ID] ||
-            PyFloat_AsDouble(IN(way.picture, PictureShape, timeout_s)) != shape->seconds) {
+            IN(way.picture, PictureShape, camera_id) != args[CAMERA_ID]) {
             PyErr_Clear();
             self->busy = 0;
             return NULL;
@@ -838,12 +940,21 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
             PyObject *took_s = data == NULL ? NULL : PyFloat_FromDouble(now - way.sent_at);
             if (took_s != NULL && end(self, &way, took_s)) {
                 self->busy = 0;
-                if (lease != NULL && give_back(self, lease) < 0)
-                    PyErr_Clear(); /* There is no memory for it: the slot is lost to the pool, the answer isn't. */
+                int bare = is_bare(data, args[PHASE]);
+                if (PyErr_Occurred())
+                    PyErr_Clear();
+                PyObject *kept = IN(way.pending, PendingCall, kept);
+                if (kept != Py_None && !bare)
+                    SET(kept, SharedLease, _holders, one); /* What is malformed may be asked for again. */
+                else if (lease != NULL) {
+                    SET(way.pending, PendingCall, kept, Py_None);
+                    if (give_back(self, lease) < 0)
+                        PyErr_Clear(); /* There is no memory for it: the slot is lost to the pool, the answer isn't. */
+                }
                 int late = until < way.deadline && now >= until;
                 if (!(late || OF(receiver, pong_awaited) != Py_False) ||
                     pv_done(PyObject_CallFunction(PART(go_on), "OOd", way.pending, Py_None, now)) == 0)
-                    result = result_of(self, &way, args, size, data, now - way.sent_at);
+                    result = result_of(self, &way, args, size, data, now - way.sent_at, bare);
             }
             else {
                 PyErr_Clear();
@@ -854,10 +965,10 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
         }
     }
     self->busy = 0;
-    if (begun && result == NULL) {
+    if (begun && result == NULL && !PyErr_ExceptionMatches(PART(AttemptFailedError))) {
         PyObject *kind, *value, *trace;
         PyErr_Fetch(&kind, &value, &trace);
-        if (pv_done(PyObject_CallOneArg(PART(orphan), way.pending)) < 0)
+        if (pv_done(PyObject_CallOneArg(PART(interrupted), way.pending)) < 0)
             PyErr_Clear();
         PyErr_Restore(kind, value, trace);
     }
@@ -1083,19 +1194,23 @@ PyMODINIT_FUNC PyInit_steady_core(void)
     static const struct { PyObject **text; const char *is; } texts[] = {
         {&text_execute, "execute"}, {&text_pre, "pre"}, {&text_out, "out"}, {&text_in, "in"}, {&text_ok, "OK"},
         {&text_empty, ""}, {&text_result_status, "result_status"}, {&text_debug, "debug"},
-        {&text_release, "release"}, {&text_setflags, "setflags"}, {&text_write, "write"},
-        {&text_give_back, "_give_back"}};
+        {&text_release, "release"}, {&text_setflags, "setflags"}, {&text_write, "write"}};
     for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
         if ((*texts[at].text = PyUnicode_InternFromString(texts[at].is)) == NULL)
             return NULL;
     names_of_result = Py_BuildValue("(sssss)", "request_id", "phase", "step_index", "status", "data");
     zero = PyLong_FromLong(0);
     names_of_flags = PyTuple_Pack(1, text_write);
-    names_of_session = Py_BuildValue("(ss)", "id", "final");
-    names_of_call_result = Py_BuildValue("(ssssssss)", "phase", "step_index", "status", "message", "error_code", "data",
-                                         "request_id", "elapsed_ms");
+    one = PyLong_FromLong(1);
+    two = PyLong_FromLong(2);
+    own_session = PyBytes_FromString(OWN_SESSION);
+    names_of_own = Py_BuildValue("(ss)", "id", "final");
+    names_of_final = Py_BuildValue("(sss)", "id", "final", "context");
+    names_of_call_result = Py_BuildValue("(sssssssss)", "phase", "step_index", "status", "message", "error_code", "data",
+                                         "request_id", "elapsed_ms", "deployment");
     PyObject *module = PyModule_Create(&definition), *type = PyType_FromSpec(&core_spec);
-    if (names_of_result == NULL || zero == NULL || names_of_session == NULL || names_of_flags == NULL || names_of_call_result == NULL || module == NULL ||
+    if (names_of_result == NULL || zero == NULL || one == NULL || two == NULL || own_session == NULL ||
+        names_of_own == NULL || names_of_final == NULL || names_of_flags == NULL || names_of_call_result == NULL || module == NULL ||
         type == NULL || PyModule_AddObjectRef(module, "SteadyCalls", type) < 0 ||
         PyModule_AddStringConstant(module, "SOURCE", PV_SOURCE) < 0 || pthread_atfork(NULL, NULL, pv_forked) != 0) {
         Py_XDECREF(module);

@@ -24,9 +24,26 @@ if TYPE_CHECKING:
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.supervised_host import SupervisedHost
 
+_ALONE = object()
+"""Owns a session whose call came alone."""
+
 
 class Admission:
     """Lets calls in. `current` is the host of every call that no session binds to another."""
+
+    __slots__ = (
+        "_closed",
+        "_depth",
+        "_dispatcher",
+        "_line",
+        "_outlive",
+        "_queue_timeout_s",
+        "_refusal",
+        "changed",
+        "current",
+        "lock",
+        "sessions",
+    )
 
     def __init__(self, options: SupervisorOptions) -> None:
         self.lock = threading.Lock()
@@ -61,6 +78,69 @@ class Admission:
             raise ticket.error
         assert ticket.host is not None
         return ticket.host
+
+    def enter_alone(self, host: SupervisedHost, session_id: str | None, now: float) -> Binding[SupervisedHost] | None:
+        """Let a call into the current host if that has none and nobody waits. Return its session's binding.
+
+        A call of no session has one of its own. Return None, with nothing done, where the call has to `enter`.
+        """
+        with self.lock:
+            if (
+                self.current is not host
+                or self._line
+                or self._refusal is not None
+                or host.in_flight
+                or host.overdue
+                or host.closing
+                or host.draining
+                or not host.ready
+            ):
+                return None
+            binding: Binding[SupervisedHost] = (
+                Binding(now) if session_id is None else self.sessions.get(session_id, now)
+            )
+            if (
+                binding.lost is not None
+                or binding.owner is not None
+                or (binding.host is not None and binding.host is not host)
+            ):
+                return None
+            binding.host, binding.owner = host, _ALONE
+            host.in_flight += 1
+            return binding
+
+    def take_over(self, ticket: Ticket, host: SupervisedHost, binding: Binding[SupervisedHost] | None) -> None:
+        """Let a call that came alone be the ticket's from here on."""
+        with self.lock:
+            ticket.host = host
+            if binding is not None:
+                binding.owner = ticket
+
+    def withdraw(self, host: SupervisedHost, binding: Binding[SupervisedHost] | None) -> None:
+        """Let a call that came alone, and was not made, not have come."""
+        with self.lock:
+            if binding is not None:
+                binding.owner = None
+            self._gone(host, done=True)
+
+    def leave_alone(
+        self,
+        host: SupervisedHost,
+        binding: Binding[SupervisedHost] | None,
+        session_id: str | None,
+        *,
+        answered: bool,
+        final: bool,
+    ) -> None:
+        """Note that a call that came alone has left its host."""
+        with self.lock:
+            if session_id is not None and binding is not None:
+                self.sessions.get(session_id, time.monotonic())
+                binding.answered |= answered
+                binding.owner = None
+                if final:
+                    self.sessions.end(session_id)
+            self._gone(host, done=True)
 
     def _wait_in_line(self, ticket: Ticket) -> None:
         while ticket.host is None and ticket.error is None:
@@ -190,20 +270,24 @@ class Admission:
         with self.lock:
             host, ticket.host = ticket.host, None
             assert host is not None
-            host.in_flight -= 1
             if ticket.session_id is not None:
                 binding = self._binding(ticket, time.monotonic())
                 assert binding is not None
-                binding.answered += answered
+                binding.answered |= answered
                 if done:
                     binding.owner = None
                     if ticket.final:
                         self.sessions.end(ticket.session_id)
-            # One that comes back keeps its session's other calls behind it by its older place in the line.
-            if done and self._line:
-                self._let_in(time.monotonic())
-            if host.draining or host.closing:
-                self.changed.notify_all()
+            self._gone(host, done=done)
+
+    def _gone(self, host: SupervisedHost, *, done: bool) -> None:
+        """Count a call out of its host. Under the lock."""
+        host.in_flight -= 1
+        # One that comes back keeps its session's other calls behind it by its older place in the line.
+        if done and self._line:
+            self._let_in(time.monotonic())
+        if host.draining or host.closing:
+            self.changed.notify_all()
 
     # --- what the supervisor decides ------------------------------------------------------------------------
 

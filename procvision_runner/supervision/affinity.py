@@ -22,7 +22,8 @@ class Binding(Generic[HostT]):
 
     def __init__(self, now: float) -> None:
         self.host: HostT | None = None
-        self.answered = 0
+        self.answered = False
+        """Whether any of its calls was answered: then its state lies in its host."""
         self.owner: object | None = None
         self.lost: str | None = None
         """Why it is lost; None if it is not."""
@@ -32,45 +33,47 @@ class Binding(Generic[HostT]):
 class SessionBindings(Generic[HostT]):
     """The open sessions, least recently used first."""
 
+    __slots__ = ("_max_sessions", "_ttl_s", "bindings")
+
     def __init__(self, ttl_s: float, max_sessions: int = MAX_SESSIONS) -> None:
         self._ttl_s = ttl_s
         self._max_sessions = max_sessions
-        self._bindings: OrderedDict[str, Binding[HostT]] = OrderedDict()
+        self.bindings: OrderedDict[str, Binding[HostT]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._bindings)
+        return len(self.bindings)
 
     def get(self, session_id: str, now: float) -> Binding[HostT]:
         """Return the session's binding. Make it if there is none."""
         self._expire(now)
-        binding = self._bindings.get(session_id)
+        binding = self.bindings.get(session_id)
         if binding is None:
-            binding = self._bindings[session_id] = Binding(now)
+            binding = self.bindings[session_id] = Binding(now)
         else:
-            self._bindings.move_to_end(session_id)
+            self.bindings.move_to_end(session_id)
             binding.used_at = now
         return binding
 
     def find(self, session_id: str) -> Binding[HostT] | None:
         """Return the session's binding if there is one."""
-        return self._bindings.get(session_id)
+        return self.bindings.get(session_id)
 
     def _expire(self, now: float) -> None:
-        while self._bindings:
-            oldest = next(iter(self._bindings.values()))
-            over = now - oldest.used_at > self._ttl_s or len(self._bindings) > self._max_sessions
+        while self.bindings:
+            oldest = next(iter(self.bindings.values()))
+            over = now - oldest.used_at > self._ttl_s or len(self.bindings) > self._max_sessions
             if not over or oldest.owner is not None:
                 return
-            self._bindings.popitem(last=False)
+            self.bindings.popitem(last=False)
 
     def end(self, session_id: str) -> None:
         """Forget a session that is over."""
-        self._bindings.pop(session_id, None)
+        self.bindings.pop(session_id, None)
 
     def open_on(self, host: HostT, now: float) -> int:
         """Return how many open sessions a host has."""
         self._expire(now)
-        return sum(1 for binding in self._bindings.values() if binding.host is host and not binding.lost)
+        return sum(1 for binding in self.bindings.values() if binding.host is host and not binding.lost)
 
     def lose(self, host: HostT, why: str, *, keep: bool = False) -> int:
         """Mark as lost the sessions that had an answer from a host that is gone; the others may begin again.
@@ -78,7 +81,7 @@ class SessionBindings(Generic[HostT]):
         With `keep`, their state lies outside the host: any other may go on with them. Return how many were lost.
         """
         lost = 0
-        for binding in self._bindings.values():
+        for binding in self.bindings.values():
             if binding.host is host:
                 binding.host = None
                 if binding.answered and not keep:

@@ -20,16 +20,17 @@ from procvision_runner.errors import (
     RunnerStoppedError,
     SuspectPictureError,
 )
+from procvision_runner.images.shared_lease import SharedLease
 from procvision_runner.requests import held_to_the_protocol
 from procvision_runner.supervision.events import CallEnded, CallRetried, Executing
 from procvision_runner.supervision.retry import host_is_leaving, needs_new_host
-from procvision_runner.supervision.shared_lease import SharedLease
 from procvision_runner.supervision.suspects import key_of
 from procvision_runner.supervision.ticket import Ticket
 from procvision_sdk.errors import ErrorCode
 from procvision_sdk.records import NO_VERDICT
 
 if TYPE_CHECKING:
+    from procvision_runner.connection.pending_call import PendingCall
     from procvision_runner.requests import Request
     from procvision_runner.results import CallResult
     from procvision_runner.supervision.admission import Admission
@@ -80,7 +81,7 @@ class Attempts:
         """Returns another supervisor that would take the call; None if there is none."""
         self._request = request
         session = request.call.session
-        self._ticket = Ticket(
+        self.ticket = Ticket(
             request.session_id,
             final=session is not None and session.final,
             forgets=request.call.phase == "reset",
@@ -102,32 +103,54 @@ class Attempts:
             suspect = self._suspect()
             if suspect is not None:
                 raise self._refused(suspect)
-            delay_s = 0.0
-            while True:
-                try:
-                    host = self._admission.enter(self._ticket, delay_s)
-                except CallError as error:
-                    if isinstance(error, BrokenError) and self._moved():
-                        continue
-                    raise self._failed_waiting(error) from None
-                self._goes_to(host)
-                try:
-                    host.place(self._request)
-                    answer, took_s = host.client.call(self._request.call, self._request.timeout_s, self._share())
-                    result = self._judged(answer, took_s)
-                except CallError as error:
-                    delay = self._attempt_failed(error)
-                    if delay is None:
-                        raise self._final(error) from error.__cause__
-                    delay_s = delay
-                except BaseException:
-                    self._admission.leave(self._ticket, answered=False, done=True)
-                    raise
-                else:
-                    self._succeeded(result)
-                    return result
+            return self._tried(0.0)
         finally:
             self._let_go()
+
+    def take_over(self, pending: PendingCall, host: SupervisedHost, order: int, began: float) -> None:
+        """Take over a call that was made once without this, in a host. Its place in the line is that of then."""
+        self._shared_lease = pending.kept
+        self.ticket.order, self._began = order, began
+        self._host, self._attempts = host, 1
+
+    def go_on(self, error: CallError, *, answered: bool) -> CallResult:
+        """Go on after the failure of such a call, or where what the host `answered` is malformed. Raises CallError."""
+        assert self._host is not None
+        if answered:
+            error.logs = tuple(self._host.client.log.records)
+        try:
+            return self._tried(self._next_delay(error))
+        finally:
+            self._let_go()
+
+    def _tried(self, delay_s: float) -> CallResult:
+        while True:
+            try:
+                host = self._admission.enter(self.ticket, delay_s)
+            except CallError as error:
+                if isinstance(error, BrokenError) and self._moved():
+                    continue
+                raise self._failed_waiting(error) from None
+            self._goes_to(host)
+            try:
+                host.place(self._request)
+                answer, took_s = host.client.call(self._request.call, self._request.timeout_s, self._share())
+                result = self._judged(answer, took_s)
+            except CallError as error:
+                delay_s = self._next_delay(error)
+            except BaseException:
+                self._admission.leave(self.ticket, answered=False, done=True)
+                raise
+            else:
+                self._succeeded(result)
+                return result
+
+    def _next_delay(self, error: CallError) -> float:
+        """Return the seconds until the next attempt after one that failed. Raises CallError if there is none."""
+        delay_s = self._attempt_failed(error)
+        if delay_s is None:
+            raise self._final(error) from error.__cause__
+        return delay_s
 
     # --- submitted ------------------------------------------------------------------------------------------
 
@@ -140,19 +163,19 @@ class Attempts:
         if suspect is not None:
             self._conclude(error=self._refused(suspect))
             return future
-        if self._admission.enter_or_queue(self._ticket):
+        if self._admission.enter_or_queue(self.ticket):
             self._decided()
         return future
 
     def _decided(self) -> None:
         """Go on with a call that was let in or turned away."""
-        if self._ticket.error is not None:
-            if isinstance(self._ticket.error, BrokenError) and self._moved():
+        if self.ticket.error is not None:
+            if isinstance(self.ticket.error, BrokenError) and self._moved():
                 self._queue_again(0.0)
             else:
-                self._conclude(error=self._failed_waiting(self._ticket.error))
+                self._conclude(error=self._failed_waiting(self.ticket.error))
             return
-        host = self._ticket.host
+        host = self.ticket.host
         assert host is not None
         self._goes_to(host)
         try:
@@ -161,7 +184,7 @@ class Attempts:
         except CallError as error:
             self._try_again_or_end(error)
         except BaseException as error:  # noqa: BLE001 - the Future carries whatever it is
-            self._admission.leave(self._ticket, answered=False, done=True)
+            self._admission.leave(self.ticket, answered=False, done=True)
             self._conclude(error=error)
         else:
             sent.add_done_callback(self._answered)
@@ -173,7 +196,7 @@ class Attempts:
         except CallError as error:
             self._try_again_or_end(error)
         except BaseException as error:  # noqa: BLE001 - the Future carries whatever it is
-            self._admission.leave(self._ticket, answered=False, done=True)
+            self._admission.leave(self.ticket, answered=False, done=True)
             self._conclude(error=error)
         else:
             self._succeeded(result)
@@ -187,9 +210,9 @@ class Attempts:
             self._queue_again(delay_s)
 
     def _queue_again(self, delay_s: float) -> None:
-        if self._admission.enter_or_queue(self._ticket, delay_s):
+        if self._admission.enter_or_queue(self.ticket, delay_s):
             # On a thread of a client's: what may block is the dispatcher's.
-            self._admission.hand_over(self._ticket)
+            self._admission.hand_over(self.ticket)
 
     def _conclude(self, result: CallResult | None = None, error: BaseException | None = None) -> None:
         self._let_go()
@@ -224,9 +247,9 @@ class Attempts:
         self._host = host
         self._attempts += 1
         supervisor = self._supervisor
-        if supervisor.journal.heard:
+        if supervisor.journal.bus.calls_heard:
             phase = self._request.call.phase
-            supervisor.journal.emit(Executing, host=host.number, phase=phase, session_id=self._ticket.session_id)
+            supervisor.journal.emit(Executing, host=host.number, phase=phase, session_id=self.ticket.session_id)
 
     def _judged(self, answer: Result, took_s: float) -> CallResult:
         try:
@@ -258,10 +281,10 @@ class Attempts:
     def _succeeded(self, result: CallResult) -> None:
         if self._key is not None:
             self._supervisor.suspects.answered(self._key)
-        if self._ticket.forgets and result.status == "OK":
+        if self.ticket.forgets and result.status == "OK":
             # The host has nothing of the session any more: where it was, and that it was lost, is forgotten, too.
-            self._ticket.final = True
-        self._admission.leave(self._ticket, answered=True, done=True)
+            self.ticket.final = True
+        self._admission.leave(self.ticket, answered=True, done=True)
         self._ended(result.verdict or (NO_VERDICT if result.status == "OK" else "ERROR"), result=result)
 
     def _attempt_failed(self, error: CallError) -> float | None:
@@ -280,17 +303,17 @@ class Attempts:
             with self._admission.lock:
                 host.closing = True
         delay_s = self._delay_after(error)
-        self._admission.leave(self._ticket, answered=isinstance(error, CallFailedError), done=delay_s is None)
+        self._admission.leave(self.ticket, answered=isinstance(error, CallFailedError), done=delay_s is None)
         if delay_s is None:
             self._fill_in(error)
             return None
         self._earlier.append(error)
         supervisor.journal.count("retries")
-        if supervisor.journal.heard:
+        if supervisor.journal.bus.calls_heard:
             supervisor.journal.emit(
                 CallRetried,
                 phase=self._request.call.phase,
-                session_id=self._ticket.session_id,
+                session_id=self.ticket.session_id,
                 cause=error.cause,
                 attempt=self._attempts,
             )
@@ -338,7 +361,7 @@ class Attempts:
             phase=call.phase,
             step_index=call.step_index,
             pid=call.pid,
-            session_id=self._ticket.session_id,
+            session_id=self.ticket.session_id,
             attempts=self._attempts,
             earlier_causes=tuple(earlier.cause for earlier in self._earlier),
             elapsed_s=round(time.monotonic() - self._began, 3),
@@ -350,21 +373,21 @@ class Attempts:
         supervisor = self._supervisor
         elapsed_ms = round((time.monotonic() - self._began) * 1000, 3)
         supervisor.journal.metrics.call_ended(self._request.call.phase, outcome, elapsed_ms)
-        call, session_id = self._request.call, self._ticket.session_id
+        call, session_id = self._request.call, self.ticket.session_id
         inspections = supervisor.inspections
-        for verdict in inspections.product_of(call, session_id, outcome, final=self._ticket.final):
-            supervisor.journal.metrics.count("products")
-            supervisor.journal.metrics.count(f"products_{verdict}")
+        supervisor.journal.metrics.products(
+            inspections.product_of(call.phase, call.step_index, session_id, outcome, final=self.ticket.final)
+        )
         if inspections.heard:
             inspections.tell(
                 supervisor.journal.name, call, session_id, result, error, self._attempts, elapsed_ms,
                 self._request.lease, self._shared_lease,
             )  # fmt: skip
-        if supervisor.journal.heard:
+        if supervisor.journal.bus.calls_heard:
             supervisor.journal.emit(
                 CallEnded,
                 phase=self._request.call.phase,
-                session_id=self._ticket.session_id,
+                session_id=self.ticket.session_id,
                 outcome=outcome,
                 elapsed_ms=elapsed_ms,
                 attempts=self._attempts,

@@ -247,11 +247,41 @@ class Stopped(Event):
 Listener: TypeAlias = Callable[[Event], None]
 
 
+@attrs.frozen
+class Only:
+    """A listener that hears events of some kinds alone. One that hears no call's costs calls nothing."""
+
+    listener: Listener
+    kinds: tuple[type[Event], ...]
+
+    def __call__(self, event: Event) -> None:
+        """Tell the event if it is of these kinds."""
+        if isinstance(event, self.kinds):
+            self.listener(event)
+
+
 class EventBus(Delivery[Event]):
     """Takes events from any thread to the listeners."""
 
+    __slots__ = ("calls_heard",)
+
     def __init__(self, listeners: tuple[Listener, ...] = ()) -> None:
         super().__init__(listeners, "procvision-events")
+        self.calls_heard = any(map(_hears_calls, listeners))
+        """Whether any listener hears the events of each call."""
+
+    def add(self, listener: Listener) -> None:
+        """Tell this listener, too, from now on."""
+        super().add(listener)
+        self.calls_heard = self.calls_heard or _hears_calls(listener)
+
+
+def _hears_calls(listener: Listener) -> bool:
+    kinds = listener.kinds if isinstance(listener, Only) else (Event,)
+    return any(issubclass(call, kinds) or issubclass(kind, call) for call in _CALLS for kind in kinds)
+
+
+_CALLS = (Executing, CallEnded, CallRetried)
 
 
 class JsonLines:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from procvision_runner.errors import CallError
+    from procvision_runner.images.shared_lease import SharedLease
     from procvision_runner.images.slots import Lease
     from procvision_runner.results import CallResult
-    from procvision_runner.supervision.shared_lease import SharedLease
     from procvision_sdk.wire.messages import Call
 
 _INSPECTING = ("pre", "execute")
@@ -83,22 +83,30 @@ InspectionListener: TypeAlias = Callable[[Inspected], None]
 class Inspections:
     """Tells the listeners, and counts products. Any thread may use it; the supervisors of a pool share one."""
 
+    __slots__ = (
+        "_delivery",
+        "_listeners",
+        "_max_waiting",
+        "_products",
+        "_waiting",
+        "dropped_pictures",
+        "heard",
+        "lock",
+    )
+
     def __init__(self, listeners: tuple[InspectionListener, ...], max_slots: int) -> None:
         self.dropped_pictures = 0
         """How many calls were told without their picture, since too many waited."""
         self._listeners = listeners
+        self.heard = bool(listeners)
+        """Whether there is a listener."""
         self._delivery: Delivery[tuple[Inspected, Callable[[], None] | None]] = Delivery(
             (self._tell,) if listeners else (), "procvision-inspections"
         )
         self._max_waiting = max(1, max_slots // 2)
         self._waiting = 0
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._products = Products()
-
-    @property
-    def heard(self) -> bool:
-        """Whether there is a listener."""
-        return bool(self._listeners)
 
     def close(self) -> None:
         """Tell what waits. A listener that blocks is left behind."""
@@ -123,7 +131,7 @@ class Inspections:
             return
         release = None
         if lease is not None and shared is not None:
-            with self._lock:
+            with self.lock:
                 if self._waiting < self._max_waiting:
                     self._waiting += 1
                     release = shared.share()
@@ -166,19 +174,26 @@ class Inspections:
                 self._let_go(release)
 
     def _let_go(self, release: Callable[[], None]) -> None:
-        with self._lock:
+        with self.lock:
             self._waiting -= 1
         release()
 
     # --- products -------------------------------------------------------------------------------------------
 
-    def product_of(self, call: Call, session_id: str | None, outcome: str, *, final: bool) -> tuple[str, ...]:
+    @property
+    def open_products(self) -> dict[str, dict[tuple[str, object], str]]:
+        """The outcomes of the calls of each product that is not over, by its session. Under `lock`."""
+        return self._products.open
+
+    def product_of(
+        self, phase: str, step_index: object, session_id: str | None, outcome: str, *, final: bool
+    ) -> tuple[str, ...]:
         """Note how a call ended. Return the verdicts of the products that are over with it: one as a rule.
 
         `outcome` is OK, NG, or anything else for what is neither.
         """
-        with self._lock:
-            return self._products.call_ended(call.phase, call.step_index, session_id, outcome, final=final)
+        with self.lock:
+            return self._products.call_ended(phase, step_index, session_id, outcome, final=final)
 
 
 def _as_dict(image_meta: Any) -> dict[str, Any]:

@@ -16,11 +16,6 @@ class Journal:
         self.bus = bus
         self.metrics = Metrics()
 
-    @property
-    def heard(self) -> bool:
-        """Whether any listener hears the events."""
-        return self.bus.heard
-
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Make an event and tell it to the listeners, if there are any."""
         if self.bus.heard:

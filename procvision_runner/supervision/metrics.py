@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -37,6 +37,8 @@ COUNTERS = {
     "suspect_pictures": "pictures that ended two hosts in a row",
 }
 """What is counted; a capital word stands for one of several."""
+_TOTALS = frozenset({"calls", "products"})
+"""What is counted by its outcome alone: a call counts once less."""
 KEPT_LATENCIES = 1024
 """Percentiles are of so many last calls of a phase: a p99 stands on ten of them."""
 
@@ -89,45 +91,52 @@ def percentile(ordered: list[float], share: float) -> float:
 class Metrics:
     """Counts and times. Any thread may use them."""
 
+    __slots__ = ("_cpu_percent", "_usage", "counters", "latencies", "lock")
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counters: Counter[str] = Counter()
-        self._latencies: dict[str, deque[float]] = {}
+        self.lock = threading.Lock()
+        """Guards the rest."""
+        self.counters: Counter[str] = Counter()
+        self.latencies: dict[str, deque[float]] = {}
         self._usage: Usage | None = None
         self._cpu_percent = 0.0
 
     def count(self, name: str, by: int = 1) -> None:
         """One more."""
-        with self._lock:
-            self._counters[name] += by
+        with self.lock:
+            self.counters[name] += by
 
     def call_ended(self, phase: str, outcome: str, elapsed_ms: float) -> None:
         """Record a call that ended with a status, a verdict, or a cause."""
-        with self._lock:
-            self._counters["calls"] += 1
-            self._counters[f"calls_{outcome}"] += 1
-            kept = self._latencies.get(phase)
+        with self.lock:
+            self.counters[f"calls_{outcome}"] += 1
+            kept = self.latencies.get(phase)
             if kept is None:
-                kept = self._latencies[phase] = deque(maxlen=KEPT_LATENCIES)
+                kept = self.latencies[phase] = deque(maxlen=KEPT_LATENCIES)
             kept.append(elapsed_ms)
+
+    def products(self, verdicts: Iterable[str]) -> None:
+        """Count products that are over."""
+        for verdict in verdicts:
+            self.count(f"products_{verdict}")
 
     def measured(self, usage: Usage) -> float:
         """Record a measurement. Return the CPU share since the last one, in percent of one core."""
-        with self._lock:
+        with self.lock:
             self._cpu_percent = usage.cpu_percent_since(self._usage)
             self._usage = usage
             return self._cpu_percent
 
     def new_host(self) -> None:
         """Begin anew: the next measurement is of another process."""
-        with self._lock:
+        with self.lock:
             self._usage, self._cpu_percent = None, 0.0
 
     def snapshot(self) -> Snapshot:
         """Return all numbers as they are now."""
-        with self._lock:
-            counters = dict(self._counters)
-            latencies = {phase: sorted(kept) for phase, kept in self._latencies.items()}
+        with self.lock:
+            counters = _with_totals(self.counters)
+            latencies = {phase: sorted(kept) for phase, kept in self.latencies.items()}
             usage, cpu_percent = self._usage, self._cpu_percent
         return Snapshot(
             counters=counters,
@@ -144,6 +153,15 @@ class Metrics:
             usage=usage,
             cpu_percent=cpu_percent,
         )
+
+
+def _with_totals(counted: Mapping[str, int]) -> dict[str, int]:
+    totals: Counter[str] = Counter()
+    for name, count in counted.items():
+        whole, _, part = name.partition("_")
+        if part and whole in _TOTALS:
+            totals[whole] += count
+    return {**totals, **counted}
 
 
 def usage_of(leader: int) -> Usage:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.launch import host_command
-from procvision_runner.errors import SwapError
+from procvision_runner.errors import CallError, SwapError
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import check_stop_timeout
 from procvision_runner.requests import Request
@@ -32,15 +32,73 @@ from procvision_runner.supervision.inspections import InspectionListener, Inspec
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.state import SupervisorState
+from procvision_runner.supervision.steady_calls import supervised_calls
 from procvision_runner.supervision.supervised_host import pre_belongs_to_the_host
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.suspects import Suspects
 from procvision_runner.supervision.swap import GoldenPicture, SwapReport
+from procvision_sdk.calling import InspectionSession
 
 if TYPE_CHECKING:
+    from procvision_runner.images.slots import Lease
     from procvision_runner.results import CallResult
     from procvision_runner.supervision.attempts import CallTaker
     from procvision_runner.supervision.metrics import Snapshot
+    from procvision_sdk.calling import CallImage, InspectingPhase
+    from procvision_sdk.images.meta import ColorSpace
+
+
+class _PoolCalls:
+    """The calls of a pool, as they come again and again: each is a steady one of the supervisor that gets it."""
+
+    __slots__ = ("_calls", "_lend", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._lend = pool.supervisors[0]._steady_calls.lend
+        self._calls = {
+            supervisor: supervised_calls(supervisor, pool._all_slots, pool.options.runner, pool._elsewhere_of)
+            for supervisor in pool.supervisors
+        }
+
+    def lend(self, width: int, height: int, color_space: ColorSpace, /) -> Lease | None:
+        """Lend a slot, as `AlgorithmRunner.lend`. Return None, with nothing done, if the pool of slots has to."""
+        return self._lend(width, height, color_space)
+
+    def inspect(
+        self,
+        phase: InspectingPhase,
+        image: CallImage | None,
+        pid: str,
+        step_index: int,
+        session: InspectionSession | str | None,
+        user_params: Mapping[str, Any] | None,
+        final: bool,
+        camera_id: str | None,
+        timestamp_ms: int | None,
+        timeout_s: float | None,
+    ) -> CallResult | None:
+        """Make a call, as `AlgorithmRunner.execute`. Return None, with nothing done, if it is not a steady one."""
+        pool = self._pool
+        bound: str | None = None
+        if session is None or pool._goes_anywhere():
+            supervisor = pool._idle()
+        else:
+            bound = session.reference.id if isinstance(session, InspectionSession) else session
+            supervisor = pool._of_session(bound) if type(bound) is str else None
+        if supervisor is None:
+            return None
+        try:
+            result = self._calls[supervisor].inspect(
+                phase, image, pid, step_index, session, user_params, final, camera_id, timestamp_ms, timeout_s
+            )
+        except CallError:
+            if final and bound is not None:
+                pool._end(bound)
+            raise
+        if result is not None and final and bound is not None:
+            pool._end(bound)
+        return result
 
 
 class Pool(CallMethods):
@@ -98,6 +156,7 @@ class Pool(CallMethods):
             for number in range(1, hosts + 1)
         )
         self._lock = threading.Lock()
+        self._steady_calls = _PoolCalls(self)
         self._sessions: SessionBindings[Supervisor] = SessionBindings(self.options.session_ttl_s)
         self._turn = itertools.count()
         self._follower = None
@@ -129,6 +188,7 @@ class Pool(CallMethods):
         if failures:
             self.stop()
             raise failures[0]
+        self._steady = self._steady_calls
         if self.spare is not None:
             self.spare.start()
         if self._follower is not None:
@@ -146,7 +206,7 @@ class Pool(CallMethods):
         check_stop_timeout(timeout_s)
         if self._follower is not None:
             self._follower.stop()
-        self._slots = None
+        self._slots = self._steady = None
         stops: list[Callable[[float | None], object]] = [supervisor.stop for supervisor in self.supervisors]
         stops += [spare.stop for spare in (self.spare, self.fallback) if spare is not None]
         in_parallel([functools.partial(stop, timeout_s) for stop in stops])
@@ -192,9 +252,7 @@ class Pool(CallMethods):
         return self._attempts(request).start()
 
     def _attempts(self, request: Request) -> Attempts:
-        if request.session_id is None:
-            return Attempts(self._least_busy(), request, self._elsewhere)
-        if self.options.sessions_outlive_host and not pre_belongs_to_the_host(self.info()):
+        if request.session_id is None or self._goes_anywhere():
             return Attempts(self._least_busy(), request, self._elsewhere)
         call = request.call
         if call.phase == "reset":
@@ -204,7 +262,24 @@ class Pool(CallMethods):
 
     # --- who gets it ----------------------------------------------------------------------------------------
 
-    def _of_session(self, session_id: str, *, final: bool) -> Supervisor:
+    def _goes_anywhere(self) -> bool:
+        """Return whether any host can go on with any session."""
+        return self.options.sessions_outlive_host and not pre_belongs_to_the_host(self.info())
+
+    def _elsewhere_of(self, session_id: str | None) -> Callable[[CallTaker], CallTaker | None] | None:
+        """Return what finds another supervisor for a session's call, or for one of no session; None if nothing may."""
+        return self._elsewhere if session_id is None or self._goes_anywhere() else None
+
+    def _idle(self) -> Supervisor | None:
+        """Return whose turn it is, of those that are ready and have no call."""
+        turn, count = next(self._turn), len(self.supervisors)
+        for offset in range(count):
+            supervisor = self.supervisors[(turn + offset) % count]
+            if supervisor.state is SupervisorState.READY and not supervisor.admission.load():
+                return supervisor
+        return None
+
+    def _of_session(self, session_id: str, *, final: bool = False) -> Supervisor:
         """Return whose host the session stays with, which it is bound to if it is new."""
         with self._lock:
             binding = self._sessions.get(session_id, time.monotonic())
@@ -214,6 +289,11 @@ class Pool(CallMethods):
                 # Its supervisor still knows it, until the call has ended.
                 self._sessions.end(session_id)
             return binding.host
+
+    def _end(self, session_id: str) -> None:
+        """Forget a session that is over."""
+        with self._lock:
+            self._sessions.end(session_id)
 
     def _holder(self, session_id: str) -> Supervisor:
         """Return whose host has the session; any, where none has it or it was lost with a supervisor that is broken."""

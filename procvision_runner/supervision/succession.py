@@ -176,7 +176,7 @@ class Succession(Notices):
         """Look which picture it was, while that still lies in its slot."""
         if running is not None and running.call.shared_mem_id is not None:
             payload = self._slots.payload(running.call.shared_mem_id)
-            host.suspect = self._suspects.ended_by(running.call, payload, end)
+            host.suspect = self._suspects.ended_by(running.whole_call(), payload, end)
 
     def host_died(self, host: SupervisedHost, end: HostEnd) -> None:
         """Let no more calls in. The keeper does the rest."""

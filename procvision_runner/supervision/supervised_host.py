@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from procvision_runner.connection.client import Client
 from procvision_runner.connection.launch import get_ready
 from procvision_runner.connection.observer import Observer
+from procvision_runner.connection.steady_calls import steady_calls
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess
 from procvision_runner.process.process_tree import tree
@@ -20,9 +21,11 @@ from procvision_sdk.environment import SUPERVISOR_VARIABLE, is_named
 
 if TYPE_CHECKING:
     from procvision_runner.connection.pending_call import PendingCall
+    from procvision_runner.connection.steady_calls import Inspects
     from procvision_runner.exit_causes import EndKind, HostEnd
     from procvision_runner.images.slots import SlotPool
     from procvision_runner.requests import Request
+    from procvision_runner.results import CallResult
     from procvision_runner.supervision.options import SupervisorOptions
     from procvision_runner.supervision.suspects import SuspectPicture
     from procvision_sdk.wire.messages import Error, Pong, Result
@@ -59,6 +62,8 @@ class HostObserver(Protocol):
 class SupervisedHost(Observer):
     """A process, its client, and what a supervisor counts of it. The supervisor's lock guards the counts."""
 
+    __slots__ = ("__dict__", "__weakref__", "calls", "closing", "draining", "in_flight", "inspect", "overdue", "ready")
+
     def __init__(
         self,
         number: int,
@@ -77,6 +82,10 @@ class SupervisedHost(Observer):
         """Its supervisor or spare. The one that takes the host over puts itself here."""
         self.launched_at = time.monotonic()
         self.info: dict[str, Any] = {}
+        self.calls: Inspects | None = None
+        """Makes its steady calls; None before it is ready, and for a host that doesn't read pictures in the arena."""
+        self.inspect: Callable[..., CallResult | None] | None = None
+        """Their `inspect`."""
         self.ready = False
         self.closing = False
         """Whether it gets no new call."""
@@ -135,6 +144,11 @@ class SupervisedHost(Observer):
         """Wait for the end of `setup()`. Raises LaunchError."""
         self.info = get_ready(self.client, self._options.runner)
         self._slots.suit(arena=self.client.reads_arena)
+        if self.client.reads_arena:
+            self.calls = steady_calls(
+                self.client, self._slots, self._options.runner, deployment=self.process.deployment, supervised=True
+            )
+            self.inspect = self.calls.inspect
         # Whatever it started before the limits were set, if anything.
         for process_id in tree(self.process.process_id):
             self._options.limits.apply(process_id)

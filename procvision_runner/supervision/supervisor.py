@@ -35,6 +35,7 @@ from procvision_runner.supervision.metrics import Snapshot
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.state import Lifecycle, SupervisorState
+from procvision_runner.supervision.steady_calls import supervised_calls
 from procvision_runner.supervision.succession import Succession
 from procvision_runner.supervision.suspects import Suspects
 
@@ -111,6 +112,7 @@ class Supervisor(CallMethods):
         if deployments is not None and algorithm is not None:
             self._follower = ActivationFollower(deployments, algorithm, pid, words, options.runner, self, self.fallback)
         self._slots = None
+        self._steady_calls = supervised_calls(self, slots, options.runner)
         self._stop_lock = threading.Lock()
         self._exit_status: int | None = None
         self._owner = os.getpid()
@@ -128,6 +130,7 @@ class Supervisor(CallMethods):
         except BaseException as error:
             self._end(SupervisorState.BROKEN, str(error))
             raise
+        self._steady = self._steady_calls
         if self.stopping:
             self.stop()
             raise LaunchError("the supervisor was stopped while it started")
@@ -159,6 +162,7 @@ class Supervisor(CallMethods):
             if self._slots is None:
                 return self._exit_status
             current = self.admission.current
+            self._steady = None
             self.admission.close(_stopped_error)
             try:
                 stops: list[Callable[[float | None], object]] = [self.succession.stop_all]

@@ -59,6 +59,8 @@ class SuspectPicture:
 class Suspects:
     """What is known of pictures that ended hosts. Any thread may."""
 
+    __slots__ = ("_in_a_row", "_known", "_lock", "any")
+
     def __init__(self) -> None:
         self.any = False
         """Whether there is something to look a call up in."""

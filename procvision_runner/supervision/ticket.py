@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from procvision_runner.errors import CallError
     from procvision_runner.supervision.supervised_host import SupervisedHost
 
-_orders = itertools.count()
+orders = itertools.count()
+next_order = orders.__next__
+"""Gives the place of a call that comes now."""
 
 
 class Ticket:
@@ -25,7 +27,7 @@ class Ticket:
     def __init__(
         self, session_id: str | None, *, final: bool, forgets: bool = False, job: Callable[[], None] | None = None
     ) -> None:
-        self.order = next(_orders)
+        self.order = next_order()
         self.session_id = session_id
         self.final = final
         self.forgets = forgets

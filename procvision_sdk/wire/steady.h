@@ -37,6 +37,8 @@ static double pv_now(void)
 
 /* --- fields ------------------------------------------------------------------------------------------------------ */
 
+typedef int16_t pv_place; /* Where a slot lies in its object. Short, so that many lie in one cache line. */
+
 /* Gives where a class's slot lies in its instances. Raises, and gives -1, for what is no slot of Python objects. */
 static Py_ssize_t pv_offset(PyObject *type, const char *name)
 {
@@ -46,7 +48,7 @@ static Py_ssize_t pv_offset(PyObject *type, const char *name)
     Py_ssize_t offset = -1;
     if (Py_IS_TYPE(found, &PyMemberDescr_Type)) {
         PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
-        if (member->type == T_OBJECT_EX)
+        if (member->type == T_OBJECT_EX && member->offset <= INT16_MAX)
             offset = member->offset;
     }
     Py_DECREF(found);
@@ -87,7 +89,7 @@ typedef struct {
 /* Takes the parts over, each with a new reference, and finds where their slots lie. Raises, and gives -1, for a part or
    a slot that isn't there. */
 static int pv_take(PyObject *given, const char *const *names, int n_parts, PyObject **part,
-                   const pv_field_name *fields, int n_fields, Py_ssize_t *offset)
+                   const pv_field_name *fields, int n_fields, pv_place *offset)
 {
     for (int at = 0; at < n_parts; at++) {
         PyObject *found = PyDict_GetItemString(given, names[at]);
@@ -100,9 +102,10 @@ static int pv_take(PyObject *given, const char *const *names, int n_parts, PyObj
     }
     for (int at = 0; at < n_fields; at++) {
         PyObject *of = part[fields[at].part];
-        offset[at] = pv_offset(PyType_Check(of) ? of : (PyObject *)Py_TYPE(of), fields[at].name);
-        if (offset[at] < 0)
+        Py_ssize_t found = pv_offset(PyType_Check(of) ? of : (PyObject *)Py_TYPE(of), fields[at].name);
+        if (found < 0)
             return -1;
+        offset[at] = (pv_place)found;
     }
     return 0;
 }
@@ -158,13 +161,13 @@ static inline Py_ssize_t pv_plain(const char *at, const char *end)
     return at - begin;
 }
 
-static uint32_t pv_length(const char *header)
+static inline uint32_t pv_length(const char *header)
 {
     const unsigned char *byte = (const unsigned char *)header;
     return (uint32_t)byte[0] << 24 | (uint32_t)byte[1] << 16 | (uint32_t)byte[2] << 8 | byte[3];
 }
 
-static void pv_put_length(char *header, uint32_t length)
+static inline void pv_put_length(char *header, uint32_t length)
 {
     header[0] = (char)(length >> 24);
     header[1] = (char)(length >> 16);
@@ -175,7 +178,7 @@ static void pv_put_length(char *header, uint32_t length)
 #define PV_MOST_DIGITS 20
 
 /* Writes a number in front of `end`; gives where it begins. It takes PV_MOST_DIGITS at most. */
-static char *pv_number_before(char *end, uint64_t number)
+static inline char *pv_number_before(char *end, uint64_t number)
 {
     do {
         *--end = (char)('0' + number % 10);

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,13 @@ if TYPE_CHECKING:
 class SharedLease:
     """A lease that several attempts and their caller share. It is released when the last of them releases it."""
 
-    __slots__ = ("_holders", "_lease", "_lock")
+    __slots__ = ("_holders", "_lock", "lease")
 
     def __init__(self, lease: Lease) -> None:
-        self._lease = lease
+        self.lease = lease
         self._holders = 1
-        self._lock = threading.Lock()
+        # Held for a count alone, and never while another is taken: the pool's own is as good as one more.
+        self._lock = lease._pool._lock
 
     def share(self) -> Callable[[], None]:
         """Add a holder. Return the function that releases its share."""
@@ -32,4 +32,4 @@ class SharedLease:
             self._holders -= 1
             if self._holders:
                 return
-        self._lease.release()
+        self.lease.release()
