@@ -192,7 +192,8 @@ class Client:
 
         `on_freed` runs once, when the host can't touch the call's picture any more. Raises CallError.
         """
-        pending = PendingCall(call, time.monotonic(), timeout_s, on_freed)
+        now = time.monotonic()
+        pending = PendingCall(call, now, timeout_s, on_freed, deadline=now + timeout_s)
         try:
             if not self.exchange.carry(pending):
                 self.carry_beside_others(pending)
@@ -259,7 +260,8 @@ class Client:
         """
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
-        pending = PendingCall(call, time.monotonic(), timeout_s, on_freed, future, judge)
+        now = time.monotonic()
+        pending = PendingCall(call, now, timeout_s, on_freed, future, judge, deadline=now + timeout_s)
         self._begin(pending)
         if pending.needs_wake:
             self._reader_thread.wake()

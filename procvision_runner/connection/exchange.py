@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from procvision_runner.connection.call_table import host_timeout_ms
-from procvision_runner.connection.leadership import ReadingEvent
+from procvision_runner.connection.leadership import TRANSITION_STEPS, Reading, ReadingEvent
 from procvision_runner.connection.receiver import READ_BYTES
 from procvision_runner.connection.writer import KEPT_FRAME_BYTES
 from procvision_runner.exit_causes import EndKind
@@ -41,7 +41,10 @@ _BEGINNING = b'{"type":"call","request_id":"'
 _BEGINNING_BYTES = len(_BEGINNING)
 BEFORE_ID = len(b'{"type":"call",')
 """What of an encoded call stands in front of the place of its request's id."""
-_CALL, _ANSWERED = ReadingEvent.CALL, ReadingEvent.ANSWERED
+_NOBODY = Reading.NOBODY
+_CALLED = TRANSITION_STEPS[Reading.NOBODY][ReadingEvent.CALL]
+_ANSWERED = TRANSITION_STEPS[Reading.CALLER][ReadingEvent.ANSWERED]
+"""What the table says of the two steps of a call that is alone."""
 _OPEN = ConnectionState.OPEN
 _encode = msgspec.json.Encoder().encode
 _decode: Callable[[bytes], AnyMessage] = msgspec.json.Decoder(ToRunner).decode
@@ -99,16 +102,18 @@ class Exchange:
                 or table.stopping
                 or connection.state is not _OPEN
                 or length > self._max_frame_bytes
-                or not leadership.follow(_CALL, pending)
+                or leadership.state is not _NOBODY
             ):
                 return False
+            leadership.state, leadership._steps = _CALLED
+            leadership.leader = pending
             table.last_number += 1
             call.request_id = request_id
             pending_ids.add(request_id)
             calls[request_id] = pending
         finally:
             lock.release()
-        frame = b"".join((length.to_bytes(HEADER_BYTES, "big"), _BEGINNING, request_id.encode(), tail))
+        frame = b"%b%b%b%b" % (length.to_bytes(HEADER_BYTES, "big"), _BEGINNING, request_id.encode(), tail)
         now, deadline = pending.sent_at, pending.deadline
         try:
             written = self._write(frame, now, deadline, pending)
@@ -139,7 +144,7 @@ class Exchange:
                     and payload.isascii()
                     # Objects alone can't nest too deep in so few bytes, nor can so many opening brackets.
                     and (
-                        (length <= SHALLOW_BYTES and b"[" not in payload)
+                        (length <= SHALLOW_BYTES and payload.find(b"[") < 0)
                         or payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH
                     )
                 ):
@@ -162,7 +167,8 @@ class Exchange:
                             pending.took_s = now - pending.sent_at
                             pending.ended = True
                             pending.free()
-                            leadership.follow(_ANSWERED)
+                            leadership.state, leadership._steps = _ANSWERED
+                            leadership.leader = None
                     finally:
                         lock.release()
                 if not pending.ended:

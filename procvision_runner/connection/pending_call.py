@@ -12,6 +12,7 @@ import msgspec
 
 from procvision_runner.errors import CallError
 from procvision_runner.images.shared_lease import SharedLease
+from procvision_runner.images.slots import Lease
 from procvision_sdk.wire.messages import Call, Result
 
 _log = logging.getLogger("procvision.runner")
@@ -43,20 +44,24 @@ class PendingCall(msgspec.Struct, eq=False):
     woken: threading.Event | None = None
     """Set when the caller, who waits while another thread reads, has to look again."""
     deadline: float = 0.0
+    """When its time is over: `timeout_s` after it was sent, or after the calls before it have ended."""
+    lease: Lease | None = None
+    """A steady call's picture, which is released where there is no `on_freed`."""
     kept: SharedLease | None = None
-    """Its picture, where the caller keeps that after the call's end, to make it again."""
+    """The same, where the caller keeps it after the call's end, to make the call again."""
     told: dict[str, Any] | None = None
     """What a steady call says of its picture, but for the time."""
     timestamp_ms: int | None = None
     """The picture's time, beside that."""
 
-    def __post_init__(self) -> None:
-        self.deadline = self.sent_at + self.timeout_s
-
     def whole_call(self) -> Call:
-        """Return the call with what it says of its picture, which a steady one has in its frame alone."""
-        call = self.call
-        if self.told is not None and call.image_meta is None:
+        """Return the call with what it says of its picture, which a steady one has in its frame alone.
+
+        The picture must lie in its slot still.
+        """
+        call, lease = self.call, self.lease
+        if lease is not None and self.told is not None and call.image_meta is None:
+            call.shared_mem_id = lease.identity
             call.image_meta = {**self.told, "timestamp_ms": self.timestamp_ms}
         return call
 
@@ -77,6 +82,10 @@ class PendingCall(msgspec.Struct, eq=False):
             self.freed = True
             if self.on_freed is not None:
                 self.on_freed()
+            elif self.kept is not None:
+                self.kept.release()
+            elif self.lease is not None:
+                self.lease.release()
 
     def resolve(self) -> None:
         """Give a submitted call's Future its outcome. Call it without any lock: callbacks run in here."""

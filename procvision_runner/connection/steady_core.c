@@ -59,7 +59,7 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
     X(ArenaSlot, memory) X(ArenaSlot, generation) X(ArenaSlot, described) X(ArenaSlot, prefix) \
     X(slots, _free) X(slots, _closed) X(slots, _named) X(slots, _waiting) X(slots, _locked) \
     X(PendingCall, call) X(PendingCall, sent_at) X(PendingCall, timeout_s) X(PendingCall, deadline) \
-    X(PendingCall, on_freed) X(PendingCall, kept) X(PendingCall, told) X(PendingCall, timestamp_ms) \
+    X(PendingCall, on_freed) X(PendingCall, lease) X(PendingCall, kept) X(PendingCall, told) X(PendingCall, timestamp_ms) \
     X(PendingCall, future) X(PendingCall, judge) X(PendingCall, answer) X(PendingCall, error) X(PendingCall, ended) \
     X(PendingCall, freed) X(PendingCall, took_s) X(PendingCall, needs_wake) X(PendingCall, woken) \
     X(Shape, call) X(Shape, head) X(Shape, middle) X(Shape, params)
@@ -112,6 +112,7 @@ typedef struct {
     unsigned long long number;   /* The same as a number. */
     unsigned long frames;        /* How many were kept. */
     Kept kept[KEPT_FRAMES];
+    PyObject *lease;             /* The last that was lent, to be lent again when nobody has it any more. */
     int busy; /* A thread is in the middle of a call: `in` and `out` are its own. */
     char out[PV_READ_BYTES], in[PV_READ_BYTES];
 } Core;
@@ -429,24 +430,19 @@ static uint64_t generation_of(Core *self, PyObject *lease)
 /* Writes a slot's generation where hosts see it, and keeps it in mind. Fails with an exception. */
 static int put_generation(Core *self, PyObject *slot, uint64_t generation)
 {
-    PyObject *number = PyLong_FromUnsignedLongLong(generation);
-    Py_buffer memory;
-    if (number == NULL || PyObject_GetBuffer(IN(slot, ArenaSlot, memory), &memory, PyBUF_WRITABLE) < 0) {
-        Py_XDECREF(number);
+    PyObject *memory = IN(slot, ArenaSlot, memory), *number;
+    if (!PyMemoryView_Check(memory) || (((PyMemoryViewObject *)memory)->flags & _Py_MEMORYVIEW_RELEASED) ||
+        PyMemoryView_GET_BUFFER(memory)->readonly || PyMemoryView_GET_BUFFER(memory)->len < GENERATION_AT + GENERATION_BYTES) {
+        PyErr_SetString(PyExc_ValueError, "the slot has no room for a header");
         return -1;
     }
-    int fits = memory.len >= GENERATION_AT + GENERATION_BYTES;
-    if (fits) {
-        for (int byte = 0; byte < GENERATION_BYTES; byte++)
-            ((unsigned char *)memory.buf)[GENERATION_AT + byte] = (unsigned char)(generation >> 8 * byte);
-        PUT(slot, ArenaSlot, generation, number);
-    }
-    else {
-        Py_DECREF(number);
-        PyErr_SetString(PyExc_ValueError, "the slot has no room for a header");
-    }
-    PyBuffer_Release(&memory);
-    return fits ? 0 : -1;
+    if ((number = PyLong_FromUnsignedLongLong(generation)) == NULL)
+        return -1;
+    unsigned char *at = (unsigned char *)PyMemoryView_GET_BUFFER(memory)->buf + GENERATION_AT;
+    for (int byte = 0; byte < GENERATION_BYTES; byte++)
+        at[byte] = (unsigned char)(generation >> 8 * byte);
+    PUT(slot, ArenaSlot, generation, number);
+    return 0;
 }
 
 /* Whether a slot's header tells of raw pixels of this size and kind, 8 bits a sample. */
@@ -471,9 +467,14 @@ static PyObject *lend(Core *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     PyTypeObject *type = (PyTypeObject *)PART(Lease);
-    PyObject *lease = type->tp_alloc(type, 0), *free = OF(slots, _free);
-    if (lease == NULL)
-        return NULL;
+    PyObject *lease = self->lease, *free = OF(slots, _free);
+    if (lease != NULL && Py_REFCNT(lease) == 1 && IN(lease, Lease, _released) == Py_True)
+        Py_INCREF(lease);
+    else {
+        if ((lease = type->tp_alloc(type, 0)) == NULL)
+            return NULL;
+        Py_XSETREF(self->lease, Py_NewRef(lease));
+    }
     Py_ssize_t last = PyList_CheckExact(free) ? PyList_GET_SIZE(free) - 1 : -1;
     PyObject *slot = last < 0 ? NULL : PyList_GET_ITEM(free, last);
     if (slot != NULL && self->forks == pv_forks && OF(slots, _closed) == Py_False && pv_is_locked(OF(slots, _locked)) == 0 &&
@@ -498,25 +499,16 @@ static PyObject *lend(Core *self, PyObject *const *args, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
-/* Completes a slot's header. Gives the id of the picture; NULL, with or without an exception, for what is left. */
-static PyObject *publish(Core *self, OnItsWay *way)
+/* Completes a slot's header. Fails with an exception. */
+static int publish(Core *self, OnItsWay *way)
 {
-    PyObject *slot = IN(way->lease, Lease, _slot), *prefix = IN(slot, ArenaSlot, prefix), *array = IN(way->lease, Lease, _array);
+    PyObject *array = IN(way->lease, Lease, _array);
     if (array != Py_None) {
         PyObject *arguments[] = {array, Py_False};
         if (pv_done(PyObject_VectorcallMethod(text_setflags, arguments, 1, names_of_flags)) < 0)
-            return NULL;
+            return -1;
     }
-    char digits[PV_MOST_DIGITS], *end = digits + sizeof digits, *first = pv_number_before(end, way->generation);
-    PyObject *image_id = PyUnicode_New(PyUnicode_GET_LENGTH(prefix) + (end - first), 127);
-    if (image_id == NULL || !PyUnicode_IS_COMPACT_ASCII(prefix) || put_generation(self, slot, way->generation) < 0) {
-        Py_XDECREF(image_id);
-        return NULL;
-    }
-    char *at = (char *)PyUnicode_1BYTE_DATA(image_id);
-    memcpy(at, PyUnicode_1BYTE_DATA(prefix), PyUnicode_GET_LENGTH(prefix));
-    memcpy(at + PyUnicode_GET_LENGTH(prefix), first, end - first);
-    return image_id;
+    return put_generation(self, IN(way->lease, Lease, _slot), way->generation);
 }
 
 /* Gives a slot back, as `Lease.release`. */
@@ -644,7 +636,7 @@ static int begin(Core *self, OnItsWay *way)
         return 0;
     way->sent_at = pv_now();
     way->deadline = way->sent_at + shape->seconds;
-    PyObject *session = NULL, *on_freed = NULL, *kept = NULL, *time_ms = NULL, *image_id = NULL, *new_number = PyLong_FromUnsignedLongLong(number);
+    PyObject *session = NULL, *kept = NULL, *time_ms = NULL, *new_number = PyLong_FromUnsignedLongLong(number);
     PyObject *request_id = pv_ascii(way->id, way->id_bytes);
     PyObject *sent_at = PyFloat_FromDouble(way->sent_at), *deadline = PyFloat_FromDouble(way->deadline);
     if (shape->session == Py_None) {
@@ -655,18 +647,16 @@ static int begin(Core *self, OnItsWay *way)
     else
         session = Py_NewRef(shape->session_value);
     if (way->lease != NULL) {
-        kept = PART(supervised) == Py_True ? shared(self, way->lease) : NULL;
-        if (kept != NULL || PART(supervised) == Py_False)
-            on_freed = PyObject_GetAttr(kept != NULL ? kept : way->lease, text_release);
+        kept = PART(supervised) == Py_True ? shared(self, way->lease) : Py_NewRef(Py_None);
         time_ms = PyLong_FromLongLong(way->time_ms);
     }
     int begun = 0;
     if (new_number != NULL && request_id != NULL && sent_at != NULL && deadline != NULL && session != NULL &&
-        ((on_freed != NULL && time_ms != NULL) || way->lease == NULL) &&
+        ((kept != NULL && time_ms != NULL) || way->lease == NULL) &&
         (way->lease == NULL || generation_of(self, way->lease) == way->generation) &&
         OF(table, last_number) == last_number && shape->pending == pending &&
         Py_REFCNT(pending) == 1 && quiet(self) &&
-        (way->lease == NULL || (image_id = publish(self, way)) != NULL) && PySet_Add(PART(pending_ids), request_id) == 0) {
+        (way->lease == NULL || publish(self, way) == 0) && PySet_Add(PART(pending_ids), request_id) == 0) {
         if (PyDict_SetItem(PART(calls), request_id, pending) == 0)
             begun = 1;
         else
@@ -675,10 +665,8 @@ static int begin(Core *self, OnItsWay *way)
     if (!begun) {
         PyErr_Clear();
         Py_XDECREF(session);
-        Py_XDECREF(on_freed);
         Py_XDECREF(kept);
         Py_XDECREF(time_ms);
-        Py_XDECREF(image_id);
         Py_XDECREF(new_number);
         Py_XDECREF(request_id);
         Py_XDECREF(sent_at);
@@ -688,21 +676,22 @@ static int begin(Core *self, OnItsWay *way)
     SET(call, Call, request_id, request_id);
     PUT(call, Call, session, session);
     SET(call, Call, timeout_ms, shape->timeout_ms);
-    SET(call, Call, image_meta, Py_None); /* `whole_call` makes it. */
+    SET(call, Call, image_meta, Py_None);
     PUT(pending, PendingCall, sent_at, sent_at);
     SET(pending, PendingCall, timeout_s, shape->timeout_s);
     PUT(pending, PendingCall, deadline, deadline);
-    PUT(pending, PendingCall, kept, kept != NULL ? kept : Py_NewRef(Py_None));
-    if (on_freed == NULL) {
-        SET(pending, PendingCall, on_freed, Py_None);
+    SET(pending, PendingCall, on_freed, Py_None);
+    SET(call, Call, shared_mem_id, Py_None); /* `whole_call` makes it. */
+    if (way->lease == NULL) {
+        SET(pending, PendingCall, lease, Py_None);
+        SET(pending, PendingCall, kept, Py_None);
         SET(pending, PendingCall, told, Py_None);
-        SET(call, Call, shared_mem_id, Py_None);
     }
     else {
-        PUT(pending, PendingCall, on_freed, on_freed);
+        SET(pending, PendingCall, lease, way->lease);
+        PUT(pending, PendingCall, kept, kept);
         SET(pending, PendingCall, told, IN(way->picture, PictureShape, told));
         PUT(pending, PendingCall, timestamp_ms, time_ms);
-        PUT(call, Call, shared_mem_id, image_id);
     }
     SET(pending, PendingCall, future, Py_None);
     SET(pending, PendingCall, judge, Py_None);
@@ -845,13 +834,20 @@ static int end(Core *self, OnItsWay *way, PyObject *took_s)
     SET(PART(leadership), leadership, state, PART(nobody));
     SET(PART(leadership), leadership, _steps, PART(nobody_steps));
     SET(PART(leadership), leadership, leader, Py_None);
-    SET(pending, PendingCall, on_freed, Py_None);
     return 1;
 }
 
+/* Gives what a call that has ended came to, by the general code. */
+static PyObject *outcome(Core *self, OnItsWay *way, PyObject *const *args)
+{
+    PyObject *size = way->lease == NULL ? Py_NewRef(Py_None) : PyTuple_GetSlice(IN(way->lease, Lease, described), 0, 2);
+    PyObject *result = size == NULL ? NULL : PyObject_CallFunctionObjArgs(PART(outcome), way->pending, args[PHASE], size, NULL);
+    Py_XDECREF(size);
+    return result;
+}
+
 /* Gives the result of an answer's data, as the caller gets it. Raises what the general code raises. */
-static PyObject *result_of(Core *self, OnItsWay *way, PyObject *const *args, PyObject *size, PyObject *data, double took_s,
-                           int bare)
+static PyObject *result_of(Core *self, OnItsWay *way, PyObject *const *args, PyObject *data, double took_s, int bare)
 {
     if (bare) {
         PyObject *elapsed_ms = PyFloat_FromDouble((double)(long long)(took_s * 1e6) / 1e3);
@@ -868,11 +864,11 @@ static PyObject *result_of(Core *self, OnItsWay *way, PyObject *const *args, PyO
     if (answer == NULL)
         return NULL;
     PUT(way->pending, PendingCall, answer, answer);
-    return PyObject_CallFunctionObjArgs(PART(outcome), way->pending, args[PHASE], size, NULL);
+    return outcome(self, way, args);
 }
 
 /* Lets the general code carry on: `got` bytes were read, none at all if it is negative. Gives the call's outcome. */
-static PyObject *go_on(Core *self, OnItsWay *way, PyObject *const *args, PyObject *size, ssize_t got, double now)
+static PyObject *go_on(Core *self, OnItsWay *way, PyObject *const *args, ssize_t got, double now)
 {
     PyObject *data = Py_None;
     if (got >= 0)
@@ -886,7 +882,7 @@ static PyObject *go_on(Core *self, OnItsWay *way, PyObject *const *args, PyObjec
     }
     if (pv_done(PyObject_CallFunction(PART(go_on), "ONd", way->pending, data, now)) < 0)
         return NULL;
-    return PyObject_CallFunctionObjArgs(PART(outcome), way->pending, args[PHASE], size, NULL);
+    return outcome(self, way, args);
 }
 
 /* Carries a call to its end. Gives its result; NULL with an exception, or without one, and nothing begun, if it is
@@ -894,7 +890,7 @@ static PyObject *go_on(Core *self, OnItsWay *way, PyObject *const *args, PyObjec
 static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject *lease, int64_t time_ms)
 {
     OnItsWay way = {.shape = shape, .lease = lease, .time_ms = time_ms};
-    PyObject *result = NULL, *size = Py_None;
+    PyObject *result = NULL;
     double seconds = seconds_of(self, args);
     self->busy = 1;
     if (((shape->timeout_s == NULL || seconds != shape->seconds) && retime(shape, args[TIMEOUT_S], seconds) < 0) ||
@@ -915,15 +911,7 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
             return NULL;
         }
         Py_INCREF(way.picture); /* Another thread's call may be of another. */
-        if ((size = PyTuple_GetSlice(described, 0, 2)) == NULL) {
-            PyErr_Clear();
-            Py_DECREF(way.picture);
-            self->busy = 0;
-            return NULL;
-        }
     }
-    else
-        Py_INCREF(size);
     int begun = begin(self, &way);
     if (begun > 0) {
         double until = way.deadline, now;
@@ -948,17 +936,18 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
                     SET(kept, SharedLease, _holders, one); /* What is malformed may be asked for again. */
                 else if (lease != NULL) {
                     SET(way.pending, PendingCall, kept, Py_None);
+                    SET(way.pending, PendingCall, lease, Py_None);
                     if (give_back(self, lease) < 0)
                         PyErr_Clear(); /* There is no memory for it: the slot is lost to the pool, the answer isn't. */
                 }
                 int late = until < way.deadline && now >= until;
                 if (!(late || OF(receiver, pong_awaited) != Py_False) ||
                     pv_done(PyObject_CallFunction(PART(go_on), "OOd", way.pending, Py_None, now)) == 0)
-                    result = result_of(self, &way, args, size, data, now - way.sent_at, bare);
+                    result = result_of(self, &way, args, data, now - way.sent_at, bare);
             }
             else {
                 PyErr_Clear();
-                result = go_on(self, &way, args, size, got, now);
+                result = go_on(self, &way, args, got, now);
             }
             Py_XDECREF(took_s);
             Py_XDECREF(data);
@@ -975,7 +964,6 @@ static PyObject *carry(Core *self, Shape *shape, PyObject *const *args, PyObject
     Py_XDECREF(way.pending);
     Py_XDECREF(way.request_id);
     Py_XDECREF(way.picture);
-    Py_DECREF(size);
     return result;
 }
 
@@ -1052,6 +1040,7 @@ static PyObject *inspect(Core *self, PyObject *const *args, Py_ssize_t count)
 static int core_traverse(Core *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->lease);
     for (int part = 0; part < N_PARTS; part++)
         Py_VISIT(self->part[part]);
     for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES; shape++) {
@@ -1066,6 +1055,7 @@ static int core_traverse(Core *self, visitproc visit, void *arg)
 static int core_clear(Core *self)
 {
     Py_CLEAR(self->last_number);
+    Py_CLEAR(self->lease);
     for (int part = 0; part < N_PARTS; part++)
         Py_CLEAR(self->part[part]);
     for (Shape *shape = self->shapes; shape < self->shapes + MAX_SHAPES; shape++)

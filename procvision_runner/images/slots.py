@@ -139,6 +139,11 @@ class Lease:
             slot.write_out(self.described[4])
         return f"{slot.prefix}{generation}"
 
+    @property
+    def identity(self) -> str:
+        """The `shared_mem_id` of a picture that was published and not yet given back."""
+        return f"{self._slot.prefix}{self._slot.generation}"
+
     def named_identity(self) -> str:
         """Give the `shared_mem_id` for a host that knows no arena, once it was published: of a copy if need be."""
         slot = self._slot

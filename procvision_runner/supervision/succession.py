@@ -174,9 +174,9 @@ class Succession(Notices):
 
     def host_ending(self, host: SupervisedHost, end: HostEnd, running: PendingCall | None) -> None:
         """Look which picture it was, while that still lies in its slot."""
-        if running is not None and running.call.shared_mem_id is not None:
-            payload = self._slots.payload(running.call.shared_mem_id)
-            host.suspect = self._suspects.ended_by(running.whole_call(), payload, end)
+        call = running.whole_call() if running is not None else None
+        if call is not None and call.shared_mem_id is not None:
+            host.suspect = self._suspects.ended_by(call, self._slots.payload(call.shared_mem_id), end)
 
     def host_died(self, host: SupervisedHost, end: HostEnd) -> None:
         """Let no more calls in. The keeper does the rest."""

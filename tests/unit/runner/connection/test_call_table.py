@@ -67,7 +67,8 @@ class Wire:
 
 def a_call(*, at: float = NOW, timeout_s: float = 10.0, submitted: bool = False) -> PendingCall:
     """A call that waits to be sent."""
-    return PendingCall(Call(phase="execute"), at, timeout_s, None, Future() if submitted else None)
+    future = Future[Any]() if submitted else None
+    return PendingCall(Call(phase="execute"), at, timeout_s, None, future, deadline=at + timeout_s)
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ class Rig(Observer):
 
     def call(self) -> PendingCall:
         """A call that the host has."""
-        pending = PendingCall(Call(phase="execute"), time.monotonic(), 10.0, None)
+        now = time.monotonic()
+        pending = PendingCall(Call(phase="execute"), now, 10.0, None, deadline=now + 10.0)
         os.write(self.host.stdin, self.table.begin(pending))
         self.host.hear(Call)
         return pending
