@@ -19,6 +19,7 @@ except ImportError:  # tests compile without the builder of wheels
 
 CORES = (
     "procvision_host/conversation/steady_core",
+    "procvision_host/halves/table_core",
     "procvision_runner/connection/steady_core",
     "procvision_runner/supervision/steady_core",
 )

@@ -12,7 +12,8 @@ from procvision_sdk.plain import plain, refuse_surrogates
 
 _EMPTY_STATE = b"{}"
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-_encode = msgspec.json.Encoder().encode
+encode_state = msgspec.json.Encoder().encode
+"""A state as it is kept."""
 _ATOMS = frozenset((str, bool, int, type(None)))
 """What JSON carries as it is, and nobody can change in place."""
 
@@ -205,7 +206,7 @@ class Session:
         if self._loaded is None:
             return None
         # What `set` took was looked at then, and is a copy.
-        state = _encode(plain(self._loaded, "session", surrogates=False) if self._lent else self._loaded)
+        state = encode_state(plain(self._loaded, "session", surrogates=False) if self._lent else self._loaded)
         if state == (self._saved if self._saved is not None else _EMPTY_STATE):
             return None
         self._saved = state

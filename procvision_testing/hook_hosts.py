@@ -32,6 +32,10 @@ PATIENCE_S = 30.0
 _PACKAGE = "procvision_plugged"
 
 
+PARTS = ("algorithm", "launched")
+"""A host's processes: the one that runs the algorithm, and the one that was launched."""
+
+
 class HookHost:
     """One host process, which ends with the block. Raises AssertionError where it doesn't answer."""
 
@@ -116,10 +120,14 @@ class HookHost:
         assert status is not None, f"the host did not end\n{self._target.evidence()}"
         return status
 
-    def kill(self) -> None:
-        """SIGKILL, to the process that runs the algorithm."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._algorithm, signal.SIGKILL)
+    def kill(self, *parts: str) -> None:
+        """SIGKILL, to the process that runs the algorithm; `parts` of PARTS say otherwise, in their order."""
+        for part in parts or PARTS[:1]:
+            with contextlib.suppress(ProcessLookupError):
+                if part == "algorithm":
+                    signal.pidfd_send_signal(self._algorithm, signal.SIGKILL)
+                else:
+                    os.kill(self.launched_process_id, signal.SIGKILL)  # its number is its own until `wait`
         self.wait()
 
     def rest(self) -> list[dict[str, Any]]:

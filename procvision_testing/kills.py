@@ -22,6 +22,8 @@ from procvision_testing.hook_hosts import HookHost
 
 CALLS_PER_SESSION = 4
 MEASURED_CALLS = 30
+KILLED = (("algorithm",), ("launched",), ("launched", "algorithm"), ("algorithm", "launched"))
+"""The processes of a host that a kill is for: one of them, or both."""
 
 
 @attrs.frozen
@@ -135,7 +137,7 @@ class _Station:
         with self._host as host:
             request_id = host.send_call(session=name, publish=True, final=final)
             time.sleep(self._dice.uniform(0, 2 * self._call_s))
-            host.kill()
+            host.kill(*self._dice.choice(KILLED))
             answers = [message for message in host.rest() if message.get("request_id") == request_id]
         self._host = self._launch()
         assert len(answers) < 2, f"a call has two answers: {answers}"

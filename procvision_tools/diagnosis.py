@@ -43,6 +43,7 @@ STEADY_CORES = {
     "runner": "procvision_runner.connection.steady_core",
     "supervisor": "procvision_runner.supervision.steady_core",
     "host": "procvision_host.conversation.steady_core",
+    "sessions": "procvision_host.halves.table_core",
 }
 """The compiled modules, which may be missing."""
 

@@ -147,23 +147,17 @@ class GuardedSessions:
             sealed = self._store.load(key)
             return None if sealed is None else unseal(key, sealed, self._secret)
         except Exception as error:  # noqa: BLE001 - a store is foreign code
-            _refuse("loaded", error)
+            refuse("loaded", error)
 
     def save(self, session_id: str, state: bytes) -> None:
         """Keep the state. Raises CallRefusedError, also for a state over the bound: what was saved before stays."""
         self._not_in_a_copy()
-        if len(state) > self._max_bytes:
-            raise CallRefusedError(
-                ErrorCode.INVALID_PARAMS,
-                "session_too_large",
-                f"the session's state has {len(state)} bytes, the bound is {self._max_bytes}; "
-                "hint: keep large things in the algorithm under session.id, or raise --max-session-bytes",
-            )
+        self._hold_to_the_bound(state)
         try:
             key = self._prefix + session_id
             self._store.save(key, seal(key, state, self._secret))
         except Exception as error:  # noqa: BLE001 - a store is foreign code
-            _refuse("saved", error)
+            refuse("saved", error)
 
     def delete(self, session_id: str) -> None:
         """As the store. Raises CallRefusedError."""
@@ -171,7 +165,7 @@ class GuardedSessions:
         try:
             self._store.delete(self._prefix + session_id)
         except Exception as error:  # noqa: BLE001 - a store is foreign code
-            _refuse("dropped", error)
+            refuse("dropped", error)
         self._ended.pop(session_id, None)
 
     def end(self, session_id: str) -> None:
@@ -196,6 +190,15 @@ class GuardedSessions:
         except Exception as error:  # noqa: BLE001 - a store is foreign code
             _log.error("the session store could not be closed", exc_info=error)
 
+    def _hold_to_the_bound(self, state: bytes) -> None:
+        if len(state) > self._max_bytes:
+            raise CallRefusedError(
+                ErrorCode.INVALID_PARAMS,
+                "session_too_large",
+                f"the session's state has {len(state)} bytes, the bound is {self._max_bytes}; "
+                "hint: keep large things in the algorithm under session.id, or raise --max-session-bytes",
+            )
+
     def _not_in_a_copy(self) -> None:
         # A child that the algorithm forked has the parent's file or connection: two on one would spoil it.
         if getpid() != self._process_id:
@@ -214,7 +217,8 @@ def _retryable(error: Exception) -> bool:
     return isinstance(error, SessionStoreError) and error.retryable
 
 
-def _refuse(what: str, error: Exception) -> NoReturn:
+def refuse(what: str, error: Exception) -> NoReturn:
+    """Raise the CallRefusedError that a store's exception is for a call; `what` it should have been."""
     if isinstance(error, SessionInUseError):
         raise CallRefusedError(ErrorCode.UNKNOWN, "session_in_use", str(error), retryable=True) from error
     retryable = _retryable(error)

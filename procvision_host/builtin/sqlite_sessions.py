@@ -36,4 +36,4 @@ class SqliteSessions(StorePlugin):
             raise SessionStoreError("it names no file; hint: --sessions sqlite:/var/lib/procvision/sessions.db")
         if text.others:
             raise SessionStoreError(f"there is no option {text.others[0][0]!r}, known are {', '.join(text.values)}")
-        return SqliteSessionStore(Path(path), **text.values, watched=True)
+        return SqliteSessionStore(Path(path), **text.values, watched=True, tabled=True)

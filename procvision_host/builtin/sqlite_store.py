@@ -9,6 +9,8 @@ every transaction of any process moves (https://www.sqlite.org/walformat.html), 
 save has left it, what was saved is what would be read.
 What lies in the file is never guessed at: a file of another release, of another program or cut off is an error. A file
 is made whole under another name first, so that an empty one is damage and not a start.
+`tabled` is for hosts: what they save they put into a table beside the file (`algorithm.session_table`), and carry it
+into this one in batches. A table is one algorithm's, and belongs to the file that has its id.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ import os
 import sqlite3
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import pread
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from procvision_host.algorithm.session_table import STAMPS
 from procvision_host.builtin.descriptors import Descriptors, OwnDescriptors
+from procvision_host.builtin.table_file import TableFile, no_table_for, open_table
 from procvision_sdk.private_files import touch_private
 from procvision_sdk.regular_files import opened_regular, read_start
 from procvision_sdk.session import SessionInUseError, SessionStoreError
@@ -41,7 +45,6 @@ _MAX_CHECKED_BYTES = 64 * 1024 * 1024
 """A file up to this size is checked as a whole when it is opened: a tenth of a second."""
 _HEADER = b"SQLite format 3\0"
 _INDEX_HEADER_BYTES = 48
-_STAMPS = 2**56
 _counter = struct.Struct("=8xI").unpack_from
 """The counter in the index's header, which is in the machine's own byte order."""
 
@@ -60,8 +63,19 @@ _BEGIN = (
     "INSERT INTO sessions (stamp, saved_at_ms, state, id) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
     " stamp = excluded.stamp, saved_at_ms = excluded.saved_at_ms, state = excluded.state WHERE sessions.saved_at_ms < ?"
 )
+_PUT = (
+    "INSERT INTO sessions (stamp, saved_at_ms, state, id) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+    " stamp = excluded.stamp, saved_at_ms = excluded.saved_at_ms, state = excluded.state"
+)
+_PUT_LATER = f"{_PUT} WHERE sessions.saved_at_ms < excluded.saved_at_ms"
 _DELETE = "DELETE FROM sessions WHERE id = ?"
 _PURGE = "DELETE FROM sessions WHERE saved_at_ms < ?"
+_TABLES = "CREATE TABLE IF NOT EXISTS session_tables (name TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID"
+_TABLE_ID = "SELECT id FROM session_tables WHERE name = ?"
+_NEW_TABLE = "INSERT OR REPLACE INTO session_tables (name, id) VALUES (?, ?)"
+
+Row = tuple[int, int, bytes]
+"""A session's stamp, when it was saved, and its sealed state."""
 
 
 class _Saved(NamedTuple):
@@ -69,7 +83,7 @@ class _Saved(NamedTuple):
 
     session_id: str
     index_header: bytes
-    row: tuple[int, int, bytes]
+    row: Row
     """As `_LOAD` gives it."""
 
 
@@ -88,10 +102,12 @@ class SqliteSessionStore:
         ttl_s: float = 86_400.0,
         busy_ms: int = 2000,
         watched: bool = False,
+        tabled: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path.absolute()  # an algorithm may change the working directory
         self._durability = durability
+        self._tabled = tabled
         self._ttl_ms = int(ttl_s * 1000)
         self._busy_s = busy_ms / 1000
         self._clock = clock
@@ -134,7 +150,7 @@ class SqliteSessionStore:
         """Keep the state. Raises SessionInUseError if another host changed or ended the session since `load`."""
         now_ms = int(self._clock() * 1000)
         loaded, known = self._loaded
-        self._stamp = stamp = (self._stamp + 1) % _STAMPS
+        self._stamp = stamp = (self._stamp + 1) % STAMPS
         row = (stamp, now_ms, state, session_id)
         self._own = None
         before = self._seen
@@ -166,6 +182,97 @@ class SqliteSessionStore:
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
+
+    # --- with a table ---------------------------------------------------------------------------------------
+
+    @property
+    def ttl_ms(self) -> int:
+        """How long after its last saving a session is over."""
+        return self._ttl_ms
+
+    @property
+    def patience_s(self) -> float:
+        """How long a call waits for another host's writing."""
+        return self._busy_s
+
+    @property
+    def waits_for_the_disk(self) -> bool:
+        """Whether a save has to be on the disk before its call is answered."""
+        return self._durability == "full"
+
+    def open_session_table(self, name: str) -> TableFile | None:
+        """Open the table of this name that belongs to this file, or make one; None where there is to be none.
+
+        Raises SessionStoreError.
+        """
+        database = self._path.resolve()
+        if not self._tabled or no_table_for(database):
+            return None
+        self._looked_after = False
+        self._execute("BEGIN IMMEDIATE", ())  # so that of two hosts one makes it
+        try:
+            self._execute(_TABLES, ())
+            _, known = self._execute(_TABLE_ID, (name,))
+            file = open_table(database, name, None if known is None else known[0])
+            if known is None or file.id != known[0]:
+                self._execute(_NEW_TABLE, (name, file.id))
+            self._execute("COMMIT", ())
+        except OSError as error:
+            self._roll_back()
+            raise SessionStoreError(f"the table of sessions beside {database} can't be made: {error}") from error
+        except BaseException:
+            self._roll_back()
+            raise
+        return file
+
+    def row(self, session_id: str) -> Row | None:
+        """Return what the file has of a session, over or not."""
+        self._looked_after = False
+        found: Row | None = self._execute(_LOAD, (session_id,))[1]
+        return found
+
+    def put(self, session_id: str, row: Row) -> None:
+        """Keep a session, whatever was there."""
+        self._looked_after = False
+        self._execute(_PUT, (*row, session_id))
+        self._purge_sometimes(1)
+
+    def carry(self, rows: Sequence[tuple[str, Row]], ended: Sequence[str], *, later_only: bool) -> None:
+        """Keep sessions and forget others, all or none. `later_only`: the file's own stay if they were saved later."""
+        self._looked_after = False
+        self._execute("BEGIN IMMEDIATE", ())
+        try:
+            for session_id, row in rows:
+                self._execute(_PUT_LATER if later_only else _PUT, (*row, session_id))
+            for session_id in ended:
+                self._execute(_DELETE, (session_id,))
+            self._execute("COMMIT", ())
+        except BaseException:
+            self._roll_back()
+            raise
+        self._purge_sometimes(len(rows))
+
+    def remove(self, session_id: str) -> None:
+        """Forget the id."""
+        self._looked_after = False
+        self._execute(_DELETE, (session_id,))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file still has its name."""
+        if self._descriptors is not None and not self._descriptors.whole():
+            return False
+        return self._path.exists()
+
+    def _roll_back(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+
+    def _purge_sometimes(self, savings: int) -> None:
+        before, self._savings = self._savings, self._savings + savings
+        if before // PURGE_EVERY != self._savings // PURGE_EVERY:
+            self._execute(_PURGE, (int(self._clock() * 1000) - self._ttl_ms,))
 
     # --- the file -------------------------------------------------------------------------------------------
 

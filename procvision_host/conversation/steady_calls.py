@@ -441,6 +441,13 @@ class SteadyCalls:
         own = sessions._sessions if isinstance(sessions, ObservedSessions) else sessions
         store = own._store if isinstance(own, GuardedSessions) else None
         guarded = type(own) is GuardedSessions and type(store) is MemorySessionStore
+        way: tuple[Callable[..., None], Callable[..., bytes | None], Callable[..., None]]
+        way = (sessions.expect, sessions.load, worker.save)
+        if not guarded:
+            from procvision_host.halves.table_sessions import TableSessions
+
+            if isinstance(sessions, TableSessions):
+                way = sessions.short_way(worker.save)
         return {
             "python": self,
             "take": self.take,
@@ -475,15 +482,15 @@ class SteadyCalls:
             "judge": worker.judge,
             "raised": worker.raised,
             "leave": worker.leave,
-            "save": worker.save,
+            "save": way[2],
             "answered": worker.answered,
             "images": worker.images,
             "open_image": worker.images.open,
             "sessions": own if guarded else None,
             "store": store if guarded else None,
             "met": sessions._met if isinstance(sessions, ObservedSessions) else None,
-            "expect": sessions.expect,
-            "load": sessions.load,
+            "expect": way[0],
+            "load": way[1],
             "end_session": sessions.end if records is None else self._end_session,
             "records": records,
             "ring": None if records is None else records.ring_of_calls(),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from procvision_host.algorithm.sessions import GuardedSessions, Sessions
     from procvision_host.halves.cell import Records, RemoteSessions
+    from procvision_host.halves.table_sessions import TableSessions
     from procvision_host.process.channels import HostEnds
     from procvision_sdk.images.backend import ImageBackend
     from procvision_sdk.wire.messages import AnyMessage, Call, Error, Result
@@ -43,7 +44,7 @@ class Alone:
             backends[ARENA_SCHEME] = partial(ArenaImages, self._ends.arena_descriptor)
         return backends
 
-    def sessions(self, max_bytes: int) -> RemoteSessions | GuardedSessions:
+    def sessions(self, max_bytes: int) -> RemoteSessions | TableSessions | GuardedSessions:
         """Return the sessions, which are in this process's own memory."""
         from procvision_host.algorithm.sessions import GuardedSessions
         from procvision_host.builtin.memory_store import MemorySessionStore

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from procvision_host.algorithm.sessions import GuardedSessions, Sessions
     from procvision_host.halves.alone import Answered
     from procvision_host.halves.ring import Ring
+    from procvision_host.halves.table_sessions import TableSessions
     from procvision_host.process.channels import HostEnds
     from procvision_sdk.images.backend import ImageBackend
     from procvision_sdk.images.meta import ImageMeta
@@ -39,6 +40,7 @@ class OtherHalf(Alone):
 
     def __init__(self, ends: HostEnds, ring: Ring) -> None:
         super().__init__(ends)
+        self._ring = ring
         self._channel = channel = CellChannel(ends)
         self.plan = plan = channel.plan()
         self.failed, self._memory = plan.failed, plan.memory
@@ -54,9 +56,14 @@ class OtherHalf(Alone):
             backends |= {scheme: lambda: remote for scheme in self.plan.schemes}
         return backends
 
-    def sessions(self, max_bytes: int) -> RemoteSessions | GuardedSessions:
+    def sessions(self, max_bytes: int) -> RemoteSessions | TableSessions | GuardedSessions:
         """Return the sessions of the host half, or those in this process's own memory."""
         if self.plan.remote_sessions:
+            if self.plan.table:
+                from procvision_host.halves.table_sessions import TableSessions
+
+                table = self._ends.handed_over()
+                return TableSessions(self._channel, self._ring, table, max_bytes=max_bytes, **self.plan.table)
             return RemoteSessions(self._channel)
         return super().sessions(max_bytes)
 

@@ -27,6 +27,7 @@ from procvision_sdk.errors import CallRefusedError, ErrorCode, ProcVisionError
 if TYPE_CHECKING:
     from procvision_host.algorithm.images import Images
     from procvision_host.algorithm.sessions import GuardedSessions
+    from procvision_host.algorithm.tabled_sessions import TabledSessions
     from procvision_host.hooks.manager import Hooks
     from procvision_host.hooks.observers import LogDispatcher, RecordDispatcher, Wrappers
     from procvision_host.options import HostOptions
@@ -36,6 +37,8 @@ GATHER_S = 0.005
 """How long records gather before they are looked at: waking a thread for each would cost the cell more than telling."""
 LINGER_S = 0.25
 """How long they are looked for after the last: a line that calls every few milliseconds wakes nobody."""
+CARRY_EVERY_S = 0.2
+"""How long what was saved into a table of sessions waits for its way into the store, as a rule."""
 END_S = 2.0
 """How long the store and what isn't seen yet have at the end."""
 _SWITCH_S = 0.0005
@@ -60,6 +63,7 @@ class HostHalf:
         self._wrappers: Wrappers | None = None
         self._log_dispatcher: LogDispatcher | None = None
         self._sessions: GuardedSessions | None = None
+        self._carried_at = 0.0
         self._images: Images | None = None
         self._image: OpenedImage | None = None
         self._room_bytes = 0
@@ -134,7 +138,8 @@ class HostHalf:
     def _configured(self, options: HostOptions) -> Plan:
         from procvision_host.algorithm.images import Images
         from procvision_host.algorithm.session_secret import session_secret
-        from procvision_host.algorithm.sessions import GuardedSessions, chosen_store, open_store
+        from procvision_host.algorithm.sessions import chosen_store, open_store
+        from procvision_host.algorithm.tabled_sessions import with_table
         from procvision_host.builtin.memory_store import MemorySessionStore
         from procvision_host.hooks.manager import Hooks
         from procvision_host.hooks.observers import (
@@ -177,7 +182,9 @@ class HostHalf:
             plan.remote_sessions = True
             # By the name that was asked for: whatever the cell says of itself, it gets no other algorithm's sessions.
             asked, secret = named or options.algo, session_secret(os.environ)
-            self._sessions = GuardedSessions(store, options.max_session_bytes, algorithm=asked, secret=secret)
+            self._sessions, plan.table = with_table(
+                store, options.max_session_bytes, algorithm=asked, secret=secret, hand_over=self._ends.hand_over
+            )
         return plan
 
     # --- questions ------------------------------------------------------------------------------------------
@@ -201,15 +208,26 @@ class HostHalf:
             channel.answer(Done(_grants(options)))
             channel = HostChannel(self._ends.requests, self._ends.replies)  # what the cell asks then it numbers anew
         plan = self._plan(options)
+        self._ends.stop_handing()
         if plan.failed is None:
             self._collecting.start()
-        while (question := channel.question()) is not None:
+        idle = self._carry if plan.table else None
+        while (question := channel.question(idle, CARRY_EVERY_S)) is not None:
             answer = Done(plan) if question == ["plan"] else self._answer_to(question)
             try:
                 channel.answer(answer)
             except BrokenPipeError:
                 break
+            if idle is not None and monotonic() >= self._carried_at + CARRY_EVERY_S:
+                idle()  # questions one after the other leave no time for it
         self._close()
+
+    def _carry(self) -> None:
+        """Put what the cell has written into the table of sessions into the store."""
+        if TYPE_CHECKING:
+            assert isinstance(self._sessions, TabledSessions)
+        self._ring.refuse_table(not self._sessions.carry_sometimes(self._ring.table_writes))
+        self._carried_at = monotonic()
 
     def _answer_to(self, question: list[Any]) -> Done | Refused:
         name = question[0] if question and isinstance(question[0], str) else ""
@@ -231,6 +249,16 @@ class HostHalf:
     def _save(self, session_id: str, state: bytes) -> None:
         assert self._sessions is not None
         self._sessions.save(session_id, state)
+
+    def _find(self, session_id: str) -> Any:
+        if TYPE_CHECKING:
+            assert isinstance(self._sessions, TabledSessions)
+        return self._sessions.find(session_id)
+
+    def _keep(self, session_id: str, state: bytes, base: int) -> int:
+        if TYPE_CHECKING:
+            assert isinstance(self._sessions, TabledSessions)
+        return self._sessions.keep(session_id, state, base)
 
     def _delete(self, session_id: str) -> None:
         assert self._sessions is not None
@@ -328,6 +356,8 @@ class HostHalf:
 _HANDLERS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "load": (HostHalf._load, (str,)),
     "save": (HostHalf._save, (str, bytes)),
+    "find": (HostHalf._find, (str,)),
+    "keep": (HostHalf._keep, (str, bytes, int)),
     "delete": (HostHalf._delete, (str,)),
     "end": (HostHalf._end_session, (str,)),
     "open_image": (HostHalf._open_image, (str, dict)),

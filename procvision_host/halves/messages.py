@@ -42,6 +42,8 @@ class Plan(msgspec.Struct, omit_defaults=True):
     """Whether the host half keeps the sessions."""
     memory: dict[str, Any] = {}
     """Otherwise, what the store in memory is made with."""
+    table: dict[str, Any] = {}
+    """What the sessions in a table are made with, where the cell was handed one."""
     schemes: list[str] = []
     """The schemes of pictures that the host half opens."""
     calls: bool = False
@@ -142,9 +144,15 @@ class HostChannel:
         self._poller.register(requests, select.POLLIN)
         self._number = 0
 
-    def question(self) -> list[Any] | None:
-        """Return the next question; None when the cell can't ask any more. Raises LostChannelError."""
+    def question(self, idle: Callable[[], None] | None = None, idle_s: float = 0.0) -> list[Any] | None:
+        """Return the next question; None when the cell can't ask any more. Raises LostChannelError.
+
+        While none comes, `idle` is called every `idle_s` seconds.
+        """
         self._begun = False
+        if idle is not None:
+            while not self._poller.poll(idle_s * 1000):
+                idle()
         try:
             frame = _read_frame(self._read)
         except EOFError:

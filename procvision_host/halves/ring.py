@@ -7,6 +7,8 @@ offset  bytes
 0       8   how many bytes the cell has written
 8       8   how many bytes the host half has read
 16      1   1 while the host half sleeps: the cell wakes it
+17      1   1 while the table of sessions is not to be used: the cell asks the host half
+24      8   how often the cell has written into the table of sessions
 64          the records, each: length u32, state u8, kind u8, two bytes of nothing, its bytes, up to a multiple of 8
 
 Both count on and never back; a record that would cross the end of the memory begins anew at its beginning.
@@ -30,6 +32,8 @@ PATIENCE_S = 1.0
 PENDING, DONE, _SKIP = 1, 2, 3
 _FIRST = 64
 _SLEEPS = 16
+_TABLE_REFUSED = 17
+_TABLE_WRITES = 3
 _HEADER = struct.Struct("<IBBxx")
 _pack_header = _HEADER.pack_into
 _STATE = 4
@@ -44,8 +48,28 @@ class Ring:
 
     def __init__(self, size: int = DEFAULT_BYTES) -> None:
         self._memory = mmap.mmap(-1, _FIRST + size)
-        self._counts = memoryview(self._memory)[:16].cast("Q")
+        self._counts = memoryview(self._memory)[:32].cast("Q")
         self._size = size
+
+    # --- the table of sessions ------------------------------------------------------------------------------
+
+    @property
+    def table_refused(self) -> bool:
+        """Whether the cell has to ask the host half in place of the table."""
+        return self._memory[_TABLE_REFUSED] != 0
+
+    def refuse_table(self, refused: bool) -> None:
+        """In the host half: note whether the cell has to ask."""
+        self._memory[_TABLE_REFUSED] = refused
+
+    @property
+    def table_writes(self) -> int:
+        """How often the cell has written into the table, for as far as its word counts."""
+        return self._counts[_TABLE_WRITES]
+
+    def table_written(self) -> None:
+        """In the cell: note that it has."""
+        self._counts[_TABLE_WRITES] = (self._counts[_TABLE_WRITES] + 1) & 0xFFFFFFFF
 
     # --- the cell -------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from _thread import allocate_lock, get_native_id, start_new_thread
 from fcntl import F_DUPFD_CLOEXEC, F_GETFL, F_GETSIG, F_SETPIPE_SZ, F_SETSIG, fcntl, ioctl
 from os import close, fstat, read, stat, write
 from os import open as os_open
+from sys import byteorder
 from time import monotonic, sleep
 
 from procvision_host.exits import ALGORITHM_FAILED
@@ -24,6 +25,7 @@ from procvision_sdk.wire.greeting import handed_arena, handed_runner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
     from typing import NoReturn
 
@@ -79,14 +81,31 @@ class GuardianEnds:
 class PrivateEnds:
     """The host half's descriptors of the private channel, and of the room for pictures that it opens."""
 
-    __slots__ = ("held", "replies", "requests", "room")
+    __slots__ = ("handing", "held", "replies", "requests", "room")
 
     def __init__(self) -> None:
+        from _socket import socketpair
+
         self.requests, write = os.pipe()
         read, self.replies = os.pipe()
         self.room = os.memfd_create("procvision-room", os.MFD_CLOEXEC)
         self.held = (write, read)
         """The cell's ends, until the fork. Then they are held on to, so that no pipe looks as if it had ended."""
+        self.handing = socketpair()
+        """The cell's end and this process's: by them a descriptor is handed over that was opened later."""
+
+    def hand_over(self, descriptor: int) -> None:
+        """In the host half: give the cell a descriptor, which is closed here. Raises OSError."""
+        from _socket import SCM_RIGHTS, SOL_SOCKET
+
+        rights = descriptor.to_bytes(4, byteorder)
+        self.handing[1].sendmsg([b"\0"], [(SOL_SOCKET, SCM_RIGHTS, rights)])
+        os.close(descriptor)
+
+    def stop_handing(self) -> None:
+        """In the host half: nothing more is handed over."""
+        self.handing[0].close()
+        self.handing[1].close()
 
     def of_the_cell(self) -> tuple[int, int, int]:
         """In the cell: its ends of the pipes, and the room, which it only reads."""
@@ -94,6 +113,7 @@ class PrivateEnds:
         mine = (out_of_the_way(self.held[0]), out_of_the_way(self.held[1]), out_of_the_way(room))
         for descriptor in (self.requests, self.replies, self.room, room, *self.held):
             os.close(descriptor)
+        self.handing[1].close()
         return mine
 
     def cell_is_gone(self) -> None:
@@ -133,6 +153,7 @@ class HostEnds:
         "frames_in",
         "frames_out",
         "guardian",
+        "handing",
         "logs",
         "notices",
         "replies",
@@ -172,6 +193,8 @@ class HostEnds:
         self._reopened = False
         self._mending = allocate_lock()
         self._places: list[int] = []
+        self.handing: socket | None = None
+        """By which the host half hands a descriptor over; None where there is no host half, and afterwards."""
         for place, (name, descriptor) in enumerate(zip(self._NAMES, descriptors, strict=False)):
             setattr(self, name, descriptor)
             if descriptor >= 0:  # the runner may have handed no arena on
@@ -324,6 +347,26 @@ class HostEnds:
             _leave_without_the_host_half()
         return data
 
+    def handed_over(self) -> int:
+        """Return the descriptor that the host half has handed over, out of the way. Raises OSError."""
+        from _socket import CMSG_SPACE, SOL_SOCKET
+
+        handing, self.handing = self.handing, None
+        if handing is None:
+            raise OSError("nothing is handed over twice")
+        try:
+            handing.setblocking(False)
+            _, messages, _, _ = handing.recvmsg(1, CMSG_SPACE(4))
+        finally:
+            handing.close()
+        for level, _, data in messages:
+            if level == SOL_SOCKET and len(data) == 4:
+                low = int.from_bytes(data, byteorder)
+                descriptor = out_of_the_way(low)
+                close(low)
+                return descriptor
+        raise OSError("nothing was handed over")
+
     def picture_room(self) -> int:
         """Return the descriptor of the memory into which the host half puts pictures."""
         if not self._is_ours(self.room):
@@ -472,7 +515,7 @@ def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = 
     _widen(logs_write)
     os.set_blocking(control_read, False)
     os.set_blocking(control_write, False)
-    return HostEnds(
+    ends = HostEnds(
         guardian,
         (
             *(stdin, stdout, logs_write, notices_write, control_read, control_write, arena),
@@ -483,3 +526,6 @@ def split(run_guardian: Callable[[int, GuardianEnds], None], *, private: bool = 
             *((ours.requests, ours.replies, ours.room) if ours else ()),
         ),
     )
+    if ours is not None:
+        ends.handing = ours.handing[0]
+    return ends

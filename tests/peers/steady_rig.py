@@ -13,7 +13,7 @@ import msgspec
 
 from procvision_host.algorithm.call_checker import CallChecker
 from procvision_host.algorithm.images import Images
-from procvision_host.algorithm.sessions import GuardedSessions
+from procvision_host.algorithm.sessions import GuardedSessions, Sessions
 from procvision_host.algorithm.worker import Worker
 from procvision_host.builtin.mapped_slots import MappedSlots
 from procvision_host.builtin.memory_store import MemorySessionStore
@@ -143,7 +143,9 @@ class Channel:
 class Host:
     """A host's loop without a process around it. With a `plan`, what observers are told is put down in a small ring."""
 
-    def __init__(self, kind: str, plan: Plan | None = None, ring_bytes: int = 4096) -> None:
+    def __init__(
+        self, kind: str, plan: Plan | None = None, ring_bytes: int = 4096, sessions: Sessions | None = None
+    ) -> None:
         self.ends = Ends()
         self.ring, self.channel = Ring(ring_bytes), Channel()
         self.records = None if plan is None else Records(plan, self.ring, self.ends, self.channel)  # type: ignore[arg-type]
@@ -151,7 +153,7 @@ class Host:
         connection.hello_was_written()
         self.loop = Loop(self.ends, connection, SharedPage(), shutdown_grace_s=3.0, drain_timeout_s=10.0)  # type: ignore[arg-type]
         algorithm = Echo()
-        sessions = GuardedSessions(MemorySessionStore(), 1000)
+        sessions = sessions or GuardedSessions(MemorySessionStore(), 1000)
         self.worker = Worker(
             algorithm,
             MANIFEST,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from launching import Launch
 from peer_plugins import environment, install, install_algorithm
 from wire_client import WireClient
 
+from procvision_host.process.linux import parents
 from procvision_testing import check_survives_kills
 
 KILLS = int(os.environ.get("PROCVISION_KILLS", "15"))
@@ -93,22 +95,26 @@ def test_a_store_that_cannot_be_used_stops_the_host(
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed: root writes through any mode")
-@pytest.mark.parametrize("full", [False, True])
-def test_an_sqlite_file_that_takes_no_write_stops_the_host(launch: Launch, tmp_path: Path, full: bool) -> None:
-    """One on a read-only mount, and one on a disk that is full: not at the first call that saves."""
+@pytest.mark.parametrize("disk", ["read-only", "full", "small"])
+def test_an_sqlite_file_that_takes_no_write_stops_the_host(launch: Launch, tmp_path: Path, disk: str) -> None:
+    """On a read-only mount, on a full disk, on one without room for the table: not at the first call that saves."""
     folder = tmp_path / "kept"
     folder.mkdir()
     store = folder / "s.db"
     call(launch("steps", "--sessions", f"sqlite:{store}"))
     bound = ["--ro-bind", str(store), str(store)]
-    if full:
+    if disk == "small":
+        copy = f'cp /proc/self/fd/9 {store}; exec "$@"'
+        bound = ["--size", str(1 << 20), "--tmpfs", str(folder), "--", "sh", "-c", copy, "sh"]
+    if disk == "full":
         fill = f'cp /proc/self/fd/9 {store}; head -c 999999 /dev/zero > {folder}/filler; exec "$@"'
         bound = ["--size", "65536", "--tmpfs", str(folder), "--", "sh", "-c", fill, "sh"]
     command = ["sh", "-c", 'exec 9<"$0"; exec "$@"', str(store), "bwrap", "--dev-bind", "/", "/", *bound]
     host = launch("steps", "--sessions", f"sqlite:{store}", before=command)
     message = host.receive()["message"]
     # SQLite finds out at its first look where it can't make the index of its log.
-    assert ("disk" if full else "can be opened, but not written: ") in message
+    said = {"read-only": "can be opened, but not written: ", "full": "disk", "small": "No space left on device"}
+    assert said[disk] in message
     assert host.wait() == 78
 
 
@@ -229,6 +235,21 @@ def test_no_answered_state_is_lost_to_a_kill(tmp_path: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.parametrize("isolation", ["basic", "strict"])
+def test_a_state_that_was_told_outlives_the_whole_tree(launch: Launch, tmp_path: Path, isolation: str) -> None:
+    """Killed at once, before anything of it is in SQLite's file."""
+    store = ("--sessions", f"sqlite:{tmp_path}/s.db", "--isolation", isolation)
+    host = launch("steps", *store)
+    half = parents()[parents()[host.host]]
+    assert [counted(call(host)) for _ in range(5)] == [1, 2, 3, 4, 5]
+    for process in (half, host.host):
+        os.kill(process, signal.SIGKILL)
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
+        found = connection.execute("SELECT state FROM sessions").fetchall()
+    assert not any(state.endswith(b'"counted":5}') for (state,) in found), "the table is not used"
+    assert counted(call(launch("steps", *store))) == 6
+
+
 # --- several hosts ------------------------------------------------------------------------------------------
 
 
@@ -270,8 +291,10 @@ def test_a_spoilt_state_fails_the_call_and_a_reset_clears_it(launch: Launch, tmp
     """It is never taken for an empty session."""
     host = launch("steps", "--sessions", f"sqlite:{tmp_path}/s.db")
     assert counted(call(host)) == 1
+    assert host.shut_down() == 0
     with closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as connection:
         connection.execute("UPDATE sessions SET state = CAST(replace(state, '1}', '7}') AS BLOB)")
+    host = launch("steps", "--sessions", f"sqlite:{tmp_path}/s.db")
     answer = call(host)
     assert (answer["type"], answer["data"]["kind"]) == ("error", "session_store")
     assert "damaged" in answer["message"]
@@ -305,6 +328,7 @@ def test_a_child_that_the_algorithm_forked_does_not_touch_the_session(launch: La
     path = f"{folder}:{launch.environment['PYTHONPATH']}"
     host = launch("forking", "--sessions", f"sqlite:{tmp_path}/s.db", environment={"PYTHONPATH": path})
     assert [counted(call(host)) for _ in range(3)] == [1, 2, 3]
+    assert host.shut_down() == 0
     with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
         ((state,),) = connection.execute("SELECT state FROM sessions").fetchall()
     assert state.endswith(b'\n{"counted":3}')

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import random
 import struct
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from steady_rig import AREA, HEIGHT, IMAGE, WIDTH, Host, Slots
+from tabled_rig import TabledHost
 
 from procvision_host.conversation.shared import Conversation
 from procvision_host.conversation.steady_calls import CORE, SteadyCalls
@@ -200,6 +202,33 @@ def test_steady_code_answers_as_the_general_code(data: st.DataObject) -> None:
             if data.draw(st.integers(0, 19)) == 0:
                 sent = sent[:3] + bytes([sent[3] ^ 1]) + sent[4:]
             assert made.agree(sent), sent
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_sessions_in_a_store_are_kept_alike(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each form has a table of its own; what is carried, and what is found after a kill, is the same."""
+    folder, now = tmp_path_factory.mktemp("tables"), [time.time()]
+    halves = [TabledHost(folder / f"{kind}.db", now) for kind in ("general", *STEADY)]
+    made = Hosts(Host(kind, sessions=half.cell) for kind, half in zip(("general", *STEADY), halves, strict=True))
+    try:
+        call = data.draw(right_calls())
+        for _ in range(data.draw(st.integers(4, 20))):
+            deed = data.draw(st.integers(0, 5))
+            if deed == 0:
+                call = data.draw(right_calls())
+            elif deed == 1:
+                call = replace(call, phase="reset") if data.draw(st.booleans()) else data.draw(other_calls(call))
+            assert made.agree(frame(ENCODE(call)))
+            if deed == 2:
+                for half in halves:
+                    half.carry()
+        for name in ("s", "0123456789abcdef"):
+            assert len({half.half.load(name) for half in halves}) == 1
+    finally:
+        for host, half in zip(made, halves, strict=True):
+            host.ends.close()
+            half.close()
 
 
 PLAIN_CALL = Call(
