@@ -341,7 +341,9 @@ static PyObject *made(Calls *self, Entered *entered, PyObject *const *args, PyOb
     PyObject *given[N_ARGUMENTS];
     memcpy(given, args, sizeof given);
     given[IMAGE] = lease;
-    PyObject *result = PyObject_Vectorcall(IN(entered->host, Host, inspect), given, N_ARGUMENTS, NULL);
+    PyObject *call = Py_NewRef(IN(entered->host, Host, inspect)); /* It is waited in: what it hangs on may change. */
+    PyObject *result = PyObject_Vectorcall(call, given, N_ARGUMENTS, NULL);
+    Py_DECREF(call);
     if (result == NULL)
         return go_on(self, entered, args);
     if (result == Py_None) {
@@ -383,8 +385,10 @@ static PyObject *inspect(Calls *self, PyObject *const *args, Py_ssize_t count_)
     }
     entered.order = PyIter_Next(PART(orders));
     entered.began = pv_now();
-    if (entered.order == NULL)
-        PyErr_Clear();
+    if (entered.order == NULL) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_SystemError, "the orders of calls have an end");
+    }
     else if (enter(self, &entered))
         result = made(self, &entered, args, lease);
     else {
