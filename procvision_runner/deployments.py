@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import stat
@@ -302,6 +301,8 @@ def interpreter(python: Path) -> dict[str, str]:
 
 def digest(path: Path) -> str:
     """Return a file's SHA-256 in hex. Raises OSError."""
+    import hashlib
+
     hashed = hashlib.sha256()
     with path.open("rb") as file:
         for block in iter(partial(file.read, _BLOCK_BYTES), b""):

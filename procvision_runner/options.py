@@ -10,7 +10,6 @@ from typing import Literal, TypeAlias
 import attrs
 
 from procvision_runner.images.arena import MIN_ARENA_BYTES
-from procvision_sdk.manifest.needs import parse_needs
 from procvision_sdk.wire.frames import DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_PENDING
 from procvision_sdk.wire.heartbeat import HeartbeatPolicy
 
@@ -45,7 +44,12 @@ def _needs(texts: Iterable[str]) -> tuple[str, ...]:
     """Give each need its one name, as an attrs converter. Raises ValueError, TypeError."""
     if isinstance(texts, str):
         raise TypeError(f"RunnerOptions.grants is {texts!r:.200}: it is a tuple of needs")
-    return tuple(map(str, parse_needs(texts)))
+    names = tuple(texts)
+    if not names:
+        return ()
+    from procvision_sdk.manifest.needs import parse_needs
+
+    return tuple(map(str, parse_needs(names)))
 
 
 @attrs.frozen(kw_only=True)

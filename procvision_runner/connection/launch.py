@@ -18,8 +18,6 @@ from procvision_runner.errors import CallError, LaunchError
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import RunnerOptions
 from procvision_runner.process.host_process import HostProcess, missing_interpreter
-from procvision_sdk.manifest.needs import grants_of
-from procvision_sdk.wire.messages import Call
 
 if TYPE_CHECKING:
     from procvision_runner.connection.client import Client
@@ -92,6 +90,8 @@ def host_command(
     grants = options.grants
     words: tuple[str, ...] = ()
     if deployments is not None:
+        from procvision_sdk.manifest.needs import grants_of
+
         deployment = active_deployment(Path(deployments), algorithm, pid)
         words = deployment.command(algorithm)
         grants = tuple(dict.fromkeys((*grants_of(algorithm, deployment.grants), *grants)))
@@ -135,6 +135,8 @@ def get_ready(client: Client, options: RunnerOptions) -> dict[str, Any]:
 
     A host answers `info` when it is set up. One that doesn't know this phase is ready after the handshake.
     """
+    from procvision_sdk.wire.messages import Call
+
     client.shake_hands()
     hello = client.hello
     assert hello is not None

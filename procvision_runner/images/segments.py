@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import mmap
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def _made_and_locked() -> tuple[str, int]:
     """Make a new segment and lock it. Return its name and descriptor."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+        name = f"{PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
         descriptor = os.open(SHM_FOLDER / name, flags, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Another runner may have taken it for a leftover in the instant before it was locked.

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 
 from procvision_runner.deployments import runs_by_python, taken, told_of
 from procvision_runner.errors import LaunchError
-from procvision_runner.exit_causes import UNKNOWN_STATUS
 from procvision_runner.process import process_tree
 from procvision_runner.process.process_tree import kill, processes, runs, tree
 from procvision_sdk.environment import PASS_VARIABLE, is_allowed, passed_names
@@ -358,6 +357,8 @@ def _take_signals_as_ever() -> None:
 
 def _status_without_waiting(pidfd: int) -> int:
     """Return the exit status of a process that somebody else has collected (linux/pidfd.h, Linux 6.15)."""
+    from procvision_runner.exit_causes import UNKNOWN_STATUS
+
     told = bytearray(_INFO.pack(_INFO_EXIT, 0))
     try:
         fcntl.ioctl(pidfd, _PIDFD_GET_INFO, told)

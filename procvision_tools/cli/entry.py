@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -17,6 +18,7 @@ NO_VERDICT = 2
 
 def main() -> None:
     """Run the command line, and leave with its exit status."""
+    gc.disable()  # until the command begins: what is imported until then stays
     try:
         from procvision_tools.cli.main import main as run
     except Exception as error:  # noqa: BLE001 - whatever a broken environment raises

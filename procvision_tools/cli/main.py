@@ -8,7 +8,7 @@ One that can't be imported is shown with its reason, and leaves the others usabl
 from __future__ import annotations
 
 import contextlib
-import difflib
+import gc
 import importlib
 import io
 import os
@@ -109,6 +109,8 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
+            import difflib
+
             for close in difflib.get_close_matches(args[0], self.list_commands(ctx), n=1):
                 raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close!r}?", ctx) from None
             raise
@@ -174,6 +176,9 @@ def cli() -> None:
       procvision demo
       procvision run pcb-compare --reference good.png --image product.png
     """
+    if not gc.isenabled():
+        gc.freeze()  # what is imported stays: nobody looks for garbage among it
+        gc.enable()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

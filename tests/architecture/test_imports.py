@@ -60,6 +60,7 @@ def test_what_a_host_is_spawned_with_is_little() -> None:
     assert "procvision_runner.process.host_process" in loaded
     later = {"procvision_runner.connection.client", "procvision_runner.runner", "procvision_sdk.results"}
     later |= {"numpy", "importlib_metadata", "procvision_tools.report.inspection", "procvision_sdk.manifest.model"}
+    later |= {"hashlib", "secrets", "difflib", "procvision_sdk.wire.messages", "procvision_runner.exit_causes"}
     assert not {name for name in loaded if name in later or name.startswith("procvision_runner.supervision")}
 
 

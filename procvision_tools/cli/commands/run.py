@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,9 +125,13 @@ def run(
       procvision run weld-check --camera any --count 10 --json
       procvision run weld-check --follow /mnt/camera
     """
+    files, notes = _files([*images, *pictures])
+    one = len(files) == 1 and not watch and not any(path.is_dir() for path in pictures)
+    if one:
+        gc.disable()  # the command ends before anything could be found
+        click.get_current_context().call_on_close(gc.enable)
     from procvision_tools.cli.hosts import Hosting, spawning
 
-    files, notes = _files([*images, *pictures])
     if live and files and not watch:
         raise _wrong("--live is for --camera, --follow and --watch")
     _check(algorithm, files, camera, follow, count=count, watch=watch, one_product=one_product, step_index=step_index)
@@ -162,7 +167,7 @@ def run(
             bits=bits,
         )
 
-    if len(files) == 1 and not watch and not any(path.is_dir() for path in pictures):
+    if one:
         if spare:
             raise _wrong("--spare is for several pictures, --camera, --follow and --watch")
         with spawning(hosting) as spawned:
@@ -247,15 +252,15 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
     Raises UsageError for a folder without any.
     """
-    from procvision_tools.names import shown
-    from procvision_tools.sources.folder_files import FolderFiles
-
     files: list[Path] = []
     notes: list[str] = []
     for path in paths:
         if not path.is_dir():
             files.append(path)
             continue
+        from procvision_tools.names import shown
+        from procvision_tools.sources.folder_files import FolderFiles
+
         try:
             folder = FolderFiles(path)
         except OSError as error:
