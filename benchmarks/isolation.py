@@ -99,7 +99,7 @@ def cases() -> list[Case]:
     for algorithm, entry_point in (BENCH, REAL):
         if algorithm != REAL[0] or find_spec("procvision_pcb") is not None:
             floor = f"floor: {algorithm} in a bare Python"
-            start = partial(Case, group=READY_GROUP, calls=STARTS, timed_by_itself=True)
+            start = partial(Case, group=READY_GROUP, calls=STARTS, timed_by_itself=True, every_core=True)
             found += [
                 start(name=floor, open=partial(by_itself, entry_point)),
                 start(name=f"ours: {algorithm} ready", open=partial(to_ready, algorithm), reference=floor),

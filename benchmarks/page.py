@@ -36,7 +36,8 @@ says more of the machine than of us.
 - The peers do the same work without any check: request, picture, touch, answer. MCP is given no pictures. They are
   measured after the rest, with ours beside them once more.
 - Both ends are pinned to one core, so nothing is won by running side by side, but for *pipelined* and *at once*, which
-  have all cores. *cpu* is the processor's time of all processes together.
+  have all cores, as has *in a bare Python* and what stands beside it. *cpu* is the processor's time of all processes
+  together.
 
 """
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from procvision_host.algorithm.installed import Declared, declared, version_of
 from procvision_host.process.packages import OWN_FOLDER
 from procvision_sdk.distributions import AmbiguousNameError, canonical, of_one_distribution, split
 from procvision_sdk.errors import ManifestError, ProcVisionError
+from procvision_sdk.installed import Declared, declared, version_of
 from procvision_sdk.manifest.finding import manifest_place
 from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE, Manifest
 from procvision_sdk.manifest.reading import read_manifest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from procvision_host.algorithm.installed import Declared, declared
+from procvision_sdk.installed import Declared, declared
 from procvision_sdk.sources import SOURCE_GROUP, Offer
 
 

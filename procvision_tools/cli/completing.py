@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 
 def algorithm_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the installed algorithms, from the metadata of distributions: nothing of them is imported."""
-    from importlib_metadata import entry_points
-
+    from procvision_sdk.installed import declared
     from procvision_sdk.manifest.model import ALGORITHM_GROUP
 
-    found = {point.name: point for point in entry_points(group=ALGORITHM_GROUP)}
+    found = {point.name: point for point in declared(ALGORITHM_GROUP)}
     return [
-        CompletionItem(name, help=f"of {point.dist.metadata['Name']} {point.dist.version}" if point.dist else None)
+        CompletionItem(name, help=point.distribution and f"of {point.distribution} {point.distribution_version}")
         for name, point in sorted(found.items())
         if name.startswith(incomplete)
     ]
@@ -56,14 +55,13 @@ def _algorithm_of(context: click.Context) -> str:
 
 def _declared(algorithm: str, context: click.Context) -> Iterable[Parameter]:
     """Return the parameters of the algorithm, of the step that is named or of all; none where there is no manifest."""
-    from importlib_metadata import entry_points
-
     from procvision_sdk.errors import ManifestError
+    from procvision_sdk.installed import declared
     from procvision_sdk.manifest.finding import manifest_folder
     from procvision_sdk.manifest.model import ALGORITHM_GROUP, MANIFEST_FILE
     from procvision_sdk.manifest.reading import read_manifest
 
-    for point in entry_points(group=ALGORITHM_GROUP, name=algorithm):
+    for point in declared(ALGORITHM_GROUP, algorithm):
         try:
             manifest = read_manifest(manifest_folder(point.value) / MANIFEST_FILE)
         except ManifestError:

@@ -29,7 +29,7 @@ from procvision_tools.extras import MissingExtraError
 from procvision_tools.hints import split_hint
 
 if TYPE_CHECKING:
-    from importlib_metadata import EntryPoint
+    from procvision_sdk.installed import Declared
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -116,20 +116,20 @@ class LazyGroup(click.Group):
             raise
 
 
-def _added() -> dict[str, list[EntryPoint]]:
+def _added() -> dict[str, list[Declared]]:
     """Return what other distributions add: nothing of them is imported."""
-    from importlib_metadata import entry_points
+    from procvision_sdk.installed import declared
 
-    found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=COMMAND_GROUP):
+    found: dict[str, list[Declared]] = {}
+    for point in declared(COMMAND_GROUP):
         if point.name not in COMMANDS:
             found.setdefault(point.name, []).append(point)
     return found
 
 
-def _load_added(name: str, points: list[EntryPoint]) -> click.Command:
+def _load_added(name: str, points: list[Declared]) -> click.Command:
     """Import a command of another distribution. Of one that can't be, give a command that says why."""
-    owners = [point.dist.metadata["Name"] if point.dist is not None else "?" for point in points]
+    owners = [point.distribution or "?" for point in points]
     if len(points) > 1:
         return _unusable(name, f"it is in the distributions {' and '.join(owners)}", "uninstall all but one")
     try:
@@ -149,12 +149,9 @@ def _unusable(name: str, reason: str, hint: str) -> click.Command:
 
 
 def _version() -> str:
-    from importlib_metadata import PackageNotFoundError, version
+    from procvision_sdk.installed import version_of
 
-    try:
-        return version("procvision")
-    except PackageNotFoundError:
-        return "of a source tree that is not installed"
+    return version_of("procvision") or "of a source tree that is not installed"
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

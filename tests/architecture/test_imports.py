@@ -64,6 +64,14 @@ def test_what_a_host_is_spawned_with_is_little() -> None:
     assert not {name for name in loaded if name in later or name.startswith("procvision_runner.supervision")}
 
 
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_what_is_asked_of_the_command_itself_is_answered_without_a_parser_of_mails(word: str) -> None:
+    """The commands that other distributions add, and our version, are read by what a host reads them with."""
+    loaded = modules_after(f"from procvision_tools.cli.main import status_of; status_of([{word!r}])")
+    assert "procvision_sdk.installed" in loaded
+    assert not loaded & {"importlib_metadata", "email.parser", "numpy"}
+
+
 def test_one_inspection_imports_no_more_than_it_uses() -> None:
     """A picture goes to the host as its file has it; nothing of what keeps hosts alive is needed for one."""
     loaded = modules_after(

@@ -11,8 +11,8 @@ import importlib_metadata
 import pytest
 from click.testing import CliRunner
 
-from procvision_host.algorithm.installed import MAX_METADATA_BYTES, declared, version_of
 from procvision_host.cli import cli
+from procvision_sdk.installed import MAX_METADATA_BYTES, declared, version_of
 
 GROUP = "procvision.algorithms"
 
