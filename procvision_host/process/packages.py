@@ -67,7 +67,7 @@ def add_folders(python: str = sys.executable) -> list[str]:
 
     _take_variables()
 
-    prefix = _two_above(os.path.join(os.getcwd(), python))
+    prefix = _two_above(os.path.abspath(python))
     try:
         with open(f"{prefix}/pyvenv.cfg", encoding="utf-8") as file:
             settings = dict(line.replace(" ", "").partition("=")[::2] for line in file.read().splitlines())

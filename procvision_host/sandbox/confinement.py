@@ -109,7 +109,7 @@ def confine(
 def interpreter_paths() -> tuple[str, ...]:
     """Return what this Python reads: itself, its libraries, its environment. Not what is on its path besides."""
     found = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)}
-    environment = os.path.dirname(os.path.dirname(os.path.join(os.getcwd(), sys.executable)))
+    environment = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
     if os.path.isfile(f"{environment}/pyvenv.cfg"):  # what `site` would say, which may not have run
         found.add(environment)
     return tuple(sorted(path for path in found if path and path != "/"))

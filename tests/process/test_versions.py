@@ -185,7 +185,7 @@ def _marked():
         file.write(f"{name} {{os.getpid()}}\\n")
 _marked()
 """
-LIBRARIES = {"attrs": "attr", "click": "click", "msgspec": "msgspec"}
+LIBRARIES = {"attrs": "attr", "msgspec": "msgspec"}
 """What both halves import, by distribution and module."""
 
 

@@ -7,7 +7,6 @@ import math
 import tracemalloc
 from typing import Any
 
-import attrs
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -100,7 +99,7 @@ STATES = st.sampled_from(["early", "open", "draining"])
 def without_quotation(event: Event) -> Event:
     """A text in a frame's place is quoted as far as it came with its start, so its message depends on the cuts."""
     if isinstance(event, Violation) and event.kind == "frame_too_large":
-        return attrs.evolve(event, message="", reply=None)
+        return msgspec.structs.replace(event, message="", reply=None)
     return event
 
 
