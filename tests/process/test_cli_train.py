@@ -132,7 +132,7 @@ def test_an_interrupted_training_leaves_nothing(environment: dict[str, str], fol
         assert any(line == "waiting\n" for line in process.stderr)
         process.terminate()
         assert process.wait(30) == 143
-        assert process.stderr.read() == ""
+        assert process.stderr.read() == "ended by SIGTERM\n"
     assert out.read_text() == "the model of before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good", "model"]
 
