@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import threading
@@ -11,11 +10,16 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from procvision_runner.delivery import Delivery
 
 MAX_LINE_BYTES = 64 * 1024
 """A line without an end is cut here: a host that floods stderr must not fill the runner's memory."""
 _CHUNK = 64 * 1024
+_TEXTS = ("level", "logger", "request_id", "session_id", "trace_id", "algorithm")
+_LATEST_MS = 10**14
+"""Three thousand years from now: times up to this one can be shown as a date."""
 
 
 class HostLog:
@@ -98,12 +102,25 @@ class HostLog:
 
 def _parsed(line: bytes) -> Mapping[str, Any]:
     try:
-        record = json.loads(line)
+        record = msgspec.json.decode(line)  # refuses what couldn't be written again: half a surrogate, NaN
     except (ValueError, RecursionError):
         record = None
     if isinstance(record, dict) and isinstance(record.get("message"), str):
-        return record
+        return _in_form(record)
     return _record(line[:MAX_LINE_BYTES].decode("utf-8", "replace"))
+
+
+def _in_form(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record whose fields are of the types that our hosts' have: a line may be an algorithm's own."""
+    wrong = [name for name in _TEXTS if not isinstance(record.get(name), str | None)]
+    for name in wrong:
+        del record[name]
+    at = record.get("timestamp_ms")
+    if type(at) is not int or not 0 <= at < _LATEST_MS:
+        record["timestamp_ms"] = time.time_ns() // 1_000_000
+    if record.get("level") is None:
+        record["level"] = "info"
+    return record
 
 
 def _record(text: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from procvision_runner.supervision.pool import Pool
 from tests.chaos.pictures import picture, wrong
 from tests.peers.background import Background
 
+SUSPECT = "picture struck twice"
 WINDOW = 12
 """Submitted calls on their way, of one caller."""
 
@@ -42,12 +43,20 @@ class Book:
                 self.wrong.append(mistake)
 
     def failed(self, call: int, error: BaseException, *, in_session: bool = False) -> None:
-        """Within a session that is what the protocol asks for; outside one every call is to be answered."""
+        """Within a session that is what the protocol asks for; outside one every call is to be answered.
+
+        But for a picture that two hosts were struck at: a supervisor holds the picture to be at fault, and says so.
+        """
         cause = error.cause if isinstance(error, CallError) else repr(error)
+        if not in_session and any("not tried again" in told for told in (str(error), *getattr(error, "__notes__", ()))):
+            self.end(call, SUSPECT)
+            return
         self.end(call, f"in a session: {cause}" if in_session else cause)
         with self.lock:
-            if len(self.errors) < 20:
-                self.errors.append(f"{type(error).__name__}: {error}"[:300])
+            if not in_session or len(self.errors) < 20:
+                # Those that ought not to be come first.
+                at = len(self.errors) if in_session else 0
+                self.errors.insert(at, f"{type(error).__name__}: {error}"[:300])
 
     @property
     def unanswered(self) -> int:
@@ -55,7 +64,7 @@ class Book:
         return sum(
             count
             for outcome, count in self.outcomes.items()
-            if outcome != "answered" and not outcome.startswith("in a session")
+            if outcome not in ("answered", SUSPECT) and not outcome.startswith("in a session")
         )
 
     @property

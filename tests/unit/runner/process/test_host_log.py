@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from procvision_runner.process.host_log import MAX_LINE_BYTES, HostLog
@@ -47,8 +48,37 @@ def test_line_is_a_record(stderr: Stderr) -> None:
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        b'"level":[],"logger":{},"timestamp_ms":"x"',
+        b'"level":5,"request_id":["a"],"timestamp_ms":-1',
+        b'"level":null,"session_id":{},"timestamp_ms":99999999999999999',
+        b'"trace_id":7,"algorithm":[],"timestamp_ms":1.5',
+    ],
+)
+def test_what_an_algorithm_puts_into_a_record_is_of_the_types_that_are_read(stderr: Stderr, fields: bytes) -> None:
+    """It may write the line itself. Who shows it, compares it or keeps it relies on texts and a time."""
+    assert stderr.says(b'{"message":"m","lamp":[1],' + fields + b"}\n") == ["m"]
+    record = stderr.log.records[0]
+    assert (record["level"], record["lamp"]) == ("info", [1])
+    assert all(isinstance(record[name], str) for name in record.keys() - {"lamp", "timestamp_ms"})
+    assert 0 < record["timestamp_ms"] < 10**14
+    msgspec.json.encode(record)
+
+
+@pytest.mark.parametrize(
     "line",
-    [b"Segmentation fault", b"[1]", b"null", b'{"level":"info"}', b'{"message":7}', b"\xff\xfe", b"[" * 5000, b"{"],
+    [
+        b"Segmentation fault",
+        b"[1]",
+        b"null",
+        b'{"level":"info"}',
+        b'{"message":7}',
+        b"\xff\xfe",
+        b'{"message":"\\ud800"}',
+        b"[" * 5000,
+        b"{",
+    ],
     ids=repr,
 )
 def test_what_is_no_record_becomes_one(stderr: Stderr, line: bytes) -> None:
