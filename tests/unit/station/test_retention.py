@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="a projection needs SQLAlchemy")
 
 from procvision_runner import Picture
+from procvision_station import pictures as pictures_module
 from procvision_station.ballast import BALLAST_BYTES, Ballast
 from procvision_station.configuration.model import PicturesSection
 from procvision_station.journal.layout import Kind
@@ -119,6 +121,45 @@ def test_a_picture_that_another_product_came_to_share_stays(tmp_path: Path) -> N
     store.stop()
 
 
+def test_what_is_no_longer_remembered_is_deleted_by_no_older_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A product may have come to share the file meanwhile. A picture that can't be written is no file's owner."""
+    monkeypatch.setattr(pictures_module, "MAX_RECENT", 3)
+    store = PictureStore(tmp_path, 8)
+    first = stored(store, 0)
+    before = time.monotonic()
+    assert [stored(store, number) for number in range(1, 5)]
+    assert store.delete([first], before, lambda _: None) == 0
+    assert store.delete([first], time.monotonic(), lambda _: None) == 1
+    (tmp_path / first).parent.rmdir()
+    (tmp_path / first).parent.write_bytes(b"no folder")
+    lost = SimpleQueue()
+    store.keep("k", 0, Picture.of(np.zeros((9, 9, 3), np.uint8)), lambda event, _: lost.put(event))
+    assert lost.get(timeout=10)["event"] == "picture_lost"
+    (tmp_path / first).parent.unlink()
+    assert stored(store, 0) == first
+    assert store.delete([first], time.monotonic(), lambda _: None) == 1
+    store.stop()
+
+
+def test_one_picture_of_many_products_is_written_once_by_all_threads(tmp_path: Path) -> None:
+    store = PictureStore(tmp_path, 200)
+    told = SimpleQueue()
+    picture = Picture.of(np.random.default_rng(1).integers(0, 255, (200, 300), np.uint8))
+    assert all(store.keep(f"k-{number}", 0, picture, lambda *event: told.put(event)) for number in range(100))
+    store.stop()
+    events = [told.get() for _ in range(100)]
+    assert {event["event"] for event, _ in events} == {"picture"}
+    (file,) = {event["file"] for event, _ in events}
+    assert [path.name for path in (tmp_path / file).parent.iterdir()] == [(tmp_path / file).name]
+    for _, on_disk in events[:-1]:
+        on_disk()
+    assert store.delete([file], time.monotonic(), lambda _: None) == 0  # the last one's event is not on the disk
+    events[-1][1]()
+    assert store.delete([file], time.monotonic(), lambda _: None) == 1
+
+
 def test_a_good_picture_is_kept_as_jpeg_where_the_policy_says_so(tmp_path: Path) -> None:
     store = PictureStore(tmp_path, 8)
     events: list[dict] = []
@@ -127,6 +168,7 @@ def test_a_good_picture_is_kept_as_jpeg_where_the_policy_says_so(tmp_path: Path)
             "k", 0, Picture.of(np.zeros((9, 9, 3), np.uint8)), lambda event, _: events.append(event), lossy=lossy
         )
     store.stop()
+    events.sort(key=lambda event: event["file"][-4:])
     assert [event["file"][-4:] for event in events] == [".jpg", ".png"]
     assert (tmp_path / events[0]["file"]).read_bytes().startswith(b"\xff\xd8")
 
