@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from procvision_tools.argument_types import FiniteRange
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -60,7 +62,7 @@ def new(folder: Path, count: int | None, port: int | None) -> int:
 
 @station.command(short_help="Check the configuration, with file, line and column.")
 @click.argument("folder", type=_THERE)
-@click.option("--per-second", type=click.FloatRange(0, min_open=True),
+@click.option("--per-second", type=FiniteRange(0, min_open=True),
               help="Products a second of lines of which neither the trigger nor the ledger says it.")  # fmt: skip
 def check(folder: Path, per_second: float | None) -> int:
     """Check station.toml and the recipes against their keys, what is installed, and the disk.

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import logging
 import pickle
+import re
 import secrets
 import threading
 import time
@@ -44,6 +45,8 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
     }
 )
 """Of a cluster that is started here."""
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]+):[0-9]{1,5}")
+"""A name or an IPv4 address, or an IPv6 address in brackets, and a port."""
 CONNECT_S = 20.0
 ALONE_S = 120.0
 """A cluster whose last worker ended may get another one for so long."""
@@ -53,6 +56,8 @@ POLL_S = 0.2
 
 def make(address: str | None, jobs: int | None) -> DaskEngine:
     """Make the engine of `--engine dask` or `dask://HOST:PORT`. Raises EngineError."""
+    if address is not None and not _ADDRESS.fullmatch(address):
+        raise EngineError(f"dask://{address} is no address\nhint: dask://HOST:PORT, such as dask://127.0.0.1:8786")
     if address is not None and jobs is not None:
         raise EngineError(f"dask://{address} has its own workers\nhint: leave out --jobs")
     return DaskEngine(address, 1 if jobs is None else jobs)

@@ -148,7 +148,9 @@ class Reader(Protocol):
 
 
 def check_place(place: str) -> None:
-    """Raise ArchiveError for a path that does not exist."""
+    """Raise ArchiveError for a path that does not exist. No text is none: it would be the current folder."""
+    if not place.strip():
+        raise ArchiveError("the archive has no name\nhint: a folder, a data set, a station, or a URL; . is here")
     if not is_url(place) and not Path(place).exists():
         raise ArchiveError(f"{shown(place)} does not exist\nhint: a folder, a data set, a station, or a URL")
 

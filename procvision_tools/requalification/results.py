@@ -62,10 +62,10 @@ class Results:
         try:
             for below in _BELOW:
                 make_private_folder(folder / below)
+            touch_private(folder / LOCK_NAME)
+            self._lock = (folder / LOCK_NAME).open("rb")
         except OSError as error:
             raise ResultsError(f"{error.filename or folder} can't be made: {error.strerror or error}") from error
-        touch_private(folder / LOCK_NAME)
-        self._lock = (folder / LOCK_NAME).open("rb")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -103,7 +103,8 @@ class Results:
             write_private(self._place("times", key), _parquet(times))
             write_private(self._place("results" if kept else "passing", key), _parquet(results))
         except OSError as error:
-            raise ResultsError(f"{self.folder} can't be written: {error.strerror or error}") from error
+            text = f"{self.folder} can't be written: {error.strerror or error}"
+            raise ResultsError(f"{text}\nhint: what was made is kept: the same command goes on there") from error
 
     def read(self, key: str) -> Iterator[Row]:
         """Give a shard's rows. Raises ResultsError."""

@@ -47,6 +47,8 @@ def resolve(text: str, root: Path | None, default_root: Path, isolation: str | N
     What has a space or a slash is a command. NAME==VERSION is a deployment where there is one. A deployment's host
     runs with strict isolation, unless ``isolation`` says otherwise.
     """
+    if not text.strip():
+        raise SubjectError("a version has no name\nhint: NAME==VERSION, NAME, or a host's command in quotes")
     if text == RECORDED:
         return Subject(text, "recorded", identity="what the archive recorded")
     if " " in text.strip() or "/" in text:

@@ -210,6 +210,11 @@ def test_what_cannot_be_is_told(archive: Path, tmp_path: Path, capsys: pytest.Ca
         (("spots-new", archive, "--against", "spots-old", "--engine", "abacus"), "there is no engine 'abacus'"),
         (("spots-new", archive, "--against", "spots-old", "--require", "f_score>=1"), "there is no figure 'f_score'"),
         (("recorded", archive, "--against", "spots-old"), "the new version can't be what is recorded"),
+        (("spots-new", archive, "--against", "spots-old", "--engine", "dask://127.0.0.1"), "is no address"),
+        (("spots-new", archive, "--against", "spots-old", "--timeout-s", "nan"), "nan is no finite number"),
+        (("spots-new", archive, "--against", "spots-old", "--out", ""), "a folder has a name"),
+        (("spots-new", "", "--against", "spots-old"), "the archive has no name"),
+        ((" ", archive, "--against", "spots-old"), "a version has no name"),
         (("spots==1", archive, "--against", "spots-old", "--root", tmp_path), "has no spots==1"),
     ):
         assert status_of(["requalify", *map(str, words)]) in (2, 64)

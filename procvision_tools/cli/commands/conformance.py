@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from procvision_tools.argument_types import FiniteRange
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import row_ids
 
@@ -39,9 +40,9 @@ _COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
 @click.option("--list", "list_only", is_flag=True, help="Show the rows and what each claims, and play none.")
 @click.option("--without-options", is_flag=True,
               help="Skip the rows that start the host with an option, such as --handshake-timeout-s 0.5.")  # fmt: skip
-@click.option("--patience-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_PATIENCE_S,
+@click.option("--patience-s", type=FiniteRange(min=0, min_open=True), default=DEFAULT_PATIENCE_S,
               show_default=True, help="How long one frame is waited for.")  # fmt: skip
-@click.option("--deadline-s", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_DEADLINE_S,
+@click.option("--deadline-s", type=FiniteRange(min=0, min_open=True), default=DEFAULT_DEADLINE_S,
               show_default=True, help="How long one row may take in all.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="So many hosts at a time.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
+from procvision_tools.argument_types import FiniteRange, OutFile
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import algorithm_names, param_pairs
-from procvision_tools.cli.paths import OutFile
 
 if TYPE_CHECKING:
     from procvision_tools.evaluation.bounds import Bound
@@ -38,9 +38,9 @@ _DATASET = click.Path(exists=True, readable=True, path_type=Path)
               help="How many hosts inspect at once, on a core each.")  # fmt: skip
 @click.option("--engine", "engine_name", default="local", show_default=True, metavar="ENGINE",
               help="Whose workers inspect: local, dask, dask://HOST:PORT, or a plugin's.")  # fmt: skip
-@click.option("--iou", "min_iou", type=click.FloatRange(0, 1, max_open=True),
+@click.option("--iou", "min_iou", type=FiniteRange(0, 1, max_open=True),
               help="A finding is right when it overlaps a truth by more; default 0.5, for DeepPCB 0.33.")  # fmt: skip
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+@click.option("--threshold", type=FiniteRange(0, 1), default=0.0, show_default=True,
               help="Findings with a lower score don't count, but for average precision and AUROC.")  # fmt: skip
 @click.option("--any-label", is_flag=True, help="A finding may be right under another name.")
 @click.option("--score", "score_key", metavar="KEY",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from procvision_tools.argument_types import FiniteRange
 from procvision_tools.cli import exits
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ WHEELS_HINT = (
 @click.option("--no-build-isolation", is_flag=True, help="Build with the tools that are installed here.")
 @click.option("--allow", "allowed", multiple=True, metavar="PATH",
               help="A file of the wheel that would be refused, and is meant; repeatable.")  # fmt: skip
-@click.option("--max-file-mb", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_MAX_FILE_MB,
+@click.option("--max-file-mb", type=FiniteRange(min=0, min_open=True), default=DEFAULT_MAX_FILE_MB,
               show_default=True, help="A larger file must be named by --allow.")  # fmt: skip
 @click.option("--with", "also", multiple=True, metavar="REQUIREMENT | PATH",
               help="Take this along, too, such as a hook plugin; repeatable.")  # fmt: skip

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from procvision_tools.argument_types import FiniteRange, OutFile, OutFolder
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import algorithm_names
 from procvision_tools.cli.deploying import ROOT
-from procvision_tools.cli.paths import OutFile
 
 if TYPE_CHECKING:
     from procvision_tools.evaluation.bounds import Bound
@@ -28,7 +28,7 @@ LAYOUTS = ("deeppcb", "mvtec", "coco", "yolo")
               help="local, dask (starts a cluster here), dask://HOST:PORT, or a plugin's.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 1024),
               help="How many workers, on a core each, with a host of both versions.")  # fmt: skip
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+@click.option("--out", type=OutFolder(), metavar="FOLDER",
               help="Where results are kept: what is there isn't made again. It gets the report, too.")  # fmt: skip
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only so many products, the same each time.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="How a data set lies there; found out by default.")
@@ -37,7 +37,7 @@ LAYOUTS = ("deeppcb", "mvtec", "coco", "yolo")
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
               help="A parameter for both versions, in place of the recorded one; repeatable.")  # fmt: skip
 @click.option("--bits", type=click.IntRange(9, 16), help="How many bits a sample of grey 16-bit PNGs uses.")
-@click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True),
+@click.option("--timeout-s", type=FiniteRange(min=0, min_open=True),
               help="How long each call may take.  [default: the runner's]")  # fmt: skip
 @click.option("--isolation", type=click.Choice(["off", "basic", "strict"]),
               help="How far deployments' processes are shut in.  [default: strict]")  # fmt: skip

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from procvision_tools.argument_types import FiniteRange, OutFile
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import algorithm_names, param_pairs
 from procvision_tools.cli.needs import need_names
-from procvision_tools.cli.paths import OutFile
 
 if TYPE_CHECKING:
     from procvision_runner.connection.launch import SpawnedHost
@@ -63,7 +63,7 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
               " network:10.0.0.5:502; repeatable.")  # fmt: skip
 @click.option("--readable", type=_FILE_OR_FOLDER, multiple=True, metavar="PATH",
               help="With --isolation strict: what the algorithm reads, such as a model; repeatable.")  # fmt: skip
-@click.option("--timeout-s", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+@click.option("--timeout-s", type=FiniteRange(0, min_open=True), metavar="SECONDS",
               help="How long a call may take; by default 10 s for `pre`, 30 s for `execute`.")  # fmt: skip
 @click.option("--one-product", is_flag=True, help="The pictures are one product's: one for each step, in their order.")
 @click.option("--reference", type=_FILE, help="A picture that `pre` learns from, such as a defect-free product.")

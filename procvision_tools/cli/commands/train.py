@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from procvision_tools.argument_types import OutFile
 from procvision_tools.cli import exits
-from procvision_tools.cli.paths import OutFile
 
 _FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path)
 
