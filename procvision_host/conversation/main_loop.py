@@ -176,7 +176,7 @@ class Loop:
         finally:
             lock.release()
         self.calls += 1
-        self.board.call_begins(self.calls, call.request_id)
+        self.board.call_begins(self.calls, (call.request_id or "").encode("utf-8", "replace"))
         if self.standby.sleeps:
             self.standby.wake()
         return call

@@ -378,7 +378,7 @@ class SteadyCalls:
             lock.release()
         loop, worker = self._loop, self._worker
         loop.calls = template.met_at = number = loop.calls + 1
-        self._board.call_begins(number, request_id)
+        self._board.call_begins(number, raw_id)
         if self._standby.sleeps:
             self._standby.wake()
         answer = worker.run(call, checked, params)

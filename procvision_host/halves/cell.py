@@ -14,7 +14,7 @@ import msgspec
 
 from procvision_host.halves.alone import Alone
 from procvision_host.halves.messages import CellChannel, Plan
-from procvision_host.halves.records import ANSWERED, EVENTS, before_answer, events_record, told_call
+from procvision_host.halves.records import ANSWERED, EVENTS, before_answer, events_record, flags_of, told_call
 from procvision_host.halves.ring import DONE, PENDING
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.errors import CallRefusedError, ErrorCode
@@ -226,8 +226,7 @@ class Records:
                 told_call(call) if told is None else told,
                 elapsed_ms,
                 time_ns(),
-                failed=answer.status != "OK",
-                diagnostics=bool(debug) and len(debug) > 1,
+                flags_of(answer.status, debug),
             )
             self._put(ANSWERED, frame, PENDING, before)
         if self._events:
@@ -236,10 +235,9 @@ class Records:
     def answered(self) -> None:
         """The answer is written: what was put down for it has happened."""
         pending, self._pending = self._pending, []
-        for place in reversed(pending):  # the first is what the reader waits for
-            self._ring.done(place)
-        if pending:
-            self.look()
+        # The first is what the reader waits for.
+        if pending and self._ring.done(pending[::-1]):
+            self._ends.notify_guardian(RECORD_NOTICE)
 
     def look(self) -> None:
         """Have the host half look at the records, if it sleeps."""

@@ -23,7 +23,8 @@ frame."""
 _pack_facts = _FACTS.pack
 _encode_call = msgspec.json.Encoder().encode
 """JSON, since a context may hold integers of any size."""
-_FIELDS = ("phase", "step_index", "pid", "request_id", "session_id", "context", "final")
+_decode_call = msgspec.json.Decoder(list[Any]).decode
+_decode_answer = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def told_call(call: Call) -> bytes:
@@ -47,12 +48,25 @@ def told_behind_id(session_id: bytes, context: bytes, *, final: bool) -> bytes:
 
 def named(told: bytes) -> dict[str, Any]:
     """Return the same with its fields' names. Raises ValueError for what isn't one."""
-    return dict(zip(_FIELDS, msgspec.json.decode(told, type=list[Any]), strict=True))
+    phase, step_index, pid, request_id, session_id, context, final = _decode_call(told)
+    return {
+        "phase": phase,
+        "step_index": step_index,
+        "pid": pid,
+        "request_id": request_id,
+        "session_id": session_id,
+        "context": context,
+        "final": final,
+    }
 
 
-def before_answer(told: bytes, elapsed_ms: float, ended_at_ns: int, *, failed: bool, diagnostics: bool) -> bytes:
+def flags_of(status: str, debug: Any) -> int:
+    """Return what is known of an answer undecoded: whether it failed, and whether it has diagnostics."""
+    return (0 if status == "OK" else _FAILED) | (_DIAGNOSTICS if debug and len(debug) > 1 else 0)
+
+
+def before_answer(told: bytes, elapsed_ms: float, ended_at_ns: int, flags: int) -> bytes:
     """Return what stands before an answer's frame; `told` is what `told_call` says of the call."""
-    flags = (_FAILED if failed else 0) | (_DIAGNOSTICS if diagnostics else 0)
     return _pack_facts(elapsed_ms, ended_at_ns, len(told), flags) + told
 
 
@@ -91,5 +105,4 @@ class AnswerRecord:
 
     def answer(self) -> dict[str, Any]:
         """Return the answer's message."""
-        answer: dict[str, Any] = msgspec.json.decode(self._payload, type=dict[str, Any])
-        return answer
+        return _decode_answer(self._payload)

@@ -23,7 +23,7 @@ from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 DEFAULT_BYTES = 4 * 1024 * 1024
 """Some thousand answers; memory that is never written costs nothing."""
@@ -35,7 +35,7 @@ _SLEEPS = 16
 _TABLE_REFUSED = 17
 _TABLE_WRITES = 3
 _HEADER = struct.Struct("<IBBxx")
-_pack_header = _HEADER.pack_into
+_header, _pack_header = _HEADER.pack, _HEADER.pack_into
 _STATE = 4
 
 
@@ -93,29 +93,29 @@ class Ring:
 
         None where there was no room in time: it is lost.
         """
-        memory, counts, size = self._memory, self._counts, self._size
+        counts, size = self._counts, self._size
         length = len(head) + len(data)
         whole = (length + 15) & ~7
         written = counts[0]
         at = written % size
-        skipped = size - at if at + whole > size else 0
-        if written + skipped + whole - counts[1] > size and not self._room(written + skipped + whole):
-            return None
-        if skipped:
-            _HEADER.pack_into(memory, _FIRST + at, skipped - _HEADER.size, _SKIP, 0)
-            at = 0
+        if at + whole > size or written + whole - counts[1] > size:
+            skipped = size - at if at + whole > size else 0
+            if written + skipped + whole - counts[1] > size and not self._room(written + skipped + whole):
+                return None
+            if skipped:
+                _pack_header(self._memory, _FIRST + at, skipped - _HEADER.size, _SKIP, 0)
+                written, at = written + skipped, 0
         place = _FIRST + at
-        begin = place + _HEADER.size + len(head)
-        if head:
-            memory[place + _HEADER.size : begin] = head
-        memory[begin : begin + len(data)] = data
-        _pack_header(memory, place, length, state, kind)
-        counts[0] = written + skipped + whole
+        self._memory[place : place + _HEADER.size + length] = _header(length, state, kind) + head + data
+        counts[0] = written + whole
         return place
 
-    def done(self, place: int) -> None:
-        """Note that what the record tells of has happened."""
-        self._memory[place + _STATE] = DONE
+    def done(self, places: Iterable[int]) -> bool:
+        """Note that what records tell of has happened. Return whether the host half has to be woken to look."""
+        memory = self._memory
+        for place in places:
+            memory[place + _STATE] = DONE
+        return memory[_SLEEPS] == 1
 
     def _room(self, wanted: int) -> bool:
         """Wait for the host half to have read so far."""

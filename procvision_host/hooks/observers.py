@@ -25,6 +25,7 @@ SESSION_HOOKS = ("procvision_session_opened", "procvision_session_saved", "procv
 _LOADED = "procvision_host_loaded"
 LIFE_HOOKS = (_LOADED, "procvision_host_ready", "procvision_host_draining")
 LOG_HOOK = "procvision_log_record"
+_decode_events = msgspec.msgpack.Decoder(list[tuple[str, dict[str, Any]]]).decode
 _TOLD_BY_EVENTS = frozenset((*SESSION_HOOKS, *LIFE_HOOKS))
 
 
@@ -47,7 +48,7 @@ class RecordDispatcher:
         if kind == ANSWERED:
             self._tell_answer(AnswerRecord(data))
         elif kind == EVENTS:
-            self._tell_events(msgspec.msgpack.decode(data, type=list[tuple[str, dict[str, Any]]]), len(data))
+            self._tell_events(_decode_events(data), len(data))
         else:
             raise ValueError(f"a record of kind {kind} doesn't come here")
 

@@ -32,10 +32,11 @@ class SharedPage:
         self.memory = mmap.mmap(-1, mmap.PAGESIZE)
         self._numbers = memoryview(self.memory).cast("Q")
 
-    def call_begins(self, number: int, request_id: str | None) -> None:
-        """Note that the host starts to execute its `number`th call, counted from 1."""
-        told = request_id.encode("utf-8", "replace")[:_ID_BYTES] if request_id else b""
-        self.memory[_ID : _ID + 1 + len(told)] = b"%c%b" % (len(told), told)
+    def call_begins(self, number: int, request_id: bytes) -> None:
+        """Note that the host starts to execute its `number`th call, counted from 1. The id is UTF-8."""
+        if len(request_id) > _ID_BYTES:
+            request_id = request_id[:_ID_BYTES]
+        self.memory[_ID : _ID + 1 + len(request_id)] = b"%c%b" % (len(request_id), request_id)
         self._numbers[0] = number
 
     def call_ends(self) -> None:

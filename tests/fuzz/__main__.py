@@ -64,20 +64,24 @@ def again_sanitized(arguments: list[str]) -> int:
 def fuzz(inputs: int, seed: int, only: str | None) -> None:
     """Give every target so many inputs, or one of them."""
     from hostile_answers import deceive
-    from steady_fuzz import answers, calls, latencies, mutated, values
+    from steady_fuzz import answers, calls, counts, latencies, mutated, values
     from steady_rig import Host
 
     from procvision_host.conversation.steady_calls import CORE as HOST_CORE
+    from procvision_host.halves import ring as rings
+    from procvision_host.halves.messages import Plan
     from procvision_runner.connection.steady_calls import CORE as RUNNER_CORE
     from procvision_sdk.compiled import compiled
 
     runner_core, host_core = compiled(RUNNER_CORE), compiled(HOST_CORE)
     logging.disable(logging.CRITICAL)
-    host = Host("compiled")
+    rings.PATIENCE_S = 0.0
+    host, observed = Host("compiled"), Host("compiled", Plan(calls=True))
     for name, (seeds, check) in {
         "values": values(runner_core),
         "answers": answers(runner_core),
         "calls": calls(host),
+        "counts": counts(observed),
     }.items():
         if only not in (None, name):
             continue
@@ -99,6 +103,7 @@ def fuzz(inputs: int, seed: int, only: str | None) -> None:
         check_latency(int(10 ** (chance.random() * 15)))
     print(f"latencies: {inputs} inputs, 0 differences", flush=True)
     host.ends.close()
+    observed.ends.close()
 
 
 def _exchanges(deceive: Callable[..., tuple[int, int, int]], inputs: int, seed: int) -> None:
@@ -121,7 +126,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=("values", "answers", "calls", "exchanges"))
+    parser.add_argument("--only", choices=("values", "answers", "calls", "counts", "exchanges"))
     given = parser.parse_args()
     folder = os.environ.pop(FOLDER_VARIABLE, None)
     if folder is None:

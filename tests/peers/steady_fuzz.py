@@ -7,6 +7,7 @@ leave any of them to the general code; what it takes it has to take as the gener
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -75,6 +76,16 @@ VALUES = (
     b"[0,-0,0.0,1.0,99999999999999.9,999999999999999,0.000001]",
 )
 REQUEST_ID = "call-7"
+PLAIN_CALL = Call(
+    request_id=REQUEST_ID,
+    phase="execute",
+    step_index=1,
+    pid="A",
+    session=SessionRef(id="0123456789abcdef", context={"trace_id": "t"}),
+    timeout_ms=1000,
+)
+COUNTS_BYTES = 17
+"""Two counts, and whether the reader sleeps."""
 
 
 def values(core: Any) -> tuple[tuple[bytes, ...], Callable[[bytes], bool]]:
@@ -120,8 +131,7 @@ def answers(core: Any) -> tuple[tuple[bytes, ...], Callable[[bytes], bool]]:
 def calls(host: Any) -> tuple[tuple[bytes, ...], Callable[[bytes], bool]]:
     """A host's templates of calls, against the codec and the checks: with a picture, without one, with parameters."""
     encode = Codec(Role.RUNNER).encode
-    session = SessionRef(id="0123456789abcdef", context={"trace_id": "t"})
-    plain = Call(request_id=REQUEST_ID, phase="execute", step_index=1, pid="A", session=session, timeout_ms=1000)
+    plain = PLAIN_CALL
     meta = {"width": 4, "height": 3, "timestamp_ms": 1_700_000_000_000, "color_space": "RGB"}
     with_params = replace(
         plain, step_index=2, user_params={"level": 0.5, "area": {"x": 0, "y": 0, "width": 2, "height": 1}}
@@ -148,6 +158,25 @@ def calls(host: Any) -> tuple[tuple[bytes, ...], Callable[[bytes], bool]]:
         assert repr(checked.user_params) == repr(params), data
         assert (image_id, image_meta) == (told.shared_mem_id or "", told.image_meta or {}), data
         return True
+
+    return seeds, check
+
+
+def counts(host: Any) -> tuple[tuple[bytes, ...], Callable[[bytes], bool]]:
+    """The counts of the memory for records, which an algorithm may overwrite: a call is answered all the same."""
+    memory = bytearray(host.ring._memory)  # on the heap, where a sanitizer sees its ends
+    host.ring._memory, host.ring._counts = memory, memoryview(memory)[:16].cast("Q")
+    host.use_core()
+    call = frame(msgspec.json.encode(PLAIN_CALL))
+    host.answers(call)
+    host.answers(call)
+    seeds = tuple(struct.pack("<QQB", *of) for of in ((0, 0, 0), (4088, 4080, 0), (8 * 10**9, 8 * 10**9 - 512, 1)))
+
+    def check(data: bytes) -> bool:
+        memory[:COUNTS_BYTES] = data[:COUNTS_BYTES].ljust(COUNTS_BYTES, b"\0")
+        before = memory[:8]
+        assert len(host.answers(call)) == 1, data
+        return before != memory[:8]
 
     return seeds, check
 

@@ -168,12 +168,18 @@ class Host:
         self.loop._worker, self.loop._answered = self.worker, self._answered
         if self.records is not None:
             self.loop.record(self.records)
-        calls: Any = SteadyCalls(self.loop, self.worker)
-        if kind == "compiled":
-            page = memoryview(self.loop.board.memory)
-            self.core = calls = compiled(CORE).SteadyCalls(calls.parts(), page, connection.max_frame_bytes)
-        self.take: Callable[[bytes], object] = self.loop.conversation.take if kind == "general" else calls.take
+        self.take: Callable[[bytes], object] = self.loop.conversation.take
+        if kind == "python":
+            self.take = SteadyCalls(self.loop, self.worker).take
+        elif kind == "compiled":
+            self.use_core()
         self.take(frame(b'{"type":"hello","runner_version":"1.0"}'))
+
+    def use_core(self) -> None:
+        """Have the compiled core take what comes."""
+        parts, page = SteadyCalls(self.loop, self.worker).parts(), memoryview(self.loop.board.memory)
+        self.core = compiled(CORE).SteadyCalls(parts, page, self.loop.conversation.connection.max_frame_bytes)
+        self.take = self.core.take
 
     def answers(self, data: bytes) -> list[bytes]:
         """Take bytes, execute what waits, and return the payloads that were written, but for the time that it took."""

@@ -6,10 +6,12 @@ import logging
 import random
 
 import pytest
-from steady_fuzz import answers, calls, latencies, mutated, values
+from steady_fuzz import answers, calls, counts, latencies, mutated, values
 from steady_rig import Host
 
 from procvision_host.conversation.steady_calls import CORE as HOST_CORE
+from procvision_host.halves import ring as rings
+from procvision_host.halves.messages import Plan
 from procvision_host.logs import HOST_LOGGER
 from procvision_runner.connection.steady_calls import CORE as RUNNER_CORE
 from procvision_sdk.compiled import compiled
@@ -21,15 +23,18 @@ pytestmark = pytest.mark.skipif(
 INPUTS = 20_000
 
 
-@pytest.mark.parametrize("target", ["values", "answers", "calls"])
+@pytest.mark.parametrize("target", ["values", "answers", "calls", "counts"])
 def test_what_the_compiled_form_takes_it_takes_as_the_general_code(
-    target: str, caplog: pytest.LogCaptureFixture
+    target: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And it takes some: inputs that it leaves show nothing."""
     caplog.set_level(logging.CRITICAL, HOST_LOGGER)
-    host = Host("compiled")
-    seeds, check = {"values": values, "answers": answers}[target](runner_core) if target != "calls" else calls(host)
-    assert sum(map(check, mutated(seeds, INPUTS, seed=1))) > INPUTS / 1000
+    monkeypatch.setattr(rings, "PATIENCE_S", 0.0)
+    host = Host("compiled", Plan(calls=True) if target == "counts" else None)
+    of_what = host if target in {"calls", "counts"} else runner_core
+    seeds, check = {"values": values, "answers": answers, "calls": calls, "counts": counts}[target](of_what)
+    inputs = INPUTS // 10 if target == "counts" else INPUTS
+    assert sum(map(check, mutated(seeds, inputs, seed=1))) > inputs / 1000
     host.ends.close()
 
 

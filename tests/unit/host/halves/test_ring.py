@@ -35,7 +35,9 @@ def test_what_is_not_done_yet_holds_up_what_follows_until_it_is() -> None:
     assert list(ring.take()) == [(1, b"first")]
     assert list(ring.take()) == []
     assert place is not None
-    ring.done(place)
+    assert not ring.done([place])
+    ring.sleeps(asleep=True)
+    assert ring.done([])
     assert list(ring.take()) == [(2, b"second"), (3, b"third")]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from procvision_host.halves.records import ANSWERED, EVENTS, before_answer, events_record, told_call
+from procvision_host.halves.records import ANSWERED, EVENTS, before_answer, events_record, flags_of, told_call
 from procvision_host.hooks.isolation import MAX_WAITING_BYTES, Isolation, Observer
 from procvision_host.hooks.observers import RecordDispatcher
 from procvision_host.hooks.selection import IsolationPolicy
@@ -55,13 +55,13 @@ def telling(told: Told) -> RecordDispatcher:
     return RecordDispatcher(told, "weld", "line-3")  # type: ignore[arg-type]
 
 
-def answer(*, failed: bool = False, diagnostics: bool = False) -> bytes:
-    return before_answer(told_call(CALLED), 1.5, 7, failed=failed, diagnostics=diagnostics) + FRAME
+def answer(status: str = "OK", debug: object = None) -> bytes:
+    return before_answer(told_call(CALLED), 1.5, 7, flags_of(status, debug)) + FRAME
 
 
 def test_a_call_is_told_whole_and_before_what_it_did_to_its_session(telling: RecordDispatcher, told: Told) -> None:
     """In the order in which they were put down."""
-    for kind, data in ((ANSWERED, answer(failed=True, diagnostics=True)), (EVENTS, SAVED)):
+    for kind, data in ((ANSWERED, answer("ERROR", {"a": 1, "b": 2})), (EVENTS, SAVED)):
         telling.take(kind, data)
     assert told.hooks == ["call_finished", "call_failed", "diagnostics_published", "session_saved"]
     finished = told.all[0][1]
@@ -85,7 +85,7 @@ def test_a_call_is_told_whole_and_before_what_it_did_to_its_session(telling: Rec
         (ANSWERED, b"x" * 20),
         (ANSWERED, b"x" * 40),
         (ANSWERED, answer()[: -len(FRAME)]),
-        (ANSWERED, before_answer(b"[]", 1.5, 7, failed=False, diagnostics=False) + FRAME),
+        (ANSWERED, before_answer(b"[]", 1.5, 7, 0) + FRAME),
         (EVENTS, b"\xc1"),
         (EVENTS, events_record([("procvision_host_closed", {})])),  # not the cell's to say
         (EVENTS, events_record([("procvision_configure", {})])),

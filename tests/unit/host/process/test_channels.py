@@ -110,12 +110,12 @@ def test_board_tells_the_call_and_how_it_ended() -> None:
     """What a guardian reads after a crash."""
     board = SharedPage()
     assert board.call == (0, None)
-    board.call_begins(7, "ä" * 100)
+    board.call_begins(7, ("ä" * 100).encode())
     number, request_id = board.call
     assert number == 7
     assert request_id is not None
     assert request_id.startswith("ä" * 30)
-    board.call_begins(8, None)
+    board.call_begins(8, b"")
     assert board.call == (8, None)
     board.call_ends()
     assert board.call == (0, None)

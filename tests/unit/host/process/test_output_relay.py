@@ -56,7 +56,7 @@ def test_output_of_one_call_is_one_record(sink: Sink) -> None:
     """However many pieces it comes in; the count is of bytes, not of letters."""
     board = SharedPage()
     stray = Stray("stdout", "warning", board)
-    board.call_begins(*CALL)
+    board.call_begins(1, b"c1")
     for piece in ("grö".encode(), "ßer\n".encode()):
         stray.add(piece, CALL, 1.0, sink.backlog)
     assert not stray.ripe(1.1)
@@ -73,7 +73,7 @@ def test_long_pause_in_a_call_ends_a_record(sink: Sink) -> None:
     """A hung call's last words are told while it hangs."""
     board = SharedPage()
     stray = Stray("stderr", "info", board)
-    board.call_begins(*CALL)
+    board.call_begins(1, b"c1")
     stray.add(b"stacks", CALL, 1.0, sink.backlog)
     assert not stray.ripe(1.9)
     assert stray.ripe(2.1)
