@@ -35,8 +35,6 @@ from procvision_host.algorithm.sessions import GuardedSessions
 from procvision_host.builtin.mapped_slots import MappedImage, MappedSlots, Mapping
 from procvision_host.builtin.memory_store import MemorySessionStore
 from procvision_host.conversation.shared import told_too_late
-from procvision_host.halves.cell import ObservedSessions, Records
-from procvision_host.halves.records import told_before_id, told_behind_id
 from procvision_host.logs import HOST_LOGGER
 from procvision_host.process.channels import wait_for_stray_output
 from procvision_sdk.algorithm import SESSION_OF_THE_CALL, BaseAlgorithm
@@ -114,7 +112,7 @@ class _Template:
         "told_behind",
     )
 
-    def __init__(self, data: bytes, id_end: int, call: Call, checked: CheckedCall) -> None:
+    def __init__(self, data: bytes, id_end: int, call: Call, checked: CheckedCall, *, observed: bool) -> None:
         """`data` is the frame, exactly as our encoder writes `call`. Raises ValueError for what can't be a template."""
         self.call = call
         self.checked = checked
@@ -131,9 +129,13 @@ class _Template:
         if data.startswith(_CONTEXT, end):
             self.context = _encode(self.session.context)
             end += len(_CONTEXT) + len(self.context)
-        self.told_before = told_before_id(call)
-        self.told_behind = self._told_behind(session_id)
-        """What observers are told of a call, before its id and behind it."""
+        self.told_before = self.told_behind = b""
+        """What observers are told of a call, before its id and behind it; nothing where there are none."""
+        if observed:
+            from procvision_host.halves.records import told_before_id
+
+            self.told_before = told_before_id(call)
+            self._tell_session(session_id)
         self.met_at = 0
         """The number of the last call that had this form: the one that was met least lately makes room for another."""
         self.image_prefix: str | None = None
@@ -198,11 +200,14 @@ class _Template:
         self.session = replace(self.session, id=str(session_id, "ascii"), context=context)
         self.call = replace(self.call, session=self.session)
         self.checked = replace(self.checked, session=self.session)
-        self.told_behind = self._told_behind(session_id)
+        if self.told_before:
+            self._tell_session(session_id)
         return True
 
-    def _told_behind(self, session_id: bytes) -> bytes:
-        return told_behind_id(session_id, self.context or b"{}", final=self.session.final)
+    def _tell_session(self, session_id: bytes) -> None:
+        from procvision_host.halves.records import told_behind_id
+
+        self.told_behind = told_behind_id(session_id, self.context or b"{}", final=self.session.final)
 
     def _cut_picture(self, data: bytes, call: Call) -> int:
         """Cut what is said of the picture. Return where its generation begins."""
@@ -255,7 +260,7 @@ def is_time(digits: bytes) -> bool:
     return digits.isdigit() and len(digits) <= _LONGEST_TIME and not digits.startswith(b"0")
 
 
-def learned(data: bytes, id_end: int, checker: CallChecker, images: Images) -> _Template | None:
+def learned(data: bytes, id_end: int, checker: CallChecker, images: Images, *, observed: bool) -> _Template | None:
     """Return the template of a frame that holds a call; None where the general code has something to say of it."""
     try:
         call = _decode(data[HEADER_BYTES:])
@@ -267,7 +272,7 @@ def learned(data: bytes, id_end: int, checker: CallChecker, images: Images) -> _
         # The places of the holes are known where a frame is what our encoder writes.
         if _encode(call) != data[HEADER_BYTES:]:
             return None
-        return _Template(data, id_end, call, checked)
+        return _Template(data, id_end, call, checked, observed=observed)
     except (RemoteProtocolError, CallRefusedError, ValueError):
         return None
 
@@ -438,7 +443,13 @@ class SteadyCalls:
         """Return what the compiled core works with, by its names for it."""
         loop, worker, conversation = self._loop, self._worker, self._conversation
         sessions, records = worker._sessions, conversation.records
-        own = sessions._sessions if isinstance(sessions, ObservedSessions) else sessions
+        own: object = sessions
+        met = None
+        if records is not None:
+            from procvision_host.halves.cell import ObservedSessions
+
+            if isinstance(sessions, ObservedSessions):
+                own, met = sessions._sessions, sessions._met
         store = own._store if isinstance(own, GuardedSessions) else None
         guarded = type(own) is GuardedSessions and type(store) is MemorySessionStore
         way: tuple[Callable[..., None], Callable[..., bytes | None], Callable[..., None]]
@@ -488,7 +499,7 @@ class SteadyCalls:
             "open_image": worker.images.open,
             "sessions": own if guarded else None,
             "store": store if guarded else None,
-            "met": sessions._met if isinstance(sessions, ObservedSessions) else None,
+            "met": met,
             "expect": way[0],
             "load": way[1],
             "end_session": sessions.end if records is None else self._end_session,
@@ -496,7 +507,7 @@ class SteadyCalls:
             "ring": None if records is None else records.ring_of_calls(),
             "look": self._look,
             "write_recorded": conversation.write_recorded,
-            "Records": Records,
+            "events": [] if records is None else records.events,
             "encode": _encode,
             "deepcopy": deepcopy,
             "Call": Call,
@@ -552,7 +563,8 @@ class SteadyCalls:
         self._vain += 1
         if self._vain > MAX_VAIN and self._vain % MAX_VAIN:
             return None
-        found = learned(data, id_end, self._worker.checker, self._worker.images)
+        observed = self._conversation.records is not None
+        found = learned(data, id_end, self._worker.checker, self._worker.images, observed=observed)
         if found is not None:
             if len(self._templates) >= MAX_TEMPLATES:
                 self._templates.remove(min(self._templates, key=lambda template: template.met_at))

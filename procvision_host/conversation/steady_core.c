@@ -60,7 +60,7 @@
     X(pending_ids) X(waiting) X(write_rest) X(locked) X(acquire) X(release) X(cancellation) X(flag) X(reader) X(pump) \
     X(interrupted) X(nothing) X(ends) X(verify) X(wait_for_stray_output) X(standby) X(wake) X(worker) X(algorithm) \
     X(diagnostics) X(context) X(judge) X(raised) X(leave) X(save) X(answered) X(images) X(open_image) X(sessions) \
-    X(store) X(met) X(records) X(Records) X(ring) X(look) X(write_recorded) X(expect) X(load) X(end_session) X(encode) X(deepcopy) X(Call) X(CheckedCall) X(GuardedSessions) \
+    X(store) X(met) X(records) X(events) X(ring) X(look) X(write_recorded) X(expect) X(load) X(end_session) X(encode) X(deepcopy) X(Call) X(CheckedCall) X(GuardedSessions) \
     X(MemorySessionStore) X(MappedSlots) X(Mapping) X(MappedImage) X(SlotHeader) X(Ok) X(Result) X(Session) X(SessionRef) X(Template) X(no_start) X(no_finish) \
     X(session_of_the_call) X(open) X(ready) X(executing)
 #define NAME(part) P_##part,
@@ -86,7 +86,7 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
     X(MemorySessionStore, _states) X(MemorySessionStore, _put_out) \
     X(Ok, message) X(Ok, debug) X(Ok, position_rects) \
     X(Session, _id) X(Session, _context) X(Session, _saved) X(Session, _loaded) X(Session, _lent) \
-    X(SessionRef, id) X(SessionRef, context) X(SessionRef, final) X(Result, status) X(Result, data) X(Records, _events) \
+    X(SessionRef, id) X(SessionRef, context) X(SessionRef, final) X(Result, status) X(Result, data) \
     X(Template, context) X(Template, ending) X(Template, told_before) X(Template, call) X(Template, checked) X(Template, session) X(Template, to_session) X(Template, to_picture) \
     X(Template, to_time) X(Template, after) X(Template, image_prefix) X(Template, image_meta) X(Template, deep) \
     X(Template, met_at)
@@ -921,7 +921,6 @@ static inline char *put(char *at, const void *from, size_t length)
 static char *put_record(Core *self, Met *met, Outcome *outcome, Py_ssize_t length)
 {
     Template *template = met->template;
-    PyObject *events = IN(PART(records), Records, _events);
     if (self->ring.obj == NULL)
         return NULL;
     uint64_t *counts = self->ring.buf, size = (uint64_t)self->ring.len - RING_FIRST;
@@ -933,7 +932,7 @@ static char *put_record(Core *self, Met *met, Outcome *outcome, Py_ssize_t lengt
                                context_bytes + (final ? 6 : 7));
     uint32_t bytes = FACTS_BYTES + told + (uint32_t)length;
     uint64_t whole = (bytes + RECORD_HEADER_BYTES + 7) & ~(uint64_t)7, skipped = at + whole > size ? size - at : 0;
-    if (!PyList_CheckExact(events) || PyList_GET_SIZE(events) != 0 || at % 8 || bytes > size / 4 ||
+    if (PyList_GET_SIZE(PART(events)) != 0 || at % 8 || bytes > size / 4 ||
         written + skipped + whole - read > size)
         return NULL;
     char *first = (char *)self->ring.buf + RING_FIRST, header[RECORD_HEADER_BYTES] = {0};
@@ -971,8 +970,7 @@ static char *put_record(Core *self, Met *met, Outcome *outcome, Py_ssize_t lengt
 /* Whether observers are told of no calls, and nothing has happened to sessions that they are told of. */
 static int is_untold(Core *self)
 {
-    PyObject *events = IN(PART(records), Records, _events);
-    return self->ring.obj == NULL && PyList_CheckExact(events) && PyList_GET_SIZE(events) == 0;
+    return self->ring.obj == NULL && PyList_GET_SIZE(PART(events)) == 0;
 }
 
 /* Notes that the answer is out; wakes the host half if it sleeps. */
@@ -1270,11 +1268,11 @@ static PyObject *core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     struct stat out;
     self->is_fifo = fstat(descriptor(self, FRAMES_OUT, OF(ends, frames_out)), &out) == 0 && S_ISFIFO(out.st_mode);
     if (strcmp(Py_TYPE(PART(waiting))->tp_name, "collections.deque") != 0 ||
-        !PyList_CheckExact(PART(templates)) || !PySet_Check(PART(pending_ids)) ||
+        !PyList_CheckExact(PART(templates)) || !PyList_CheckExact(PART(events)) || !PySet_Check(PART(pending_ids)) ||
         (self->ring.obj != NULL && (self->ring.len < 2 * RING_FIRST || self->ring.len % 8 ||
                                     (uintptr_t)self->ring.buf % sizeof(uint64_t) != 0)) ||
         self->page.len < PAGE_ID_AT + 1 + PAGE_ID_BYTES || (uintptr_t)self->page.buf % sizeof(uint64_t) != 0) {
-        PyErr_SetString(PyExc_TypeError, "the templates are a list, the ids a set, what waits is a deque, the shared memory is whole");
+        PyErr_SetString(PyExc_TypeError, "templates and events are lists, the ids a set, what waits is a deque, the shared memory is whole");
         goto fail;
     }
     self->max_frame_bytes = max_frame_bytes;

@@ -192,21 +192,22 @@ class RemoteImages:
 class Records:
     """Puts down what observers in the host half are told of; made only where one of them listens."""
 
-    __slots__ = ("_channel", "_ends", "_events", "_lost", "_pending", "_plan", "_ring")
+    __slots__ = ("_channel", "_ends", "_lost", "_pending", "_plan", "_ring", "events")
 
     def __init__(self, plan: Plan, ring: Ring, ends: HostEnds, channel: CellChannel) -> None:
         self._plan = plan
         self._ring = ring
         self._ends = ends
         self._channel = channel
-        self._events: list[tuple[str, dict[str, Any]]] = []
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        """What happened to sessions and isn't put down yet: always this list."""
         self._pending: list[int] = []
         """Places of what was put down for the answer that is being written."""
         self._lost = 0
 
     def sessions(self, sessions: Sessions) -> Sessions:
         """Return the same sessions, observed if a plugin listens."""
-        return ObservedSessions(sessions, self._events.append) if self._plan.sessions else sessions
+        return ObservedSessions(sessions, self.events.append) if self._plan.sessions else sessions
 
     def tell(self, hook: str, **values: Any) -> None:
         """Tell observers of an event in the host's life."""
@@ -229,7 +230,7 @@ class Records:
                 flags_of(answer.status, debug),
             )
             self._put(ANSWERED, frame, PENDING, before)
-        if self._events:
+        if self.events:
             self._put(EVENTS, self._taken_events(), PENDING)
 
     def answered(self) -> None:
@@ -246,12 +247,12 @@ class Records:
 
     def flush(self) -> None:
         """Tell observers what happened to sessions."""
-        if self._events:
+        if self.events:
             self._put(EVENTS, self._taken_events())
 
     def _taken_events(self) -> bytes:
-        events = self._events[:]
-        self._events.clear()  # the same list: the sessions note into it
+        events = self.events[:]
+        self.events.clear()  # the same list: the sessions note into it
         return events_record(events)
 
     def _put(self, kind: int, data: bytes, state: int = DONE, head: bytes = b"") -> None:
