@@ -281,6 +281,7 @@ def test_a_host_finds_what_another_left(launch: Launch, tmp_path: Path) -> None:
     one, other = (launch("steps", "--sessions", f"sqlite:{tmp_path}/s.db") for _ in range(2))
     assert [counted(call(host)) for host in (one, other, other, one)] == [1, 2, 3, 4]
     assert counted(call(one, final=True)) == 5
+    assert counted(call(one, session="t")) == 1  # by now the other has ended: that is after its answer
     assert counted(call(other)) == 1
 
 
