@@ -487,3 +487,104 @@ def test_a_signal_in_the_middle_of_a_product_ends_the_station_after_it(tmp_path:
     recorded = [each["key"] for each in found if each["kind"] == "product"]
     assert len(recorded) == sum(found[-1]["verdicts"].values()) >= 2
     assert [each["key"] for each in found if each.get("event") == "picture"] == recorded
+
+
+CRASHING = """
+import os
+from procvision_sdk import BaseAlgorithm, Ng, Ok, read_image_from_shared_memory
+
+class Crashing(BaseAlgorithm):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        said = int(read_image_from_shared_memory(shared_mem_id, image_meta)[0, 0, 0])
+        if said == 7:
+            os._exit(70)
+        if said == 8:
+            os.kill(os.getpid(), 11)
+        return Ok() if said % 2 else Ng("even", [])
+"""
+CRASHING_MANIFEST = {
+    "name": "crashing", "version": "1.0", "entry_point": "crashing:Crashing", "supported_pids": ["A"],
+    "steps": [{"index": 1, "name": "look", "params": []}],
+}  # fmt: skip
+CRASHING_STATION = """
+[station]
+name = "storm"
+[pictures]
+keep_ok = 1.0
+keep_ng = 1.0
+keep_error = 1.0
+free_mb = 0
+queue = 2
+[lines.main]
+recipe = "board"
+deadline_ms = 4000
+max_products = 3
+trigger = {kind = "storm"}
+cameras = {top = {kind = "numbering"}}
+outputs = [{kind = "json-lines", path = "told.jsonl"}]
+"""
+
+
+STORM, PACED = 30, 30
+DEADLY = {35: 7, 45: 8, 55: 7}
+"""By its number, what the picture of a product says that ends the algorithm's process: each tenth after the storm."""
+
+
+class StormTrigger(Peer):
+    """Thirty products at once, while three are taken; then as many one after the other."""
+
+    def __init__(self, options, folder: Path) -> None:
+        self.count = 0
+
+    def wait(self, stop) -> Fired | None:
+        self.count += 1
+        if self.count > STORM:
+            stop.wait(0.15 if self.count < STORM + PACED else 2.0)
+        return Fired(serial=str(self.count)) if self.count <= STORM + PACED else None
+
+
+class NumberingCamera(Peer):
+    """Its pictures say whether the algorithm dies."""
+
+    def __init__(self, options, folder: Path) -> None:
+        pass
+
+    def grab(self, fired: Fired) -> Picture:
+        number = int(fired.serial or 0)
+        return Picture.of(np.full((16, 16, 3), DEADLY.get(number, 100 + number), np.uint8))
+
+
+def test_a_storm_of_triggers_and_an_algorithm_that_dies_leave_each_product_one_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was told is what is recorded, once; what comes after a crash is judged again."""
+    place, folder = tmp_path / "vendor", tmp_path / "line-3"
+    for path, text in (
+        (place / "crashing" / "__init__.py", CRASHING),
+        (place / "crashing" / "manifest.json", json.dumps(CRASHING_MANIFEST)),
+        (place / "crashing-1.0.dist-info" / "METADATA", "Metadata-Version: 2.1\nName: crashing\nVersion: 1.0\n"),
+        (
+            place / "crashing-1.0.dist-info" / "entry_points.txt",
+            "[procvision.algorithms]\ncrashing=crashing:Crashing\n",
+        ),
+        (folder / "station.toml", CRASHING_STATION),
+        (folder / "recipes" / "board.toml", 'product = "A"\n[[steps]]\ncamera = "top"\nalgorithm = "crashing"\n'),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(place), os.environ.get("PYTHONPATH")])))
+    homes = {sort: dict(kinds) for sort, kinds in BUILT_IN.items()}
+    homes["trigger"]["storm"] = f"{__name__}:StormTrigger"
+    homes["camera"]["numbering"] = f"{__name__}:NumberingCamera"
+    counts, _ = run(folder, Kinds(homes))
+    found = [each for each in ledger(folder) if each["kind"] == "product"]
+    assert sorted(int(each["serial"]) for each in found) == list(range(1, STORM + PACED + 1))
+    at_last = told(folder)
+    said = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
+    assert {each["key"]: each["verdict"] for each in said} == at_last
+    assert len(said) == len(at_last) == sum(counts.values())
+    by_serial = {int(each["serial"]): at_last[each["key"]] for each in found}
+    assert {by_serial[number] for number in DEADLY} == {"ERROR"}
+    assert by_serial[STORM + PACED] in ("OK", "NG")
+    assert counts["ERROR"] < len(found) - 10
