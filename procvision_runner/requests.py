@@ -68,6 +68,8 @@ def prepare(
     lease = image if isinstance(image, Lease) else filled(slots, options, image)
     try:
         call.shared_mem_id = lease.publish()
+    except ValueError:
+        raise  # It is another call's, which gives it back: its host may look at it still.
     except BaseException:
         lease.release()
         raise

@@ -59,7 +59,7 @@ enum { PHASE, IMAGE, PID, STEP_INDEX, SESSION, USER_PARAMS, FINAL, CAMERA_ID, TI
 
 /* A call that was let in. */
 typedef struct {
-    PyObject *host, *binding, *session_id, *order; /* Owned, but for `session_id`, which is the caller's; NULL for none. */
+    PyObject *host, *binding, *session_id, *order; /* Owned; NULL for none. */
     double began, ended;
 } Entered;
 
@@ -377,10 +377,12 @@ static PyObject *inspect(Calls *self, PyObject *const *args, Py_ssize_t count_)
     PyObject *lease = args[IMAGE], *result = NULL;
     Py_INCREF(host);
     entered.host = host;
+    Py_XINCREF(entered.session_id);
     if (lease == Py_None || Py_IS_TYPE(lease, (PyTypeObject *)PART(Lease)))
         Py_INCREF(lease);
     else if ((lease = PyObject_CallOneArg(PART(filled), lease)) == NULL || lease == Py_None) {
         Py_DECREF(host);
+        Py_XDECREF(entered.session_id);
         return lease; /* A picture of another kind. */
     }
     entered.order = PyIter_Next(PART(orders));
@@ -407,6 +409,7 @@ static PyObject *inspect(Calls *self, PyObject *const *args, Py_ssize_t count_)
     }
     Py_XDECREF(entered.order);
     Py_XDECREF(entered.binding);
+    Py_XDECREF(entered.session_id);
     Py_DECREF(lease);
     Py_DECREF(host);
     return result;

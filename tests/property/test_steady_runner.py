@@ -219,3 +219,21 @@ def test_a_call_beside_another_is_the_general_codes(kind: str) -> None:
         answer = Result(request_id="call-3", phase="execute", status="OK", data=GOOD)
         steady.runner._run = None  # type: ignore[method-assign, assignment]
         assert steady.outcome(frame(msgspec.json.encode(answer)), pid="A", session="s")[0].verdict == "OK"
+
+
+@pytest.mark.parametrize("kind", ["general", *STEADY])
+def test_a_lease_that_is_another_calls_is_refused_and_stays_that_calls(kind: str) -> None:
+    """Given back by who was refused, its slot would take the next picture while the first call looks at it."""
+    with rigs(kind) as (rig,):
+        runner, slots = rig.runner, rig.runner._slots
+        assert slots is not None
+        lease = runner.lend(4, 3)
+        future = runner.submit("execute", lease, pid="A", session="s")
+        for call in (runner.execute, runner.pre_execute):
+            with pytest.raises(ValueError, match="used for a call already"):
+                call(lease, pid="A", session="s")
+            assert slots.leased == 1
+        answer = Result(request_id="call-1", phase="execute", status="OK", data=GOOD)
+        os.write(rig.host._out, frame(msgspec.json.encode(answer)))
+        assert future.result(PATIENCE_S).verdict == "OK"
+        assert slots.leased == 0
