@@ -37,6 +37,7 @@ from supervising import (
 )
 
 from procvision_runner.errors import (
+    CallError,
     CallTimeoutError,
     HostDiedError,
     LaunchError,
@@ -129,6 +130,32 @@ def test_stopped_host_is_unresponsive_and_replaced(peer_environment: dict[str, s
         assert isinstance(error, HostDiedError)
         assert error.cause == "unresponsive"
         assert wait_until(lambda: supervisor.process_id not in {None, before}, 30.0)
+        assert fine(supervisor)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"type":"shutdown","status":"OK"}',
+        '{"type":"result","request_id":"call-3","phase":"execute","step_index":1,"status":"OK","data":{}}',
+        '{"type":"error","message":"x","error_code":"9999"}',
+    ],
+    ids=["the last word", "another call's answer", "an error of no call"],
+)
+def test_frames_that_an_algorithm_writes_itself_hold_up_no_line(frame: str, peer_environment: dict[str, str]) -> None:
+    """It may say what it likes of its own call; the calls after it are answered, by another host where need be."""
+    with real(peer_environment) as supervisor:
+        assert fine(supervisor)
+        with contextlib.suppress(CallError):
+            params = {"does": "write-frames-of-its-own", "text": frame}
+            supervisor.execute(PICTURE, pid="A", user_params=params, timeout_s=10.0)
+
+        def answered() -> bool:
+            with contextlib.suppress(HostDiedError):  # no call is made again here
+                return fine(supervisor)
+            return False
+
+        assert wait_until(answered, 20.0)
         assert fine(supervisor)
 
 

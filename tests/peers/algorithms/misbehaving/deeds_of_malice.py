@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import select
 import signal
@@ -268,4 +269,14 @@ def replace_what_the_host_calls(algorithm, **call):
     }.items():
         for name in names:
             setattr(module, name, broken)
+    return Ok()
+
+
+def write_frames_of_its_own(algorithm, text, **call):
+    """Frames of the host, by the host's own descriptor, one a line of `text`; the answer that follows is none of it."""
+    gc.unfreeze()
+    ends = next(one for one in gc.get_objects() if type(one).__name__ == "HostEnds")
+    for line in text.splitlines():
+        payload = line.encode()
+        os.write(ends.frames_out, len(payload).to_bytes(4, "big") + payload)
     return Ok()
