@@ -7,6 +7,7 @@ import mmap
 from collections import OrderedDict
 from collections.abc import Callable
 from os import getpid
+from threading import Lock
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -192,7 +193,7 @@ class RemoteImages:
 class Records:
     """Puts down what observers in the host half are told of; made only where one of them listens."""
 
-    __slots__ = ("_channel", "_ends", "_lost", "_pending", "_plan", "_ring", "events")
+    __slots__ = ("_channel", "_ends", "_lost", "_pending", "_plan", "_putting", "_ring", "events")
 
     def __init__(self, plan: Plan, ring: Ring, ends: HostEnds, channel: CellChannel) -> None:
         self._plan = plan
@@ -204,6 +205,8 @@ class Records:
         self._pending: list[int] = []
         """Places of what was put down for the answer that is being written."""
         self._lost = 0
+        self._putting = Lock()
+        """One thread may tell of a session's end while the other tells of the drain."""
 
     def sessions(self, sessions: Sessions) -> Sessions:
         """Return the same sessions, observed if a plugin listens."""
@@ -259,7 +262,8 @@ class Records:
         if len(head) + len(data) > self._ring.largest:
             self._channel.ask("record", kind, head + data)
             return
-        place = self._ring.put(kind, data, state, head)
+        with self._putting:
+            place = self._ring.put(kind, data, state, head)
         if place is None:
             self._lose()
         elif state == PENDING:
