@@ -165,3 +165,8 @@ at("sign-out")?.addEventListener("click", () =>
     location.assign("/sign-in");
   }),
 );
+
+// Until the page's script listens, a button would send its form to nowhere, and what was typed with it.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const button of document.querySelectorAll("button[data-waits]")) button.disabled = false;
+});

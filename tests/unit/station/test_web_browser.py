@@ -275,6 +275,28 @@ def test_a_recipes_parameters_are_changed_by_keys_in_fields_made_from_the_manife
     seen.close()
 
 
+def test_what_is_typed_before_the_script_is_there_goes_nowhere(served: Served) -> None:
+    """A slow network: who is quick waits for the button, and no password lands in an address."""
+    context = served.browser.new_context()
+    page = context.new_page()
+    seen: list[str] = []
+    page.on("request", lambda request: seen.append(request.url))
+    held: list[Any] = []
+    page.route("**/sign_in.js", lambda route: held.append(route))  # noqa: PLW0108 - playwright marks it
+    page.goto(served.address + "/sign-in", wait_until="commit")
+    page.get_by_label("Name").fill("viewer")
+    page.get_by_label("Password").fill(PASSWORD)
+    button = page.get_by_role("button", name="Sign in")
+    assert button.is_disabled()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(100)
+    held[0].continue_()
+    button.click()
+    page.wait_for_url(served.address + "/")
+    assert not [url for url in seen if "password" in url.lower()]
+    context.close()
+
+
 def test_a_recorded_verdict_is_shown_live_and_a_silent_station_is_told(served: Served) -> None:
     """From the record on: its time is printed, and measured with a whole station by the nox session `page`."""
     import random
