@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from procvision_runner import Picture
 from procvision_station.kinds import Fired, KindError
+from procvision_tools.extras import MissingExtraError, look_for
 from procvision_tools.sources.folder_files import is_hidden, is_picture
 from procvision_tools.sources.picture_files import PictureFileError, load
 
@@ -39,13 +40,22 @@ class FolderCamera:
 
     def __init__(self, options: FolderOptions, folder: Path) -> None:
         self._folder, self._repeat = folder / options.path, options.repeat
+        self._all, self._next = self._pictures(self._folder), 0
+
+    @classmethod
+    def check(cls, options: FolderOptions, folder: Path) -> None:
+        """Raise KindError where the folder can't be read, or has no picture."""
+        cls._pictures(folder / options.path)
+
+    @staticmethod
+    def _pictures(folder: Path) -> list[Path]:
         try:
-            found = [path for path in sorted(self._folder.iterdir()) if is_picture(path) and not is_hidden(path.name)]
+            found = [path for path in sorted(folder.iterdir()) if is_picture(path) and not is_hidden(path.name)]
         except OSError as error:
-            raise KindError(f"{self._folder} can't be read: {error.strerror or error}") from error
+            raise KindError(f"{folder} can't be read: {error.strerror or error}") from error
         if not found:
-            raise KindError(f"{self._folder} has no JPEG or PNG\nhint: put the pictures right into it")
-        self._all, self._next = found, 0
+            raise KindError(f"{folder} has no JPEG or PNG\nhint: put the pictures right into it")
+        return found
 
     def grab(self, fired: Fired) -> Picture:  # noqa: ARG002 - the protocol's signature
         """Give the next picture."""
@@ -116,6 +126,17 @@ class GenicamCamera:
         self._camera: Any = None
         self._open()
 
+    @staticmethod
+    def check(options: GenicamOptions, folder: Path) -> None:
+        """Raise KindError where the library or a producer is missing. Look at no camera."""
+        try:
+            look_for("harvesters", "harvesters", "a camera", "camera")
+        except MissingExtraError as error:
+            raise KindError(str(error)) from error
+        for name in options.producers:
+            if not (folder / name).is_file():
+                raise KindError(f"producers: there is no file {folder / name}\nhint: the camera's maker has it, *.cti")
+
     def grab(self, fired: Fired) -> Picture:  # noqa: ARG002 - the protocol's signature
         """Wait for the next frame."""
         from procvision_tools.sources.camera import CameraError
@@ -140,7 +161,6 @@ class GenicamCamera:
                 camera.__exit__(None, None, None)
 
     def _open(self) -> None:
-        from procvision_tools.extras import MissingExtraError
         from procvision_tools.sources.camera import ANY, Camera, CameraError
 
         wanted = ANY if self._options.device == "any" else self._options.device

@@ -65,11 +65,11 @@ def new(folder: Path, count: int | None, port: int | None) -> int:
 @click.option("--per-second", type=FiniteRange(0, min_open=True),
               help="Products a second of lines of which neither the trigger nor the ledger says it.")  # fmt: skip
 def check(folder: Path, per_second: float | None) -> int:
-    """Check station.toml and the recipes against their keys, what is installed, and the disk.
+    """Check station.toml and the recipes against their keys, what is installed, folders and programs, and the disk.
 
-    Nothing is started. Each error has file, line and column. What the kept pictures and the ledger take of the disk is
-    computed: for how long there is room, and where that is less than station.toml asks for. The exit status is 0 where
-    nothing is wrong, also with warnings, and 2 else.
+    Nothing is started or opened. Each error of a file has line and column. What the kept pictures and the ledger take
+    of the disk is computed: for how long there is room, and where that is less than station.toml asks for. The exit
+    status is 0 where nothing is wrong, also with warnings, and 2 else.
 
     \b
     Examples:
@@ -80,12 +80,14 @@ def check(folder: Path, per_second: float | None) -> int:
     from procvision_station.disk_need import disk_need, in_words
     from procvision_station.parts import StationError
     from procvision_station.pictures import encoder_warning
+    from procvision_station.readiness import hold_ready
 
     found = read_station(folder)
     for name, line in found.lines.items():
         recipe = line.recipe
         steps = ", ".join(f"{step.camera} -> {step.algorithm} {step.version}" for step in recipe.steps)
         click.echo(f"{name}: recipe {recipe.name} {recipe.version}: {steps}")
+    hold_ready(found)
     for level, text, hint in in_words(disk_need(found, per_second), found.file.pictures):
         if level == "error":
             raise StationError(f"{text}\nhint: {hint}")
@@ -114,10 +116,12 @@ def run(folder: Path, *, with_page: bool) -> int:
     from procvision_station.companions import commands as beside
     from procvision_station.companions import companions
     from procvision_station.configuration.reading import read_station
+    from procvision_station.readiness import hold_installed
     from procvision_station.station import run_station
     from procvision_tools.report.text import printable
 
     configuration = read_station(folder)
+    hold_installed(configuration, page=with_page)
 
     def notice(text: str) -> None:
         click.echo(printable(text), err=True)
@@ -163,6 +167,7 @@ def demo(folder: Path, count: int | None, browser: bool) -> int:
     from procvision_station.companions import companions, free_port, opened_page
     from procvision_station.configuration.files import STATION_FILE
     from procvision_station.configuration.reading import read_station
+    from procvision_station.readiness import hold_installed
     from procvision_station.scaffold import make_station
     from procvision_station.station import run_station
     from procvision_tools.report.text import printable
@@ -171,6 +176,7 @@ def demo(folder: Path, count: int | None, browser: bool) -> int:
         for path in make_station(folder, count, port=free_port(), every_s=1.0):
             click.echo(f"wrote {path}", err=True)
     configuration = read_station(folder)
+    hold_installed(configuration)
 
     def notice(text: str) -> None:
         click.echo(printable(text), err=True)

@@ -1,8 +1,10 @@
 """Triggers, cameras and outputs: small protocols, and the kinds of them that are installed.
 
 A kind is a class. Its `options` is a msgspec class, which the table in `station.toml` is held against; it is made with
-these options and the station's folder. A distribution declares its kinds as entry points of the groups in `GROUPS`,
-under the name that `kind = "..."` has. `procvision_station.testing` has a check for each protocol.
+these options and the station's folder. Where it has a static method `check(options, folder)`, that raises KindError for
+what is missing, and opens nothing: `procvision station check` asks it. A distribution declares its kinds as entry
+points of the groups in `GROUPS`, under the name that `kind = "..."` has. `procvision_station.testing` has a check for
+each protocol.
 """
 
 from __future__ import annotations
@@ -125,6 +127,13 @@ class Output(Protocol):
 
     def close(self) -> None:
         """Let go of what is open. A second call does nothing."""
+
+
+def look_at(kind: Any, options: Any, folder: Path) -> None:
+    """Let a kind's class say what is missing where it would be made now. Raises KindError."""
+    check = getattr(kind, "check", None)
+    if check is not None:
+        check(options, folder)
 
 
 @define

@@ -117,7 +117,7 @@ def encoded_for_a_browser(picture: Picture) -> tuple[bytes, str]:
         raise ValueError("its pixels lie where the station can't read them")
     from procvision_tools.extras import need
 
-    simplejpeg = need("simplejpeg", "simplejpeg", "the page's pictures", "station")
+    simplejpeg = need("simplejpeg", "simplejpeg", "a picture on the page", "station")
     # As the algorithm sees them, of deeper ones the eight highest bits.
     pixels = high_bits(picture.pixels, picture.bits) if picture.bits else picture.pixels
     pixels = np.ascontiguousarray(pixels[:, :, None] if pixels.ndim == 2 else pixels)

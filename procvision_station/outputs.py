@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import select
+import shutil
 import socket
 import subprocess
 import time
@@ -19,6 +20,7 @@ from msgspec import Meta
 
 from procvision_sdk.private_files import PRIVATE_FILE
 from procvision_station.kinds import KindError, Told
+from procvision_tools.extras import MissingExtraError, look_for, need
 
 MAX_REPLY_BYTES = 4096
 """A driver answers `ok`, or says in a line why not."""
@@ -60,6 +62,12 @@ class JsonLinesOutput:
         except OSError as error:
             raise KindError(f"{self._name} can't be written: {error.strerror or error}") from error
 
+    @staticmethod
+    def check(options: JsonLinesOptions, folder: Path) -> None:
+        """Raise KindError where the file's folder is not there."""
+        if options.path != "-" and not (folder / options.path).parent.is_dir():
+            raise KindError(f"{folder / options.path} can't be written: there is no such folder\nhint: make it first")
+
     def tell(self, told: Told) -> None:
         """Write a line."""
         left = memoryview(as_json(told) + b"\n")
@@ -98,6 +106,15 @@ class ProgramOutput:
         self._options, self._folder = options, folder
         self._process: subprocess.Popen[bytes] | None = None
         self._start()
+
+    @staticmethod
+    def check(options: ProgramOptions, folder: Path) -> None:
+        """Raise KindError where there is no such program."""
+        program = options.command[0]
+        if shutil.which(folder / program if "/" in program else program) is None:
+            raise KindError(
+                f"{program} can't be started: there is no such program\nhint: its path from {folder}, or one of PATH"
+            )
 
     def tell(self, told: Told) -> None:
         """Write the line and wait for its answer."""
@@ -216,8 +233,6 @@ class MqttOutput:
     options: ClassVar[type[msgspec.Struct]] = MqttOptions
 
     def __init__(self, options: MqttOptions, folder: Path) -> None:
-        from procvision_tools.extras import MissingExtraError, need
-
         try:
             paho = need("paho.mqtt.client", "paho-mqtt", "the output mqtt", "mqtt")
         except MissingExtraError as error:
@@ -233,6 +248,16 @@ class MqttOutput:
         self._client.on_socket_open = _without_delay
         self._client.connect_async(options.host, options.port, keepalive=10)
         self._client.loop_start()
+
+    @staticmethod
+    def check(options: MqttOptions, folder: Path) -> None:
+        """Raise KindError where the library or the password's file is missing. Ask no broker."""
+        try:
+            look_for("paho", "paho-mqtt", "the output mqtt", "mqtt")
+        except MissingExtraError as error:
+            raise KindError(str(error)) from error
+        if options.username is not None:
+            _password(options, folder)
 
     def tell(self, told: Told) -> None:
         """Publish it, and wait for the broker's word."""

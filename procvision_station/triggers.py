@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from procvision_station.configuration.checking import Problem, check
-from procvision_station.kinds import Camera, Fired, KindError, Kinds
+from procvision_station.kinds import Camera, Fired, KindError, Kinds, look_at
 from procvision_tools.sources.folder import Arrivals
 
 POLL_S = 0.1
@@ -65,12 +65,21 @@ class FolderTrigger:
     options: ClassVar[type[msgspec.Struct]] = FolderOptions
 
     def __init__(self, options: FolderOptions, folder: Path) -> None:
+        self._arrivals = self._opened(options, folder)
+        self._waiting: deque[Path] = deque()
+
+    @classmethod
+    def check(cls, options: FolderOptions, folder: Path) -> None:
+        """Raise KindError where the folder can't be read."""
+        cls._opened(options, folder)
+
+    @staticmethod
+    def _opened(options: FolderOptions, folder: Path) -> Arrivals:
         path = folder / options.path
         try:
-            self._arrivals = Arrivals(path)
+            return Arrivals(path)
         except OSError as error:
             raise KindError(f"{path} can't be read: {error.strerror or error}\nhint: make the folder first") from error
-        self._waiting: deque[Path] = deque()
 
     def wait(self, stop: Event) -> Fired | None:
         """Wait for the next picture."""
@@ -106,6 +115,18 @@ class CameraTrigger:
 
     def __init__(self, options: CameraTriggerOptions, folder: Path) -> None:
         self._between_s, self._last = 1 / options.at_most_per_s, float("-inf")
+        loaded, given = self._wanted(options)
+        self._camera: Camera = loaded(given, folder)
+
+    @classmethod
+    def check(cls, options: CameraTriggerOptions, folder: Path) -> None:
+        """Raise KindError where there is no such camera, or where it lacks something."""
+        loaded, given = cls._wanted(options)
+        look_at(loaded, given, folder)
+
+    @staticmethod
+    def _wanted(options: CameraTriggerOptions) -> tuple[Any, Any]:
+        """Return the class of the camera and its options."""
         kind, kinds = options.camera.get("kind"), Kinds.installed()
         if kind not in kinds.of("camera") or kind == "trigger":
             there = ", ".join(sorted(set(kinds.of("camera")) - {"trigger"}))
@@ -118,7 +139,7 @@ class CameraTrigger:
         given = check(table, loaded.options, ("camera",), problems)
         if problems:
             raise KindError("; ".join(problem.message for problem in problems))
-        self._camera: Camera = loaded(given, folder)
+        return loaded, given
 
     def wait(self, stop: Event) -> Fired | None:
         """Wait for the next picture."""
@@ -161,9 +182,8 @@ class HttpTrigger:
 
     options: ClassVar[type[msgspec.Struct]] = HttpTriggerOptions
 
-    def __init__(self, options: HttpTriggerOptions, folder: Path) -> None:  # noqa: ARG002 - the protocol's signature
-        if not options.host.startswith("127.") and options.host not in ("localhost", "::1") and options.token is None:
-            raise KindError(f'{options.host} is reached by others, and there is no token\nhint: token = "..."')
+    def __init__(self, options: HttpTriggerOptions, folder: Path) -> None:
+        self.check(options, folder)
         self._fired: Queue[Fired] = Queue(options.waiting)
         handler = type("Handler", (_TriggerHandler,), {"fired": self._fired, "token": options.token})
         try:
@@ -175,6 +195,12 @@ class HttpTrigger:
         self._closed = False
         self._thread = Thread(target=self._server.serve_forever, args=(0.1,), name="procvision-trigger", daemon=True)
         self._thread.start()
+
+    @staticmethod
+    def check(options: HttpTriggerOptions, folder: Path) -> None:  # noqa: ARG004 - every kind's signature
+        """Raise KindError where others could trigger without a token."""
+        if not options.host.startswith("127.") and options.host not in ("localhost", "::1") and options.token is None:
+            raise KindError(f'{options.host} is reached by others, and there is no token\nhint: token = "..."')
 
     def wait(self, stop: Event) -> Fired | None:
         """Wait for the next request."""

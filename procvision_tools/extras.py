@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 
@@ -15,6 +16,16 @@ def need(module: str, distribution: str, purpose: str, extra: str = "cli") -> Mo
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError(
-            f"{purpose} needs {distribution}, which is not installed\nhint: pip install 'procvision[{extra}]'"
-        ) from error
+        raise _missing(distribution, purpose, extra) from error
+
+
+def look_for(package: str, distribution: str, purpose: str, extra: str) -> None:
+    """Raise `MissingExtraError`, as `need` does, where a top-level ``package`` is missing. Import nothing."""
+    if importlib.util.find_spec(package) is None:
+        raise _missing(distribution, purpose, extra)
+
+
+def _missing(distribution: str, purpose: str, extra: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"{purpose} needs {distribution}, which is not installed\nhint: pip install 'procvision[{extra}]'"
+    )

@@ -25,7 +25,7 @@ def with_parameters(text: str, steps: Sequence[Mapping[str, Any]]) -> str:
     """
     from procvision_tools.extras import need
 
-    tomlkit = need("tomlkit", "tomlkit", "the parameters of a recipe", "station")
+    tomlkit = need("tomlkit", "tomlkit", "a change of a recipe", "station")
     try:
         before = tomllib.loads(text)
         document = tomlkit.parse(text)

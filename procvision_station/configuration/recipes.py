@@ -295,7 +295,8 @@ def _manifest_here(requirement: str, at: KeyPath, wrong: list[Problem]) -> Manif
     if not points:
         known = entry_points(group=ALGORITHM_GROUP).names
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"installed are {', '.join(sorted(known)) or 'none'}"
+        there = f"installed are {', '.join(sorted(known)) or 'none'}"
+        hint = f"did you mean {close[0]}?" if close else f"pip install the distribution that brings it; {there}"
         wrong.append(Problem(at, f"{dotted(at)}: no algorithm {text!r:.60} is installed", hint))
         return None
     try:

@@ -165,7 +165,7 @@ class Accounts:
         """Open the file in a folder, or make both. Raises OSError and sqlite3.Error."""
         from procvision_tools.extras import need
 
-        self._hasher = hasher or need("argon2", "argon2-cffi", "the station's users", "station").PasswordHasher()
+        self._hasher = hasher or need("argon2", "argon2-cffi", "a list of users", "station").PasswordHasher()
         self._idle_s, self._absolute_s, self._clock = idle_s, absolute_s, clock
         make_private_folder(folder)
         self.path = folder / ACCOUNTS_FILE

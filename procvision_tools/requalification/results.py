@@ -57,7 +57,7 @@ class Results:
     """A folder of results. One command at a time has it, until `close`."""
 
     def __init__(self, folder: Path) -> None:
-        need("pyarrow", "pyarrow", "results of a requalification", "requalify")
+        need("pyarrow", "pyarrow", "a requalification", "requalify")
         self.folder = folder
         try:
             for below in _BELOW:
@@ -108,7 +108,7 @@ class Results:
 
     def read(self, key: str) -> Iterator[Row]:
         """Give a shard's rows. Raises ResultsError."""
-        parquet = need("pyarrow.parquet", "pyarrow", "results of a requalification", "requalify")
+        parquet = need("pyarrow.parquet", "pyarrow", "a requalification", "requalify")
         path = self._place("results" if key in self else "passing", key)
         try:
             columns = parquet.read_table(io.BytesIO(read_regular(path, MAX_BYTES))).to_pydict()
@@ -141,8 +141,8 @@ def _said(columns: Mapping[str, Any], took: Mapping[str, Any], side: str, at: in
 
 
 def _parquet(columns: Mapping[str, list[Any]]) -> bytes:
-    pyarrow = need("pyarrow", "pyarrow", "results of a requalification", "requalify")
-    parquet = need("pyarrow.parquet", "pyarrow", "results of a requalification", "requalify")
+    pyarrow = need("pyarrow", "pyarrow", "a requalification", "requalify")
+    parquet = need("pyarrow.parquet", "pyarrow", "a requalification", "requalify")
     types = {"name": pyarrow.string(), "killed": pyarrow.bool_(), "ms": pyarrow.float64()}
     schema = pyarrow.schema(
         [(name, types.get(name.rpartition("_")[2], pyarrow.string())) for name in columns]

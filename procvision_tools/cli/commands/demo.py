@@ -134,7 +134,7 @@ def _inspect_both(scene: Scene) -> tuple[Inspection, Inspection]:
     except RunnerError as error:
         message, hint = split_hint(str(error))
         if isinstance(error, LaunchError) and error.exit_status == HOST_CONFIGURATION:
-            hint = f"pip install {DISTRIBUTION}"
+            hint = f"pip install {DISTRIBUTION}; in a clone: pip install ./plugins/{DISTRIBUTION}"
         raise CommandError(message, hint) from error
     good, bad = all_with_pictures(
         [(outcome.with_logs(logs), image) for image, outcome in (first, second)], scene.reference
