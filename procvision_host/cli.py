@@ -287,8 +287,7 @@ def _own_output() -> Iterator[None]:
 
 
 def _problem(row: AlgorithmRow) -> str | None:
-    import traceback
-
+    from procvision_host.algorithm.exceptions import place_of
     from procvision_host.algorithm.loader import LoadError, load
 
     try:
@@ -299,8 +298,8 @@ def _problem(row: AlgorithmRow) -> str | None:
             finally:
                 algorithm.teardown()
     except BaseException as error:  # noqa: BLE001 - a vendor's SystemExit is a failed check
-        frames = [] if isinstance(error, LoadError) else traceback.extract_tb(error.__traceback__)
-        where = f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
+        place = "" if isinstance(error, LoadError) else place_of(error)
+        where = f" ({place})" if place else ""
         return f"{type(error).__name__}: {error}{where}"
     return None
 

@@ -179,7 +179,6 @@ class AlgorithmLife:
             code = error.error_code if isinstance(error, (LoadError, AlgorithmError)) else ErrorCode.UNKNOWN
             stage = "setup" if self._setup_began else "load"
             text = str(error) if isinstance(error, LoadError) else f"{type(error).__name__} in {stage}: {error}"
-            text = with_need(text, row.name, needed)
             self._loop.loading_failed(
                 str(code),
                 f"{stage}_failed",

@@ -41,7 +41,8 @@ def check_returned(value: Any, phase: str, size: tuple[int, int] | None) -> Answ
     if type(value) is not dict and isinstance(value, ReturnValue):
         value = value.to_dict()
     if not isinstance(value, dict):
-        raise _form(f"it returned {_shown(value)}; hint: return Ok(), Ng(reason, rects), Failed(code, text) or a dict")
+        returned = "nothing (None)" if value is None else _shown(value)
+        raise _form(f"it returned {returned}; hint: return Ok(), Ng(reason, rects), Failed(code, text) or a dict")
     try:
         value = plain(value, "result")
     except PlainValueError as error:
@@ -137,7 +138,10 @@ def _check_verdict(answer: Answer, size: tuple[int, int] | None) -> None:
             data["defect_rects"] = [rects[at] for at in sorted(best)]
             data["debug"] = {**data.get("debug", {}), "truncated": len(rects)}
     else:
-        raise _form(f"data.result_status is {_shown(verdict)}: execute answers 'OK' or 'NG'")
+        raise _form(
+            f"data.result_status is {_shown(verdict)}: execute answers 'OK' or 'NG'; "
+            "hint: return Ok() or Ng(reason, rects), which make the dict"
+        )
 
 
 def _check_rects(rects: Any, name: str, size: tuple[int, int] | None, *, scored: bool) -> None:

@@ -7,7 +7,9 @@ status ERROR, nothing that wasn't seen is OK, and a session's end leaves nothing
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,6 +36,22 @@ MAX_PIDS = 5
 SAID_SO = frozenset({"recoverable", "gpu_out_of_memory", "fatal", "no_such_image", "not_this_calls_image", "program"})
 """Kinds of error that an algorithm may answer with: it said itself what is wrong. `program` if it was meant."""
 PROGRAM_ERRORS = frozenset({"ProgramError", "AlgorithmError"})
+
+
+_HINTS: Mapping[str, str] = MappingProxyType(
+    {
+        "program": "return Failed(code, text), or raise RecoverableError, ProgramError or FatalError: "
+        "an operator reads it",
+        "picture_not_read": 'read the picture in execute; "reads_picture": false in manifest.json where a verdict '
+        "needs none",
+        "timeout": "answer sooner, or give calls a longer time: a line waits no longer than its deadline",
+        "exited": "an algorithm raises or returns Failed(code, text): it doesn't end its process",
+        "crashed": "native code that the algorithm calls ended its process: the host's log has where",
+    }
+)
+"""Kind of error -> what to do, where the error itself doesn't say it better."""
+_READ_ONLY = re.compile("read-?only", re.IGNORECASE)
+"""How NumPy and OpenCV say that an array can't be written."""
 
 
 class ContractBrokenError(AssertionError):
@@ -192,13 +210,21 @@ def _of_error(title: str, error: ProcVisionError) -> Finding:
     raised = (getattr(error, "detail", None) or {}) if isinstance(getattr(error, "detail", None), dict) else {}
     meant = kind in SAID_SO and (kind != "program" or raised.get("exception") in PROGRAM_ERRORS)
     where = f" ({raised['where']})" if "where" in raised else ""
-    text = f"[{code} {kind}] {error}{where}"
+    said, _, hint = str(error).partition("; hint: ")
+    text = f"[{code} {kind}] {said}{where}"
     if meant:
         return Finding(title, detail=text)
-    hint = ""
     if kind == "program":
-        hint = "return Failed(code, text), or raise RecoverableError, ProgramError or FatalError: an operator reads it"
-    elif kind == "picture_not_read":
-        text = text.partition("; hint: ")[0]
-        hint = 'read the picture in execute; "reads_picture": false in manifest.json where a verdict needs none'
+        hint = _mended(raised.get("exception"), said) or hint or _HINTS["program"]
+    else:
+        hint = _HINTS.get(kind, hint)
     return Finding(title, "failed", text, hint)
+
+
+def _mended(exception: Any, said: str) -> str:
+    """Return what to do about a usual mistake, "" for any other."""
+    if exception == "PlainValueError":
+        return "array.tolist(), float(number) or str(text) make what JSON can carry"
+    if _READ_ONLY.search(said):
+        return "the picture is read-only and nobody made a copy: picture = picture.copy() before it is changed"
+    return ""

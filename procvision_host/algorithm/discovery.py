@@ -180,7 +180,8 @@ def _check_agreement(entry_point: Declared, manifest: Manifest, version: str | N
         )
     if version is not None and manifest.version != version:
         raise ManifestError(
-            f"the manifest's version is {manifest.version!r}, the distribution's {version!r}: they are one version"
+            f"the manifest's version is {manifest.version!r}, the distribution's {version!r}: they are one version; "
+            "hint: after a change of pyproject.toml install it again, also where it is installed with pip's -e"
         )
 
 

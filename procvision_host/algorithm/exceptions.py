@@ -24,6 +24,7 @@ MAX_DETAIL_BYTES = 64 * 1024
 """A larger detail is left out for its size: a frame of megabytes helps nobody who looks for a cause."""
 MAX_CODE_CHARACTERS = 64
 
+_OURS = frozenset({"procvision_host", "procvision_sdk", "procvision_testing"})
 _KINDS = ((FatalError, "fatal"), (GPUOutOfMemoryError, "gpu_out_of_memory"), (RecoverableError, "recoverable"))
 
 
@@ -61,9 +62,9 @@ def _told(request_id: str | None, error: BaseException, algorithm: str, needed: 
     own = error if issubclass(kind_of, AlgorithmError) else None
     text = _text(error)
     detail: dict[str, Any] = {"exception": _readable(kind_of.__name__)}
-    frames = traceback.extract_tb(error.__traceback__)
-    if frames:
-        detail["where"] = _readable(f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}")
+    where = place_of(error)
+    if where:
+        detail["where"] = where
     if isinstance(own, AlgorithmError) and own.detail is not None:
         detail["detail"] = _detail(own.detail)
     shown = text or detail["exception"] if own is not None else f"{detail['exception']}: {text}"
@@ -75,6 +76,22 @@ def _told(request_id: str | None, error: BaseException, algorithm: str, needed: 
         retryable=isinstance(own, AlgorithmError) and own.retryable is True,
         detail=detail,
     )
+
+
+def place_of(error: BaseException) -> str:
+    """Return the last line outside of ProcVision that an exception passed, "" where there is none.
+
+    A mistake in a call of the SDK is the caller's line. Of a text that Python can't compile it is the wrong line.
+    """
+    if issubclass(type(error), SyntaxError):
+        return _readable(f"{getattr(error, 'filename', '?')}:{getattr(error, 'lineno', '?')}")
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code, module = frame.f_code, frame.f_globals.get("__name__")
+        if type(module) is str and (module.partition(".")[0] in _OURS or module.startswith("importlib.")):
+            continue
+        place = f"{code.co_filename}:{line} in {code.co_name}"
+    return _readable(place)
 
 
 def _text(error: BaseException) -> str:

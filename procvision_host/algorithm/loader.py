@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from os.path import isfile, join
+from types import CodeType
 from typing import Any
 
 from procvision_host.algorithm.discovery import AlgorithmRow
 from procvision_sdk.algorithm import BaseAlgorithm
 from procvision_sdk.errors import ErrorCode, ProcVisionError
 from procvision_sdk.manifest.model import ANY_PID, Manifest
+
+ARGUMENTS = ("step_index", "pid", "session", "user_params", "shared_mem_id", "image_meta")
+"""What `pre_execute` and `execute` are called with, by position."""
+_TAKES_ANY = 0x04
+"""CO_VARARGS: a function with *args, such as a wrapper."""
 
 
 class LoadError(ProcVisionError):
@@ -46,11 +53,31 @@ def made(target: Any, entry_point: str) -> BaseAlgorithm:
     missing = sorted(getattr(target, "__abstractmethods__", ()))
     if missing:
         raise LoadError(f"{entry_point} doesn't implement {', '.join(missing)}")
+    for phase in ("pre_execute", "execute"):
+        _check_arguments(target, phase, entry_point)
     algorithm: BaseAlgorithm = target()
     for name in ("logger", "diagnostics", "cancellation"):
         if not hasattr(algorithm, name):
             raise LoadError(f"{entry_point}.__init__ doesn't call super().__init__(): it has no {name}")
     return algorithm
+
+
+def _check_arguments(target: type[BaseAlgorithm], phase: str, entry_point: str) -> None:
+    """Raise LoadError where a phase can't be called with what every call has. `inspect` would cost a start too much."""
+    function = getattr(target, phase)
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        return
+    taken = code.co_varnames[1 : code.co_argcount]
+    needed = len(taken) - len(getattr(function, "__defaults__", None) or ())
+    keywords = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
+    extra = [name for name in keywords if name not in (getattr(function, "__kwdefaults__", None) or {})]
+    most = math.inf if code.co_flags & _TAKES_ANY else len(taken)
+    if extra or not needed <= len(ARGUMENTS) <= most:
+        raise LoadError(
+            f"{entry_point}.{phase} takes ({', '.join(['self', *taken, *extra])}), a host calls it with "
+            f"{len(ARGUMENTS)} arguments; hint: def {phase}(self, {', '.join(ARGUMENTS)})"
+        )
 
 
 def _imported(row: AlgorithmRow) -> Any:

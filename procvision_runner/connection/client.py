@@ -176,9 +176,9 @@ class Client:
             self.process.wait(_EXIT_PATIENCE_S)
         self.log.settle(0.5)
         command = " ".join(masked_command(self.process.command))
+        why, mark, hint = masked(said.message if said is not None else text).partition("; hint: ")
         return LaunchError(
-            f"the host did not become ready ({command}: {described(self.process.exit_status)}): "
-            f"{masked(said.message if said is not None else text)}",
+            f"the host did not become ready: {why} ({command}: {described(self.process.exit_status)}){mark}{hint}",
             exit_status=self.process.exit_status,
             error_code=said.error_code if said is not None else None,
             retryable=self.process.exit_status == os.EX_TEMPFAIL or _may_be_over(said),

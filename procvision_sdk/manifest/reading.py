@@ -13,7 +13,7 @@ from typing import Any, get_args
 import msgspec
 
 from procvision_sdk.errors import ManifestError
-from procvision_sdk.manifest.model import ANY_PID, MANIFEST_FILE, Manifest
+from procvision_sdk.manifest.model import ANY_PID, MANIFEST_FILE, Diagnostic, Manifest, Step
 from procvision_sdk.manifest.parameters import AnyParameter, own_problems
 from procvision_sdk.regular_files import read_regular
 
@@ -43,6 +43,26 @@ _MEANT: Mapping[str, str] = MappingProxyType(
     }
 )
 """What others call a type, where the name isn't near ours."""
+
+
+_MEANT_KEYS: Mapping[str, str] = MappingProxyType(
+    {"minimum": "min", "maximum": "max", "name": "key", "id": "key", "title": "description", "values": "choices"}
+)
+"""What others call a key, where the name isn't near ours."""
+_FORMS: Mapping[str, str] = MappingProxyType(
+    {
+        "name": "a-z and 0-9, with . _ - between them, such as weld-check",
+        "version": 'a text, such as "1.0.0"',
+        "entry_point": "module:Class, such as weld_check.algorithm:WeldCheck",
+        "supported_pids": '["A-100", "A-200"], or ["*"] for any product',
+        "required_assets": '{"*": ["model.onnx"]}, paths below the package, by product id',
+        "needs": '{"network:10.0.0.5:502": "asks the controller"}',
+    }
+)
+"""How a key's value looks."""
+_PLACE_IN = re.compile(r"(.*?)(?: - at `(.*)`)?", re.DOTALL)
+_FIELD = re.compile(r"(?:unknown|required) field `([^`]*)`")
+"""How msgspec says where a value stands, and which key is wrong or missing."""
 
 
 class _AnyParam(msgspec.Struct):
@@ -81,7 +101,9 @@ def parse_manifest(data: bytes, where: str = MANIFEST_FILE) -> Manifest:
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{where}: {_wrong_syntax(data, error) or _wrong_types(data) or error}") from None
+        raise ManifestError(
+            f"{where}: {_wrong_syntax(data, error) or _wrong_types(data) or _wrong_form(data, error)}"
+        ) from None
     problems = _problems(manifest)
     if problems:
         raise ManifestError(f"{where}: " + "; ".join(problems))
@@ -135,6 +157,50 @@ def _meant(given: str) -> str | None:
     word = given[:_MAX_TYPE_CHARACTERS].lower()
     # "integer" is as near to "int" as the default allows; "number" is to "enum", too, and so stands in the table.
     return _MEANT.get(word) or next(iter(difflib.get_close_matches(word, _TYPES, n=1)), None)
+
+
+def _wrong_form(data: bytes, error: Exception) -> str:
+    """Return what msgspec says, with the value that stands there and the key that was probably meant."""
+    import difflib
+    import json
+
+    told = _PLACE_IN.fullmatch(str(error))
+    said, path = (told[1], told[2] or "$") if told is not None else (str(error), "$")
+    place = path.removeprefix("$").removeprefix(".")
+    text = (f"{place}: " if place else "") + said
+    try:
+        found, exact = _at(json.loads(data), path)
+    except (ValueError, LookupError, TypeError):  # a key that looks like a path, a number of thousands of digits
+        found, exact = None, False
+    named = _FIELD.search(said)
+    if named is None:
+        form = _FORMS.get(place.partition(".")[0].partition("[")[0])
+        return (
+            text
+            + (f", this is {json.dumps(found, ensure_ascii=False):.60}" if exact else "")
+            + (f"; hint: {form}" if form is not None else "")
+        )
+    known = sorted(_known_keys())
+    given = [key for key in found if key not in known] if isinstance(found, dict) else []
+    if "unknown" in said:
+        close = difflib.get_close_matches(_MEANT_KEYS.get(named[1], named[1]), known, n=1)
+        return f"{text}; hint: did you mean {close[0]!r}?" if close else text
+    close = difflib.get_close_matches(named[1], given, n=1)
+    return f"{text}; hint: {close[0]!r} is there: did you mean it?" if close else text
+
+
+def _at(value: Any, path: str) -> tuple[Any, bool]:
+    """Return what stands at msgspec's path; False where it doesn't say which item of an object it means."""
+    for key, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path):
+        if index == "...":
+            return None, False
+        value = value[int(index)] if index else value[key]
+    return value, True
+
+
+def _known_keys() -> set[str]:
+    kinds = (Manifest, Step, Diagnostic, *get_args(AnyParameter))
+    return {field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)} | {"type"}
 
 
 def _problems(manifest: Manifest) -> list[str]:

@@ -62,7 +62,14 @@ def run(
     if done.returncode != 0:
         text = (done.stderr or done.stdout).decode("utf-8", "replace")
         lines = [_STRANGE_CHARS.sub(" ", line).strip() for line in text.splitlines()]
-        said = [line for line in lines if line and not line.startswith("WARNING")][-LINES_SHOWN:]
+        said = [line for line in lines if line and not line.startswith("WARNING")]
         hint = ["hint: make room on the disk"] if os.strerror(errno.ENOSPC) in text else []
+        if "UnknownIssuer" in text:
+            # uv's own hint names an option of its command line.
+            said = [line for line in said if not line.startswith("hint: ")]
+            hint = [
+                "hint: SSL_CERT_FILE=FILE in the environment names the certificates that this network needs, as PEM"
+            ]
+        said = said[-LINES_SHOWN:]
         raise BundleError(code, "\n".join([what, *said, *hint]))
     return done.stdout.decode("utf-8", "replace")

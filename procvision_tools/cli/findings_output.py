@@ -27,11 +27,18 @@ def tell(name: str, findings: Iterable[Finding], as_json: bool) -> dict[str, Any
     if not as_json:
         click.secho(printable(name), bold=True)
     rows = []
-    for finding in findings:
-        rows.append(attrs.asdict(finding))
+    told: set[tuple[str, str]] = set()
+    for found in findings:
+        finding = found
+        rows.append(attrs.asdict(found))
         if as_json:
             continue
         word, colour = _MARKS[finding.level]
+        if finding.level == "failed":
+            said = (finding.detail, finding.hint)
+            if said in told:  # one mistake fails many checks: it is read once
+                finding = attrs.evolve(finding, detail="as above", hint="")
+            told.add(said)
         first, *others = [printable(line) for line in finding.detail.splitlines()] or [""]
         mark = click.style(f"{word:>8}", fg=colour, bold=finding.level == "failed")
         click.echo(f"{mark}  {printable(finding.title)}{': ' if first else ''}{first}")
@@ -41,6 +48,6 @@ def tell(name: str, findings: Iterable[Finding], as_json: bool) -> dict[str, Any
             click.echo(f"          {'' if number else 'hint: '}{printable(line)}")
     counts = {level: sum(row["level"] == level for row in rows) for level in _MARKS}
     if not as_json:
-        told = ", ".join(f"{count} {_MARKS[level][0]}" for level, count in counts.items() if count)
-        click.echo(f"{told}\n")
+        counted = ", ".join(f"{count} {_MARKS[level][0]}" for level, count in counts.items() if count)
+        click.echo(f"{counted}\n")
     return {"name": name, "ok": counts["failed"] == 0, "counts": counts, "findings": rows}

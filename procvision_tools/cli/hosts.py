@@ -46,6 +46,8 @@ class Hosting:
     """The host's session store; None takes the host's default."""
     hooks: tuple[str, ...] = ()
     """Hook plugins that the host must use."""
+    hook_options: tuple[str, ...] = ()
+    """Their options, as NAME.KEY=VALUE."""
     timeout_s: float | None = None
     """For each call; None takes the runner's defaults."""
     isolation: str | None = None
@@ -85,6 +87,8 @@ class Hosting:
             given += ["--grant", need]
         for name in self.hooks:
             given += ["--hook", name]
+        for value in self.hook_options:
+            given += ["--hook-option", value]
         if self.log_level is not None:
             given += ["--log-level", self.log_level]
         return tuple(given)

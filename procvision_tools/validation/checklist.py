@@ -122,12 +122,15 @@ def _loaded(name: str, options: RunnerOptions, timeout_s: float, python: str) ->
             ["check", name], options.environment, timeout_s, python, options.isolation, options.grants
         )
     except HostSilentError as error:
-        return [Finding(title, "failed", str(error), "an algorithm raises, it doesn't end the process")]
+        message, hint = split_hint(str(error))
+        return [Finding(title, "failed", message, hint or "an algorithm raises, it doesn't end the process")]
     if answer["ok"]:
         return [Finding("assets are there"), Finding(title)]
     message, hint = split_hint(_with_need(name, str(answer["error"]), options, python))
     if "files are missing" in message:
         return [Finding("assets are there", "failed", message.removeprefix("LoadError: "), hint)]
+    if message.startswith(("ModuleNotFoundError: ", "ImportError: ")) and not hint:
+        hint = "what it imports stands in pyproject.toml's dependencies, and is installed with it"
     return [Finding("assets are there"), Finding(title, "failed", message, hint)]
 
 

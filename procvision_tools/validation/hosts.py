@@ -74,7 +74,10 @@ def ask(
         command = confined([*program, *arguments, "--json"], isolation, readable=readable, grants=grants)
         done = run_tool(command, environment, timeout_s)
     except subprocess.TimeoutExpired:
-        raise HostSilentError(f"procvision-host {' '.join(arguments)} took more than {timeout_s:g} s") from None
+        raise HostSilentError(
+            f"procvision-host {' '.join(arguments)} took more than {timeout_s:g} s; "
+            "hint: load less in setup(), or --timeout-s SECONDS"
+        ) from None
     except (LaunchError, OSError) as error:
         raise HostSilentError(str(error)) from None
     try:

@@ -78,6 +78,4 @@ def test_without_the_algorithm_it_says_how_to_get_it(tmp_path):
     done = procvision("demo", folder=tmp_path, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
     assert done.returncode == 2, done.stdout
     assert "no algorithm 'pcb-compare' is installed" in done.stderr
-    assert done.stderr.endswith(
-        "\nhint: pip install procvision-pcb; in a clone: pip install ./plugins/procvision-pcb\n"
-    )
+    assert done.stderr.endswith("hint: pip install procvision-pcb; in a clone: pip install ./plugins/procvision-pcb\n")

@@ -44,6 +44,8 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 @click.option("--config", type=_FILE, metavar="FILE", help="The host's configuration: its hooks and its session store.")
 @click.option("--sessions", metavar="SCHEME[:REST]", help="Where the host keeps sessions, such as sqlite:PATH.")
 @click.option("--hook", "hooks", multiple=True, metavar="NAME", help="A hook plugin that the host uses; repeatable.")
+@click.option("--hook-option", "hook_options", multiple=True, metavar="NAME.KEY=VALUE",
+              help="A value for a hook plugin; repeatable.")  # fmt: skip
 @click.option(
     "--env",
     metavar="NAME",
@@ -94,6 +96,7 @@ def run(
     config: Path | None,
     sessions: str | None,
     hooks: tuple[str, ...],
+    hook_options: tuple[str, ...],
     isolation: str | None,
     isolation_missing: str | None,
     env: tuple[str, ...],
@@ -145,6 +148,7 @@ def run(
         config=config,
         sessions=sessions,
         hooks=hooks,
+        hook_options=hook_options,
         isolation=isolation,
         isolation_missing=isolation_missing,
         env=env,

@@ -73,6 +73,23 @@ class Boundless(Sound):
         )
 
 
+class Drawing(Sound):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        read(shared_mem_id, image_meta)[0, 0] = 255
+        return Ok()
+
+
+class Publishing(Sound):
+    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        self.diagnostics.publish("row", read(shared_mem_id, image_meta)[0])
+        return Ok()
+
+
+class Returning(Sound):
+    def execute(self, *_):
+        return {"status": "OK", "result": "good"}
+
+
 class Liar(Sound):
     def get_info(self):
         return {"version": "2.0", "steps": [{"index": 1, "name": "look", "params": []}], "vendor": "me"}
@@ -107,6 +124,9 @@ def test_an_algorithm_that_keeps_the_contract_passes(algorithm):
         (Boundless, "level = 255"),
         (Liar, "version is '2.0', the manifest has '1.0'"),
         (Silent, "get_info\\(\\) answers"),
+        (Drawing, "9999 program.*read-only.*\\n  hint: .*picture.copy"),
+        (Publishing, "PlainValueError: row is a ndarray.*in execute\\)\\n  hint: array.tolist"),
+        (Returning, "data.result_status is missing or None.*\\n  hint: return Ok"),
     ],
 )
 def test_what_breaks_the_contract_is_named(algorithm, text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -111,9 +112,32 @@ class Forgetful(Whole):
         pass
 
 
+class Sessionless(BaseAlgorithm):
+    def execute(self, step_index: Any, pid: Any, user_params: Any, shared_mem_id: Any, image_meta: Any) -> Ok:
+        return Ok()
+
+
+class Asking(Whole):
+    def pre_execute(self, *_: Any, gain: float) -> Ok:  # type: ignore[override]
+        return Ok()
+
+
+class AskingMore(Whole):
+    def pre_execute(self, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any) -> Ok:  # type: ignore[override]
+        return Ok()
+
+
+class Lenient(Whole):
+    def pre_execute(self, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any = 1, *, gain: float = 1.0) -> Ok:
+        return Ok()
+
+    execute = functools.partialmethod(Whole.execute)  # type: ignore[assignment]
+
+
 def test_what_an_entry_point_names_is_made() -> None:
-    """One algorithm, with its tools."""
+    """One algorithm, with its tools, however its phases spell what they are called with."""
     assert isinstance(made(Whole, "m:Whole"), Whole)
+    assert isinstance(made(Lenient, "m:Lenient"), Lenient)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +148,14 @@ def test_what_an_entry_point_names_is_made() -> None:
         (None, "not a subclass"),
         (Unfinished, "doesn't implement execute"),
         (Forgetful, r"super\(\).__init__\(\)"),
+        (
+            Sessionless,
+            r"m:Named.execute takes \(self, step_index, pid, user_.*hint: def execute\(self, step_index, pid, s",
+        ),
+        (Asking, r"m:Named.pre_execute takes \(self, gain\)"),
+        (AskingMore, "m:Named.pre_execute takes .*, a host calls it with 6 arguments"),
     ],
-    ids=["stranger", "instance", "none", "unfinished", "forgetful"],
+    ids=["stranger", "instance", "none", "unfinished", "forgetful", "sessionless", "asking", "asking-more"],
 )
 def test_what_is_no_algorithm_is_told(target: Any, text: str) -> None:
     """By the entry point that named it."""

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from procvision_host.algorithm.exceptions import MAX_DETAIL_BYTES, MAX_TEXT_CHARACTERS, error_of
+from procvision_host.algorithm.exceptions import MAX_DETAIL_BYTES, MAX_TEXT_CHARACTERS, error_of, place_of
+from procvision_sdk.diagnostics import Diagnostics
 from procvision_sdk.errors import FatalError, GPUOutOfMemoryError, ProgramError, RecoverableError
 
 
@@ -50,6 +51,24 @@ def test_place_is_the_innermost() -> None:
     assert told.data is not None
     assert told.data.detail["where"].endswith("in inner")
     assert told.data.detail["exception"] == "ValueError"
+
+
+def test_a_mistake_in_a_call_of_ours_is_the_callers_line() -> None:
+    """Nobody mends our file."""
+
+    def vendors() -> None:
+        Diagnostics().publish("histogram", object())
+
+    with pytest.raises(ValueError, match="histogram") as caught:
+        vendors()
+    assert place_of(caught.value).endswith("in vendors")
+
+
+def test_what_cannot_be_compiled_is_told_with_its_own_line() -> None:
+    """Not with the importing line of Python's own import."""
+    with pytest.raises(SyntaxError) as caught:
+        compile("import cv2\nimprt numpy\n", "vendors.py", "exec")
+    assert place_of(caught.value) == "vendors.py:2"
 
 
 def with_code(code: Any) -> RecoverableError:

@@ -205,3 +205,29 @@ def test_a_byte_order_mark_is_no_part_of_a_manifest() -> None:
     facts = {"name": "a", "version": "1.0", "entry_point": "a:A", "supported_pids": ["*"]}
     text = json.dumps(facts | {"steps": [{"index": 1, "name": "x"}]})
     assert parse_manifest(b"\xef\xbb\xbf" + text.encode()).name == "a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"supported_pids": None, "suported_pids": ["A"]}, "'suported_pids' is there: did you mean it?"),
+        ({"steps": [{"index": 1, "name": "x", "parms": []}]}, r"steps\[0\]: .*`parms`; hint: did you mean 'params'"),
+        ({"name": "Weld Check"}, 'name: .*this is "Weld Check"; hint: a-z'),
+        ({"version": 1.5}, 'version: .*this is 1.5; hint: a text, such as "1.0.0"'),
+        ({"steps": [{"index": 0, "name": "x"}]}, r"steps\[0\].index: .*>= 1, this is 0"),
+        ({"reads_picture": "no"}, 'reads_picture: .*this is "no"'),
+        ({"required_assets": {"A": "models/a.onnx"}}, r"required_assets.*hint: .*\[\"model.onnx\"\]"),
+        ({"diagnostics": {"a.b[0]": {"mim": 1}}}, "`mim`; hint: did you mean 'min'"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_told_with_its_place_value_and_what_was_meant(changes: dict[str, Any], text: str) -> None:
+    """What vendors write wrong: keys and forms."""
+    with pytest.raises(ManifestError, match=text):
+        parsed(**changes)
+
+
+def test_another_word_for_a_parameters_key_is_answered_with_ours() -> None:
+    """`minimum` is not near `min` for a comparison of letters."""
+    with pytest.raises(ManifestError, match=r"steps\[0\].params\[0\]: .*`minimum`; hint: did you mean 'min'"):
+        with_parameter(type="int", key="level", minimum=0)
