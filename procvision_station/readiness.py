@@ -48,9 +48,6 @@ def hold_ready(station: StationConfiguration, kinds: Kinds | None = None) -> Non
 
 
 def _problems(station: StationConfiguration, kinds: Kinds) -> Iterator[str]:
-    heads = station.file.heads
-    if heads is not None and not (station.folder / heads.key).is_file():
-        yield f"{STATION_FILE}: heads.key: there is no file {heads.key}\nhint: procvision keys new NAME makes one"
     for name, line in station.lines.items():
         wanted: list[tuple[str, str, Kinded]] = [("trigger", "trigger", line.trigger)]
         wanted += [("camera", f"cameras.{camera}", each) for camera, each in line.cameras.items()]

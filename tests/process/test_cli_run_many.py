@@ -503,7 +503,8 @@ def test_what_a_host_is_started_with_is_said_on_the_command_line(tmp_path, count
     config.write_text("[hooks.json-lines]\ndirectory = " + json.dumps(str(tmp_path / "log")) + "\n")
     done = procvision(
         "run", "slow", *files, "--json", "--config", config, "--sessions", f"sqlite:{tmp_path}/s.db",
-        "--hook", "json-lines", "--timeout-s", "1.5", env=environment(installed),
+        "--hook", "json-lines", "--hook-option", "json-lines.max_files=3", "--timeout-s", "1.5",
+        env=environment(installed),
     )  # fmt: skip
     assert done.stdout, done.stderr
     told = json.loads(done.stdout)
@@ -511,7 +512,13 @@ def test_what_a_host_is_started_with_is_said_on_the_command_line(tmp_path, count
     assert [(each["verdict"], each["error_code"]) for each in told] == [("OK", ""), ("ERROR", "1005")][:count]
     assert (tmp_path / "s.db").exists()
     assert (tmp_path / "log" / "slow.jsonl").exists()
-    for word in ("--config", "--sessions", "--hook json-lines", "--timeout-s 1.5"):
+    for word in (
+        "--config",
+        "--sessions",
+        "--hook json-lines",
+        "--hook-option json-lines.max_files=3",
+        "--timeout-s 1.5",
+    ):
         assert word in told[0]["command"]
 
 

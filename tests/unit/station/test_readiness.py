@@ -16,6 +16,7 @@ from procvision_station.scaffold import make_station
 TRIGGER = 'kind = "interval"\nevery_s = 1'
 CAMERA = 'kind = "simulated"'
 OUTPUT = 'kind = "json-lines"\npath = "told.jsonl"'
+MQTT = 'kind = "mqtt"\ntopic = "a"'
 
 
 @pytest.fixture
@@ -90,14 +91,14 @@ def test_what_a_start_stops_at_is_told_before_and_nothing_is_made(station, tmp_p
 
 def test_all_that_is_missing_is_told_at_once(station, monkeypatch):
     _without(monkeypatch, "harvesters", "paho")
-    lacking = station(
-        camera='kind = "genicam"',
-        output='kind = "mqtt"\ntopic = "a"',
-        more='[heads]\nkey = "gone.key"\nfile = "heads"',
-    )
+    lacking = station(trigger='kind = "folder"\npath = "gone"', camera='kind = "genicam"', output=MQTT)
     with pytest.raises(StationError) as told:
         hold_ready(lacking)
-    for each in ("heads.key: there is no file gone.key", "cameras.top: a camera needs harvesters", "needs paho-mqtt"):
+    for each in (
+        "gone can't be read",
+        "cameras.top: a camera needs harvesters",
+        "outputs[0]: the output mqtt needs paho",
+    ):
         assert each in str(told.value)
 
 
