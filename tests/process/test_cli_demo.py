@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
 def test_without_the_algorithm_it_says_how_to_get_it(tmp_path):
     """The entry points of an empty environment: none."""
     (tmp_path / "sitecustomize.py").write_text(
-        "from procvision_host.algorithm import installed\ninstalled.declared = lambda *_: []\n"
+        "from procvision_sdk import installed\ninstalled.declared = lambda *_: []\n"
     )
     paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = procvision("demo", folder=tmp_path, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
