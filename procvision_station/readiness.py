@@ -13,15 +13,15 @@ from procvision_tools.extras import MissingExtraError, look_for
 
 
 def hold_installed(station: StationConfiguration, *, page: bool = True) -> None:
-    """Raise StationError for each library that the station's own processes lack: none of them would ever start."""
-    missing: dict[str, None] = {}
+    """Raise StationError for each extra that the station's own processes lack: none of them would ever start."""
+    missing: dict[str, str] = {}
     for package, distribution, purpose, extra in _libraries(station, page=page):
         try:
             look_for(package, distribution, purpose, extra)
         except MissingExtraError as error:
-            missing[str(error)] = None
+            missing.setdefault(extra, str(error))
     if missing:
-        raise StationError("\n".join(missing))
+        raise StationError("\n".join(missing.values()))
 
 
 def _libraries(station: StationConfiguration, *, page: bool) -> Iterator[tuple[str, str, str, str]]:
