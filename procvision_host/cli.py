@@ -321,7 +321,21 @@ def _as_dict(row: AlgorithmRow) -> dict[str, Any]:
         "error": row.error,
         "also_in": list(row.also_in),
         "manifest": msgspec.to_builtins(row.manifest),
+        "ignored_keys": _ignored_keys(row),
     }
+
+
+def _ignored_keys(row: AlgorithmRow) -> dict[str, str | None]:
+    from procvision_sdk.manifest.model import MANIFEST_FILE
+    from procvision_sdk.manifest.reading import MAX_MANIFEST_BYTES, ignored_keys
+    from procvision_sdk.regular_files import read_regular
+
+    if row.manifest is None or row.make is not None:  # a source's has no file
+        return {}
+    try:
+        return ignored_keys(read_regular(f"{row.package_folder}/{MANIFEST_FILE}", MAX_MANIFEST_BYTES))
+    except (OSError, ValueError):
+        return {}  # it has changed since
 
 
 def _echo_json(value: Any, indent: int | None = 2) -> None:

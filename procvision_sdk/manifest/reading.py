@@ -110,6 +110,19 @@ def parse_manifest(data: bytes, where: str = MANIFEST_FILE) -> Manifest:
     return manifest
 
 
+def ignored_keys(data: bytes) -> dict[str, str | None]:
+    """Return the keys of a manifest that was read which nobody reads, each with the one that was probably meant.
+
+    What is an editor's, `$schema`, and what begins with `x-` is meant for others.
+    """
+    import difflib
+
+    known = [field.encode_name for field in msgspec.structs.fields(Manifest)]
+    given = msgspec.json.decode(data.removeprefix(BOM_UTF8), type=dict[str, msgspec.Raw])
+    others = [key for key in given if key not in known and key != "$schema" and not key.startswith("x-")]
+    return {key: next(iter(difflib.get_close_matches(key, known, n=1)), None) for key in others}
+
+
 def _wrong_syntax(data: bytes, error: Exception) -> str:
     """Return what is wrong where these bytes are no JSON, with line and column; "" where they are JSON."""
     import json

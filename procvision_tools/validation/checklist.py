@@ -58,6 +58,7 @@ def checklist(
         return
     manifest = msgspec.convert(row["manifest"], Manifest)
     yield from manifest_findings(manifest)
+    yield from _ignored(row.get("ignored_keys", {}))
     options = RunnerOptions(
         environment=environment,
         ready_timeout_s=timeout_s,
@@ -106,6 +107,14 @@ def manifest_findings(manifest: Manifest) -> Iterator[Finding]:
             yield Finding("needs", detail=detail)
     if not manifest.description:
         yield Finding("description", "warning", "the manifest has none", "one sentence: what it inspects")
+
+
+def _ignored(keys: Mapping[str, str | None]) -> Iterator[Finding]:
+    """Tell what nobody reads: a key that is written wrong does nothing, and says nothing."""
+    if keys:
+        meant = ", ".join(f"{close} for {key}" for key, close in keys.items() if close)
+        hint = f"did you mean {meant}?" if meant else "leave them out; keys of your own begin with x-"
+        yield Finding("keys of the manifest", "warning", f"nobody reads {', '.join(keys)}", hint)
 
 
 def _counted(number: int, what: str) -> str:

@@ -112,13 +112,18 @@ def test_what_is_only_odd_is_a_warning(project):
     changed(project / PYPROJECT, r', "procvision\[images\]>=0.1"', "")
     changed(project / PYPROJECT, r'version = "0.1.0"', 'dynamic = ["version"]')
     changed(project / MANIFEST, r'"Smaller marks are not reported"', '""')
-    changed(project / MANIFEST, r'"description": "x"', '"description": ""')
+    changed(project / MANIFEST, r'"description": "x"', '"description": "", "reads_pictures": false, "x-line": 3')
     done = validate("--json", folder=project)
     report = json.loads(done.stdout)
     assert done.returncode == 0
     warned = [row["title"] for row in report["algorithms"][0]["findings"] if row["level"] == "warning"]
     expected = ["it depends on procvision", "the version is stated", "steps and parameters", "description"]
-    assert warned == expected
+    assert warned == [*expected, "keys of the manifest"]
+    (ignored,) = (row for row in report["algorithms"][0]["findings"] if row["title"] == "keys of the manifest")
+    assert (ignored["detail"], ignored["hint"]) == (
+        "nobody reads reads_pictures",
+        "did you mean reads_picture for reads_pictures?",
+    )
 
 
 @pytest.mark.parametrize(
