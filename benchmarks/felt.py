@@ -103,8 +103,11 @@ def at_most() -> dict[tuple[str, str], float]:
 
 @contextmanager
 def in_python(open_: Callable[[], Any]) -> Iterator[Once]:
-    """The same where nothing is compiled."""
-    with patch.dict(os.environ, {COMPILED_VARIABLE: OFF}), open_() as once:
+    """The same where nothing is compiled: what is opened after it is compiled again."""
+    with ExitStack() as stack:
+        with patch.dict(os.environ, {COMPILED_VARIABLE: OFF}):
+            once = stack.enter_context(open_())
+            once()  # Both ends have chosen by now.
         yield once
 
 
