@@ -158,7 +158,7 @@ class Pool(CallMethods):
         self._lock = threading.Lock()
         self._steady_calls = _PoolCalls(self)
         self._sessions: SessionBindings[Supervisor] = SessionBindings(self.options.session_ttl_s)
-        self._turn = itertools.count()
+        self._turn, self._idle_turn = itertools.count(), itertools.count()
         self._follower = None
         if deployments is not None and algorithm is not None:
             self._follower = ActivationFollower(
@@ -272,7 +272,7 @@ class Pool(CallMethods):
 
     def _idle(self) -> Supervisor | None:
         """Return whose turn it is, of those that are ready and have no call."""
-        turn, count = next(self._turn), len(self.supervisors)
+        turn, count = next(self._idle_turn), len(self.supervisors)
         for offset in range(count):
             supervisor = self.supervisors[(turn + offset) % count]
             if supervisor.state is SupervisorState.READY and not supervisor.admission.load():

@@ -161,10 +161,15 @@ class SupervisedCalls:
         """Make a call whose picture is in its slot already, as any other; None for one that has none, or its own."""
         if lease is image:
             return None
-        request = prepare(
-            self._slots, self._options, phase, lease, pid,
-            step_index, session, user_params, final, camera_id, timestamp_ms, timeout_s,
-        )  # fmt: skip
+        assert isinstance(lease, Lease)  # filled here: nobody else gives it back
+        try:
+            request = prepare(
+                self._slots, self._options, phase, lease, pid,
+                step_index, session, user_params, final, camera_id, timestamp_ms, timeout_s,
+            )  # fmt: skip
+        except BaseException:
+            lease.release()
+            raise
         return Attempts(self._taker, request, self._elsewhere(request.session_id)).run()
 
     def _go_on(

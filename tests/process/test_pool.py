@@ -53,6 +53,13 @@ def test_calls_are_spread_over_all_hosts() -> None:
         assert min(counts.values()) >= 10
 
 
+def test_calls_one_after_the_other_take_turns_also_where_somebody_listens() -> None:
+    heard: list[Any] = []
+    with pooled(inspection_listeners=[heard.append]) as pool:
+        asked = [pool.execute(PICTURE, pid="A").debug["process_id"] for _ in range(6)]
+        assert Counter(asked) == dict.fromkeys(processes(pool), 3)
+
+
 def test_session_stays_with_its_host_while_others_are_idle() -> None:
     with pooled(hosts=3) as pool:
         for _ in range(6):

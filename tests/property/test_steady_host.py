@@ -207,7 +207,7 @@ def test_steady_code_answers_as_the_general_code(data: st.DataObject) -> None:
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_sessions_in_a_store_are_kept_alike(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Each form has a table of its own; what is carried, and what is found after a kill, is the same."""
+    """Each form has a table of its own; what is carried, and what is found there, is the same."""
     folder, now = tmp_path_factory.mktemp("tables"), [time.time()]
     halves = [TabledHost(folder / f"{kind}.db", now) for kind in ("general", *STEADY)]
     made = Hosts(Host(kind, sessions=half.cell) for kind, half in zip(("general", *STEADY), halves, strict=True))

@@ -30,6 +30,7 @@ from procvision_runner.supervision.retry import RetryPolicy
 from procvision_runner.supervision.steady_calls import SupervisedCalls, supervised_calls
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_sdk.calling import InspectionSession
+from procvision_sdk.plain import PlainValueError
 from procvision_sdk.wire.frames import frame
 from procvision_sdk.wire.messages import Call, Error, ErrorData, Result, RunnerHello
 
@@ -111,7 +112,7 @@ class Rig:
                 [record.get("level") for record in error.logs],
             )
         except Exception as error:
-            told = (type(error), str(error))
+            told = (type(error), str(error), supervisor.slots.leased)
         written = b""
         with contextlib.suppress(OSError):
             os.set_blocking(process._in, False)
@@ -346,3 +347,12 @@ def test_the_compiled_form_is_what_runs_where_it_is_built() -> None:
         assert slots is not None
         made = supervised_calls(rig.supervisor, slots, OPTIONS)
         assert (type(made) is SupervisedCalls) is (STEADY == ("python",))
+
+
+@pytest.mark.parametrize("kind", STEADY)
+def test_what_json_cannot_carry_keeps_no_slot(kind: str) -> None:
+    with rigs(kind) as (rig,):
+        for _ in range(3):
+            with pytest.raises(PlainValueError):
+                rig.supervisor.execute(PIXELS, pid="A", user_params={"x": object()})
+        assert rig.supervisor.slots.leased == 0
