@@ -17,7 +17,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -63,12 +62,6 @@
     X(store) X(met) X(records) X(events) X(ring) X(look) X(write_recorded) X(expect) X(load) X(end_session) X(encode) X(deepcopy) X(Call) X(CheckedCall) X(GuardedSessions) \
     X(MemorySessionStore) X(MappedSlots) X(Mapping) X(MappedImage) X(SlotHeader) X(Ok) X(Result) X(Session) X(SessionRef) X(Template) X(no_start) X(no_finish) \
     X(session_of_the_call) X(open) X(ready) X(executing)
-#define NAME(part) P_##part,
-enum { PARTS(NAME) N_PARTS };
-#undef NAME
-#define NAME(part) #part,
-static const char *const PART_NAMES[] = {PARTS(NAME)};
-#undef NAME
 
 /* The slots that are read and written directly: of which part's class, and under which name. */
 #define FIELDS(X) \
@@ -90,12 +83,8 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
     X(Template, context) X(Template, ending) X(Template, told_before) X(Template, call) X(Template, checked) X(Template, session) X(Template, to_session) X(Template, to_picture) \
     X(Template, to_time) X(Template, after) X(Template, image_prefix) X(Template, image_meta) X(Template, deep) \
     X(Template, met_at)
-#define NAME(part, field) F_##part##_##field,
-enum { FIELDS(NAME) N_FIELDS };
-#undef NAME
-#define NAME(part, field) {P_##part, #field},
-static const pv_field_name FIELD_NAMES[] = {FIELDS(NAME)};
-#undef NAME
+
+PV_NAMES
 
 static const char CONTEXT[] = "\",\"context\":";
 #define CONTEXT_BYTES ((Py_ssize_t)sizeof CONTEXT - 1)
@@ -897,7 +886,6 @@ static Py_ssize_t write_frame(Core *self, Met *met, Outcome *outcome)
     return PV_HEADER_BYTES + length;
 }
 
-
 /* Whether an answer is more than its verdict and its time, as `Records.answering` sees it. */
 static int flags_of(Core *self, Outcome *outcome)
 {
@@ -1251,11 +1239,7 @@ static PyObject *core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *parts, *page;
     Py_ssize_t max_frame_bytes;
-    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
-        PyErr_SetString(PyExc_TypeError, "SteadyCalls takes no keyword arguments");
-        return NULL;
-    }
-    if (!PyArg_ParseTuple(args, "O!On", &PyDict_Type, &parts, &page, &max_frame_bytes))
+    if (!pv_no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O!On", &PyDict_Type, &parts, &page, &max_frame_bytes))
         return NULL;
     Core *self = (Core *)type->tp_alloc(type, 0);
     if (self == NULL)
@@ -1326,26 +1310,16 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit_steady_core(void)
 {
-    static const struct { PyObject **text; const char *is; } texts[] = {
+    static const pv_text texts[] = {
         {&text_execute, "execute"}, {&text_pre, "pre"}, {&text_pre_execute, "pre_execute"},
         {&text_on_step_start, "on_step_start"}, {&text_on_step_finish, "on_step_finish"}, {&text_status, "status"},
         {&text_data, "data"}, {&text_result_status, "result_status"}, {&text_debug, "debug"},
         {&text_latency_ms, "latency_ms"}, {&text_context, "context"}, {&text_timestamp_ms, "timestamp_ms"}, {&text_ok, "OK"}, {&text_empty, ""},
         {&text_copy, "__copy__"}};
-    for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
-        if ((*texts[at].text = PyUnicode_InternFromString(texts[at].is)) == NULL)
-            return NULL;
+    if (!pv_intern(texts, sizeof texts / sizeof *texts))
+        return NULL;
     zero = PyLong_FromLong(0);
     names_of_result = Py_BuildValue("(sssss)", "request_id", "phase", "step_index", "status", "data");
     names_of_session = Py_BuildValue("(sss)", "id", "context", "final");
-    PyObject *module = PyModule_Create(&definition), *type = PyType_FromSpec(&core_spec);
-    if (zero == NULL || names_of_result == NULL || names_of_session == NULL || module == NULL || type == NULL ||
-        PyModule_AddObjectRef(module, "SteadyCalls", type) < 0 ||
-        PyModule_AddStringConstant(module, "SOURCE", PV_SOURCE) < 0 || pthread_atfork(NULL, NULL, pv_forked) != 0) {
-        Py_XDECREF(module);
-        Py_XDECREF(type);
-        return NULL;
-    }
-    Py_DECREF(type);
-    return module;
+    return pv_module(&definition, &core_spec, zero != NULL && names_of_result != NULL && names_of_session != NULL);
 }

@@ -8,7 +8,6 @@
 #include "../../procvision_sdk/wire/steady.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,23 +28,13 @@
 #define TABLE_WRITES 3
 
 #define PARTS(X) X(sessions) X(known) X(python_expect) X(python_load) X(python_save) X(keep) X(encode) X(Known) X(Session)
-#define NAME(part) P_##part,
-enum { PARTS(NAME) N_PARTS };
-#undef NAME
-#define NAME(part) #part,
-static const char *const PART_NAMES[] = {PARTS(NAME)};
-#undef NAME
 
 #define FIELDS(X) \
     X(sessions, _base) X(sessions, _stamp) X(Known, name) X(Known, slot) X(Known, version) X(Known, stamp) \
     X(Known, saved_at_ms) X(Known, state) X(Known, own) X(Known, other) X(Session, _saved) X(Session, _loaded) \
     X(Session, _lent)
-#define NAME(part, field) F_##part##_##field,
-enum { FIELDS(NAME) N_FIELDS };
-#undef NAME
-#define NAME(part, field) {P_##part, #field},
-static const pv_field_name FIELD_NAMES[] = {FIELDS(NAME)};
-#undef NAME
+
+PV_NAMES
 
 typedef struct {
     PyObject_HEAD
@@ -327,11 +316,7 @@ static PyObject *core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     int descriptor;
     long long ttl_ms, max_bytes;
     unsigned long mark;
-    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
-        PyErr_SetString(PyExc_TypeError, "TableCore takes no keyword arguments");
-        return NULL;
-    }
-    if (!PyArg_ParseTuple(args, "O!OiLLk", &PyDict_Type, &parts, &ring, &descriptor, &ttl_ms, &max_bytes, &mark))
+    if (!pv_no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O!OiLLk", &PyDict_Type, &parts, &ring, &descriptor, &ttl_ms, &max_bytes, &mark))
         return NULL;
     Core *self = (Core *)type->tp_alloc(type, 0);
     if (self == NULL)
@@ -383,13 +368,5 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "table_
 
 PyMODINIT_FUNC PyInit_table_core(void)
 {
-    PyObject *module = PyModule_Create(&definition), *type = PyType_FromSpec(&core_spec);
-    if (module == NULL || type == NULL || PyModule_AddObjectRef(module, "TableCore", type) < 0 ||
-        PyModule_AddStringConstant(module, "SOURCE", PV_SOURCE) < 0 || pthread_atfork(NULL, NULL, pv_forked) != 0) {
-        Py_XDECREF(module);
-        Py_XDECREF(type);
-        return NULL;
-    }
-    Py_DECREF(type);
-    return module;
+    return pv_module(&definition, &core_spec, 1);
 }

@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -37,12 +36,6 @@
     X(locked) X(writer_locked) X(writer_acquire) X(record) X(Call) X(PendingCall) X(InspectionSession) \
     X(SessionRef) X(Result) X(CallResult) X(Shape) X(PictureShape) X(Lease) X(SharedLease) X(ArenaSlot) X(slots) \
     X(slots_lock) X(AttemptFailedError) X(deployment) X(supervised) X(open) X(nobody) X(nobody_steps) X(caller) X(caller_steps)
-#define NAME(part) P_##part,
-enum { PARTS(NAME) N_PARTS };
-#undef NAME
-#define NAME(part) #part,
-static const char *const PART_NAMES[] = {PARTS(NAME)};
-#undef NAME
 
 /* The slots that are read and written directly: of which part's class, and under which name. */
 #define FIELDS(X) \
@@ -63,12 +56,8 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
     X(PendingCall, future) X(PendingCall, judge) X(PendingCall, answer) X(PendingCall, error) X(PendingCall, ended) \
     X(PendingCall, freed) X(PendingCall, took_s) X(PendingCall, needs_wake) X(PendingCall, woken) \
     X(Shape, call) X(Shape, head) X(Shape, middle) X(Shape, params)
-#define NAME(part, field) F_##part##_##field,
-enum { FIELDS(NAME) N_FIELDS };
-#undef NAME
-#define NAME(part, field) {P_##part, #field},
-static const pv_field_name FIELD_NAMES[] = {FIELDS(NAME)};
-#undef NAME
+
+PV_NAMES
 
 static PyObject *text_execute, *text_pre, *text_out, *text_in, *text_ok, *text_empty, *text_result_status, *text_debug,
     *text_release, *text_setflags, *text_write, *own_session;
@@ -499,16 +488,16 @@ static PyObject *lend(Core *self, PyObject *const *args, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
-/* Completes a slot's header. Fails with an exception. */
-static int publish(Core *self, OnItsWay *way)
+/* Makes a lease's array read-only. Other threads may be let in. Fails with an exception. */
+static int close_array(Core *self, PyObject *lease)
 {
-    PyObject *array = IN(way->lease, Lease, _array);
-    if (array != Py_None) {
-        PyObject *arguments[] = {array, Py_False};
-        if (pv_done(PyObject_VectorcallMethod(text_setflags, arguments, 1, names_of_flags)) < 0)
-            return -1;
-    }
-    return put_generation(self, IN(way->lease, Lease, _slot), way->generation);
+    PyObject *array = IN(lease, Lease, _array);
+    if (array == Py_None)
+        return 0;
+    PyObject *arguments[] = {Py_NewRef(array), Py_False};
+    int failed = pv_done(PyObject_VectorcallMethod(text_setflags, arguments, 1, names_of_flags));
+    Py_DECREF(array);
+    return failed;
 }
 
 /* Gives a slot back, as `Lease.release`. */
@@ -653,10 +642,12 @@ static int begin(Core *self, OnItsWay *way)
     int begun = 0;
     if (new_number != NULL && request_id != NULL && sent_at != NULL && deadline != NULL && session != NULL &&
         ((kept != NULL && time_ms != NULL) || way->lease == NULL) &&
-        (way->lease == NULL || generation_of(self, way->lease) == way->generation) &&
+        (way->lease == NULL ||
+         (close_array(self, way->lease) == 0 && generation_of(self, way->lease) == way->generation)) &&
         OF(table, last_number) == last_number && shape->pending == pending &&
         Py_REFCNT(pending) == 1 && quiet(self) &&
-        (way->lease == NULL || publish(self, way) == 0) && PySet_Add(PART(pending_ids), request_id) == 0) {
+        (way->lease == NULL || put_generation(self, IN(way->lease, Lease, _slot), way->generation) == 0) &&
+        PySet_Add(PART(pending_ids), request_id) == 0) {
         if (PyDict_SetItem(PART(calls), request_id, pending) == 0)
             begun = 1;
         else
@@ -1079,11 +1070,7 @@ static PyObject *core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     int stdin_, stdout_;
     double execute_s, pre_s;
     Py_ssize_t max_frame_bytes;
-    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
-        PyErr_SetString(PyExc_TypeError, "SteadyCalls takes no keyword arguments");
-        return NULL;
-    }
-    if (!PyArg_ParseTuple(args, "O!iiddn", &PyDict_Type, &parts, &stdin_, &stdout_, &execute_s, &pre_s, &max_frame_bytes))
+    if (!pv_no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O!iiddn", &PyDict_Type, &parts, &stdin_, &stdout_, &execute_s, &pre_s, &max_frame_bytes))
         return NULL;
     int flags = fcntl(stdin_, F_GETFL);
     if (flags < 0 || !(flags & O_NONBLOCK)) {
@@ -1181,13 +1168,12 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit_steady_core(void)
 {
-    static const struct { PyObject **text; const char *is; } texts[] = {
+    static const pv_text texts[] = {
         {&text_execute, "execute"}, {&text_pre, "pre"}, {&text_out, "out"}, {&text_in, "in"}, {&text_ok, "OK"},
         {&text_empty, ""}, {&text_result_status, "result_status"}, {&text_debug, "debug"},
         {&text_release, "release"}, {&text_setflags, "setflags"}, {&text_write, "write"}};
-    for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
-        if ((*texts[at].text = PyUnicode_InternFromString(texts[at].is)) == NULL)
-            return NULL;
+    if (!pv_intern(texts, sizeof texts / sizeof *texts))
+        return NULL;
     names_of_result = Py_BuildValue("(sssss)", "request_id", "phase", "step_index", "status", "data");
     zero = PyLong_FromLong(0);
     names_of_flags = PyTuple_Pack(1, text_write);
@@ -1198,15 +1184,5 @@ PyMODINIT_FUNC PyInit_steady_core(void)
     names_of_final = Py_BuildValue("(sss)", "id", "final", "context");
     names_of_call_result = Py_BuildValue("(sssssssss)", "phase", "step_index", "status", "message", "error_code", "data",
                                          "request_id", "elapsed_ms", "deployment");
-    PyObject *module = PyModule_Create(&definition), *type = PyType_FromSpec(&core_spec);
-    if (names_of_result == NULL || zero == NULL || one == NULL || two == NULL || own_session == NULL ||
-        names_of_own == NULL || names_of_final == NULL || names_of_flags == NULL || names_of_call_result == NULL || module == NULL ||
-        type == NULL || PyModule_AddObjectRef(module, "SteadyCalls", type) < 0 ||
-        PyModule_AddStringConstant(module, "SOURCE", PV_SOURCE) < 0 || pthread_atfork(NULL, NULL, pv_forked) != 0) {
-        Py_XDECREF(module);
-        Py_XDECREF(type);
-        return NULL;
-    }
-    Py_DECREF(type);
-    return module;
+    return pv_module(&definition, &core_spec, names_of_result != NULL && zero != NULL && one != NULL && two != NULL && own_session != NULL && names_of_own != NULL && names_of_final != NULL && names_of_flags != NULL && names_of_call_result != NULL);
 }

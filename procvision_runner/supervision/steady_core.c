@@ -9,8 +9,6 @@
 
 #include "../../procvision_sdk/wire/steady.h"
 
-#include <pthread.h>
-
 #define MOST_KEPT 4096 /* Sessions and open products, as `affinity` and `records` have it; the oldest go there. */
 
 /* What the core is made of: objects of the general code, handed over by name. */
@@ -19,12 +17,6 @@
     X(sessions) X(bindings) X(orders) X(suspects) X(bus) X(inspections) X(inspections_locked) X(product_of) \
     X(open_products) X(metrics) X(metrics_locked) X(call_ended) X(products) X(counters) X(latencies) X(Host) X(Binding) \
     X(Lease) X(InspectionSession) X(SessionRef) X(CallResult) X(AttemptFailedError)
-#define NAME(part) P_##part,
-enum { PARTS(NAME) N_PARTS };
-#undef NAME
-#define NAME(part) #part,
-static const char *const PART_NAMES[] = {PARTS(NAME)};
-#undef NAME
 
 /* The slots that are read and written directly: of which part's class, and under which name. */
 #define FIELDS(X) \
@@ -33,12 +25,8 @@ static const char *const PART_NAMES[] = {PARTS(NAME)};
     X(Host, draining) X(Host, ready) X(Binding, host) X(Binding, answered) X(Binding, owner) X(Binding, lost) \
     X(Binding, used_at) X(InspectionSession, reference) X(SessionRef, id) X(CallResult, phase) X(CallResult, status) \
     X(CallResult, data)
-#define NAME(part, field) F_##part##_##field,
-enum { FIELDS(NAME) N_FIELDS };
-#undef NAME
-#define NAME(part, field) {P_##part, #field},
-static const pv_field_name FIELD_NAMES[] = {FIELDS(NAME)};
-#undef NAME
+
+PV_NAMES
 
 static PyObject *text_execute, *text_pre, *text_ok, *text_ng, *text_error, *text_none, *text_result_status, 
     *text_lend, *text_append, *text_move_to_end, *text_calls_ok, *text_calls_ng, *text_calls_none, 
@@ -471,11 +459,7 @@ static void calls_dealloc(Calls *self)
 static PyObject *calls_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *parts;
-    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
-        PyErr_SetString(PyExc_TypeError, "SupervisedCalls takes no keyword arguments");
-        return NULL;
-    }
-    if (!PyArg_ParseTuple(args, "O!", &PyDict_Type, &parts))
+    if (!pv_no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O!", &PyDict_Type, &parts))
         return NULL;
     Calls *self = (Calls *)type->tp_alloc(type, 0);
     if (self == NULL)
@@ -520,27 +504,17 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "steady
 
 PyMODINIT_FUNC PyInit_steady_core(void)
 {
-    static const struct { PyObject **text; const char *is; } texts[] = {
+    static const pv_text texts[] = {
         {&text_execute, "execute"}, {&text_pre, "pre"}, {&text_ok, "OK"}, {&text_ng, "NG"}, {&text_error, "ERROR"},
         {&text_none, "NONE"}, {&text_result_status, "result_status"}, {&text_lend, "lend"},
         {&text_append, "append"}, {&text_move_to_end, "move_to_end"}, {&text_calls_ok, "calls_OK"},
         {&text_calls_ng, "calls_NG"}, {&text_calls_none, "calls_NONE"}, {&text_products_ok, "products_OK"},
         {&text_products_ng, "products_NG"}};
-    for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
-        if ((*texts[at].text = PyUnicode_InternFromString(texts[at].is)) == NULL)
-            return NULL;
+    if (!pv_intern(texts, sizeof texts / sizeof *texts))
+        return NULL;
     zero = PyLong_FromLong(0);
     one = PyLong_FromLong(1);
     names_of_leaving = Py_BuildValue("(ss)", "answered", "final");
     names_of_product = Py_BuildValue("(s)", "final");
-    PyObject *module = PyModule_Create(&definition), *type = PyType_FromSpec(&calls_spec);
-    if (zero == NULL || one == NULL || names_of_leaving == NULL || names_of_product == NULL || module == NULL || type == NULL ||
-        PyModule_AddObjectRef(module, "SupervisedCalls", type) < 0 ||
-        PyModule_AddStringConstant(module, "SOURCE", PV_SOURCE) < 0 || pthread_atfork(NULL, NULL, pv_forked) != 0) {
-        Py_XDECREF(module);
-        Py_XDECREF(type);
-        return NULL;
-    }
-    Py_DECREF(type);
-    return module;
+    return pv_module(&definition, &calls_spec, zero != NULL && one != NULL && names_of_leaving != NULL && names_of_product != NULL);
 }

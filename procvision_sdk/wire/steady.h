@@ -11,6 +11,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <structmember.h>
@@ -85,6 +86,17 @@ typedef struct {
     int part; /* Of which part's class it is a slot. */
     const char *name;
 } pv_field_name;
+
+/* Numbers and names of a core's parts and fields, of its lists PARTS(X) and FIELDS(X). */
+#define PV_PART(part) P_##part,
+#define PV_PART_NAME(part) #part,
+#define PV_FIELD_NUMBER(part, field) F_##part##_##field,
+#define PV_FIELD_NAME(part, field) {P_##part, #field},
+#define PV_NAMES                                                            \
+    enum { PARTS(PV_PART) N_PARTS };                                        \
+    enum { FIELDS(PV_FIELD_NUMBER) N_FIELDS };                              \
+    static const char *const PART_NAMES[] = {PARTS(PV_PART_NAME)};          \
+    static const pv_field_name FIELD_NAMES[] = {FIELDS(PV_FIELD_NAME)};
 
 /* Takes the parts over, each with a new reference, and finds where their slots lie. Raises, and gives -1, for a part or
    a slot that isn't there. */
@@ -364,6 +376,43 @@ static PyObject *pv_value(pv_reader *reader)
     default:
         return pv_number(reader);
     }
+}
+
+/* --- a core's module --------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject **text;
+    const char *is;
+} pv_text;
+
+/* Makes the texts that a core compares with. Gives 0 and an exception where it can't. */
+static inline int pv_intern(const pv_text *texts, size_t count)
+{
+    for (size_t at = 0; at < count; at++)
+        if ((*texts[at].text = PyUnicode_InternFromString(texts[at].is)) == NULL)
+            return 0;
+    return 1;
+}
+
+/* Whether a core was made without keywords; raises where it was not. */
+static int pv_no_keywords(PyTypeObject *type, PyObject *kwargs)
+{
+    if (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0)
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%s takes no keyword arguments", type->tp_name);
+    return 0;
+}
+
+/* Makes a core's module with its one type. `ready` says whether all that it needs was made: else an exception is set. */
+static PyObject *pv_module(PyModuleDef *definition, PyType_Spec *spec, int ready)
+{
+    PyObject *module = ready ? PyModule_Create(definition) : NULL, *type = ready ? PyType_FromSpec(spec) : NULL;
+    if (module != NULL && (type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0 ||
+                           PyModule_AddStringConstant(module, "SOURCE", PV_SOURCE) < 0 ||
+                           pthread_atfork(NULL, NULL, pv_forked) != 0))
+        Py_CLEAR(module);
+    Py_XDECREF(type);
+    return module;
 }
 
 #endif
