@@ -97,7 +97,7 @@ def main() -> None:
 
     import gc
 
-    gc.disable()  # until the algorithm is made: what is imported until then stays for the process's life
+    gc.disable()  # until the algorithm is imported: what is imported until then stays for the process's life
     from procvision_host.process.variables import forget_what_the_host_was_told, named_variables
 
     forget_what_the_host_was_told(name, named_variables(given(arguments, "--env")))

@@ -68,15 +68,17 @@ def _check_arguments(target: type[BaseAlgorithm], phase: str, entry_point: str) 
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
         return
-    taken = code.co_varnames[1 : code.co_argcount]
+    kept = next((vars(kind)[phase] for kind in target.__mro__ if phase in vars(kind)), None)
+    first = 0 if isinstance(kept, staticmethod) else 1
+    taken = code.co_varnames[first : code.co_argcount]
     needed = len(taken) - len(getattr(function, "__defaults__", None) or ())
     keywords = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
     extra = [name for name in keywords if name not in (getattr(function, "__kwdefaults__", None) or {})]
     most = math.inf if code.co_flags & _TAKES_ANY else len(taken)
     if extra or not needed <= len(ARGUMENTS) <= most:
         raise LoadError(
-            f"{entry_point}.{phase} takes ({', '.join(['self', *taken, *extra])}), a host calls it with "
-            f"{len(ARGUMENTS)} arguments; hint: def {phase}(self, {', '.join(ARGUMENTS)})"
+            f"{entry_point}.{phase} takes ({', '.join([*code.co_varnames[:first], *taken, *extra])}), a host calls it "
+            f"with {len(ARGUMENTS)} arguments; hint: def {phase}(self, {', '.join(ARGUMENTS)})"
         )
 
 

@@ -41,7 +41,7 @@ HEADER_BYTES = 40
 CARRIER = SETS
 """The number of the carrier's lock, behind those of the sets."""
 USERS = SETS + 1
-"""Of the lock that each host half shares for as long as it lives: who has it alone is alone."""
+"""The number of the lock that every living host half shares. One that can take it alone is the only one."""
 STATE, GONE, ABSENT, STORED = 1, 2, 3, 4
 """What a slot says of its session: its state; that it ended, which the store isn't told yet; that the store has none;
 that the store alone has it."""

@@ -40,7 +40,7 @@ from procvision_sdk.sealing import seal, unseal
 from procvision_sdk.session import SessionInUseError, SessionStore, SessionStoreError
 
 LOOK_EVERY = 50
-"""In so many rounds one looks at what hosts have left that are gone."""
+"""After so many rounds the host half looks for what dead hosts left in the table."""
 
 Row = tuple[int, int, bytes]
 Found = tuple[int, int, int, int, int, bytes, bytes, bytes]
@@ -137,7 +137,7 @@ class TabledSessions(GuardedSessions):
         self._base = (session_id, self.keep(session_id, state, base if loaded == session_id else 0))
 
     def find(self, session_id: str) -> Found:
-        """Return what there is of a session; it lies in the table then, if there is room. Raises CallRefusedError."""
+        """Return what is known of a session, and give it a slot if there is room. Raises CallRefusedError."""
         if self._ended and session_id in self._ended:
             self.delete(session_id)
         with self._refusing("loaded"):
@@ -207,19 +207,20 @@ class TabledSessions(GuardedSessions):
     # --- the way into the store -----------------------------------------------------------------------------
 
     def carry_at_start(self) -> None:
-        """Carry what hosts have left that are gone. Raises SessionStoreError.
+        """Carry what dead hosts left in the table. Raises SessionStoreError.
 
         The first of several hosts begins with an empty table: what is in the store is what counts, also where that was
         put back from a copy.
         """
         table = self._table
         try:
-            alone = table.try_lock(USERS)
-            if self._carry(later_only=self._file.restarted):
+            with table.locked(CARRIER):  # of hosts that start at once, each sees what the one before did
+                alone = table.try_lock(USERS)
+                self._put_into_store(later_only=self._file.restarted)
                 self._file.note_boot()
                 if alone:
                     self._empty()
-            table.try_lock(USERS, shared=True)
+                table.try_lock(USERS, shared=True)
         except OSError as error:
             raise SessionStoreError(f"{self._file.path}: {error}") from error
 
@@ -243,37 +244,41 @@ class TabledSessions(GuardedSessions):
         self._failures = 0
         return True
 
-    def _carry(self, *, later_only: bool = False) -> bool:
+    def _carry(self) -> bool:
         """Put into the store what the table alone has. Return False where another host is at it."""
-        table = self._table
-        if not table.try_lock(CARRIER):
+        if not self._table.try_lock(CARRIER):
             return False
         try:
-            carried = table.carried()
-            found = [slot for number in range(SLOTS) if (slot := table.slot(number)) is not None]
-            # A host with another secret seals its own.
-            waiting = [slot for slot in found if slot.half.version != carried[slot.number] and self._is_ours(slot)]
-            rows: list[tuple[str, Row]] = []
-            ended: list[str] = []
-            for slot in waiting:
-                half = slot.half
-                session_id = _decoded(half.session_id)
-                if session_id is None:
-                    _log.error("slot %d of %s has no session's id: it is left out", slot.number, self._file.path)
-                    continue
-                key = self._prefix + session_id
-                if half.kind == STATE:
-                    saved_at_ms = min(half.saved_at_ms, self._now_ms())
-                    rows.append((key, (half.stamp, saved_at_ms, seal(key, half.state, self._secret))))
-                elif half.kind == GONE and not later_only:
-                    ended.append(key)
-            if rows or ended:
-                self._tabled.carry(rows, ended, later_only=later_only)
-            for slot in waiting:
-                table.note_carried(slot.number, slot.half.version)
+            self._put_into_store()
         finally:
-            table.unlock(CARRIER)
+            self._table.unlock(CARRIER)
         return True
+
+    def _put_into_store(self, *, later_only: bool = False) -> None:
+        """Put into the store what the table alone has. Who calls it holds the carrier's lock."""
+        table = self._table
+        carried = table.carried()
+        found = [slot for number in range(SLOTS) if (slot := table.slot(number)) is not None]
+        # A host with another secret seals its own.
+        waiting = [slot for slot in found if slot.half.version != carried[slot.number] and self._is_ours(slot)]
+        rows: list[tuple[str, Row]] = []
+        ended: list[str] = []
+        for slot in waiting:
+            half = slot.half
+            session_id = _decoded(half.session_id)
+            if session_id is None:
+                _log.error("slot %d of %s has no session's id: it is left out", slot.number, self._file.path)
+                continue
+            key = self._prefix + session_id
+            if half.kind == STATE:
+                saved_at_ms = min(half.saved_at_ms, self._now_ms())
+                rows.append((key, (half.stamp, saved_at_ms, seal(key, half.state, self._secret))))
+            elif half.kind == GONE and not later_only:
+                ended.append(key)
+        if rows or ended:
+            self._tabled.carry(rows, ended, later_only=later_only)
+        for slot in waiting:
+            table.note_carried(slot.number, slot.half.version)
 
     def _empty(self) -> None:
         """Leave all that the store has to the store."""

@@ -59,14 +59,11 @@ _log = logging.getLogger(__name__)
 
 _LOAD = "SELECT stamp, saved_at_ms, state FROM sessions WHERE id = ?"
 _REPLACE = "UPDATE sessions SET stamp = ?, saved_at_ms = ?, state = ? WHERE id = ? AND stamp = ?"
-_BEGIN = (
-    "INSERT INTO sessions (stamp, saved_at_ms, state, id) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-    " stamp = excluded.stamp, saved_at_ms = excluded.saved_at_ms, state = excluded.state WHERE sessions.saved_at_ms < ?"
-)
 _PUT = (
     "INSERT INTO sessions (stamp, saved_at_ms, state, id) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
     " stamp = excluded.stamp, saved_at_ms = excluded.saved_at_ms, state = excluded.state"
 )
+_BEGIN = f"{_PUT} WHERE sessions.saved_at_ms < ?"
 _PUT_LATER = f"{_PUT} WHERE sessions.saved_at_ms < excluded.saved_at_ms"
 _DELETE = "DELETE FROM sessions WHERE id = ?"
 _PURGE = "DELETE FROM sessions WHERE saved_at_ms < ?"

@@ -22,8 +22,8 @@ CALL_HOOKS = (
     "procvision_diagnostics_published",
 )
 SESSION_HOOKS = ("procvision_session_opened", "procvision_session_saved", "procvision_session_ended")
-_LOADED = "procvision_host_loaded"
-LIFE_HOOKS = (_LOADED, "procvision_host_ready", "procvision_host_draining")
+_LOADED, _READY = "procvision_host_loaded", "procvision_host_ready"
+LIFE_HOOKS = (_LOADED, _READY, "procvision_host_draining")
 LOG_HOOK = "procvision_log_record"
 _decode_events = msgspec.msgpack.Decoder(list[tuple[str, dict[str, Any]]]).decode
 _TOLD_BY_EVENTS = frozenset((*SESSION_HOOKS, *LIFE_HOOKS))
@@ -41,7 +41,7 @@ class RecordDispatcher:
         self._hooks = hooks
         self._algorithm = algorithm
         self._supervisor = supervisor
-        self._loaded = False
+        self._loaded: dict[str, Any] = {}
 
     def take(self, kind: int, data: bytes) -> None:
         """Tell of one record. Raises ValueError and TypeError for what is none."""
@@ -56,7 +56,13 @@ class RecordDispatcher:
         for hook, values in events:
             if hook not in _TOLD_BY_EVENTS:
                 raise ValueError(f"a cell doesn't tell of {hook[:80]!r}")
-            told = self._as_asked_for(values) if hook == _LOADED else values
+            told = values
+            if hook == _LOADED:
+                told = self._loaded = self._as_asked_for(values)
+            elif hook == _READY:
+                if not self._loaded:
+                    raise ValueError("the algorithm is ready before it is loaded")
+                told = {name: self._loaded[name] for name in ("algorithm", "version")}
             self._hooks.tell(hook, partial(dict, told), size)
             size = 0  # they are held together
 
@@ -71,7 +77,6 @@ class RecordDispatcher:
             msgspec.convert(told.algorithm, Annotated[str, ALGORITHM_NAME])  # it may become the name of a file
         elif told.algorithm != self._algorithm:
             raise ValueError(f"the algorithm calls itself {told.algorithm!r}, asked for is {self._algorithm!r}")
-        self._loaded = True
         return {**msgspec.structs.asdict(told), "supervisor": self._supervisor}
 
     def _tell_answer(self, record: AnswerRecord) -> None:

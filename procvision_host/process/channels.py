@@ -103,7 +103,7 @@ class PrivateEnds:
         os.close(descriptor)
 
     def stop_handing(self) -> None:
-        """In the host half: nothing more is handed over."""
+        """In the host half: close both ends, since nothing more is handed over."""
         self.handing[0].close()
         self.handing[1].close()
 

@@ -96,7 +96,7 @@ def watch_forks(became_copy: Callable[[], None]) -> None:
 
 
 def import_uncollected() -> None:
-    """Let the algorithm's modules be imported as the host's own were: what is imported stays, so nobody looks for it.
+    """Keep the collector from running while the algorithm's modules are imported: what they make stays anyway.
 
     The collector is on as far as the algorithm can see, and what it sets of it holds.
     """

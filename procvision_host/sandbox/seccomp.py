@@ -205,7 +205,7 @@ def _block(number: int, refusals: Sequence[Refusal]) -> list[bytes]:
 
 
 def _looks(refusal: Refusal) -> list[bytes]:
-    """Return the checks of a refusal and its verdict; where one doesn't fit it goes on behind that."""
+    """Return the checks of a refusal, then its verdict. A check that doesn't fit jumps behind the verdict."""
     steps: list[tuple[int, int, Check | None]] = []
     for look in refusal.checks:
         steps.append((_LOAD, _ARGUMENTS_AT + 8 * look.argument, None))
