@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from procvision_tools.argument_types import FiniteRange
+from procvision_tools.argument_types import FiniteRange, OutFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ OK, FAILED = 0, 1
 INTERRUPTED = 130
 """Of Ctrl-C, which is how lines end that go on: the shell's own number, and no error."""
 ROLES = ("viewer", "operator", "engineer", "administrator")
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FOLDER = OutFolder()
 _THERE = click.Path(exists=True, file_okay=False, path_type=Path)
 
 

@@ -250,11 +250,12 @@ class PictureStore:
         with self._deleting:
             self._deleting.wait_for(lambda: name not in self._writing)
             with self._names:
-                is_safe = name in self._recent and path.exists()
+                known = name in self._recent
                 self._owed[name] += 1  # from here on the file is this product's, too
             self._writing.add(name)
         try:
-            if not is_safe:
+            # Nobody deletes it any more: it has an owner.
+            if not (known and path.exists()):
                 self._write_file(path, data)
         except BaseException:
             with self._names:

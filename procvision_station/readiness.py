@@ -33,6 +33,8 @@ def _libraries(station: StationConfiguration, *, page: bool) -> Iterator[tuple[s
     if page and station.file.web is not None:
         yield "litestar", "litestar", "the station's page", "station"
         yield "uvicorn", "uvicorn", "the station's page", "station"
+        yield "jinja2", "jinja2", "the station's page", "station"
+        yield "simplejpeg", "simplejpeg", "a picture on the page", "station"
         yield "argon2", "argon2-cffi", "a list of users", "station"
     if station.file.heads is not None:
         yield "cryptography", "cryptography", "a signature", "sign"

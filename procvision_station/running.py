@@ -365,7 +365,9 @@ class LineRunner:
 
         def written(step: int, event: Mapping[str, Any], on_disk: Callable[[], None] | None = None) -> None:
             nonlocal failed
-            self._picture_written(event, on_disk)
+            if "reason" not in event:
+                self.kept.count(kept=1)  # one that can't be written is tried again
+            self.recorder.event(event, on_disk)
             with lock:
                 awaited.discard(step)
                 if "reason" in event:

@@ -16,7 +16,7 @@ import numpy as np
 
 from procvision_runner import Picture
 from procvision_station.configuration.checking import Problem, check
-from procvision_station.kinds import Camera, Fired, KindError, Output, Told, Trigger
+from procvision_station.kinds import Camera, Fired, KindError, Output, Told, Trigger, look_at
 from procvision_station.line.messages import Verdict
 
 STOP_WITHIN_S = 5.0
@@ -35,11 +35,12 @@ def _made(kind: Any, table: Mapping[str, Any], folder: Path) -> Any:
     check({**table, "no_such_key": 1}, options, (), wrong)
     assert wrong, "a key that there is not is refused"
     try:
+        look_at(kind, given, folder)
         return kind(given, folder)
     except KindError:
         raise
     except Exception as error:
-        raise AssertionError(f"it can't be made, and raises no KindError: {error!r}") from error
+        raise AssertionError(f"it can't be looked at or made, and raises no KindError: {error!r}") from error
 
 
 def check_trigger(kind: type[Trigger], table: Mapping[str, Any], folder: Path) -> None:

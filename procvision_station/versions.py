@@ -127,8 +127,11 @@ class Versions:
         if not path.is_file():
             raise ControlError(f"there is no bundle {command.file}\nhint: load the page anew")
         unsigned = ["--allow-unsigned"] if self.section.unsigned else []
-        status, out, err = self._run(["install", str(path), "--json", *unsigned], command)
         said = {"file": command.file, "uploaded": command.uploaded, "unsigned_allowed": self.section.unsigned}
+        try:
+            status, out, err = self._run(["install", str(path), "--json", *unsigned], command)
+        except ControlError as error:  # it took too long
+            return {"event": "version_not_installed", **said, "reason": str(error)}
         if status != 0:
             return {"event": "version_not_installed", **said, "reason": str(_refused(err or "it ended without a word"))}
         row = json.loads(out)

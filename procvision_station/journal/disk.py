@@ -31,8 +31,8 @@ class Disk(Protocol):
     def sync_folder(self) -> None:
         """Return when the names of the files survive a power cut."""
 
-    def read(self, name: str) -> bytes:
-        """Return what is in a file."""
+    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
+        """Return what is in a file from `offset` on: `length` bytes at most, or all."""
 
     def names(self) -> list[str]:
         """Return the names of the files, sorted."""
@@ -82,9 +82,11 @@ class FolderDisk:
         """Sync the directory."""
         sync_folder(self.folder)
 
-    def read(self, name: str) -> bytes:
-        """Read a whole file."""
-        return (self.folder / name).read_bytes()
+    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
+        """Read a file from `offset` on: `length` bytes at most, or all."""
+        with (self.folder / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
 
     def names(self) -> list[str]:
         """Return the names of the files, sorted."""

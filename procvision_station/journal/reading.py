@@ -134,7 +134,7 @@ def stands(disk: Disk, record: ReadRecord) -> bool:
     """Return whether a record that was read is still there. Raises OSError."""
     if record.segment not in disk.names():
         return False
-    header = read_header(disk.read(record.segment)[record.offset : record.offset + HEADER_BYTES])
+    header = read_header(disk.read(record.segment, record.offset, HEADER_BYTES))
     return header == record.header
 
 

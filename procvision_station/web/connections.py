@@ -96,15 +96,14 @@ class BoundedProtocol(H11Protocol):
             self._header_since = self.loop.time()
 
     def _looked_at(self) -> None:
-        if self.transport.is_closing():
-            return
         now = self.loop.time()
-        if self._header_since is not None and now - self._header_since > self.header_within_s:
-            self.send_400_response("The header took too long.")
-        elif self._body_is_late(now) or self._is_stalled(now):
+        closing = self.transport.is_closing()  # it goes on until the client has taken what waits
+        if self._is_stalled(now) or (not closing and self._body_is_late(now)):
             self.transport.abort()
-        else:
-            self._look = self.loop.call_later(self.look_s, self._looked_at)
+            return
+        if not closing and self._header_since is not None and now - self._header_since > self.header_within_s:
+            self.send_400_response("The header took too long.")
+        self._look = self.loop.call_later(self.look_s, self._looked_at)
 
     def _body_is_late(self, now: float) -> bool:
         """Return whether a body comes too slowly. While nobody reads it, that is no fault of the client."""

@@ -77,14 +77,18 @@ class _Verification:
             last = self._auditing.last
             self._found = read_journal(FolderDisk(self.folder), behind=last)
             self.done = False
-        for number, found in enumerate(self._found):
-            before = self._auditing.last
-            if isinstance(found, ReadRecord) and before is not None and before.segment != found.segment:
-                self._closed[before.segment] = _files(self.folder)[before.segment]
-            if not self._auditing.take(found):
-                break
-            if number % LOOKED_AFTER == 0 and time.monotonic() > until:
-                return
+        try:
+            for number, found in enumerate(self._found):
+                before = self._auditing.last
+                if isinstance(found, ReadRecord) and before is not None and before.segment != found.segment:
+                    self._closed[before.segment] = _files(self.folder)[before.segment]
+                if not self._auditing.take(found):
+                    break
+                if number % LOOKED_AFTER == 0 and time.monotonic() > until:
+                    return
+        except BaseException:
+            self._found = None  # it is at its end: the next question reads on behind the last record
+            raise
         self._found, self.done = None, True
 
     def _seen_end(self) -> tuple[str, int]:
@@ -135,7 +139,6 @@ class Journals:
 
     def verify(self, *, anew: bool = False) -> list[JournalBody]:
         """Verify on for `WORK_S`, or from the first record; return how far each journal is. Raises OSError."""
-        until = time.monotonic() + WORK_S
         with self._lock:
             names = sorted(path.name for path in self.folder.iterdir() if path.is_dir()) if self.folder.is_dir() else []
             for name in names:
@@ -143,8 +146,7 @@ class Journals:
                 if anew or kept is None or not kept.holds():
                     kept = self._kept[name] = _Verification(self.folder / name)
                 # A part of each: the last line's turn comes also where the first one never ends.
-                if time.monotonic() < until:
-                    kept.go_on(until)
+                kept.go_on(time.monotonic() + WORK_S / len(names))
             return [self._kept[name].body() for name in names]
 
 

@@ -120,7 +120,8 @@ class Deployments:
         """Return what is installed. Raises RequestRefusedError."""
         from procvision_tools.deployments.store import Store
 
-        root, used = self.folder / self.section.root, deployments_section(self.folder) is not None
+        section = deployments_section(self.folder)
+        root, used = self.folder / (section or DeploymentsSection()).root, section is not None
         if not root.is_dir():
             return VersionsBody(used=used, installed=[], history=[])
         try:

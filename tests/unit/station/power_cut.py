@@ -56,8 +56,8 @@ class RecordedDisk:
     def sync_folder(self):
         self._note("sync_folder")
 
-    def read(self, name):
-        return bytes(self.files[name])
+    def read(self, name, offset=0, length=-1):
+        return bytes(self.files[name][offset : None if length < 0 else offset + length])
 
     def names(self):
         return sorted(self.files)

@@ -117,3 +117,25 @@ def test_a_change_anywhere_is_found_also_in_what_was_verified_before(folder: Pat
     *_, last = until_done(journals)
     agrees(last, folder)
     assert last.whole == (seed == 5)
+
+
+def test_a_disk_that_fails_for_a_moment_makes_no_half_a_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question that met it is refused, and the next ones read on from where it was."""
+    last = segments([path.name for path in (folder / "main").iterdir()])[-1]
+    read, failed = FolderDisk.read, []
+
+    def fails_once(disk: FolderDisk, name: str, *where: int) -> bytes:
+        if name == last and not failed:
+            failed.append(name)
+            raise OSError(5, "Input/output error")
+        return read(disk, name, *where)
+
+    monkeypatch.setattr(FolderDisk, "read", fails_once)
+    journals, found = Journals(folder), None
+    while found is None or not found.done:
+        try:
+            (found,) = journals.verify()
+        except OSError:
+            continue
+    assert failed
+    agrees(found, folder)

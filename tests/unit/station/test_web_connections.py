@@ -31,10 +31,10 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         if message["type"] == "http.disconnect":
             return
         body, more = body + message["body"], message["more_body"]
-    size = BIG if scope["path"] == "/big" else 0
+    size = BIG if scope["path"] in ("/big", "/whole") else 0
     headers = [(b"content-length", str(size or len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    part = bytes(1024 * 1024)
+    part = bytes(BIG if scope["path"] == "/whole" else 1024 * 1024)
     for place in range(size // len(part)):
         await send({"type": "http.response.body", "body": part, "more_body": place + 1 < size // len(part)})
     if not size:
@@ -118,16 +118,21 @@ def test_a_silent_client_and_one_that_takes_nothing_lose_their_connections(port:
         while part := client.recv(100):
             read += part
         assert read.startswith(b"HTTP/1.1 400")
-    with connected(port) as client:
-        client.sendall(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert client.recv(1, socket.MSG_PEEK)
-        # It takes nothing until the server has given up: what is in the kernel's hands still comes.
-        taken = 0
-        with contextlib.suppress(ConnectionResetError):
-            time.sleep(1.5)
-            while part := client.recv(1 << 20):
-                taken += len(part)
-        assert taken < BIG
+    # In parts, or in one, behind which the server closes at once.
+    for request in (
+        b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /whole HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    ):
+        with connected(port) as client:
+            client.sendall(request)
+            assert client.recv(1, socket.MSG_PEEK)
+            # It takes nothing until the server has given up: what is in the kernel's hands still comes.
+            taken = 0
+            with contextlib.suppress(ConnectionResetError):
+                time.sleep(1.5)
+                while part := client.recv(1 << 20):
+                    taken += len(part)
+            assert taken < BIG
 
 
 def test_a_slow_but_steady_reader_and_a_busy_client_keep_theirs(port: int) -> None:
