@@ -42,6 +42,8 @@ class OutFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Check the path, and that its folder exists and may be written."""
+        if value == "":
+            self.fail("a file has a name", param, ctx)
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if str(path) == "-":
             return path

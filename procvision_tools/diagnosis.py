@@ -37,8 +37,8 @@ MIN_PROCESSES = 512
 """Threads count: OpenCV and BLAS start one for each core, in each host."""
 LIST_TIMEOUT_S = 60.0
 CORE = ("attrs", "click", "google-re2", "importlib-metadata", "msgspec", "numpy", "pluggy")
-IMPORTED_AT_START = ("attr", "click", "importlib_metadata", "msgspec", "numpy", "pluggy", "procvision_host")
-"""Packages that every host imports."""
+IMPORTED_AT_START = ("attr", "msgspec", "numpy", "procvision_host", "procvision_sdk")
+"""Packages that every host imports; numpy with its first picture."""
 STEADY_CORES = {
     "runner": "procvision_runner.connection.steady_core",
     "supervisor": "procvision_runner.supervision.steady_core",
@@ -352,7 +352,7 @@ def encoder() -> Iterator[Finding]:
     if find_spec("litestar") is None:
         return
     if find_spec("isal") is None:
-        detail = "isal is not installed: a picture that a station keeps takes 2.4 times the processor's time"
+        detail = "isal is not installed: a picture that a station keeps takes more than twice the processor's time"
         yield Finding(title, "warning", detail, "pip install isal")
     else:
         yield Finding(title, detail="isal")

@@ -218,7 +218,7 @@ def ask_all(folder: Path, products: int, end: datetime, repeats: int) -> dict[st
                     client.get(f"/api/products?until={_iso(middle)}&limit=1{more}").json()["after"]
                     for more in ("", "&told=ERROR")
                 )
-                found = [_asked(client, path, repeats) for path in questions(products, end, at_depth, rare)]
+                found = [_asked(client, path, repeats)[0] for path in questions(products, end, at_depth, rare)]
                 parts = list(_verified(client))
         finally:
             process.terminate()
@@ -244,23 +244,25 @@ def _verified(client: httpx.Client) -> Iterator[dict[str, Any]]:
     """Verify the journals from their first record to the end, as the page does; yield each question's time."""
     path, done = "/api/audit?anew=true", False
     while not done:
-        yield _asked(client, path, 1)
+        asked, answer = _asked(client, path, 1)
+        yield asked
         path = "/api/audit"
-        answer = client.get(path).json()
-        done = all(each["done"] for each in answer)
-        assert not any(each["first_break"] for each in answer)
+        journals = answer.json()
+        done = all(each["done"] for each in journals)
+        assert not any(each["first_break"] for each in journals)
 
 
-def _asked(client: httpx.Client, path: str, repeats: int) -> dict[str, Any]:
-    took, status, size = [], 0, 0
+def _asked(client: httpx.Client, path: str, repeats: int) -> tuple[dict[str, Any], httpx.Response]:
+    """Ask a question so often. Return its times, and the last answer."""
+    took = []
     for _ in range(repeats):
         began = time.perf_counter()
         answer = client.get(path)
         took.append((time.perf_counter() - began) * 1000)
-        status, size = answer.status_code, len(answer.content)
     median, worst = statistics.median(took), max(took)
-    return {"path": path, "status": status, "bytes": size, "first_ms": round(took[0], 1),
-            "median_ms": round(median, 1), "worst_ms": round(worst, 1)}  # fmt: skip
+    row = {"path": path, "status": answer.status_code, "bytes": len(answer.content), "first_ms": round(took[0], 1),
+           "median_ms": round(median, 1), "worst_ms": round(worst, 1)}  # fmt: skip
+    return row, answer
 
 
 def token_of(folder: Path) -> str:

@@ -179,8 +179,9 @@ def write_files(
     found: Requalification, out: Path | None, json_file: Path | None, page: Path | None, worst: int
 ) -> None:
     """Write what is wanted. Raises CommandError where that fails."""
+    json_file = None if str(json_file) == "-" else json_file
     report = "" if out is None and json_file is None else _json(found.as_record())
-    wanted = [(json_file, report)] if json_file is not None and str(json_file) != "-" else []
+    wanted = [(json_file, report)] if json_file is not None else []
     quiet = [] if out is None else [(out / REPORT_FILE, report), (out / TIMES_FILE, _json(found.times_record()))]
     path: Path | None = None
     try:

@@ -32,7 +32,8 @@ Rows: TypeAlias = NDArray[np.int64]
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
         "products": "how many were compared, with the unstable ones",
-        "unstable": "of which either verdict hung on load, such as a time-out: they take part in nothing else",
+        "unstable": "of which either verdict hung on load, such as a time-out, or the picture was gone or changed: "
+        "they take part in nothing else",
         "flips": "verdicts that differ",
         "flip_rate": "of the stable products",
         "to_ng": "OK before, NG now",

@@ -48,7 +48,7 @@ class Book:
         But for a picture that two hosts were struck at: a supervisor holds the picture to be at fault, and says so.
         """
         cause = error.cause if isinstance(error, CallError) else repr(error)
-        if not in_session and any("not tried again" in told for told in (str(error), *getattr(error, "__notes__", ()))):
+        if not in_session and any("hosts in a row" in told for told in (str(error), *getattr(error, "__notes__", ()))):
             self.end(call, SUSPECT)
             return
         self.end(call, f"in a session: {cause}" if in_session else cause)

@@ -213,6 +213,7 @@ def test_what_cannot_be_is_told(archive: Path, tmp_path: Path, capsys: pytest.Ca
         (("spots-new", archive, "--against", "spots-old", "--engine", "dask://127.0.0.1"), "is no address"),
         (("spots-new", archive, "--against", "spots-old", "--timeout-s", "nan"), "nan is no finite number"),
         (("spots-new", archive, "--against", "spots-old", "--out", ""), "a folder has a name"),
+        (("spots-new", archive, "--against", "spots-old", "--json", ""), "a file has a name"),
         (("spots-new", "", "--against", "spots-old"), "the archive has no name"),
         ((" ", archive, "--against", "spots-old"), "a version has no name"),
         (("spots==1", archive, "--against", "spots-old", "--root", tmp_path), "has no spots==1"),

@@ -93,6 +93,9 @@ def evaluate(
       procvision evaluate weld-check welds/ --jobs 4 --json new.json --baseline old.json \\
         --require 'f_score>=baseline-0.005' --require 'escapes<=0'
     """
+    from procvision_tools.engines.protocol import import_numpy
+
+    import_numpy()  # before what imports it by itself
     from procvision_runner import RunnerError
     from procvision_tools.cli import evaluation_output, output
     from procvision_tools.cli.errors import CommandError
@@ -100,12 +103,11 @@ def evaluate(
     from procvision_tools.cli.program import command_line
     from procvision_tools.cli.progress import bar
     from procvision_tools.datasets import DatasetError, open_dataset
-    from procvision_tools.engines.protocol import EngineError, import_numpy, open_engine
+    from procvision_tools.engines.protocol import EngineError, open_engine
     from procvision_tools.evaluation.observations import Rules
     from procvision_tools.hints import split_hint
     from procvision_tools.sources.picture_files import unused_bits
 
-    import_numpy()
     output.check_extras(overlay=False, page=page is not None)
     bounds, sweep, earlier = _wanted(requires, sweep_text, baseline_file)
     plan = Plan(

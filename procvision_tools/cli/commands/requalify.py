@@ -74,8 +74,9 @@ def requalify(
 
     NEW and OLD are deployments (NAME==VERSION), installed algorithms, or the commands of hosts, in quotes. ARCHIVE is a
     station's folder, a data set as `evaluate` reads it, or a folder or a URL with pictures. Verdicts that hang on load,
-    such as time-outs, are unstable: they are counted, and are no flips. The exit status is 1 where a bound is missed;
-    `errors<=baseline` and `unstable<=0` are bounds unless others on these figures are stated.
+    such as time-outs, and those on pictures that are gone or changed are unstable: they are counted, and are no flips.
+    The exit status is 1 where a bound is missed; `errors<=baseline` and `unstable<=0` are bounds unless others on these
+    figures are stated.
 
     \b
     Examples:
@@ -84,15 +85,16 @@ def requalify(
       procvision requalify weld-check==0.2.0 line-3/ --against recorded --jobs 4
       procvision requalify weld-check s3://plant/welds --against weld-check==0.1.0 --engine dask://farm:8786
     """
+    from procvision_tools.engines.protocol import import_numpy
+
+    import_numpy()  # before what imports it by itself
     from procvision_runner import RunnerError
     from procvision_tools.cli import output
     from procvision_tools.cli.deploying import root_of
     from procvision_tools.cli.errors import CommandError
     from procvision_tools.cli.requalified import Wanted, requalified, show, write_files
-    from procvision_tools.engines.protocol import import_numpy
     from procvision_tools.hints import split_hint
 
-    import_numpy()
     output.check_extras(overlay=False, page=page is not None)
     bounds = _bounds(requires)
     wanted = Wanted(
