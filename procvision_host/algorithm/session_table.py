@@ -46,6 +46,8 @@ STATE, GONE, ABSENT, STORED = 1, 2, 3, 4
 """What a slot says of its session: its state; that it ended, which the store isn't told yet; that the store has none;
 that the store alone has it."""
 STAMPS = 2**56
+Row = tuple[int, int, bytes]
+"""What a store has of a session: its stamp, when it was saved, and its sealed state."""
 MAX_VERSION = 2**62
 _LOOK_BYTES = 1024
 """What is read at first of a half; most states are shorter."""

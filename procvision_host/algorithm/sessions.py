@@ -202,11 +202,14 @@ class GuardedSessions:
     def _not_in_a_copy(self) -> None:
         # A child that the algorithm forked has the parent's file or connection: two on one would spoil it.
         if getpid() != self._process_id:
-            raise CallRefusedError(
-                ErrorCode.UNKNOWN,
-                "session_store",
-                "a process that the algorithm forked can't use the host's sessions",
-            )
+            refuse_a_copy()
+
+
+def refuse_a_copy() -> NoReturn:
+    """Raise the CallRefusedError for a process that the algorithm forked, which may not use its parent's sessions."""
+    raise CallRefusedError(
+        ErrorCode.UNKNOWN, "session_store", "a process that the algorithm forked can't use the host's sessions"
+    )
 
 
 def _told(error: Exception) -> str:

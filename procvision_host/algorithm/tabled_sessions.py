@@ -27,6 +27,7 @@ from procvision_host.algorithm.session_table import (
     STORED,
     USERS,
     WAYS,
+    Row,
     SessionTable,
     Slot,
     fits,
@@ -42,7 +43,6 @@ from procvision_sdk.session import SessionInUseError, SessionStore, SessionStore
 LOOK_EVERY = 50
 """After so many rounds the host half looks for what dead hosts left in the table."""
 
-Row = tuple[int, int, bytes]
 Found = tuple[int, int, int, int, int, bytes, bytes, bytes]
 """Slot (-1: none), version, stamp, saved_at_ms, kind, state, its half's header and the other's, for the cell."""
 _log = logging.getLogger(HOST_LOGGER)

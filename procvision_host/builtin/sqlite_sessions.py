@@ -19,7 +19,7 @@ class SqliteSessions(StorePlugin):
             "durability",
             str,
             "normal",
-            "`normal` survives the death of a process, `full` also a power cut",
+            "`normal` survives the death of a process, by files `PATH-….table` beside it; `full` also a power cut",
             choices=("normal", "full"),
         ),
         HookOption("ttl_s", float, 86_400.0, "a session not saved for so many seconds is over", minimum=0.001),

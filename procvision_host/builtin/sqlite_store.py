@@ -26,7 +26,7 @@ from os import pread
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from procvision_host.algorithm.session_table import STAMPS
+from procvision_host.algorithm.session_table import STAMPS, Row
 from procvision_host.builtin.descriptors import Descriptors, OwnDescriptors
 from procvision_host.builtin.table_file import TableFile, no_table_for, open_table
 from procvision_sdk.private_files import touch_private
@@ -70,9 +70,6 @@ _PURGE = "DELETE FROM sessions WHERE saved_at_ms < ?"
 _TABLES = "CREATE TABLE IF NOT EXISTS session_tables (name TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID"
 _TABLE_ID = "SELECT id FROM session_tables WHERE name = ?"
 _NEW_TABLE = "INSERT OR REPLACE INTO session_tables (name, id) VALUES (?, ?)"
-
-Row = tuple[int, int, bytes]
-"""A session's stamp, when it was saved, and its sealed state."""
 
 
 class _Saved(NamedTuple):

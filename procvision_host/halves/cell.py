@@ -18,7 +18,6 @@ from procvision_host.halves.messages import CellChannel, Plan
 from procvision_host.halves.records import ANSWERED, EVENTS, before_answer, events_record, flags_of, told_call
 from procvision_host.halves.ring import DONE, PENDING
 from procvision_host.logs import HOST_LOGGER
-from procvision_sdk.errors import CallRefusedError, ErrorCode
 
 if TYPE_CHECKING:
     from procvision_host.algorithm.sessions import GuardedSessions, Sessions
@@ -46,6 +45,8 @@ class OtherHalf(Alone):
         self.plan = plan = channel.plan()
         self.failed, self._memory = plan.failed, plan.memory
         self.wraps_calls = plan.wrapped
+        if not plan.table:
+            ends.nothing_is_handed_over()
         if plan.calls or plan.sessions or plan.life:
             self.records = Records(plan, ring, ends, channel)
 
@@ -144,11 +145,9 @@ class RemoteSessions:
     def _not_in_a_copy(self) -> None:
         # Two processes that ask at once would get each other's answers.
         if getpid() != self._process_id:
-            raise CallRefusedError(
-                ErrorCode.UNKNOWN,
-                "session_store",
-                "a process that the algorithm forked can't use the host's sessions",
-            )
+            from procvision_host.algorithm.sessions import refuse_a_copy
+
+            refuse_a_copy()
 
 
 class RemoteImage:

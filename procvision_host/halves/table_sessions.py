@@ -29,10 +29,10 @@ from procvision_host.algorithm.session_table import (
     packed,
     set_of,
 )
-from procvision_host.algorithm.sessions import refuse
+from procvision_host.algorithm.sessions import refuse, refuse_a_copy
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.compiled import compiled
-from procvision_sdk.errors import CallRefusedError, ErrorCode
+from procvision_sdk.errors import CallRefusedError
 from procvision_sdk.session import Session, SessionInUseError, SessionStoreError, encode_state
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class TableSessions:
     def load(self, session_id: str) -> bytes | None:
         """Return the state last saved by any host. Raises CallRefusedError."""
         if getpid() != self._process_id:
-            self._refuse_a_copy()
+            refuse_a_copy()
         known = self._known.get(session_id)
         if known is None or self._ring.table_refused or not self._is_as_it_was(known):
             known = self._asked(session_id) if known is None else self._seen_again(session_id, known)
@@ -153,7 +153,7 @@ class TableSessions:
     def save(self, session_id: str, state: bytes) -> None:
         """Keep the state. Raises CallRefusedError."""
         if getpid() != self._process_id:
-            self._refuse_a_copy()
+            refuse_a_copy()
         loaded, base = self._base
         if loaded != session_id:
             base = 0
@@ -167,7 +167,7 @@ class TableSessions:
     def delete(self, session_id: str) -> None:
         """Forget the session, as part of a call. Raises CallRefusedError."""
         if getpid() != self._process_id:
-            self._refuse_a_copy()
+            refuse_a_copy()
         self._known.pop(session_id, None)
         self._channel.ask("delete", session_id)
 
@@ -267,9 +267,3 @@ class TableSessions:
         if base == 0:
             return known.state is None or known.saved_at_ms < now_ms - self._ttl_ms
         return known.state is not None and known.stamp == base
-
-    def _refuse_a_copy(self) -> None:
-        # Two processes that ask at once would get each other's answers.
-        raise CallRefusedError(
-            ErrorCode.UNKNOWN, "session_store", "a process that the algorithm forked can't use the host's sessions"
-        )

@@ -367,6 +367,12 @@ class HostEnds:
                 return descriptor
         raise OSError("nothing was handed over")
 
+    def nothing_is_handed_over(self) -> None:
+        """Close the end by which something could be."""
+        handing, self.handing = self.handing, None
+        if handing is not None:
+            handing.close()
+
     def picture_room(self) -> int:
         """Return the descriptor of the memory into which the host half puts pictures."""
         if not self._is_ours(self.room):
