@@ -152,10 +152,14 @@ def deeppcb(session: nox.Session) -> None:
 
 @nox.session
 def evidence(session: nox.Session) -> None:
-    """A station's processes are killed a thousand times, its power cut at each write, its database away for minutes."""
+    """A station's processes are killed a thousand times, its power cut at each write, its database away for minutes.
+
+    And the database's file is damaged in each way, and its disk full: a tmpfs, which root alone can mount.
+    """
     install_all(session)
-    for words in [session.posargs] if session.posargs else (("kills",), ("power",), ("database",)):
-        session.run("python", "-m", "tests.evidence", *words)
+    words = ("kills", "power", "database", "damage", "disk")
+    for each in [session.posargs] if session.posargs else [(word,) for word in words]:
+        session.run("python", "-m", "tests.evidence", *each)
 
 
 @nox.session

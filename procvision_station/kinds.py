@@ -50,6 +50,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 """Sort -> kind -> module:class, of those in the box. No other distribution can take their names."""
+TWICE = "two distributions have it"
 
 
 class KindError(ProcVisionError):
@@ -151,7 +152,7 @@ class Kinds:
         for sort, group in GROUPS.items():
             homes[sort] = {}
             for point in entry_points(group=group):
-                homes[sort][point.name] = "two distributions have it" if point.name in homes[sort] else point
+                homes[sort][point.name] = TWICE if point.name in homes[sort] else point
             homes[sort] |= BUILT_IN[sort]
         return cls(homes)
 
@@ -162,10 +163,10 @@ class Kinds:
     def load(self, sort: str, kind: str) -> Any:
         """Return the class of a kind, or in words why it can't be used."""
         home = self._homes[sort][kind]
-        if home == "two distributions have it":
-            return home
         try:
             if isinstance(home, str):
+                if home == TWICE:
+                    return home
                 module, _, name = home.partition(":")
                 loaded = getattr(importlib.import_module(module), name)
             else:

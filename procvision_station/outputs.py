@@ -53,12 +53,15 @@ class JsonLinesOutput:
 
     def __init__(self, options: JsonLinesOptions, folder: Path) -> None:
         self._name = "stdout" if options.path == "-" else str(folder / options.path)
+        self._torn = False
+        """Whether the end of the last line is missing: the disk was full, or the station was killed."""
         try:
             if options.path == "-":
                 self._descriptor = os.dup(1)
             else:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
                 self._descriptor = os.open(folder / options.path, flags, PRIVATE_FILE)
+                self._torn = _ends_torn(folder / options.path)
         except OSError as error:
             raise KindError(f"{self._name} can't be written: {error.strerror or error}") from error
 
@@ -69,12 +72,16 @@ class JsonLinesOutput:
             raise KindError(f"{folder / options.path} can't be written: there is no such folder\nhint: make it first")
 
     def tell(self, told: Told) -> None:
-        """Write a line."""
-        left = memoryview(as_json(told) + b"\n")
+        """Write a line. What a full disk left of another one is a line of its own, and no verdict."""
+        line = memoryview((b"\n" if self._torn else b"") + as_json(told) + b"\n")
+        left = line
         try:
             while left:
                 left = left[os.write(self._descriptor, left) :]
+            self._torn = False
         except OSError as error:
+            written = len(line) - len(left)  # of one byte it is the end of the line before
+            self._torn = written > self._torn or (self._torn and not written)
             raise KindError(f"{self._name} can't be written: {error.strerror or error}") from error
 
     def close(self) -> None:
@@ -82,6 +89,15 @@ class JsonLinesOutput:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _ends_torn(path: Path) -> bool:
+    """Return whether a file's last line has no end."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 class ProgramOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,20 +250,26 @@ class MqttOutput:
 
     def __init__(self, options: MqttOptions, folder: Path) -> None:
         try:
-            paho = need("paho.mqtt.client", "paho-mqtt", "the output mqtt", "mqtt")
+            self._paho = need("paho.mqtt.client", "paho-mqtt", "the output mqtt", "mqtt")
         except MissingExtraError as error:
             raise KindError(str(error)) from error
         self._options = options
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-        self._client.max_queued_messages_set(1)
-        self._client.reconnect_delay_set(1, 5)
+        self._password = _password(options, folder) if options.username is not None else None
+        self._client = self._connecting()
+
+    def _connecting(self) -> Any:
+        """Return a client that connects, and connects again where the broker goes away."""
+        options, client = self._options, self._paho.Client(self._paho.CallbackAPIVersion.VERSION2)
+        client.max_queued_messages_set(1)
+        client.reconnect_delay_set(1, 5)
         if options.username is not None:
-            self._client.username_pw_set(options.username, _password(options, folder))
+            client.username_pw_set(options.username, self._password)
         if options.tls:
-            self._client.tls_set()
-        self._client.on_socket_open = _without_delay
-        self._client.connect_async(options.host, options.port, keepalive=10)
-        self._client.loop_start()
+            client.tls_set()
+        client.on_socket_open = _without_delay
+        client.connect_async(options.host, options.port, keepalive=10)
+        client.loop_start()
+        return client
 
     @staticmethod
     def check(options: MqttOptions, folder: Path) -> None:
@@ -272,9 +294,16 @@ class MqttOutput:
             message.wait_for_publish(max(0.0, deadline - time.monotonic()))
             done = message.is_published()
         except (OSError, RuntimeError, ValueError) as error:
+            self._forget()
             raise KindError(f"{name} took no verdict: {error}") from error
         if not done:
+            self._forget()
             raise KindError(f"{name} has not acknowledged it in {self._options.timeout_s:g} s")
+
+    def _forget(self) -> None:
+        """Begin anew: the client would tell again what was not acknowledged, when the next broker comes."""
+        self.close()
+        self._client = self._connecting()
 
     def close(self) -> None:
         """Say goodbye to the broker."""

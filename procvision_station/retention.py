@@ -1,7 +1,8 @@
 """Which kept pictures go when they are old, or when the disk fills. It decides in the projection's process.
 
-What there is to delete is asked from the projection: one that is gone or behind deletes nothing. The lines' process
-deletes: it records first, and refuses a picture that another product has come to share since.
+What there is to delete is asked from the projection: one that is gone, replaced, behind or half computed anew deletes
+nothing. The lines' process deletes: it records first, and refuses a picture that another product has come to share
+since, and all of them where somebody has pinned or overruled since.
 
 By free space the oldest go first, class after class: OK, ERROR, NG, overruled. Pinned pictures stay.
 """
@@ -21,7 +22,9 @@ from procvision_station.configuration.model import PicturesSection
 from procvision_station.control import ControlError, DeletePictures, NotRunningError, send
 
 if TYPE_CHECKING:
+    from procvision_station.projection.database import Database
     from procvision_station.projection.kept_pictures import KeptPictures
+    from procvision_station.projection.projector import CaughtUp, Projector
 
 LOOK_S = 2.0
 """Between two looks at the disk: 60 pictures of 10 MB at 3 a second."""
@@ -62,10 +65,12 @@ class Retention:
         data_folder: Path,
         pictures: Path,
         kept: KeptPictures,
-        caught_up_at: Callable[[], float],
+        projector: Projector,
+        filled: Database,
     ) -> None:
         self._policy, self._data_folder, self._pictures = policy, data_folder, pictures
-        self._kept, self._caught_up_at = kept, caught_up_at
+        self._kept, self._projector, self._filled = kept, projector, filled
+        """The last one is what the projector fills."""
 
     def run(self, stop: Event, notice: Callable[[str], None]) -> None:
         """Keep the policy until `stop` is set. Nothing ends it."""
@@ -88,18 +93,21 @@ class Retention:
         """Delete one batch, if the policy asks for one; return how many pictures. Raises ControlError, OSError and
         ProjectionError.
         """
-        as_of = self._caught_up_at()
-        if as_of < 0:
+        caught_up = self._projector.caught_up
+        if caught_up is None:
             return 0  # the projection has not been read to its end yet
         free = os.statvfs(self._pictures if self._pictures.is_dir() else self._data_folder)
         for ask in asks(self._policy, free.f_bavail * free.f_frsize, time.time_ns() // 1_000_000):
             files = self._kept.oldest(ask.of_class, ask.before_ms, BATCH)
             if files:
-                return self._delete(files, ask.why, as_of)
+                return self._delete(files, ask.why, caught_up)
         left = [file for file in self._kept.last_deleted(BATCH) if (self._pictures / file).exists()]
-        return self._delete(left, "recorded as deleted, and left by a power cut", as_of) if left else 0
+        return self._delete(left, "recorded as deleted, and left by a power cut", caught_up) if left else 0
 
-    def _delete(self, files: Sequence[str], why: str, as_of: float) -> int:
-        command = DeletePictures(lines=self._kept.lines_of(files), why=why, as_of=as_of)
+    def _delete(self, files: Sequence[str], why: str, caught_up: CaughtUp) -> int:
+        lines, since = self._kept.lines_of(files), self._projector.caught_up
+        if since is None or since.rebuilds != caught_up.rebuilds or not self._kept.are_of(self._filled):
+            return 0  # what was asked may have been another's file, or read in part: whom it had pinned, nobody knows
+        command = DeletePictures(lines=lines, why=why, as_of=caught_up.at)
         answer = send(self._data_folder, command)
         return int(answer.content.get("deleted", 0))

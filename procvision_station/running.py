@@ -83,6 +83,8 @@ class _Product:
     """Of its record, once its verdict stands."""
     awaited: frozenset[int] = frozenset()
     """Pictures that its record waits for: `evidence = "first"`."""
+    unwritten: str = ""
+    """Why one of them could not be written, when that was tried last."""
     told: bool = False
 
 
@@ -284,10 +286,7 @@ class LineRunner:
         if product.content is None:
             product.content = self._content(product, command.told)
         if product.told and product.awaited:
-            # ERROR was told; what owes its record keeps no picture in memory.
-            for answer in product.content["steps"]:
-                answer["picture"] = "lost" if answer["step"] in product.awaited else answer["picture"]
-            product.awaited, product.pictures = frozenset(), {}
+            self._give_up_pictures(product, product.content["steps"])
         told = {
             "key": product.key,
             "found": command.found,
@@ -358,25 +357,35 @@ class LineRunner:
                 "hint: a faster disk or processor, fewer pictures by keep_ok, or ok_as; procvision station check"
             )
 
+    def _give_up_pictures(self, product: _Product, answers: list[dict[str, Any]]) -> None:
+        """Write no more pictures of a product: ERROR was told, and what owes its record keeps none in memory."""
+        for answer in answers:
+            if answer["step"] in product.awaited:
+                answer["picture"] = "lost"
+        for step in sorted(product.awaited):
+            self.recorder.event(lost(product.key, step, product.unwritten))
+        self.kept.count(lost=len(product.awaited))
+        product.awaited, product.pictures = frozenset(), {}
+
     def _wait_for_pictures(self, product: _Product, record: Callable[[], None]) -> None:
         """Record a product when its pictures are on the disk; where one can't be written, it is tried again whole."""
-        awaited, failed = set(product.awaited), ""
+        awaited, failed = set(product.awaited), False
         lock = threading.Lock()
 
         def written(step: int, event: Mapping[str, Any], on_disk: Callable[[], None] | None = None) -> None:
             nonlocal failed
-            if "reason" not in event:
-                self.kept.count(kept=1)  # one that can't be written is tried again
-            self.recorder.event(event, on_disk)
+            is_there = "reason" not in event
+            if is_there:
+                self._picture_written(event, on_disk)  # one that can't be written is tried again, until its deadline
             with lock:
                 awaited.discard(step)
-                if "reason" in event:
-                    failed = str(event["reason"])
-                else:
+                if is_there:
                     product.awaited -= {step}
+                else:
+                    failed, product.unwritten = True, str(event["reason"])
                 last = not awaited
             if last and failed:
-                self._inbox.put(RecordFailed(product.key, f"a picture can't be written: {failed}"))
+                self._inbox.put(RecordFailed(product.key, f"a picture can't be written: {product.unwritten}"))
             elif last:
                 record()
 

@@ -72,6 +72,8 @@ class Station:
         self._ballast.take()
         self._configuration, self._runners, self._recorder = configuration, runners, recorder
         self._changing, self._deleting = threading.Lock(), threading.Lock()
+        self._remarked_at = time.monotonic()
+        """When a user said last what keeps pictures: no older state of the projection deletes. Under `_deleting`."""
         self._opened_for = dict(opened_for)
         """What ends the hosts of each line's inspector."""
 
@@ -103,7 +105,11 @@ class Station:
         if isinstance(command, ChooseRecipe):
             with self._changing:
                 return self._choose(command, runner)
-        return self._recorded(command.line, runner.recorder.asked(_remark(command)))
+        if isinstance(command, Note):
+            return self._recorded(command.line, runner.recorder.asked(_remark(command)))
+        with self._deleting:
+            self._remarked_at = time.monotonic()
+            return self._recorded(command.line, runner.recorder.asked(_remark(command)))
 
     def _runner(self, line: str) -> LineRunner:
         runner = self._runners.get(line)
@@ -115,6 +121,8 @@ class Station:
 
     def _delete(self, command: DeletePictures) -> Answer:
         """Delete pictures: where the disk is too full for the record, the ballast makes room for it."""
+        if command.as_of <= self._remarked_at:
+            return Answer(content={"deleted": 0})
 
         def record(going: Sequence[str]) -> None:
             for line, files in command.lines.items():

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -24,6 +25,7 @@ import psutil
 from benchmarks.ours import PLUGIN
 from benchmarks.station import latency
 from benchmarks.station.latency import RECIPE, STATION, asked, told
+from benchmarks.station.noise import Sheet
 from procvision_runner import Picture
 from procvision_station import png
 from procvision_station.companions import commands, companions
@@ -40,17 +42,13 @@ class Noisy(latency.Asked):
 
     def __init__(self, options: latency.NoOptions, folder: Path) -> None:
         super().__init__(options, folder)
-        width, height = self.size
-        self._noise = np.random.default_rng(1).normal(128, 3, (2 * height, 2 * width)).astype(np.uint8)
-        self._draw = np.random.default_rng(2)
+        self._sheet = Sheet(*self.size)
 
     size = (1920, 1080)
 
     def grab(self, fired: Fired) -> Picture:
         """Cut a picture out of a sheet of noise."""
-        width, height = self.size
-        y, x = self._draw.integers(0, height), self._draw.integers(0, width)
-        return Picture.of(self._noise[y : y + height, x : x + width].copy())
+        return self._sheet.picture()
 
 
 MARKS = {"host half or cell": "--algo", "projection": "procvision_station.projection", "page": "page"}
@@ -128,10 +126,13 @@ def _driven(per_second: float, seconds: float, warm_up: float) -> dict[str, Any]
     told.get(timeout=60)
     answered, fired = 1, 1
     samples: list[tuple[float, int, dict[str, float]]] = []
+    at_once: Counter[int] = Counter()
     began = time.monotonic()
     counted_from: tuple[dict[str, float], int] | None = None
     while (now := time.monotonic() - began) < warm_up + seconds:
-        while fired < now * per_second:
+        due = max(fired, int(now * per_second))
+        at_once[due - fired] += 1
+        while fired < due:
             asked.put(True)
             fired += 1
         answered += _drained()
@@ -150,6 +151,8 @@ def _driven(per_second: float, seconds: float, warm_up: float) -> dict[str, Any]
     return {
         "fired": fired,
         "answered": answered,
+        # More than one where this loop itself was late: a line takes `max_products` on their way, one more is an ERROR.
+        "fired_at_once": {str(count): often for count, often in sorted(at_once.items()) if count > 1},
         "processor_ms_a_product": round(sum(cost.values()) * 1000, 2),
         "of them": {name: round(spent * 1000, 2) for name, spent in cost.items()},
         "cores_at_this_pace": round(sum(cost.values()) * per_second, 2),
@@ -177,12 +180,15 @@ def _drained() -> int:
         return count
 
 
-def _pictures(home: Path) -> dict[str, int]:
-    """What became of the pictures, by the journal."""
+def _pictures(home: Path) -> dict[str, Any]:
+    """What became of the pictures, by the journal, and why products were ERROR."""
     from procvision_station.exporting import records
 
-    found = {"kept": 0, "lost": 0, "left out": 0}
+    errors: Counter[str] = Counter()
+    found: dict[str, Any] = {"kept": 0, "lost": 0, "left out": 0, "errors": errors}
     for each in records("main", home / "data" / "journal" / "main"):
+        if each.get("told") == "ERROR":
+            errors[each["reason"]] += 1
         if each.get("event") in ("picture", "picture_lost"):
             found["kept" if each["event"] == "picture" else "lost"] += 1
         elif each["kind"] == "product":

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from procvision_station.line.machine import DEFAULT_MAX_PRODUCTS
+
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_DEADLINE_MS = 3_600_000
 """An hour: what takes longer is no line."""
@@ -215,8 +217,14 @@ class LineSection(_Table, frozen=True, kw_only=True):
         ),
     ] = None
     max_products: Annotated[
-        int, Meta(ge=1, le=1000, description="Products without a verdict at a time; one more is ERROR at once")
-    ] = 4
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Products without a verdict at a time; one more is ERROR at once. At 10 a second, 8 bridge "
+            "0.8 s in which the machine, a camera or an algorithm stands still",
+        ),
+    ] = DEFAULT_MAX_PRODUCTS
     algorithms: Annotated[
         dict[Name, AlgorithmSection],
         Meta(description="How far algorithms are shut in, and what they get, by their name"),

@@ -33,8 +33,8 @@ from procvision_station.line.messages import (
 )
 from procvision_station.line.tables import TRANSITIONS, UNDECIDED, Act, Deed, ProductState
 
-DEFAULT_MAX_PRODUCTS = 4
-"""A camera, a host and two that wait: more than a line has between its trigger and its ejector."""
+DEFAULT_MAX_PRODUCTS = 8
+"""As many as a runner has slots for pictures. At 10 a second they bridge 0.8 s in which a busy machine does nothing."""
 DEFAULT_MAX_OWED = 100_000
 """A day of a product a second; some 50 MB."""
 DEFAULT_RETRY_S = 0.5

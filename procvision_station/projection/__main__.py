@@ -39,7 +39,7 @@ def main() -> int:
     try:
         projector = Projector(database, data / JOURNALS, _notice)
         kept = KeptPictures(Database(settings.database, data))
-        retention = Retention(policy, data, data / PICTURES, kept, lambda: projector.caught_up_at)
+        retention = Retention(policy, data, data / PICTURES, kept, projector, database)
         threading.Thread(target=retention.run, args=(stop, _notice), name="procvision-retention", daemon=True).start()
         projector.run(stop)
         with contextlib.suppress(SQLAlchemyError, OSError, ProjectionError):

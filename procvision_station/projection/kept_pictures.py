@@ -18,6 +18,10 @@ class KeptPictures:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def are_of(self, database: Database) -> bool:
+        """Return whether what was answered last came from the file that another side has open."""
+        return self._database.is_of(database)
+
     def oldest(self, of_class: str, before_ms: int | None, most: int) -> list[str]:
         """Return files whose every product is of a class, or of one that goes sooner; the oldest first.
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from procvision_station.journal.tail import Position, Tail, Taken
 from procvision_station.projection.database import Database, ProjectionError
 
@@ -33,6 +35,16 @@ LOOK_AFTER = 20_000
 Notice = Callable[[str], None]
 
 
+@frozen
+class CaughtUp:
+    """All journals were read to their ends."""
+
+    at: float
+    """By the monotonic clock, when that reading began."""
+    rebuilds: int
+    """How often something had been computed anew before."""
+
+
 class Projector:
     """Reads the journals below a folder into a database. One thread uses it."""
 
@@ -46,8 +58,8 @@ class Projector:
         """Erased records for which a line was computed anew."""
         self._held: set[str] = set()
         """Lines whose position was held against the journal since the database was opened."""
-        self.caught_up_at = float("-inf")
-        """When all journals were read to their ends last, by the monotonic clock."""
+        self.caught_up: CaughtUp | None = None
+        """When all journals were read to their ends last; None while they were not yet."""
         self.rebuilds: list[str] = []
         """Why something was computed anew, in words."""
 
@@ -83,14 +95,25 @@ class Projector:
 
     def step(self) -> int:
         """Read at most a batch of each line; return how many records. Raises SQLAlchemyError, OSError, and
-        ProjectionError.
+        ProjectionError. What SQLite finds damaged is computed anew.
         """
+        from sqlalchemy.exc import DatabaseError
+
+        try:
+            return self._step()
+        except DatabaseError as error:
+            if not self._database.is_damaged_by(error):
+                raise
+            self._remove(f"its file is damaged: {error.orig}")
+            return 1
+
+    def _step(self) -> int:
         self._make_ready()
         began = time.monotonic()
         done = sum(self._line(name) for name in self._names())
         self._since_look += done
         if not done:
-            self.caught_up_at = began
+            self.caught_up = CaughtUp(began, len(self.rebuilds))
             if self._since_look > LOOK_AFTER:
                 self._database.look_at_values()
                 self._since_look = 0
@@ -105,22 +128,26 @@ class Projector:
     # --- the database ---------------------------------------------------------------------------------------
 
     def _make_ready(self) -> None:
-        if self._ready and self._database.replaced():
-            self._anew("its file was gone or replaced")
-            self._database.close()
-            self._ready = False
+        if self._database.replaced():
+            self._remove("its file was gone, replaced or cut")
         if self._ready:
             return
         try:
             self._database.migrate()
         except ProjectionError as error:
-            self._anew(str(error))
-            self._database.remove()
+            self._remove(str(error))
             self._database.migrate()
         self._sizes, self._held = {}, set()
         self._ready = True
 
+    def _remove(self, why: str) -> None:
+        """Begin from nothing: what stands in another's file is not believed."""
+        self._anew(why)
+        self._ready = False
+        self._database.remove()
+
     def _anew(self, why: str) -> None:
+        self.caught_up = None
         self.rebuilds.append(why)
         self._notice(f"projection: {self._database} is computed anew: {why}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,6 +15,8 @@ from typing import Any
 
 import click
 
+from tests.evidence.damage import DAMAGES, DamagedDatabase
+from tests.evidence.disk import FullDisk
 from tests.evidence.held import HeldStation
 from tests.evidence.kills import Kills
 from tests.evidence.outage import Outage
@@ -63,15 +66,46 @@ def _batch(seed: int, count: int, evidence: str, database: str, *, page: bool) -
 @click.option("--seconds", default=20.0, show_default=True, help="Of a station under strace.")
 @click.option("--fates", default=2, show_default=True, help="Of what was not synced, at each place of the trace.")
 @click.option("--seed", default=1, show_default=True)
-def power(seconds: float, fates: int, seed: int) -> None:
+@click.option("--evidence", type=click.Choice(EVIDENCE), help="Left out, one after the other.")
+def power(seconds: float, fates: int, seed: int, evidence: str | None) -> None:
     """Cut the power after each write, sync and rename of a whole station, with either kind of evidence."""
     wrong = False
-    for evidence in EVIDENCE:
+    for of in [evidence] if evidence is not None else EVIDENCE:
         with _folder() as folder:
-            station = HeldStation(folder, evidence=evidence, every_s=0.3, deadline_ms=8000, ok_days=0.0001)
-            report = {"evidence": evidence, **PowerCuts(station, seed).run(seconds, fates)}
+            station = HeldStation(folder, evidence=of, every_s=0.3, deadline_ms=8000, ok_days=0.00003, scenes=40)
+            report = {"evidence": of, **PowerCuts(station, seed).run(seconds, fates)}
         wrong = _shown(report) or wrong
     sys.exit(wrong)
+
+
+@main.command()
+@click.option("--rounds", default=3, show_default=True, help="So often it fills, and is emptied.")
+@click.option("--seconds", default=8.0, show_default=True, help="So long it is full in each.")
+@click.option("--evidence", type=click.Choice(EVIDENCE), default="behind", show_default=True)
+def disk(rounds: int, seconds: float, evidence: str) -> None:
+    """Fill the station's file system, a tmpfs of its own, to its last byte, and empty it again. It takes root."""
+    with _folder() as folder, _small_disk(folder.parent / "disk") as place:
+        station = HeldStation(
+            place / "line",
+            evidence=evidence,
+            telling=folder.parent,
+            every_s=0.2,
+            keep_ok=1.0,
+            free_mb=44,
+            scenes=700,
+            padding=50_000,
+        )
+        sys.exit(_shown({"evidence": evidence, **FullDisk(station).run(rounds, seconds)}))
+
+
+@main.command()
+@click.option("--rounds", default=len(DAMAGES), show_default=True, help="Each kind of damage takes its turn.")
+@click.option("--seconds", default=60.0, show_default=True, help="Of load before the first one.")
+def damage(rounds: int, seconds: float) -> None:
+    """Remove, replace, cut and overwrite the projection's SQLite file while the station runs."""
+    with _folder() as folder:
+        station = HeldStation(folder, ok_days=0.00015, scenes=2000)
+        sys.exit(_shown(DamagedDatabase(station).run(rounds, seconds)))
 
 
 @main.command()
@@ -94,6 +128,17 @@ def _shown(report: dict[str, Any]) -> bool:
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="procvision-evidence-") as name:
         yield Path(name) / "line"
+
+
+@contextlib.contextmanager
+def _small_disk(place: Path, size: str = "80m") -> Iterator[Path]:
+    """A file system of so many bytes."""
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import random
 import re
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -169,41 +169,133 @@ class Trace:
             assert call.node >= 0 or call.name == "sync", f"{call.name} of {path}, which nobody made"
         self.calls.append(call)
 
-    def after_cut(self, place: int, rng: random.Random) -> dict[str, bytes]:
-        """Return the files, by path below the folder, that a power cut right before `place` may leave."""
-        begun = [call for call in self.calls if call.begun < place]
-        synced: dict[int, int] = {}  # node -> where the last whole sync of it began
-        synced_names: dict[str, int] = {}
-        for call in begun:
-            if call.name == "sync" and call.ended < place:
-                synced[call.node] = max(synced.get(call.node, -1), call.begun)
-                synced_names[call.paths[0]] = max(synced_names.get(call.paths[0], -1), call.begun)
-        contents: dict[int, bytearray] = {}
-        names: dict[str, int] = {}
-        for call in begun:
-            if call.name in ("write", "pwrite64", "ftruncate"):
-                held = contents.setdefault(call.node, bytearray())
-                _change(held, call, 1.0 if call.ended < synced.get(call.node, -1) else rng.choice((0, 1, rng.random())))
-                continue
-            if call.name == "sync":
-                continue
-            certain = call.ended < synced_names.get(str(Path(call.paths[-1]).parent), -1)
-            if not certain and rng.random() < 0.5:
-                continue
-            if call.name in ("mkdir", "openat"):
-                names[call.paths[0]] = call.node
-            elif call.name == "unlink":
-                names.pop(call.paths[0], None)
-            else:
-                # The old name may have been lost with its creation: the file is there under its new one all the same.
-                names.pop(call.paths[0], None)
-                names[call.paths[1]] = call.node
-        found = {}
-        for path, node in names.items():
-            above = [str(each) for each in Path(path).parents if str(each).startswith(f"{self.folder}/")]
-            if node in contents and all(each in names for each in above):
-                found[path.removeprefix(f"{self.folder}/")] = bytes(contents[node])
-        return found
+
+@define
+class _Content:
+    """A file's writes in their order. The first ones are certain: a sync that began after them had returned."""
+
+    calls: list[Call] = field(factory=list)
+    certain: int = 0
+    held: bytearray = field(factory=bytearray)
+    """What the certain ones made."""
+    frozen: bytes | None = None
+    """The same, while nothing changes it."""
+
+    def settle(self, synced: int) -> None:
+        while self.certain < len(self.calls) and self.calls[self.certain].ended < synced:
+            _change(self.held, self.calls[self.certain], 1.0)
+            self.certain, self.frozen = self.certain + 1, None
+
+    def after_cut(self, synced: int, rng: random.Random) -> bytes:
+        """Return what is there: each write that is not certain came wholly, in part or not at all."""
+        if self.certain == len(self.calls):
+            if self.frozen is None:
+                self.frozen = bytes(self.held)
+            return self.frozen
+        held = bytearray(self.held)
+        for call in self.calls[self.certain :]:
+            _change(held, call, 1.0 if call.ended < synced else rng.choice((0, 1, rng.random())))
+        return bytes(held)
+
+
+@define
+class _Names:
+    """What happened to the names of one folder, likewise."""
+
+    calls: list[Call] = field(factory=list)
+    certain: int = 0
+
+    def settle(self, synced: int, names: dict[str, int]) -> None:
+        while self.certain < len(self.calls) and self.calls[self.certain].ended < synced:
+            _rename(names, self.calls[self.certain])
+            self.certain += 1
+
+
+class Left:
+    """What a power cut left: files by their path below the station's folder."""
+
+    def __init__(self, cuts: Cuts, names: dict[str, int], rng: random.Random) -> None:
+        self._cuts, self._names, self._rng = cuts, names, rng
+        self._read: dict[int, bytes] = {}
+
+    def file(self, path: str) -> bytes | None:
+        """Return what is in a file; None where there is none."""
+        whole = f"{self._cuts.folder}/{path}"
+        node = self._names.get(whole, -1)
+        if node < 0 or node in self._cuts.folders:
+            return None
+        while (whole := whole.rpartition("/")[0]) != self._cuts.folder:
+            if whole not in self._names:
+                return None
+        if node not in self._read:
+            self._read[node] = self._cuts.content(node, self._rng)
+        return self._read[node]
+
+    def below(self, path: str) -> dict[str, bytes]:
+        """Return the files right below a folder, by name."""
+        begins = f"{self._cuts.folder}/{path}/"
+        names = [name.removeprefix(begins) for name in self._names if name.startswith(begins)]
+        found = {name: self.file(f"{path}/{name}") for name in names if "/" not in name}
+        return {name: data for name, data in found.items() if data is not None}
+
+
+class Cuts:
+    """Cuts of the power, one after the other: what is certain once stays so, and is computed once."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.folder = trace.folder
+        self.folders: set[int] = set()
+        """Those nodes that are no files."""
+        self._calls = deque(sorted(trace.calls, key=lambda call: call.begun))
+        self._syncs = deque(sorted((call for call in trace.calls if call.name == "sync"), key=lambda call: call.ended))
+        self._synced: dict[int, int] = {}  # node -> where the last whole sync of it began
+        self._synced_names: dict[str, int] = {}
+        self._contents: dict[int, _Content] = {}
+        self._in_folders: dict[str, _Names] = {}
+        self._names: dict[str, int] = {}
+
+    def at(self, place: int, rng: random.Random) -> Left:
+        """Return what a cut right before `place` may leave. Places never go back."""
+        while self._calls and self._calls[0].begun < place:
+            self._take(self._calls.popleft())
+        while self._syncs and self._syncs[0].ended < place:
+            self._settle(self._syncs.popleft())
+        names = dict(self._names)
+        for folder, changed in self._in_folders.items():
+            synced = self._synced_names.get(folder, -1)
+            for call in changed.calls[changed.certain :]:
+                if call.ended < synced or rng.random() < 0.5:
+                    _rename(names, call)
+        return Left(self, names, rng)
+
+    def content(self, node: int, rng: random.Random) -> bytes:
+        """Return what a cut at this place may leave of a file."""
+        written = self._contents.get(node)
+        return written.after_cut(self._synced.get(node, -1), rng) if written is not None else b""
+
+    def _take(self, call: Call) -> None:
+        if call.name in ("write", "pwrite64", "ftruncate"):
+            self._contents.setdefault(call.node, _Content()).calls.append(call)
+        elif call.name != "sync":
+            if call.name == "mkdir":
+                self.folders.add(call.node)
+            self._in_folders.setdefault(str(Path(call.paths[-1]).parent), _Names()).calls.append(call)
+
+    def _settle(self, sync: Call) -> None:
+        self._synced[sync.node] = max(self._synced.get(sync.node, -1), sync.begun)
+        self._synced_names[sync.paths[0]] = max(self._synced_names.get(sync.paths[0], -1), sync.begun)
+        if sync.node in self._contents:
+            self._contents[sync.node].settle(self._synced[sync.node])
+        if sync.paths[0] in self._in_folders:
+            self._in_folders[sync.paths[0]].settle(self._synced_names[sync.paths[0]], self._names)
+
+
+def _rename(names: dict[str, int], call: Call) -> None:
+    """Do to names what a call does."""
+    # The old name may have been lost with its creation: the file is there under its new one all the same.
+    names.pop(call.paths[0], None)
+    if call.name != "unlink":
+        names[call.paths[-1]] = call.node
 
 
 def _change(held: bytearray, call: Call, share: float) -> None:
@@ -228,6 +320,7 @@ class PowerCuts:
 
     station: HeldStation
     seed: int
+    _known: dict[str, tuple[Any, _Ledger]] = field(factory=dict, init=False, repr=False)
 
     def run(self, seconds: float, fates: int) -> dict[str, Any]:
         """Let it run so long, then judge each prefix with so many fates of what was not synced."""
@@ -242,57 +335,73 @@ class PowerCuts:
             trace = Trace.of(self.station.folder, lines)
         report = {"calls": len(trace.calls), "told": len(trace.told), "ended": ended, "cuts": 0}
         wrong: Counter[str] = Counter()
-        rng = random.Random(self.seed)
+        rng, cuts = random.Random(self.seed), Cuts(trace)
         places = sorted({at for call in trace.calls for at in (call.begun, call.ended + 1)} | {trace.last_place + 1})
         for place in places:
             for _ in range(fates):
                 report["cuts"] += 1
-                wrong.update(self._judge(trace, place, trace.after_cut(place, rng)))
+                wrong.update(self._judge(trace, place, cuts.at(place, rng)))
         verdicts = Counter(f"told_{verdict}" for _, _, _, verdict in trace.told)
         return {**report, **verdicts, "wrong": [f"{count} times: {what}" for what, count in wrong.most_common(20)]}
 
-    def _judge(self, trace: Trace, place: int, left: dict[str, bytes]) -> Iterator[str]:
+    def _judge(self, trace: Trace, place: int, left: Left) -> Iterator[str]:
         for line in LINES:
-            below = f"data/journal/{line}/"
-            files = {path.removeprefix(below): data for path, data in left.items() if path.startswith(below)}
+            files = left.below(f"data/journal/{line}")
             files.pop("lock", None)
-            disk = RecordedDisk(files)
-            try:
-                Journal(disk).close()  # the next start
-            except (JournalError, OSError) as error:
-                yield f"{line}: the next start fails: {str(error).splitlines()[0]}"
-                continue
-            if audit(disk).first_break is not None:
-                yield f"{line}: the chain is broken"
-            recorded: dict[str, str] = {}
-            yield from self._read(line, disk, left, recorded)
+            ledger = self._ledger(line, files)
+            yield from (f"{line}: {what}" for what in ledger.wrong)
             for at, of, key, verdict in trace.told:
-                if of == line and at < place and verdict != "ERROR" and recorded.get(key) != verdict:
-                    yield f"{line}: {verdict} was told, recorded is {recorded.get(key)}"
+                if of == line and at < place and verdict != "ERROR" and ledger.recorded.get(key) != verdict:
+                    yield f"{line}: {verdict} was told, recorded is {ledger.recorded.get(key)}"
+            for file in ledger.pictures:
+                if not _is_whole(file, left.file(f"data/pictures/{file}") or b""):
+                    yield f"{line}: a picture that was recorded is not there"
 
-    def _read(self, line: str, disk: RecordedDisk, left: dict[str, bytes], recorded: dict[str, str]) -> Iterator[str]:
-        """Gather what the journal says was told; yield what is wrong with it, or with its pictures."""
-        pictures: dict[tuple[str, int], str] = {}
-        there: set[str] = set()
-        for each in read_journal(disk):
-            assert isinstance(each, ReadRecord)
-            content = each.content()
-            if content.get("event") == "picture":
-                pictures[content["key"], content["step"]] = content["file"]
-                there.add(content["file"])
-            elif content.get("event") == "pictures_deleted":
-                there -= set(content["files"])
-            elif "event" not in content:
-                if content["key"] in recorded and "steps" in content:
-                    yield f"{line}: a product is recorded twice"
-                recorded[content["key"]] = content["told"]
-                kept = [step["step"] for step in content.get("steps", ()) if step.get("picture") == "kept"]
-                late = any((content["key"], step) not in pictures for step in kept)
-                if late and self.station.evidence == "first" and content["told"] != "ERROR":
-                    yield f"{line}: a record came before its picture"
-        for file in there:
-            if not _is_whole(file, left.get(f"data/pictures/{file}", b"")):
-                yield f"{line}: a picture that was recorded is not there"
+    def _ledger(self, line: str, files: dict[str, bytes]) -> _Ledger:
+        """Read a journal as the next start does. Most cuts leave the one that another left."""
+        known = tuple(sorted(files.items()))
+        if self._known.get(line, (None, None))[0] != known:
+            self._known[line] = (known, _read(RecordedDisk(files), first=self.station.evidence == "first"))
+        return self._known[line][1]
+
+
+@define
+class _Ledger:
+    """What a journal says after a cut, and what is wrong with it."""
+
+    wrong: list[str] = field(factory=list)
+    recorded: dict[str, str] = field(factory=dict)
+    """What was told at last, by product."""
+    pictures: set[str] = field(factory=set)
+    """Files that are there, as it says."""
+
+
+def _read(disk: RecordedDisk, *, first: bool) -> _Ledger:
+    ledger = _Ledger()
+    try:
+        Journal(disk).close()  # the next start
+    except (JournalError, OSError) as error:
+        ledger.wrong.append(f"the next start fails: {str(error).splitlines()[0]}")
+        return ledger
+    if audit(disk).first_break is not None:
+        ledger.wrong.append("the chain is broken")
+    pictures: set[tuple[str, int]] = set()
+    for each in read_journal(disk):
+        assert isinstance(each, ReadRecord)
+        content = each.content()
+        if content.get("event") == "picture":
+            pictures.add((content["key"], content["step"]))
+            ledger.pictures.add(content["file"])
+        elif content.get("event") == "pictures_deleted":
+            ledger.pictures -= set(content["files"])
+        elif "event" not in content:
+            if content["key"] in ledger.recorded and "steps" in content:
+                ledger.wrong.append("a product is recorded twice")
+            ledger.recorded[content["key"]] = content["told"]
+            kept = [step["step"] for step in content.get("steps", ()) if step.get("picture") == "kept"]
+            if first and content["told"] != "ERROR" and any((content["key"], step) not in pictures for step in kept):
+                ledger.wrong.append("a record came before its picture")
+    return ledger
 
 
 _whole: dict[tuple[str, int], bool] = {}

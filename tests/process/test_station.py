@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from procvision_runner import Picture
+from procvision_station import pictures as pictures_module
 from procvision_station.companions import commands, companions
 from procvision_station.configuration.files import version_of
 from procvision_station.configuration.reading import read_station
@@ -39,6 +40,7 @@ from procvision_station.exporting import records
 from procvision_station.journal.audit import audit
 from procvision_station.journal.disk import FolderDisk
 from procvision_station.kinds import BUILT_IN, Fired, KindError, Kinds
+from procvision_station.pictures import PictureStore
 from procvision_station.projection.database import Database
 from procvision_station.projection.projector import Projector
 from procvision_station.projection.queries import ReadModel
@@ -276,6 +278,44 @@ def test_a_disk_that_is_full_for_a_while_makes_errors_that_are_recorded_later(
     late = [each for each in found if each["kind"] == "product" and each["told"] == "ERROR"]
     assert any(each["found"] in ("OK", "NG") for each in late)
     assert all("not on the disk at the deadline" in each["reason"] for each in late if each["found"] != "ERROR")
+
+
+class FillingCamera(Peer):
+    """From its second picture on, no picture can be written."""
+
+    full = threading.Event()
+
+    def grab(self, fired: Fired) -> Picture:
+        self.count += 1
+        (self.full.set if self.count > 1 else self.full.clear)()
+        return self.board
+
+
+def test_a_picture_that_its_verdict_waits_for_is_kept_or_lost_once_however_often_it_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ("keep_ok = 0.05", 'keep_ok = 1.0\nevidence = "first"')
+    folder = changed(tmp_path, (CAMERA, 'kind = "filling"'), first, (EVERY, "every_s = 0.5"), count=3)
+    write, tried = PictureStore._write_file, []
+
+    def limited(self, path, data):
+        tried.append(path)
+        if FillingCamera.full.is_set():
+            raise OSError(28, "No space left on device")
+        write(self, path, data)
+
+    monkeypatch.setattr(PictureStore, "_write_file", limited)
+    monkeypatch.setattr(pictures_module, "MAX_RECENT", 0)  # all products have one picture
+    verdicts, notices = run(folder, kinds_with(filling=FillingCamera))
+    assert verdicts == {"OK": 1, "ERROR": 2}
+    assert len(tried) > 3
+    found = ledger(folder)
+    lost = [each["reason"] for each in found if each.get("event") == "picture_lost"]
+    assert lost == ["OSError: [Errno 28] No space left on device"] * 2
+    kept = [each["steps"][0]["picture"] for each in found if each["kind"] == "product"]
+    assert kept == ["kept", "lost", "lost"]
+    assert found[-1]["pictures"] == {"kept": 1, "lost": 2, "left_out": 0}
+    assert "main: 1 pictures are kept, 0 were left out, 2 were lost" in notices
 
 
 def test_sigterm_ends_a_station_whole(tmp_path: Path) -> None:

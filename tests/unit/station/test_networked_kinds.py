@@ -135,6 +135,60 @@ def test_a_verdict_is_told_when_the_broker_has_acknowledged_it(broker, tmp_path:
         consumer.loop_stop()
 
 
+def test_a_broker_that_ends_and_comes_back_hears_what_is_told_then_and_nothing_older(broker, tmp_path: Path) -> None:
+    """Also not what it had before its end, and never acknowledged."""
+    paho = pytest.importorskip("paho.mqtt.client")
+    heard: list[str] = []
+    news, subscribed = threading.Condition(), threading.Event()
+
+    def hear(_client, _data, message) -> None:
+        with news:
+            heard.append(json.loads(message.payload)["key"])
+            news.notify_all()
+
+    consumer = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    consumer.reconnect_delay_set(1, 1)
+    consumer.on_message = hear
+    consumer.on_connect = lambda *_: consumer.subscribe("line/verdicts", qos=1)
+    consumer.on_subscribe = lambda *_: subscribed.set()
+    consumer.connect("127.0.0.1", broker.port)
+    consumer.loop_start()
+    output = MqttOutput(MqttOptions(topic="line/verdicts", port=broker.port, timeout_s=0.5), tmp_path)
+
+    def told(key: str) -> Told:
+        return Told("main", key, "A", Verdict.OK, "", "2026-01-01T00:00:00.000+00:00")
+
+    def tell_when_it_can_be(key: str) -> None:
+        for _ in range(40):
+            try:
+                output.tell(told(key))
+            except KindError:
+                continue
+            return
+        raise AssertionError("the broker never took a verdict")
+
+    try:
+        assert subscribed.wait(10)
+        tell_when_it_can_be("first")
+        subscribed.clear()
+        broker.freeze()
+        with pytest.raises(KindError, match="has not acknowledged"):
+            output.tell(told("frozen"))
+        broker.kill()
+        with pytest.raises(KindError, match="can't be reached"):
+            output.tell(told("away"))
+        broker.start()
+        assert subscribed.wait(20)
+        tell_when_it_can_be("last")
+        with news:
+            assert news.wait_for(lambda: "last" in heard, 10)
+        assert heard == ["first", "last"]
+    finally:
+        output.close()
+        consumer.disconnect()
+        consumer.loop_stop()
+
+
 def test_a_broker_that_is_away_takes_no_verdict_and_gets_none_later(tmp_path: Path) -> None:
     pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
     output = MqttOutput(MqttOptions(topic="t", port=9, timeout_s=0.3), tmp_path)

@@ -6,6 +6,8 @@ import ast
 import errno
 import hashlib
 import json
+import resource
+import signal
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +29,7 @@ from procvision_station.journal.reading import read_journal
 from procvision_station.journal.writer import Journal, open_journal
 from procvision_station.kinds import Fired, KindError, Kinds, Told
 from procvision_station.line.messages import Recorded, RecordFailed, RecordKind, Verdict
-from procvision_station.outputs import JsonLinesOutput, ProgramOutput, WebhookOptions, WebhookOutput
+from procvision_station.outputs import JsonLinesOptions, JsonLinesOutput, ProgramOutput, WebhookOptions, WebhookOutput
 from procvision_station.pictures import PictureStore, encoded, is_kept
 from procvision_station.recorder import EVENTS, Recorder
 from procvision_station.testing import check_camera, check_output, check_trigger
@@ -128,6 +130,27 @@ def test_the_outputs_in_the_box_keep_to_the_protocol(tmp_path, server, monkeypat
     Answering.came.clear()
     check_output(WebhookOutput, {"url": f"{server}/204"}, tmp_path)
     assert [json.loads(body)["verdict"] for body in Answering.came] == ["OK", "NG", "ERROR"]
+
+
+def test_what_a_kill_or_a_full_disk_left_of_a_line_spoils_no_other(tmp_path):
+    path = tmp_path / "told.jsonl"
+    check_output(JsonLinesOutput, {"path": "told.jsonl"}, tmp_path)
+    path.write_bytes(path.read_bytes()[:-5])
+    output = JsonLinesOutput(JsonLinesOptions(path="told.jsonl"), tmp_path)
+    output.tell(TOLD)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(KindError, match="File too large"):
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, limits[1]))
+            output.tell(TOLD)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    output.tell(TOLD)
+    output.close()
+    last = path.read_text().splitlines()[-4:]
+    assert [json.loads(line)["key"] for line in (last[1], last[3])] == ["k-1", "k-1"]
+    assert len(last[2]) == 9
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 404, 500])
@@ -352,6 +375,21 @@ def test_a_kind_that_cant_be_imported_is_a_reason():
     )
     assert "ModuleNotFoundError" in kinds.load("camera", "broken")
     assert kinds.load("camera", "twice") == "two distributions have it"
+
+
+def test_a_kind_of_another_distribution_is_found_by_its_entry_point(tmp_path, monkeypatch):
+    """A name that two distributions have is nobody's."""
+    for name, points in (("plc", "plc = {0}:Camera\nboth = {0}:Camera"), ("other", "both = {0}:Camera")):
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[procvision.outputs]\n{points.format(__name__)}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Camera.__module__])
+    kinds = Kinds.installed()
+    assert kinds.load("output", "plc") is Camera
+    assert kinds.load("output", "both") == "two distributions have it"
+    assert kinds.load("output", "mqtt").__name__ == "MqttOutput"
 
 
 def test_every_event_that_is_written_is_described_and_no_other():

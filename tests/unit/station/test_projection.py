@@ -37,6 +37,7 @@ from procvision_station.projection.projector import Projector, contents
 from procvision_station.projection.queries import ReadModel
 from procvision_station.projection.tables import metadata
 from procvision_station.shifts import Shifts, parsed_starts
+from tests.evidence.damage import DAMAGES
 
 SUPPORT = str(Path(__file__).parents[3] / "plugins" / "procvision-postgres" / "tests" / "support")
 if SUPPORT not in sys.path:
@@ -185,28 +186,25 @@ def test_a_segment_that_is_cut_in_its_middle_is_shown_to_the_cut(tmp_path: Path)
     assert row.sequence == int(second.removesuffix(".seg")) - 2
 
 
-def test_a_file_that_was_removed_under_it_is_noticed_and_made_anew(tmp_path: Path) -> None:
+def test_a_file_that_was_damaged_under_it_is_noticed_and_made_anew(tmp_path: Path) -> None:
     filled(tmp_path / "journal", 2, 60)
     database = Database("sqlite", tmp_path, writes=True)
     projector = Projector(database, tmp_path / "journal")
-    stop = threading.Event()
-    thread = threading.Thread(target=projector.run, args=(stop,))
-    thread.start()
-    try:
-        reader = ReadModel(Database("sqlite", tmp_path))
-        wait_for(lambda: Database("sqlite", tmp_path).path.exists() and reader.last_sequences().get("main", 0) > 60)
-        expected = reader.last_sequences()
-        before = reader.history()
-        for path in tmp_path.glob("projection.sqlite*"):
-            path.unlink()
-        wait_for(lambda: bool(projector.rebuilds))
-        wait_for(lambda: reader.last_sequences() == expected)
+    projector.catch_up()
+    shutil.copy(database.path, tmp_path / "earlier")
+    expected = whole(database)
+    reader = ReadModel(Database("sqlite", tmp_path))
+    before = reader.history()
+    for number, damage in enumerate(DAMAGES, 1):
+        damage(database.path, tmp_path / "earlier")
+        assert projector.step() > 0, damage.__name__
+        assert projector.caught_up is None
+        projector.catch_up()
+        assert len(projector.rebuilds) == number, (damage.__name__, projector.rebuilds)
+        assert whole(database) == expected
         assert reader.history() == before
-        reader.close()
-    finally:
-        stop.set()
-        thread.join()
-        database.close()
+    reader.close()
+    database.close()
 
 
 def wait_for(holds) -> None:

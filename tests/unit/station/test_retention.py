@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -15,12 +16,14 @@ pytest.importorskip("sqlalchemy", reason="a projection needs SQLAlchemy")
 
 from procvision_runner import Picture
 from procvision_station import pictures as pictures_module
+from procvision_station import retention
 from procvision_station.ballast import BALLAST_BYTES, Ballast
 from procvision_station.configuration.model import PicturesSection
+from procvision_station.control import Answer, DeletePictures
 from procvision_station.journal.layout import Kind
 from procvision_station.journal.writer import open_journal
 from procvision_station.pictures import PictureStore
-from procvision_station.projection.database import Database
+from procvision_station.projection.database import Database, ProjectionError
 from procvision_station.projection.kept_pictures import KeptPictures
 from procvision_station.projection.projector import Projector
 from procvision_station.retention import DAY_MS, MEGABYTE, Ask, asks
@@ -84,6 +87,44 @@ def test_a_file_goes_with_the_last_class_that_has_it(kept) -> None:
     projector.catch_up()
     assert set(pictures.oldest("OK", None, 10)) == {"b", "g"}  # the other line has not said so
     assert pictures.last_deleted(10) == ["a"]
+
+
+def test_nothing_goes_by_a_projection_that_is_another_one_or_half_computed_anew(
+    kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may not know yet what was pinned."""
+    _, projector, _ = kept
+    database = Database("sqlite", tmp_path, writes=True)
+    projector = Projector(database, tmp_path / "journal")
+    reader = Database("sqlite", tmp_path)
+    sent: list[DeletePictures] = []
+    monkeypatch.setattr(retention, "send", lambda _, command: (sent.append(command), Answer(content={"deleted": 1}))[1])
+    policy = PicturesSection(keep_ok=1, keep_ng=1, keep_error=1, free_mb=1_000_000_000)
+    looking = retention.Retention(policy, tmp_path, tmp_path, KeptPictures(reader), projector, database)
+    assert looking.step() == 0  # it was not read to its end
+    projector.catch_up()
+    assert looking.step() == 1
+    assert sent.pop().lines == {"main": ["a", "b", "g"], "side": ["b"]}
+    shutil.copy(database.path, tmp_path / "copied")
+    (tmp_path / "copied").replace(database.path)
+    assert looking.step() == 0  # another file, and the projector has not looked yet
+    while projector.caught_up is not None:
+        projector.step()
+    assert looking.step() == 0
+    # It is removed while it is asked.
+    projector.catch_up()
+    lines_of = KeptPictures.lines_of
+
+    def meanwhile(self, files):
+        projector._remove("a test does so")
+        return lines_of(self, files)
+
+    monkeypatch.setattr(KeptPictures, "lines_of", meanwhile)
+    with pytest.raises(ProjectionError):
+        looking.step()
+    assert not sent
+    reader.close()
+    database.close()
 
 
 def stored(store: PictureStore, number: int, *, acknowledge: bool = True) -> str:

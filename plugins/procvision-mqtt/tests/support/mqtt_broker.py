@@ -84,6 +84,18 @@ class Broker:
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
+    def freeze(self) -> None:
+        """Stands still: its connections are open, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """Ends at once; what lies in its connections is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(PATIENCE_S)
+            self._process = None
+
     def stop(self) -> None:
         """Ends in order, with what it holds on disk."""
         if self._process is not None:
