@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from procvision_tools.argument_types import FiniteRange, OutFolder
+from procvision_tools.argument_types import FiniteRange, Folder, WholeRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ OK, FAILED = 0, 1
 INTERRUPTED = 130
 """Of Ctrl-C, which is how lines end that go on: the shell's own number, and no error."""
 ROLES = ("viewer", "operator", "engineer", "administrator")
-_FOLDER = OutFolder()
+_FOLDER = Folder()
 _THERE = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -41,8 +41,8 @@ def station() -> None:
 
 @station.command(short_help="Make a station's folder, with a simulated camera.")
 @click.argument("folder", type=_FOLDER)
-@click.option("--count", type=click.IntRange(min=1), help="End after so many products; else it goes on.")
-@click.option("--port", type=click.IntRange(0, 65535), help="With a page on this port of this machine.")
+@click.option("--count", type=WholeRange(min=1), help="End after so many products; else it goes on.")
+@click.option("--port", type=WholeRange(0, 65535), help="With a page on this port of this machine.")
 def new(folder: Path, count: int | None, port: int | None) -> int:
     """Make a folder with a station that runs as it is: a simulated camera, generated boards, pcb-compare.
 
@@ -150,7 +150,7 @@ def _hold_recorded(runners: Mapping[str, LineRunner]) -> None:
 
 @station.command(short_help="Show a station with generated boards, and its page.")
 @click.argument("folder", type=_FOLDER, default=Path("procvision-station-demo"))
-@click.option("--count", type=click.IntRange(min=1), help="End after so many products; else it goes on.")
+@click.option("--count", type=WholeRange(min=1), help="End after so many products; else it goes on.")
 @click.option("--browser/--no-browser", default=True, help="Whether the page is opened.")
 def demo(folder: Path, count: int | None, browser: bool) -> int:
     """Make a station in FOLDER, unless there is one, run it, and open its page. Ctrl-C ends it.
@@ -193,7 +193,7 @@ def demo(folder: Path, count: int | None, browser: bool) -> int:
 @station.command(short_help="Serve the page and the REST interface alone.")
 @click.argument("folder", type=_THERE)
 @click.option("--host", help="Listen here instead of web.host.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Listen here instead of web.port; 0 for any.")
+@click.option("--port", type=WholeRange(0, 65535), help="Listen here instead of web.port; 0 for any.")
 @click.option("--certificate", type=click.Path(exists=True, dir_okay=False, resolve_path=True), help="For TLS: PEM.")
 @click.option("--key", type=click.Path(exists=True, dir_okay=False, resolve_path=True), help="For TLS: PEM.")
 @click.option("--parent", type=int, hidden=True, help="End with this process.")
@@ -377,7 +377,7 @@ def backup(folder: Path, target: Path) -> int:
 @station.command(short_help="Erase a record's body; the chain holds.")
 @click.argument("folder", type=_THERE)
 @click.argument("line")
-@click.argument("sequence", type=click.IntRange(min=1))
+@click.argument("sequence", type=WholeRange(min=1))
 @click.option("--why", required=True, help="Recorded in its place.")
 def erase(folder: Path, line: str, sequence: int, why: str) -> int:
     """Erase what a record says, as a person's right may ask for, while the station stands still.

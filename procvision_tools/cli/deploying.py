@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from procvision_tools.argument_types import OutFolder
+from procvision_tools.argument_types import Folder
 from procvision_tools.cli.errors import CommandError, usage_error
 
 ROOT = click.option(
-    "--root", type=OutFolder(), metavar="DIR",
+    "--root", type=Folder(), metavar="DIR",
     help="Where versions lie.  [default: $PROCVISION_DEPLOYMENTS, or the user's data]",
 )  # fmt: skip
 KEYS = click.option(

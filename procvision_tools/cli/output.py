@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from procvision_sdk.jsontext import json_text
-from procvision_tools.cli.errors import CommandError
+from procvision_tools.cli.errors import CommandError, usage_error
 from procvision_tools.extras import need
 from procvision_tools.report.inspection import Inspection
 from procvision_tools.sources.picture_files import Frame
@@ -27,6 +28,18 @@ def check_extras(*, overlay: bool, page: bool) -> None:
         need("PIL.Image", "Pillow", "a picture with boxes" if overlay else "an HTML page")
     if page:
         need("jinja2", "Jinja2", "an HTML page")
+
+
+def check_files_differ(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
+    """Raise CommandError (exit status 64) where two options name one file: what came first would be lost."""
+    seen: dict[str, str] = {}
+    for option, path in (*read.items(), *written.items()):
+        if path is None or str(path) == "-":
+            continue
+        place = os.path.realpath(path)
+        if place in seen and not Path(place).is_char_device():
+            raise usage_error(f"{seen[place]} and {option} are both {path}", "a file of its own for each")
+        seen[place] = option
 
 
 def with_pictures(

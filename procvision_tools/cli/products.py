@@ -32,6 +32,8 @@ def pid_of(manifest: Manifest, given: str | None) -> str:
     """Give the product id to send: the given one, else the only one there is. Raises CommandError (exit status 64)."""
     declared = [pid for pid in manifest.supported_pids if pid != ANY_PID]
     if given is not None:
+        if not given.strip():
+            raise usage_error("--pid has no name", "the product's id; without --pid the only one there is")
         if not manifest.supports(given):
             raise usage_error(f"--pid {given}: {manifest.name} doesn't inspect it", f"it takes {', '.join(declared)}")
         return given

@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 import msgspec
 from attrs import frozen
 
+from procvision_sdk.installed import version_of
 from procvision_sdk.jsontext import json_text
 from procvision_sdk.private_files import write_private
-from procvision_tools.cli.errors import CommandError
+from procvision_tools.cli.errors import CommandError, usage_error
 from procvision_tools.cli.hosts import Hosting, launched, spawning
 from procvision_tools.cli.output import json_of
+from procvision_tools.cli.products import params_of, pid_of, steps_of
 from procvision_tools.cli.program import command_line
 from procvision_tools.cli.progress import bar
 from procvision_tools.cli.requalifying import Comparing
 from procvision_tools.engines.protocol import Engine, Lost, open_engine
+from procvision_tools.names import shown
 from procvision_tools.report import requalification_text, terminal
 from procvision_tools.requalification.archive import Product, check_place, open_archive, stored
 from procvision_tools.requalification.report import Requalification, Version
 from procvision_tools.requalification.results import Results, Row, key_of
 from procvision_tools.requalification.subjects import RECORDED, Subject, SubjectError, check_same, resolve
+from procvision_tools.requalification.urls import is_url
+from procvision_tools.sources.picture_files import check_reference
+
+if TYPE_CHECKING:
+    from procvision_sdk.manifest.model import Manifest
 
 REPORT_FILE, TIMES_FILE = "report.json", "times.json"
 
@@ -59,11 +69,13 @@ class Wanted:
 
 def requalified(wanted: Wanted) -> Requalification:
     """Make the results that are missing, and put all together. Raises ProcVisionError and CommandError."""
+    check_place(wanted.place)
+    _check_apart(wanted)
+    check_reference(wanted.reference)
+    engine = open_engine(wanted.engine, wanted.jobs)
     new, old = (resolve(text, wanted.root, wanted.default_root, wanted.isolation) for text in (wanted.new, wanted.old))
     if new.kind == RECORDED:
         raise SubjectError("the new version can't be what is recorded\nhint: requalify NEW ARCHIVE --against recorded")
-    check_place(wanted.place)
-    engine = open_engine(wanted.engine, wanted.jobs)
     versions = _versions([subject for subject in (new, old) if subject.kind != RECORDED], wanted)
     archive = open_archive(wanted.place, versions[new.text].name, wanted.layout)
     if old.kind == RECORDED:
@@ -83,10 +95,14 @@ def requalified(wanted: Wanted) -> Requalification:
     )
     settings: dict[str, Any] = {
         "user_params": list(work.params), "pid": work.pid, "bits": work.bits, "timeout_s": work.timeout_s,
+        "isolation": wanted.isolation,
         "reference": None if work.reference is None else msgspec.to_builtins(work.reference),
     }  # fmt: skip
     keyed = settings | {"new": attrs.asdict(versions[new.text]), "old": attrs.asdict(versions[old.text])}
+    place = wanted.place if is_url(wanted.place) else shown(Path(wanted.place).absolute())
+    compared = {"ProcVision": version_of("procvision"), "archive": {"place": place, "kind": archive.kind}, **keyed}
     with _folder(wanted.out) as folder, contextlib.closing(Results(folder)) as results:
+        results.claim(compared)
         shards = {key_of(products, keyed): products for products in archive.shards()}
         began, started = time.perf_counter(), datetime.datetime.now(datetime.UTC)
         missing = {key: products for key, products in shards.items() if key not in results}
@@ -98,6 +114,16 @@ def requalified(wanted: Wanted) -> Requalification:
     return Requalification(
         old=versions[old.text], new=versions[new.text], archive=archive, rows=rows, settings=settings, runs=(run,)
     )
+
+
+def _check_apart(wanted: Wanted) -> None:
+    """Refuse results within the archive: the next command would tell of files there that are no picture."""
+    if wanted.out is None or is_url(wanted.place):
+        return
+    out, archive = (Path(os.path.realpath(path)) for path in (wanted.out, wanted.place))
+    if out.is_relative_to(archive):
+        raise usage_error(f"--out {shown(wanted.out)} lies within the archive {shown(wanted.place)}",
+                          "a folder beside it: what an archive holds is part of the report")  # fmt: skip
 
 
 def _make(
@@ -151,10 +177,21 @@ def _versions(subjects: Sequence[Subject], wanted: Wanted) -> dict[str, Version]
         for subject, hosting, spawned in launching:
             with launched(hosting, spawned) as ready:
                 told = ready.manifest
+                _check_options(told, wanted)
                 found[subject.text] = Version(
                     subject.text, subject.kind, told.name, told.version, subject.identity, subject.distribution
                 )
     return found
+
+
+def _check_options(manifest: Manifest, wanted: Wanted) -> None:
+    """Refuse a product id or parameter that a version doesn't take, before anything is inspected.
+
+    Whether a rect lies in a picture, that picture tells. Raises CommandError (exit status 64).
+    """
+    if wanted.pid is not None:
+        pid_of(manifest, wanted.pid)
+    params_of(manifest, steps_of(manifest, None), wanted.params, (sys.maxsize, sys.maxsize))
 
 
 @contextmanager

@@ -119,7 +119,9 @@ def import_numpy() -> None:
 
 def open_engine(text: str, jobs: int | None) -> Engine:
     """Make the engine of a name, or of `NAME://ADDRESS`. Raises EngineError."""
-    name, _, address = text.partition("://")
+    name, scheme, address = text.partition("://")
+    if scheme and not address:
+        raise EngineError(f"--engine {text} has no address\nhint: {name}://HOST:PORT, or {name} alone")
     if name in BUILT_IN:
         module, library = BUILT_IN[name]
         if library:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
+from math import isfinite
 from types import MappingProxyType
 
 from attrs import frozen
@@ -54,13 +55,16 @@ def parse_bound(text: str, meanings: Mapping[str, str] = MEANINGS) -> Bound:
         raise ValueError(f"{text!r} is no bound\nhint: FIGURE>=NUMBER, such as f_score>=0.97 or recall>=baseline-0.005")
     if form["figure"] not in meanings:
         raise ValueError(f"{text!r}: there is no figure {form['figure']!r}\nhint: there are {', '.join(meanings)}")
+    number = float((form["number"] or "0").replace(" ", ""))
+    if not isfinite(number):
+        raise ValueError(f"{text!r}: {form['number'].strip()} is no finite number\nhint: such as f_score>=0.97")
     return Bound(
         text=text.strip(),
         figure=form["figure"],
         part=form["part"] or "",
         relation=form["relation"],
         of_baseline=form["baseline"] is not None,
-        number=float((form["number"] or "0").replace(" ", "")),
+        number=number,
     )
 
 

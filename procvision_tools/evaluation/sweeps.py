@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 
 from attrs import frozen
 
@@ -65,18 +66,21 @@ def parse_sweep(text: str) -> Sweep:
     if ":" not in told:
         values = tuple(told.split(","))
         if not all(values) or len(set(values)) != len(values):
-            raise ValueError(f"{text!r} has an empty value, or one twice")
+            raise ValueError(f"{text!r} has an empty value, or one twice\nhint: KEY=A,B,C")
         return Sweep(key, values)
     try:
         first, last, step = map(Decimal, told.split(":"))
     except (ValueError, InvalidOperation) as error:
-        raise ValueError(f"{text!r}: FROM:TO:STEP are three numbers") from error
-    if not all(number.is_finite() for number in (first, last, step)) or step <= 0 or last < first:
-        raise ValueError(f"{text!r}: FROM is at most TO, and STEP is above 0")
-    count = int((last - first) / step) + 1
-    if count > MAX_VALUES:
-        raise ValueError(f"{text!r} is {count} values, more than {MAX_VALUES}\nhint: take a larger step")
-    return Sweep(key, tuple(f"{first + step * at:f}" for at in range(count)))
+        raise ValueError(f"{text!r}: FROM:TO:STEP are three numbers\nhint: such as 0.1:0.9:0.1") from error
+    # A number that no parameter could have, such as 1e999, has a size that Decimal can't divide by.
+    if not all(isfinite(float(number)) for number in (first, last, step)) or float(step) <= 0 or last < first:
+        raise ValueError(
+            f"{text!r}: FROM is at most TO, STEP is above 0, and all three are finite\nhint: such as 0.1:0.9:0.1"
+        )
+    count = (last - first) / step + 1
+    if count >= MAX_VALUES + 1:
+        raise ValueError(f"{text!r} is {count:.6g} values, more than {MAX_VALUES}\nhint: take a larger step")
+    return Sweep(key, tuple(f"{first + step * at:f}" for at in range(int(count))))
 
 
 def best_value(scores: Mapping[str, float | None]) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
@@ -151,8 +152,17 @@ def check_place(place: str) -> None:
     """Raise ArchiveError for a path that does not exist. No text is none: it would be the current folder."""
     if not place.strip():
         raise ArchiveError("the archive has no name\nhint: a folder, a data set, a station, or a URL; . is here")
-    if not is_url(place) and not Path(place).exists():
-        raise ArchiveError(f"{shown(place)} does not exist\nhint: a folder, a data set, a station, or a URL")
+    if is_url(place):
+        return
+    hint = "hint: a folder, a data set, a station, or a URL"
+    try:
+        mode = Path(place).stat().st_mode
+    except FileNotFoundError:
+        raise ArchiveError(f"{shown(place)} does not exist\n{hint}") from None
+    except OSError as error:
+        raise ArchiveError(f"{shown(place)[:200]} can't be read: {error.strerror}\n{hint}") from error
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise ArchiveError(f"{shown(place)} is a device or a pipe\n{hint}")
 
 
 def open_archive(place: str, algorithm: str, layout: str | None = None) -> Archive:

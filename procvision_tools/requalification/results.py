@@ -1,5 +1,6 @@
 """Results of shards, on the disk: made once, found again by what they were made of.
 
+    OUT/comparison.json       what is compared: another ProcVision, version, archive or option is refused
     OUT/results/KEY.parquet   what both versions said of the shard's products
     OUT/times/KEY.parquet     how long it took them
     OUT/passing/KEY.parquet   in place of the first, where a picture could not be read: made again by the next command
@@ -30,6 +31,10 @@ from procvision_tools.requalification.archive import UNREAD, Product, Said
 FORM = 1
 """Of what is kept: another one's results aren't taken."""
 MAX_BYTES = 1 << 30
+COMPARISON_FILE = "comparison.json"
+MAX_COMPARISON_BYTES = 1 << 20
+_SHOWN = 80
+"""So many characters of a value stand in an error."""
 LOCK_NAME = ".lock"
 _BELOW = ("results", "times", "passing")
 
@@ -72,6 +77,37 @@ class Results:
             self._lock.close()
             raise ResultsError(f"another command has {folder}\nhint: again when it has ended") from error
         self._clear()
+
+    def claim(self, compared: Mapping[str, Any]) -> None:
+        """Note what the folder's results are of. Raises ResultsError, with what differs, where that is something else.
+
+        Results are found by what they were made of, so none of another comparison would be taken. But its report would
+        be written over, and of what another ProcVision has made nobody could say which one's it is.
+        """
+        path = self.folder / COMPARISON_FILE
+        wanted = msgspec.json.format(msgspec.json.encode(compared, order="deterministic")) + b"\n"
+        hint = "hint: another --out, or the command as it was"
+        try:
+            noted = msgspec.json.decode(read_regular(path, MAX_COMPARISON_BYTES), type=dict[str, Any])
+        except FileNotFoundError:
+            if any((self.folder / "results").glob("*.parquet")):
+                raise ResultsError(f"{self.folder} has results of an older ProcVision\nhint: another --out") from None
+            self._note(path, wanted)
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            raise ResultsError(f"{path} can't be read: {error}\nhint: another --out") from error
+        told = [
+            f"{name} was {before}, and is {now}" if max(len(before), len(now)) <= _SHOWN else f"{name} is another one"
+            for name, before, now in _differences(noted, msgspec.json.decode(wanted))
+        ]
+        if told:
+            raise ResultsError("\n".join([f"{self.folder} has the results of another comparison", *told, hint]))
+
+    def _note(self, path: Path, wanted: bytes) -> None:
+        try:
+            write_private(path, wanted)
+        except OSError as error:
+            raise ResultsError(f"{path} can't be written: {error.strerror or error}\nhint: another --out") from error
 
     def close(self) -> None:
         """Let others have the folder."""
@@ -129,6 +165,15 @@ class Results:
 
     def _place(self, below: str, key: str) -> Path:
         return self.folder / below / f"{key}.parquet"
+
+
+def _differences(noted: Any, wanted: Any, name: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield the name of each value that differs, and both as JSON."""
+    if isinstance(noted, dict) and isinstance(wanted, dict):
+        for key in dict.fromkeys((*noted, *wanted)):
+            yield from _differences(noted.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+    elif noted != wanted:
+        yield name, msgspec.json.encode(noted).decode(), msgspec.json.encode(wanted).decode()
 
 
 def _said(columns: Mapping[str, Any], took: Mapping[str, Any], side: str, at: int) -> Said | None:

@@ -75,7 +75,7 @@ def check_same(subject: Subject) -> None:
         return
     if now != subject.identity:
         text = f"{subject.text} was changed while it inspected"
-        raise SubjectError(f"{text}\nhint: again; what was made before the change is kept for the version before it")
+        raise SubjectError(f"{text}\nhint: again, with another --out: in this one is the version before")
 
 
 def _identity_of_algorithm(name: str) -> str:

@@ -166,6 +166,12 @@ def look(path: Path) -> Header:
         return load(path).header
 
 
+def check_reference(path: Path | None) -> None:
+    """Raise PictureFileError for a reference that is no picture, before anything is inspected with it."""
+    if path is not None:
+        look(path)
+
+
 def unused_bits(paths: Iterable[Path], bits: int | None) -> tuple[str, ...]:
     """Give a note where grey PNGs of 16 bits a sample use fewer, and nobody said so: they are seen nearly black.
 

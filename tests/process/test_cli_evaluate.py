@@ -287,6 +287,11 @@ def test_a_later_run_is_compared_with_an_earlier_one(spots, spots_env, tmp_path)
         (["bright-spots", ".", "--baseline", "truth.json"], 64, ["no report of an evaluation"]),
         (["bright-spots", ".", "--json", "no/such/r.json"], 64, ["no/such is no folder"]),
         (["bright-spots", ".", "--html", "."], 64, ["is a directory"]),
+        (["bright-spots", ".", "--html", "x", "--json", "./x"], 64, ["--json and --html are both x"]),
+        (["bright-spots", ".", "--jobs", "2", "--engine", "dask://127.0.0.1:8786"], 2, ["has its own workers"]),
+        (["bright-spots", ".", "--reference", "truth.json"], 2, ["truth.json is no picture"]),
+        (["bright-spots", ".", "--threshold", "1.5"], 64, ["'1.5' is no number in the range 0<=x<=1", "hint: "]),
+        (["bright-spots", ".", "--score", " "], 64, ["--score has no key", "hint: "]),
         (
             ["bright-spots", ".", "--pid", "A", "--json", "-", "--html", "/dev/full", "--score", "glow"],
             2,

@@ -204,8 +204,38 @@ def test_killed_at_random_it_ends_with_the_same_report(
 
 
 def test_what_cannot_be_is_told(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Before a host is launched."""
+    """Before a host is launched, with what was given and what is taken; nothing is written."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    (half := tmp_path / "half.png").write_bytes(b"no picture")
+    named = ("spots-new", archive, "--against", "spots-old")
+    before = sorted(tmp_path.rglob("*"))
+    for option, value, told in (
+        ("--timeout-s", "1e-9", "'1e-9' is no number in the range 0.001<=x<=86400"),
+        ("--timeout-s", "1e300", "in the range 0.001<=x<=86400"),
+        ("--timeout-s", "1_0", "is no number"),
+        ("--jobs", "1e400", "'1e400' is no whole number in the range 1<=x<=1024"),
+        ("--sample", "1_0", "is no whole number in the range x>=1"),
+        ("--engine", "dask://", "has no address"),
+        ("--engine", "local://", "has no address"),
+        ("--out", archive / "out", "lies within the archive"),
+        ("--out", f"{pipe}/x", "is no folder"),
+        ("--out", "/proc/x", "can't be written"),
+        ("--out", "x" * 300, "File name too long"),
+        ("--json", "/proc/x.json", "can't be written"),
+        ("--html", "x" * 300, "File name too long"),
+        ("--reference", pipe, "is a device or a pipe"),
+        ("--reference", "/dev/zero", "is a device or a pipe"),
+        ("--reference", half, "is no picture"),
+        ("--require", "flips<=1e999", "1e999 is no finite number"),
+    ):
+        assert status_of(["requalify", *map(str, (*named, option, value))]) in (2, 64)
+        error = capsys.readouterr().err
+        assert told in error
+        assert "\nhint: " in error
     for words, told in (
+        ((*named, "--json", tmp_path / "x", "--html", tmp_path / "." / "x"), "--json and --html are both"),
+        (("spots-new", pipe, "--against", "spots-old"), "is a device or a pipe"),
+        (("spots-new", "x" * 300, "--against", "spots-old"), "File name too long"),
         (("spots-new", tmp_path / "none", "--against", "spots-old"), "does not exist"),
         (("spots-new", archive, "--against", "spots-old", "--engine", "abacus"), "there is no engine 'abacus'"),
         (("spots-new", archive, "--against", "spots-old", "--require", "f_score>=1"), "there is no figure 'f_score'"),
@@ -220,6 +250,26 @@ def test_what_cannot_be_is_told(archive: Path, tmp_path: Path, capsys: pytest.Ca
     ):
         assert status_of(["requalify", *map(str, words)]) in (2, 64)
         assert told in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_is_of_one_comparison(env: dict[str, str], archive: Path, tmp_path: Path) -> None:
+    """Another version, archive or option is refused with what differs, and so is another ProcVision."""
+    out = tmp_path / "out"
+    few = ("--sample", "4", "--out", out)
+    assert run(env, archive, *few)[0] == 0
+    report = (out / "report.json").read_bytes()
+    status, _, told = run(env, archive, *few, "--timeout-s", "5")
+    assert (status, "timeout_s was null, and is 5.0" in told) == (2, True), told
+    assert run(env, archive, *few, "--param", "none=1")[0] == 64, "before the folder is looked at"
+    noted = out / "comparison.json"
+    noted.write_text(noted.read_text().replace('"ProcVision": "', '"ProcVision": "0.0.'))
+    status, _, told = run(env, archive, *few)
+    assert (status, "ProcVision was" in told, "hint: another --out" in told) == (2, True, True), told
+    noted.unlink()
+    status, _, told = run(env, archive, *few)
+    assert (status, "of an older ProcVision" in told) == (2, True), told
+    assert (out / "report.json").read_bytes() == report
 
 
 @pytest.mark.skipif("DEEPPCB_DIR" not in os.environ, reason="DEEPPCB_DIR names a copy of DeepPCB")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,6 +32,65 @@ def test_a_dask_cluster_that_is_started_here_is_an_engine(tmp_path: Path) -> Non
     check_engine(open_engine("dask", 2), tmp_path, deaths=WHOLE)
 
 
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("127.0.0.1:65536", "a port is 1 to 65535, this is 65536"),
+        ("127.0.0.1:0", "a port is 1 to 65535, this is 0"),
+        (f"127.0.0.1:{'9' * 20}", "a port is 1 to 65535"),
+        (f"{'x' * 300}:1", "can't be looked up"),
+        ("[zz]:1", "is no address"),
+        ("127.0.0.1", "is no address"),
+    ],
+)
+def test_an_address_that_no_scheduler_can_have_is_refused_at_once(address: str, told: str) -> None:
+    pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    with pytest.raises(EngineError, match=rf"(?s){told}.*\nhint: "):
+        open_engine(f"dask://{address}", None)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"), [(signal.SIGKILL, "is gone"), (signal.SIGSTOP, "has not answered within 2 s")]
+)
+def test_a_scheduler_that_is_gone_ends_the_map(
+    how: signal.Signals, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once where it died; after a time where it stands still, for which the library would wait for ever."""
+    dask = pytest.importorskip("procvision_tools.engines.dask", reason="the extra `dask` is not installed")
+    monkeypatch.setattr(dask, "ANSWER_S", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    dask_here = [sys.executable, "-m", "dask"]
+    here = ["--host", "127.0.0.1", "--no-dashboard"]
+    commands = (
+        [*dask_here, "scheduler", *here, "--port", str(port)],
+        [
+            *dask_here,
+            "worker",
+            f"127.0.0.1:{port}",
+            *here,
+            "--no-nanny",
+            "--nthreads",
+            "1",
+            "--local-directory",
+            str(tmp_path),
+        ],
+    )
+    with ExitStack() as stack:
+        processes = []
+        for words in commands:
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            processes.append(process)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        engine = stack.enter_context(open_engine(f"dask://127.0.0.1:{port}", None))
+        outcomes = engine.map(Example(tmp_path, "takes long", 1), range(5), threading.Event())
+        assert isinstance(next(outcomes), Done)
+        processes[0].send_signal(how)
+        with pytest.raises(EngineError, match=rf"127.0.0.1:{port}: its scheduler {told}\nhint: start it"):
+            list(outcomes)
+
+
 def test_one_worker_is_this_process(tmp_path: Path) -> None:
     with LocalEngine(1) as engine:
         outcomes = list(engine.map(Example(tmp_path), range(3), threading.Event()))
@@ -43,8 +107,6 @@ def test_one_worker_is_cancelled_between_pictures(tmp_path: Path) -> None:
 
 
 def test_ports_are_found_with_their_address() -> None:
-    import socket
-
     before = listening_addresses()
     with socket.create_server(("127.0.0.1", 0)) as there:
         assert listening_addresses() - before == {f"127.0.0.1:{there.getsockname()[1]}"}

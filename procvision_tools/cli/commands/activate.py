@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from procvision_tools.argument_types import FiniteRange
+from procvision_tools.argument_types import TimeoutRange
 from procvision_tools.cli import exits
 from procvision_tools.cli.deploying import FOR_USER, JSON, KEYS, ROOT
 from procvision_tools.cli.needs import grant_names
@@ -34,7 +34,7 @@ DEFAULT_TIMEOUT_S = 120.0
               help="Its requalification's report (procvision requalify --json): it has to be kept.")  # fmt: skip
 @click.option("--isolation", type=click.Choice(("off", "basic", "strict")), default="strict", show_default=True,
               help="How far it is shut in while it is tried; recorded.")  # fmt: skip
-@click.option("--timeout-s", type=FiniteRange(min=0, min_open=True), default=DEFAULT_TIMEOUT_S, show_default=True,
+@click.option("--timeout-s", type=TimeoutRange(), default=DEFAULT_TIMEOUT_S, show_default=True,
               help="How long the setup, and each call, may take.")  # fmt: skip
 @click.option("--why", default="", help="The reason, which is kept.")
 @FOR_USER

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from procvision_tools.argument_types import FiniteRange
+from procvision_tools.argument_types import FiniteRange, WholeRange
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import row_ids
 
@@ -44,7 +44,7 @@ _COLOURS = {"ok": "green", "failed": "red", "skipped": "cyan"}
               show_default=True, help="How long one frame is waited for.")  # fmt: skip
 @click.option("--deadline-s", type=FiniteRange(min=0, min_open=True), default=DEFAULT_DEADLINE_S,
               show_default=True, help="How long one row may take in all.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="So many hosts at a time.")
+@click.option("--jobs", type=WholeRange(min=1), default=2, show_default=True, help="So many hosts at a time.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def conformance(
     command: tuple[str, ...],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from procvision_tools.argument_types import FiniteRange, OutFile
+from procvision_tools.argument_types import FiniteRange, InFile, OutFile, WholeRange
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import algorithm_names, param_pairs
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from procvision_tools.evaluation.sweeps import Sweep
 
 LAYOUTS = ("deeppcb", "mvtec", "coco", "yolo")
-_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 _DATASET = click.Path(exists=True, readable=True, path_type=Path)
 
 
@@ -26,16 +25,18 @@ _DATASET = click.Path(exists=True, readable=True, path_type=Path)
 @click.argument("algorithm", metavar="NAME[@DISTRIBUTION][==VERSION]", shell_complete=algorithm_names)
 @click.argument("path", metavar="DATASET", type=_DATASET)
 @click.option("--layout", type=click.Choice(LAYOUTS), help="How the data set lies there; found out by default.")
-@click.option("--reference", type=_FILE, help="What `pre` learns from, for pictures without a reference of their own.")
+@click.option(
+    "--reference", type=InFile(), help="What `pre` learns from, for pictures without a reference of their own."
+)
 @click.option("--pid", help="The product's id; where the algorithm knows only one, it is taken.")
-@click.option("--step", "step_index", type=click.IntRange(min=1),
+@click.option("--step", "step_index", type=WholeRange(min=1),
               help="Only this step; by default the whole inspection.")  # fmt: skip
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", shell_complete=param_pairs,
               help="A parameter of the step; repeatable.")  # fmt: skip
-@click.option("--bits", type=click.IntRange(9, 16),
+@click.option("--bits", type=WholeRange(9, 16),
               help="How many bits a sample of grey 16-bit PNGs uses, as a camera of 12 bits writes them.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
-              help="How many hosts inspect at once, on a core each.")  # fmt: skip
+@click.option("--jobs", type=WholeRange(1, 64),
+              help="How many hosts inspect at once, on a core each.  [default: 1]")  # fmt: skip
 @click.option("--engine", "engine_name", default="local", show_default=True, metavar="ENGINE",
               help="Whose workers inspect: local, dask, dask://HOST:PORT, or a plugin's.")  # fmt: skip
 @click.option("--iou", "min_iou", type=FiniteRange(0, 1, max_open=True),
@@ -48,13 +49,13 @@ _DATASET = click.Path(exists=True, readable=True, path_type=Path)
               " best finding's score.")  # fmt: skip
 @click.option("--sweep", "sweep_text", metavar="KEY=FROM:TO:STEP",
               help="Measure with each value of `threshold` or of a parameter; also KEY=A,B,C.")  # fmt: skip
-@click.option("--baseline", "baseline_file", type=_FILE, help="An earlier --json report to compare with.")
+@click.option("--baseline", "baseline_file", type=InFile(), help="An earlier --json report to compare with.")
 @click.option("--require", "requires", multiple=True, metavar="BOUND",
               help="'f_score>=0.97', 'recall>=baseline-0.01', 'f_score[GROUP]>=0.9', …; repeatable.")  # fmt: skip
 @click.option("--json", "json_file", type=OutFile(allow_dash=True), metavar="FILE",
               help="Write the report for machines; - prints it instead.")  # fmt: skip
 @click.option("--html", "page", type=OutFile(), metavar="FILE.html", help="Write a page with the worst pictures.")
-@click.option("--worst", type=click.IntRange(0, 200), default=10, show_default=True,
+@click.option("--worst", type=WholeRange(0, 200), default=10, show_default=True,
               help="How many pictures the page shows.")  # fmt: skip
 def evaluate(
     algorithm: str,
@@ -65,7 +66,7 @@ def evaluate(
     step_index: int | None,
     params: tuple[str, ...],
     bits: int | None,
-    jobs: int,
+    jobs: int | None,
     engine_name: str,
     min_iou: float | None,
     threshold: float,
@@ -98,7 +99,7 @@ def evaluate(
     import_numpy()  # before what imports it by itself
     from procvision_runner import RunnerError
     from procvision_tools.cli import evaluation_output, output
-    from procvision_tools.cli.errors import CommandError
+    from procvision_tools.cli.errors import CommandError, usage_error
     from procvision_tools.cli.evaluating import Plan, evaluate_all
     from procvision_tools.cli.program import command_line
     from procvision_tools.cli.progress import bar
@@ -106,9 +107,12 @@ def evaluate(
     from procvision_tools.engines.protocol import EngineError, open_engine
     from procvision_tools.evaluation.observations import Rules
     from procvision_tools.hints import split_hint
-    from procvision_tools.sources.picture_files import unused_bits
+    from procvision_tools.sources.picture_files import PictureFileError, check_reference, unused_bits
 
     output.check_extras(overlay=False, page=page is not None)
+    output.check_files_differ({"--json": json_file, "--html": page}, {"--reference": reference})
+    if score_key is not None and not score_key.strip():
+        raise usage_error("--score has no key", "the name of a diagnostic that the algorithm publishes")
     bounds, sweep, earlier = _wanted(requires, sweep_text, baseline_file)
     plan = Plan(
         algorithm=algorithm,
@@ -119,17 +123,24 @@ def evaluate(
         reference=reference,
         score_key=score_key,
     )
-    alone = engine_name == "local" and jobs == 1
+    alone = engine_name == "local" and jobs in (None, 1)
     try:
-        engine = None if alone else open_engine(engine_name, None if "://" in engine_name else jobs)
+        engine = None if alone else open_engine(engine_name, jobs)
+        check_reference(reference)
         dataset = open_dataset(path, layout)
         deep = unused_bits((sample.image for sample in dataset.samples), bits)
         dataset = attrs.evolve(dataset, notes=(*dataset.notes, *deep))
         rules = Rules(min_iou=dataset.min_iou if min_iou is None else min_iou, threshold=threshold, any_label=any_label)
         evaluation = evaluate_all(
-            plan, dataset, rules, engine=engine, jobs=jobs, sweep=sweep, progress=lambda count: bar(count, "inspecting")
+            plan,
+            dataset,
+            rules,
+            engine=engine,
+            jobs=jobs or 1,
+            sweep=sweep,
+            progress=lambda count: bar(count, "inspecting"),
         )
-    except (DatasetError, EngineError, RunnerError) as error:
+    except (DatasetError, EngineError, PictureFileError, RunnerError) as error:
         raise CommandError(*split_hint(str(error))) from error
     evaluation = attrs.evolve(
         evaluation,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from procvision_tools.argument_types import FiniteRange, OutFile, OutFolder
+from procvision_tools.argument_types import InFile, OutFile, OutFolder, TimeoutRange, WholeRange
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import algorithm_names
 from procvision_tools.cli.deploying import ROOT
@@ -15,7 +15,6 @@ from procvision_tools.cli.deploying import ROOT
 if TYPE_CHECKING:
     from procvision_tools.evaluation.bounds import Bound
 
-_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 LAYOUTS = ("deeppcb", "mvtec", "coco", "yolo")
 
 
@@ -26,18 +25,20 @@ LAYOUTS = ("deeppcb", "mvtec", "coco", "yolo")
               help="The version before, or `recorded`: what the archive says.")  # fmt: skip
 @click.option("--engine", default="local", show_default=True, metavar="ENGINE",
               help="local, dask (starts a cluster here), dask://HOST:PORT, or a plugin's.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(1, 1024),
+@click.option("--jobs", type=WholeRange(1, 1024),
               help="How many workers, on a core each, with a host of both versions.")  # fmt: skip
 @click.option("--out", type=OutFolder(), metavar="FOLDER",
               help="Where results are kept: what is there isn't made again. It gets the report, too.")  # fmt: skip
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only so many products, the same each time.")
+@click.option("--sample", type=WholeRange(min=1), metavar="N", help="Only so many products, the same each time.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="How a data set lies there; found out by default.")
-@click.option("--reference", type=_FILE, help="What `pre` learns from, for products without a reference of their own.")
+@click.option(
+    "--reference", type=InFile(), help="What `pre` learns from, for products without a reference of their own."
+)
 @click.option("--pid", help="The products' id, where the archive has none and the algorithm knows several.")
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
               help="A parameter for both versions, in place of the recorded one; repeatable.")  # fmt: skip
-@click.option("--bits", type=click.IntRange(9, 16), help="How many bits a sample of grey 16-bit PNGs uses.")
-@click.option("--timeout-s", type=FiniteRange(min=0, min_open=True),
+@click.option("--bits", type=WholeRange(9, 16), help="How many bits a sample of grey 16-bit PNGs uses.")
+@click.option("--timeout-s", type=TimeoutRange(),
               help="How long each call may take.  [default: the runner's]")  # fmt: skip
 @click.option("--isolation", type=click.Choice(["off", "basic", "strict"]),
               help="How far deployments' processes are shut in.  [default: strict]")  # fmt: skip
@@ -46,7 +47,7 @@ LAYOUTS = ("deeppcb", "mvtec", "coco", "yolo")
 @click.option("--json", "json_file", type=OutFile(allow_dash=True), metavar="FILE",
               help="Write the report for machines, and for `activate --report`; - prints it instead.")  # fmt: skip
 @click.option("--html", "page", type=OutFile(), metavar="FILE.html", help="Write a page with the flips side by side.")
-@click.option("--worst", type=click.IntRange(0, 200), default=20, show_default=True,
+@click.option("--worst", type=WholeRange(0, 200), default=20, show_default=True,
               help="How many flips the page shows.")  # fmt: skip
 @ROOT
 def requalify(
@@ -96,6 +97,7 @@ def requalify(
     from procvision_tools.hints import split_hint
 
     output.check_extras(overlay=False, page=page is not None)
+    output.check_files_differ({"--json": json_file, "--html": page}, {"--reference": reference})
     bounds = _bounds(requires)
     wanted = Wanted(
         new=new, old=old, place=archive, root=root, default_root=root_of(root), engine=engine, jobs=jobs, out=out,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from procvision_tools.argument_types import FiniteRange, OutFile
+from procvision_tools.argument_types import OutFile, TimeoutRange, WholeRange
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import algorithm_names, param_pairs
 from procvision_tools.cli.needs import need_names
@@ -34,7 +34,7 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
 @click.option("--producer", "producers", type=_FILE, multiple=True, metavar="FILE.cti",
               help="The camera maker's GenTL producer; by default those in GENICAM_GENTL64_PATH.")  # fmt: skip
 @click.option("--follow", type=_FOLDER, metavar="FOLDER", help="Inspect what is written into a folder from now on.")
-@click.option("--count", type=click.IntRange(min=1), help="End after so many pictures of --camera or --follow.")
+@click.option("--count", type=WholeRange(min=1), help="End after so many pictures of --camera or --follow.")
 @click.option("--watch", is_flag=True, help="Inspect again when a picture or the algorithm's code has changed.")
 @click.option("--live/--no-live", default=None,
               help="With --camera, --follow or --watch: events, memory, CPU, counters and latencies on stderr."
@@ -65,16 +65,16 @@ _OVERLAY = click.Path(writable=True, path_type=Path)
               " network:10.0.0.5:502; repeatable.")  # fmt: skip
 @click.option("--readable", type=_FILE_OR_FOLDER, multiple=True, metavar="PATH",
               help="With --isolation strict: what the algorithm reads, such as a model; repeatable.")  # fmt: skip
-@click.option("--timeout-s", type=FiniteRange(0, min_open=True), metavar="SECONDS",
+@click.option("--timeout-s", type=TimeoutRange(), metavar="SECONDS",
               help="How long a call may take; by default 10 s for `pre`, 30 s for `execute`.")  # fmt: skip
 @click.option("--one-product", is_flag=True, help="The pictures are one product's: one for each step, in their order.")
 @click.option("--reference", type=_FILE, help="A picture that `pre` learns from, such as a defect-free product.")
 @click.option("--pid", help="The product's id; where the algorithm knows only one, it is taken.")
-@click.option("--step", "step_index", type=click.IntRange(min=1),
+@click.option("--step", "step_index", type=WholeRange(min=1),
               help="Only this step; by default the whole inspection, all steps in one session.")  # fmt: skip
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", shell_complete=param_pairs,
               help="A parameter of the step; repeatable.")  # fmt: skip
-@click.option("--bits", type=click.IntRange(9, 16),
+@click.option("--bits", type=WholeRange(9, 16),
               help="How many bits a sample of grey 16-bit PNGs uses, as a camera of 12 bits writes them.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True,
               help="Print JSON instead: one object, with --camera, --follow and --watch one a line.")  # fmt: skip

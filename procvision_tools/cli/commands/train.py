@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from procvision_tools.argument_types import OutFile
+from procvision_tools.argument_types import OutFile, WholeRange
 from procvision_tools.cli import exits
 
 _FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path)
@@ -19,7 +19,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path
 @click.option("--out", type=OutFile(), required=True, metavar="FILE", help="Where the model goes.")
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
               help="A parameter of the trainer's; repeatable.")  # fmt: skip
-@click.option("--bits", type=click.IntRange(9, 16),
+@click.option("--bits", type=WholeRange(9, 16),
               help="How many bits a sample of grey 16-bit PNGs uses, as a camera of 12 bits writes them.")  # fmt: skip
 @click.option("--isolation", type=click.Choice(("off", "basic", "strict")), default="strict", show_default=True,
               help="How far the trainer is shut in: strict leaves it the pictures and the model.")  # fmt: skip

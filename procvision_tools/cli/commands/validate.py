@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from procvision_tools.argument_types import FiniteRange
+from procvision_tools.argument_types import TimeoutRange
 from procvision_tools.cli import exits
 from procvision_tools.cli.completing import projects_and_names
 from procvision_tools.cli.needs import need_names
@@ -24,7 +24,7 @@ DEFAULT_TIMEOUT_S = 120.0
 @click.command(epilog=exits.EPILOG, short_help="Check an algorithm as a line will, before others do.")
 @click.argument("subject", metavar="[PATH | NAME]", default=".", shell_complete=projects_and_names)
 @click.option("--image", "images", type=_FILE, multiple=True, help="A sample picture of yours; repeatable.")
-@click.option("--timeout-s", type=FiniteRange(min=0, min_open=True), default=DEFAULT_TIMEOUT_S, show_default=True,
+@click.option("--timeout-s", type=TimeoutRange(), default=DEFAULT_TIMEOUT_S, show_default=True,
               help="How long the setup, and each call, may take.")  # fmt: skip
 @click.option("--keys", "store", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="The trusted keys.  [default: $PROCVISION_KEYS, or the user's configuration]")  # fmt: skip
