@@ -100,12 +100,13 @@ def disk(rounds: int, seconds: float, evidence: str) -> None:
 
 @main.command()
 @click.option("--rounds", default=len(DAMAGES), show_default=True, help="Each kind of damage takes its turn.")
+@click.option("--first", default=0, show_default=True, help="Which kind begins.")
 @click.option("--seconds", default=60.0, show_default=True, help="Of load before the first one.")
-def damage(rounds: int, seconds: float) -> None:
+def damage(rounds: int, first: int, seconds: float) -> None:
     """Remove, replace, cut and overwrite the projection's SQLite file while the station runs."""
     with _folder() as folder:
-        station = HeldStation(folder, ok_days=0.00015, scenes=2000)
-        sys.exit(_shown(DamagedDatabase(station).run(rounds, seconds)))
+        station = HeldStation(folder, every_s=0.1, ok_days=0.00015, scenes=2000)
+        sys.exit(_shown(DamagedDatabase(station).run(rounds, seconds, first)))
 
 
 @main.command()

@@ -84,7 +84,7 @@ class DamagedDatabase:
 
     station: HeldStation
 
-    def run(self, rounds: int, seconds: float) -> dict[str, Any]:
+    def run(self, rounds: int, seconds: float, first: int = 0) -> dict[str, Any]:
         """Let it run so long, then damage the file so often. `wrong` is to be empty."""
         wrong: list[str] = []
         found: list[dict[str, Any]] = []
@@ -96,7 +96,7 @@ class DamagedDatabase:
             time.sleep(seconds)
             with contextlib.closing(sqlite3.connect(path)) as of, contextlib.closing(sqlite3.connect(earlier)) as to:
                 of.backup(to)
-            for number in range(rounds):
+            for number in range(first, first + rounds):
                 damage = DAMAGES[number % len(DAMAGES)]
                 pinned |= self.station.pin(PINNED)
                 time.sleep(random.Random(number).random() * 2)  # retention looks every two seconds

@@ -29,6 +29,7 @@ from procvision_station.control import (
     ChangeRecipe,
     ChooseRecipe,
     ControlError,
+    DeletePictures,
     Note,
     NotRunningError,
     Overrule,
@@ -325,7 +326,15 @@ def test_sigterm_ends_a_station_whole(tmp_path: Path) -> None:
         while not ((folder / "told.jsonl").exists() and (folder / "told.jsonl").stat().st_size > 500):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        before = time.monotonic()
         answers = [send(folder / "data", command) for command in COMMANDS]
+        # What was asked before the pin, and the overrule, may not know of it.
+        going = {"main": ["00/" + "0" * 62 + ".png"]}
+        deleted = [
+            send(folder / "data", DeletePictures(lines=going, why="age", as_of=as_of)).content["deleted"]
+            for as_of in (before, time.monotonic())
+        ]
+        assert deleted == [0, 1]
         for command, why in REFUSED:
             with pytest.raises(ControlError, match=why):
                 send(folder / "data", command)
