@@ -84,7 +84,8 @@ def main() -> None:
     def run_guardian(host: int, ends: GuardianEnds) -> None:
         from procvision_host.process.guardian import guard
 
-        guard(host, ends, board, arguments, ring, drain_s, platform_python)
+        strict = given(arguments, "--isolation")[-1:] == ["strict"]
+        guard(host, ends, board, arguments, ring, drain_s, platform_python, strict=strict)
 
     ends = split(run_guardian, private=ring is not None)
     try:

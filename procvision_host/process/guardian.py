@@ -55,6 +55,8 @@ class Guardian:
         board: SharedPage,
         half: HostHalf | None,
         drain_timeout_s: float,
+        *,
+        strict: bool,
     ) -> None:
         self._reaper = reaper
         self._reaper_fd = reaper_fd
@@ -63,7 +65,7 @@ class Guardian:
         self._orphans = Orphans(ORPHANS_WAIT_S)
         self._ends = ends
         self._board = board
-        self._relay = Relay(ends, board, half)
+        self._relay = Relay(ends, board, half, strict=strict)
         self._watchdog = Watchdog(drain_timeout_s)
         self._status: int | None = None
         self._poller = select.poll()
@@ -248,11 +250,13 @@ def guard(
     ring: Ring | None,
     drain_timeout_s: float,
     platform_python: str | None,
+    *,
+    strict: bool,
 ) -> NoReturn:
     """Run the guardian of the host behind `reaper`. Never returns, whatever goes wrong in here.
 
     `arguments` are the command line's, for a host half that does more, which it does if there is a `ring`. Its packages
-    are those of `platform_python`, where the algorithm has an environment of its own.
+    are those of `platform_python`, where the algorithm has an environment of its own. `strict` is the isolation's level.
     """
     reaper_fd = os.pidfd_open(reaper)
     try:
@@ -264,7 +268,7 @@ def guard(
             from procvision_host.halves.host_half import HostHalf
 
             half = HostHalf(arguments, reaper_fd, ends.private, ring)
-        Guardian(reaper, reaper_fd, ends, board, half, drain_timeout_s).run()
+        Guardian(reaper, reaper_fd, ends, board, half, drain_timeout_s, strict=strict).run()
     except BaseException as error:  # noqa: BLE001 - a guardian that fails takes its host along
         try:
             os.write(ends.stderr, record("error", f"the guardian failed: {error!r}"))

@@ -36,6 +36,11 @@ MAX_LINE_BYTES = 128 * 1024
 """Twice what the longest line of ours takes: a line without an end must not fill this process's memory."""
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 """How much waits for a stderr that nobody reads, 1.6 s of a log of 10 MB/s; further lines are counted and dropped."""
+_REFUSED_WORDS = (
+    *(b"ermission denied", b"peration not permitted", b"ead-only file system"),
+    *(b"can't open", b"annot open", b"nable to open", b"ailed to open", b"ould not open"),
+)
+"""How libraries in C and programs complain of what they are refused, with the C library's words or their own."""
 _CHUNK = 65536
 _PIECES = 32
 """How many pieces are written between two looks at everything else."""
@@ -183,14 +188,14 @@ class Stray:
         self._call: tuple[int, str | None] = (0, None)
         self._last = 0.0
 
-    def add(self, data: bytes, call: tuple[int, str | None], now: float, out: Backlog) -> None:
-        """Add what was read. `call` was on the shared page before it was read."""
-        if self._count and call != self._call:
-            self.report(out)
+    def add(self, data: bytes, call: tuple[int, str | None], now: float, out: Backlog) -> bytes:
+        """Add what was read. Return what was gathered of another call, now told. `call` was on the page before."""
+        told = self.report(out) if call != self._call else b""
         self._call = call
         self._count += len(data)
         self._kept += data[: STRAY_RECORD_BYTES - len(self._kept)]
         self._last = now
+        return told
 
     @property
     def due(self) -> float | None:
@@ -203,10 +208,11 @@ class Stray:
             return False
         return self._call[0] == 0 or self._board.call != self._call or now > self._last + STRAY_LIMIT_S
 
-    def report(self, out: Backlog, level: str | None = None) -> None:
-        """Make a record of what was gathered. The last words of a crashed process are an error."""
+    def report(self, out: Backlog, level: str | None = None) -> bytes:
+        """Make a record of what was gathered, and return that. The last words of a crashed process are an error."""
         if not self._count:
-            return
+            return b""
+        told = bytes(self._kept)
         text = self._kept.decode("utf-8", "replace").rstrip("\n")
         out.add(
             record(
@@ -219,12 +225,18 @@ class Stray:
         )
         self._kept.clear()
         self._count = 0
+        return told
 
 
 class Relay:
     """The host's three pipes, and stderr."""
 
-    def __init__(self, ends: GuardianEnds, board: SharedPage, half: HostHalf | None = None) -> None:
+    def __init__(
+        self, ends: GuardianEnds, board: SharedPage, half: HostHalf | None = None, *, strict: bool = False
+    ) -> None:
+        """`strict` says whether the host is refused more than others' processes."""
+        self._strict = strict
+        self._complaints = 0
         self.out = Backlog(ends.stderr)
         self.descriptors: tuple[int, ...] = (ends.logs, ends.stray_stdout, ends.stray_stderr)
         self._board = board
@@ -258,7 +270,7 @@ class Relay:
         if descriptor in self._lines:
             self._pass_on(descriptor, self._lines[descriptor].take(data))
         elif data:
-            self._strays[descriptor].add(data, call, now, self.out)
+            self._explain(self._strays[descriptor].add(data, call, now, self.out))
 
     def _pass_on(self, descriptor: int, lines: Iterable[bytes]) -> None:
         for line in lines:
@@ -271,7 +283,20 @@ class Relay:
         self._tell_dropped()
         for stray in self._strays.values():
             if stray.ripe(now):
-                stray.report(self.out)
+                self._explain(stray.report(self.out))
+
+    def _explain(self, told: bytes) -> None:
+        """Say what may be behind a complaint of a library or a program that tells of no need."""
+        if not self._strict or not any(words in told for words in _REFUSED_WORDS):
+            return
+        self._complaints += 1
+        if self._complaints & (self._complaints - 1) == 0:  # the first, the second, the fourth …
+            self.say(
+                "warning",
+                "the output before may tell of what isolation strict refused: a file, a folder, a device or a "
+                f"connection ({self._complaints}); hint: declare it under needs in manifest.json and grant it; "
+                "`strace -f -Z procvision-host confined --isolation strict COMMAND` lists what is refused",
+            )
 
     def _tell_dropped(self) -> None:
         dropped = self._board.lines_dropped + (0 if self._half is None else self._half.lines_dropped)
@@ -292,5 +317,5 @@ class Relay:
         for descriptor, lines in self._lines.items():
             self._pass_on(descriptor, lines.end())
         for stray in self._strays.values():
-            stray.report(self.out, level)
+            self._explain(stray.report(self.out, level))
         self._tell_dropped()

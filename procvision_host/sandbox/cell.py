@@ -106,7 +106,7 @@ def shut(
     missing = confine(wanted, before_filter, os.close if broker is None else broker.hand_over)
     if broker is not None:
         broker.close()
-    return ShutIn(Refusals(given, broker), missing, shared)
+    return ShutIn(Refusals(given, broker, strict=strict), missing, shared)
 
 
 def _own_folder(*, apart: bool) -> str:

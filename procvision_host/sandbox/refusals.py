@@ -1,7 +1,9 @@
 """Gives refusals a name: which need a vendor's code ran into, when isolation refused it something.
 
-The kernel says "permission denied" and no more. An exception of the vendor's tells of a file by its name; of a
-connection it doesn't tell where to.
+The kernel says "permission denied" and no more. An exception of Python's own tells of a file by its name; of a
+connection it doesn't tell where to. What a library in C or another program was refused stands in the text of an
+exception, if at all: a path in it is held against what this process can open, so that a refusal is told where there is
+one, whatever words the library has for it.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import stat
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,16 +25,30 @@ _ANY_NETWORK = (
     "needs the network; hint: declare in manifest.json where to, as in "
     '"needs": {"network:10.0.0.5:502": "what for"}, and have it granted'
 )
+_PERHAPS = (
+    "may have been refused something by isolation strict; hint: with --isolation off it does it then; "
+    "`strace -f -Z procvision-host confined --isolation strict COMMAND` lists what is refused: declare that under needs"
+)
+_REFUSED_WORDS = (
+    r"(?i)permission denied|operation not permitted|read-only file system|\berrno\W{0,3}(?:1|13|30)\b|\bE(?:ACCES|PERM|ROFS)\b"
+)
+"""As the C library has them (strerror(3)), and as they are numbered."""
+_UNOPENED_WORDS = r"(?i)(?:unable to|can(?:'|no)t|could(?: not|n't)|failed to) (?:open|load|connect)"
+_NETWORK_WORDS = r"(?i)socket|connect|network|\bhost\b|\bport\b|resolv|\bTCP\b|\bUDP\b"
+_PATHS = r"""'(/[^'\n]+)'|"(/[^"\n]+)"|(?<![\w.~/-])(/(?!/)[^\s'"`<>|*?;,()\[\]{}]+)"""
 _MAX_CAUSES = 10
 _MAX_NAMED = 3
+_MAX_PATHS = 12
+_MAX_TEXT = 8192
 
 
 class Refusals:
     """What was granted to this cell, and what an exception says of what wasn't."""
 
-    def __init__(self, given: Granted, broker: Broker | None = None) -> None:
+    def __init__(self, given: Granted, broker: Broker | None = None, *, strict: bool = True) -> None:
         self._given = given
         self._broker = broker
+        self._strict = strict
         self.ungranted: Sequence[Need] = ()
         """The needs that the manifest declares and nobody granted."""
 
@@ -48,7 +65,8 @@ class Refusals:
                 return f"{text}; hint: declare and grant processes:{most * 2}"
             if issubclass(type(cause), OSError) and isinstance(cause, OSError) and cause.errno in _REFUSED:
                 return self._of_an_os_error(cause)
-        return ""
+        found = (self._of_a_text(text) for cause in _causes(error) for text in _texts(cause))
+        return next(filter(None, found), "")
 
     def _of_an_os_error(self, error: OSError) -> str:
         named = [error.filename, error.filename2]
@@ -57,13 +75,35 @@ class Refusals:
         if needs:
             return told(needs, self.ungranted)
         if error.errno == errno.EACCES and not paths:
-            refused = self._broker.refused() if self._broker is not None else None
-            if refused is not None:
-                return told([refused], self.ungranted)
             # What the filter answers to a socket or a connection; nothing else is refused so and without a name.
-            declared = [need for need in self.ungranted if need.kind == "network"]
-            return told(declared, self.ungranted) if declared else _ANY_NETWORK
+            return self._of_a_connection()
         return ""
+
+    def _of_a_text(self, text: str) -> str:
+        """Return which need a text tells of that was made elsewhere than in Python; "" where it tells of none."""
+        import re
+
+        text = text[:_MAX_TEXT]
+        saying = [line for line in text.splitlines() if re.search(_REFUSED_WORDS, line)] if self._strict else []
+        named = _paths(text)
+        refused = [path for path in named if _cannot_be_read(path)]
+        if not refused:
+            # A line that says so names what it is of; the places in the code stand in others.
+            refused = [path for line in saying for path in _paths(line) if _cannot_be_written(path)]
+        needs = [need for path in refused if (need := self._of_a_path(path)) is not None]
+        if needs:
+            return told(tuple(dict.fromkeys(needs)), self.ungranted)
+        if saying and re.search(_NETWORK_WORDS, text):
+            return self._of_a_connection()
+        unopened = self._strict and not named and re.search(_UNOPENED_WORDS, text)
+        return _PERHAPS if saying or unopened else ""
+
+    def _of_a_connection(self) -> str:
+        refused = self._broker.refused() if self._broker is not None else None
+        if refused is not None:
+            return told([refused], self.ungranted)
+        declared = [need for need in self.ungranted if need.kind == "network"]
+        return told(declared, self.ungranted) if declared else _ANY_NETWORK
 
     def _of_a_path(self, path: str) -> Need | None:
         from procvision_sdk.manifest.needs import file_need
@@ -84,6 +124,60 @@ class Refusals:
         except OSError:
             return file_need("write", os.path.dirname(whole))
         return file_need("write", whole)
+
+
+def _texts(cause: BaseException) -> Iterator[str]:
+    """Yield what an exception says, and what a program had said that it tells of."""
+    yield str(cause)
+    for name in ("stderr", "stdout"):  # of subprocess.CalledProcessError
+        said = getattr(cause, name, None)
+        if type(said) is bytes:
+            yield said[-_MAX_TEXT:].decode("utf-8", "replace")
+        elif type(said) is str:
+            yield said[-_MAX_TEXT:]
+
+
+def _cannot_be_read(path: str) -> bool:
+    """Tell whether a file or folder is there, and this process may not open it. Nothing else is opened."""
+    return _opens(path, os.O_RDONLY) is False
+
+
+def _cannot_be_written(path: str) -> bool:
+    """Tell whether a file can't be written, none be made at this path, or a device is there, which isn't opened."""
+    written = _opens(path, os.O_WRONLY)
+    if written is not None:
+        return not written
+    if path.startswith("/dev/"):
+        return os.path.exists(path)
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))  # it has no name, and is gone again
+    except (OSError, ValueError) as error:
+        return isinstance(error, OSError) and error.errno in _REFUSED
+    return False
+
+
+def _paths(text: str) -> list[str]:
+    """Return the absolute paths that a text names, each once."""
+    import re
+
+    found = [next(filter(None, groups)).rstrip(".:") for groups in re.findall(_PATHS, text)]
+    return list(dict.fromkeys(found))[:_MAX_PATHS]
+
+
+def _opens(path: str, how: int) -> bool | None:
+    """Tell whether a file opens, or a folder to read; None where it is none of both or isn't there."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return None
+    if not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and how == os.O_RDONLY)):
+        return None  # to open a device can set something going
+    try:
+        os.close(os.open(path, how | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError as error:
+        return None if error.errno not in _REFUSED else False
+    return True
 
 
 def _found_no_process(cause: BaseException) -> bool:

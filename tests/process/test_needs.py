@@ -312,6 +312,62 @@ def test_a_refusal_in_setup_is_named(tmp_path: Path) -> None:
         Runner("needing", options=options).start()
 
 
+IN_C = """
+import ctypes, sqlite3
+libc = ctypes.CDLL(None, use_errno=True)
+class LibraryError(Exception):
+    pass
+def fopen(path, mode):
+    if not libc.fopen(path, mode):
+        libc.strerror.restype = ctypes.c_char_p
+        return libc.strerror(ctypes.get_errno()).decode()
+"""
+
+
+def test_what_a_library_in_c_was_refused_is_named_where_an_exception_tells_of_it(tmp_path: Path) -> None:
+    """By the path in its text, which is held against what can be opened; by the C library's words for all else."""
+    model, folder = tmp_path / "my model.bin", tmp_path / "out"
+    model.write_text("x")
+    folder.mkdir()
+    with Needing(tmp_path, {f"write:{folder}": "its counts"}) as algorithm:
+
+        def raised(code: str) -> str:
+            return algorithm.refused(IN_C + code)
+
+        # The words are the library's own, and say nothing of rights.
+        text = raised(f"fopen(b'{model}', b'r') and (_ for _ in ()).throw(LibraryError('no model in \"{model}\"'))")
+        assert f"needing needs to read {model}, which its manifest doesn't declare" in text
+        text = raised(f"raise LibraryError('{folder}/a.h5: ' + fopen(b'{folder}/a.h5', b'w'))")
+        assert f"needing needs to write {folder}, which isn't granted; hint: grant it by --grant write:{folder}" in text
+        code = "s = libc.socket(2, 1, 0)\nraise LibraryError(f'licence server: errno {ctypes.get_errno()}, no connection')"
+        assert "needing needs the network; hint: declare in manifest.json" in raised(code)
+        assert "may have been refused something by isolation strict" in raised(f"sqlite3.connect('{folder}/a.db')")
+        child = f"subprocess.run(['cat', '{model}'], check=True, capture_output=True)"
+        assert f"needing needs to read {model}" in raised(child)
+        # What isn't there, and what may be read, was not refused.
+        for path in (f"{tmp_path}/none", os.__file__):
+            assert "needing" not in raised(f"raise LibraryError('no model in {path}')")
+
+
+def test_what_a_library_in_c_or_a_program_complains_of_is_explained_in_the_log(tmp_path: Path) -> None:
+    """Also where the call goes on as if nothing was, as OpenCV does; the log isn't filled with it."""
+    with Needing(tmp_path, {}) as algorithm:
+
+        def explained() -> int:
+            told = "the output before may tell of what isolation strict refused"
+            return sum(told in record["message"] for record in algorithm.runner.logs)
+
+        assert algorithm.does("subprocess.run(['cat', '/etc/shadow'])") == ""
+        assert eventually(lambda: explained() == 1)
+        for _ in range(4):
+            assert algorithm.does(IN_C + "fopen(b'/etc/shadow', b'r'); libc.perror(b'/etc/shadow')") == ""
+        assert eventually(lambda: explained() == 3)
+    with Needing(tmp_path, {}, isolation="basic") as algorithm:
+        assert algorithm.does("subprocess.run(['cat', '/proc/1/environ'])") == ""
+        assert eventually(lambda: any("output on stderr" in record["message"] for record in algorithm.runner.logs))
+        assert explained() == 0
+
+
 def test_grants_have_the_form_of_needs() -> None:
     """A mistake is found where the options are made."""
     assert RunnerOptions(grants=("read:/srv/",)).grants == ("read:/srv",)
