@@ -68,6 +68,13 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
 
         return read_config(self.config, environment)
 
+    def named_config(self, environment: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the configuration file's path; nothing where none is named."""
+        from procvision_host.configuration import CONFIG_VARIABLE
+
+        named = self.config or environment.get(CONFIG_VARIABLE)
+        return (os.path.abspath(named),) if named else ()  # noqa: PTH100 - links stay
+
     def hook_choice(self, config: Mapping[str, Any], environment: Mapping[str, str]) -> HookChoice:
         """Decide which hook plugins are used. Raises ConfigurationError."""
         from procvision_host.algorithm.sessions import chosen_store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
@@ -94,21 +94,32 @@ def _shut_in(options: HostOptions, ends: HostEnds, loop: Loop, *, asks: bool) ->
 
     `asks` says whether there is a host half that knows of a configuration.
     """
+    channel = None
+    if asks:
+        from procvision_host.halves.messages import CellChannel
+
+        channel = CellChannel(ends)
+        channel.begin("grants" if options.isolation == "strict" else "hidden")
     from procvision_host.sandbox.cell import shut_in
     from procvision_host.sandbox.grants import GrantError, named_in_configuration
 
+    hidden: Sequence[str] = ()
     try:
-        if asks and options.isolation == "strict":
-            from procvision_host.halves.messages import CellChannel
-
-            more = named_in_configuration(CellChannel(ends).grants())
+        if channel is not None and options.isolation == "strict":
+            more = named_in_configuration(channel.grants())
             options = msgspec.structs.replace(options, grant=tuple(dict.fromkeys((*options.grant, *more))))
-        outcome = shut_in(options, ends)
+        elif channel is not None:
+            hidden = channel.hidden()
+        outcome = shut_in(options, ends, hidden)
     except GrantError as error:
         _log.error("%s", error)
         status = exits.AWAY if error.retryable else exits.CONFIGURATION
         loop.loading_failed(error.error_code, "configuration", str(error), status, retryable=error.retryable)
         return options, None
+    if outcome.unhidden is not None:
+        _log.warning(
+            "isolation basic: %s; what hooks and stores keep in files is in the algorithm's reach", outcome.unhidden
+        )
     if outcome.shared is not None:
         _log.warning("isolation strict: %s; multiprocessing's locks and queues can't be made", outcome.shared)
     missing = outcome.missing

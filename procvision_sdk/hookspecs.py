@@ -55,6 +55,8 @@ class HookOption:
     """One option of a hook plugin: a key of its table `[hooks.NAME]`.
 
     `kind` is the type of its values: str, int, float or bool. Numbers may have a least value, texts a choice.
+    `hidden` says that the value names a file, or a folder, which is made if it isn't there: an algorithm that is shut
+    in doesn't see what lies there.
     """
 
     key: str
@@ -63,6 +65,7 @@ class HookOption:
     help: str = ""
     minimum: float | None = None
     choices: Sequence[str] = ()
+    hidden: Literal["file", "folder"] | None = None
 
     @property
     def required(self) -> bool:

@@ -32,7 +32,7 @@ class JsonLines:
     def procvision_options(self) -> Sequence[HookOption]:
         """Return where, and how much is kept."""
         return [
-            HookOption("directory", str, help="the folder of the files; it is made if it isn't there"),
+            HookOption("directory", str, help="the folder of the files; it is made if it isn't there", hidden="folder"),
             HookOption("max_bytes", int, DEFAULT_MAX_BYTES, "a file that would be larger is put aside", minimum=4096),
             HookOption("max_files", int, DEFAULT_MAX_FILES, "how many are kept for an algorithm", minimum=1),
         ]

@@ -67,6 +67,8 @@ class HostHalf:
         self._images: Images | None = None
         self._image: OpenedImage | None = None
         self._room_bytes = 0
+        self._hidden: list[str] = []
+        """Files and folders of this half's that the cell doesn't see, where it could open them."""
         self._woken = threading.Event()
         self._ended = threading.Event()
         self._answering = threading.Thread(target=self._guarded, args=(self._answer,), name="procvision-private")
@@ -137,7 +139,7 @@ class HostHalf:
 
     def _configured(self, options: HostOptions) -> Plan:
         from procvision_host.algorithm.images import Images
-        from procvision_host.algorithm.session_secret import session_secret
+        from procvision_host.algorithm.session_secret import secret_path, session_secret
         from procvision_host.algorithm.sessions import chosen_store, open_store
         from procvision_host.algorithm.tabled_sessions import with_table
         from procvision_host.builtin.memory_store import MemorySessionStore
@@ -169,6 +171,7 @@ class HostHalf:
         self._dispatcher = RecordDispatcher(hooks, named, os.environ.get(SUPERVISOR_VARIABLE, ""))
         self._wrappers = Wrappers(hooks)
         store = open_store(chosen, hooks.session_stores())
+        self._hidden = [*hooks.hidden(), *options.named_config(os.environ)]
         plan = Plan(
             schemes=sorted(backends),
             calls=hooks.listening(*CALL_HOOKS),
@@ -182,6 +185,7 @@ class HostHalf:
             plan.remote_sessions = True
             # By the name that was asked for: whatever the cell says of itself, it gets no other algorithm's sessions.
             asked, secret = named or options.algo, session_secret(os.environ)
+            self._hidden += [str(secret_path(os.environ).absolute()), *_files_of(chosen)]
             self._sessions, plan.table = with_table(
                 store, options.max_session_bytes, algorithm=asked, secret=secret, hand_over=self._ends.hand_over
             )
@@ -201,13 +205,21 @@ class HostHalf:
             return  # the cell says so
         install(OwnPipe(self._log_end), options.algo, LogContext(), options.log_level, self._line_dropped)
         channel = HostChannel(self._ends.requests, self._ends.replies)
-        if options.isolation == "strict":
+        if options.isolation == "basic":
+            if channel.question() != ["hidden"]:
+                return
+            plan = self._plan(options)
+            channel.answer(Done(self._hidden))
+            channel = HostChannel(self._ends.requests, self._ends.replies)
+        elif options.isolation == "strict":
             # Asked before everything else: the cell is shut in while hooks and stores are made.
             if channel.question() != ["grants"]:
                 return
             channel.answer(Done(_grants(options)))
             channel = HostChannel(self._ends.requests, self._ends.replies)  # what the cell asks then it numbers anew
-        plan = self._plan(options)
+            plan = self._plan(options)
+        else:
+            plan = self._plan(options)
         self._ends.stop_handing()
         if plan.failed is None:
             self._collecting.start()
@@ -378,6 +390,16 @@ def _grants(options: HostOptions) -> list[str]:
     except ConfigurationError:
         return []
     return [str(name) for name in found] if isinstance(found, list) else [str(found)]
+
+
+def _files_of(store: str) -> list[str]:
+    """Return the files of a store that lies in files of this machine: SQLite's, what it keeps beside it, its tables."""
+    scheme, _, rest = store.partition("?")[0].partition(":")
+    if scheme != "sqlite":
+        return []
+    place = os.path.abspath(rest)  # noqa: PTH100 - links stay
+    folder, name = os.path.split(place)
+    return [entry.path for entry in os.scandir(folder) if entry.name.startswith(name)]
 
 
 def _the_cells() -> None:

@@ -117,6 +117,10 @@ class CellChannel:
         """Return the grants of the configuration, by name: under `strict` the first question, asked once."""
         return msgspec.convert(self.ask("grants"), list[str])
 
+    def hidden(self) -> list[str]:
+        """Return the host half's files that this process isn't to see: under `basic` the first question."""
+        return msgspec.convert(self.ask("hidden"), list[str])
+
     def _write(self, question: tuple[Any, ...]) -> None:
         self._number += 1
         self._ends.write_request(_framed((self._number, *question)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +25,7 @@ from procvision_host.logs import HOST_LOGGER, shown, warnings_heard
 from procvision_sdk import hookspecs
 from procvision_sdk.distributions import AmbiguousNameError, of_one_distribution
 from procvision_sdk.hookspecs import ENTRY_POINT_GROUP, HookOption
+from procvision_sdk.private_files import make_private_folder
 
 IN_THE_BOX = "in the box"
 OBSERVERS_END_S = 2.0
@@ -195,6 +198,21 @@ class Hooks:
     def listening(self, *hooks: str) -> bool:
         """Tell whether any plugin observes one of these hooks. Events without an observer are not even made."""
         return any(observer.listens(hook) for observer in self.observers for hook in hooks)
+
+    def hidden(self) -> list[str]:
+        """Return the files and folders of the plugins in use that no algorithm is to see; folders are made."""
+        found = []
+        for row in self.rows:
+            for option in row.options if row.active else ():
+                value = row.values.get(option.key)
+                if option.hidden is None or not value:
+                    continue
+                path = Path(value).absolute()
+                if option.hidden == "folder":
+                    with suppress(OSError):  # the plugin says so itself, when it comes to it
+                        make_private_folder(path)
+                found.append(str(path))
+        return found
 
     def around_call(self) -> tuple[tuple[Isolation, Callable[..., Any]], ...]:
         """Return the wrappers around a call."""

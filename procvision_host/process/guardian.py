@@ -256,7 +256,7 @@ def guard(
     """Run the guardian of the host behind `reaper`. Never returns, whatever goes wrong in here.
 
     `arguments` are the command line's, for a host half that does more, which it does if there is a `ring`. Its packages
-    are those of `platform_python`, where the algorithm has an environment of its own. `strict` is the isolation's level.
+    are those of `platform_python`, where the algorithm has an environment of its own. `strict` is the isolation's.
     """
     reaper_fd = os.pidfd_open(reaper)
     try:

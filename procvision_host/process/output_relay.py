@@ -38,7 +38,7 @@ MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 """How much waits for a stderr that nobody reads, 1.6 s of a log of 10 MB/s; further lines are counted and dropped."""
 _REFUSED_WORDS = (
     *(b"ermission denied", b"peration not permitted", b"ead-only file system"),
-    *(b"can't open", b"annot open", b"nable to open", b"ailed to open", b"ould not open"),
+    *(b"can't open", b"annot open", b"nable to open", b"ailed to open", b"ould not open", b"ailed to connect"),
 )
 """How libraries in C and programs complain of what they are refused, with the C library's words or their own."""
 _CHUNK = 65536
@@ -292,7 +292,7 @@ class Relay:
         self._complaints += 1
         if self._complaints & (self._complaints - 1) == 0:  # the first, the second, the fourth …
             self.say(
-                "warning",
+                "info",
                 "the output before may tell of what isolation strict refused: a file, a folder, a device or a "
                 f"connection ({self._complaints}); hint: declare it under needs in manifest.json and grant it; "
                 "`strace -f -Z procvision-host confined --isolation strict COMMAND` lists what is refused",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,10 +18,10 @@ import procvision_host
 import procvision_sdk
 from procvision_host.options import MEGA
 from procvision_host.sandbox.amounts import bound_basic, bound_processes
-from procvision_host.sandbox.confinement import Confinement, Level, confine
+from procvision_host.sandbox.confinement import Confinement, Level, confine, interpreter_paths
 from procvision_host.sandbox.grants import granted
 from procvision_host.sandbox.kernel import IsolationMissingError, system_call
-from procvision_host.sandbox.namespaces import SHARED_MEMORY, enter
+from procvision_host.sandbox.namespaces import SHARED_MEMORY, enter, hide
 from procvision_host.sandbox.refusals import Refusals
 
 if TYPE_CHECKING:
@@ -44,10 +44,12 @@ class ShutIn(msgspec.Struct, frozen=True):
     """What this machine can't enforce."""
     shared: IsolationMissingError | None
     """Why there are no namespaces: what they give besides is missing, nothing of what the level promises."""
+    unhidden: IsolationMissingError | None = None
+    """Why the host half's files couldn't be hidden: likewise."""
 
 
-def shut_in(options: HostOptions, ends: HostEnds) -> ShutIn:
-    """Give up what the options' level takes, for good.
+def shut_in(options: HostOptions, ends: HostEnds, hidden: Iterable[str] = ()) -> ShutIn:
+    """Give up what the options' level takes, for good. `hidden` are the host half's own files and folders.
 
     To be called while this process has one thread. Raises GrantError for a grant that can't be given.
     """
@@ -57,6 +59,7 @@ def shut_in(options: HostOptions, ends: HostEnds) -> ShutIn:
         writable=options.writable,
         grants=options.grant,
         before_filter=lambda: ends.keep_here(_table_of_its_own),
+        hidden=_not_needed(hidden, options.working_folder, *_named(options.algo)),
     )
 
 
@@ -68,15 +71,23 @@ def shut(
     grants: Iterable[Need] = (),
     before_filter: Callable[[], None] | None = None,
     bound_memory: bool = True,
+    hidden: Sequence[str] = (),
 ) -> ShutIn:
     """Give up what a level takes, for good. Raises GrantError for a grant that can't be given.
 
     To be called while this process has one thread. What the level bounds of amounts is left if it isn't `bound_memory`.
+    `hidden` it couldn't open under `strict`; under `basic` it sees empty ones in their place.
     """
     strict = level is Level.STRICT
     if level is not Level.OFF:
         bound_basic()  # first: /proc may be read-only then
     given = granted(grants if strict else ())
+    unhidden = None
+    if hidden and level is Level.BASIC:
+        try:
+            hide(hidden)
+        except IsolationMissingError as error:
+            unhidden = error
     kept = (*map(os.path.realpath, writable), *given.writable)
     own: tuple[str, ...] = ()
     shared = None
@@ -106,7 +117,7 @@ def shut(
     missing = confine(wanted, before_filter, os.close if broker is None else broker.hand_over)
     if broker is not None:
         broker.close()
-    return ShutIn(Refusals(given, broker, strict=strict), missing, shared)
+    return ShutIn(Refusals(given, broker, strict=strict), missing, shared, unhidden)
 
 
 def _own_folder(*, apart: bool) -> str:
@@ -133,6 +144,13 @@ def _imported_from() -> tuple[str, ...]:
     own = (place for package in (procvision_host, procvision_sdk) for place in package.__path__)
     places = (place for place in (*sys.path, *own) if place not in ("", "."))
     return tuple(dict.fromkeys(os.path.realpath(place) for place in places if os.path.exists(place)))
+
+
+def _not_needed(hidden: Iterable[str], *more: str) -> tuple[str, ...]:
+    """Return what can be hidden: nothing that has this Python, its packages or the working folder in it."""
+    needed = [*interpreter_paths(), *_imported_from(), *map(os.path.realpath, more)]
+    paths = (os.path.realpath(path) for path in hidden)
+    return tuple(path for path in paths if not any(f"{one}/".startswith(f"{path.rstrip('/')}/") for one in needed))
 
 
 def _named(algorithm: str) -> tuple[str, ...]:

@@ -22,7 +22,9 @@ _NAMES = {NEW_MOUNTS: "mount", NEW_IPC: "IPC", NEW_NETWORK: "network", NEW_USER:
 SHARED_MEMORY = "/dev/shm"
 SHARED_MEGABYTES = 512
 """Of the cell's own `/dev/shm`, which holds its home as well: models and caches lie in its package, not here."""
-_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 0x1000, 0x4000, 1 << 18
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE, _MS_SLAVE = 2, 4, 0x1000, 0x4000, 1 << 18, 1 << 19
+_HIDDEN_BYTES = 1 << 20
+"""Of a folder of its own in the place of one that it isn't to see."""
 _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = -100, 0x8000, 1
 
 
@@ -41,6 +43,25 @@ def enter(writable: Iterable[str] = (), *, network: bool = False) -> None:
         raise IsolationMissingError(f"namespaces ({named})", str(error.strerror or error)) from error
     try:
         _mount_anew(writable)
+    except OSError as error:
+        raise IsolationMissingError("mounts of its own", str(error.strerror or error)) from error
+
+
+def hide(paths: Iterable[str]) -> None:
+    """Cover files and folders for this process and all that it starts: it finds an empty one of its own in each place.
+
+    All else stays as it is, also what is mounted later. Raises IsolationMissingError where this machine doesn't let
+    this user have mounts of its own.
+    """
+    try:
+        _unshare(NEW_MOUNTS, os.getuid(), os.getgid())
+        mount("none", "/", "", _MS_REC | _MS_SLAVE)
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.isdir(path):
+                    mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={_HIDDEN_BYTES},mode=700")
+                else:
+                    mount(os.devnull, path, "", _MS_BIND)
     except OSError as error:
         raise IsolationMissingError("mounts of its own", str(error.strerror or error)) from error
 

@@ -30,7 +30,8 @@ _PERHAPS = (
     "`strace -f -Z procvision-host confined --isolation strict COMMAND` lists what is refused: declare that under needs"
 )
 _REFUSED_WORDS = (
-    r"(?i)permission denied|operation not permitted|read-only file system|\berrno\W{0,3}(?:1|13|30)\b|\bE(?:ACCES|PERM|ROFS)\b"
+    r"(?i)permission denied|operation not permitted|read-only file system"
+    r"|\berrno\W{0,3}(?:1|13|30)\b|\bE(?:ACCES|PERM|ROFS)\b"
 )
 """As the C library has them (strerror(3)), and as they are numbered."""
 _UNOPENED_WORDS = r"(?i)(?:unable to|can(?:'|no)t|could(?: not|n't)|failed to) (?:open|load|connect)"

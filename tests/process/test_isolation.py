@@ -136,6 +136,40 @@ def test_files_and_the_network_are_out_of_reach_under_strict(
     secret.write_text("secret")
 
 
+APPENDED = """
+for path in ({log!r}, {key!r}, {database!r}, {config!r}):
+    with open(path, "a") as file: file.write("WRIT" "TEN")
+out = [os.listdir({folder!r}), open({key!r}).read(), os.path.exists({beside!r})]
+"""
+
+
+def test_files_of_the_host_half_are_out_of_sight(installed: dict[str, str], tmp_path: Path) -> None:
+    """Of observers and stores, with their secrets: from `basic` on, which leaves all other files as they are."""
+    if try_namespaces() is not None:
+        pytest.skip("this user can't have mounts of its own here")
+    (tmp_path / "beside").write_text("x")
+    key, database, config, log = (tmp_path / name for name in ("key", "s.db", "host.toml", "log/told.jsonl"))
+    config.write_text(f'[hooks.json-lines]\ndirectory = "{log.parent}"\n')
+    options = RunnerOptions(
+        environment=installed | {"PROCVISION_SESSION_KEY": str(key)},
+        isolation="basic",
+        ready_timeout_s=60.0,
+        host_arguments=("--config", str(config), "--sessions", f"sqlite:{database}"),
+    )
+    paths = {"log": log, "key": key, "database": database, "config": config, "folder": log.parent}
+    code = APPENDED.format(**{name: str(path) for name, path in paths.items()}, beside=str(tmp_path / "beside"))
+    before = config.read_bytes()
+    with Runner("told", options=options) as runner:
+        session = runner.session({"code": code})
+        assert runner.execute(PICTURE, pid="A", session=session).message == "done: [['told.jsonl'], '', True]"
+        session = runner.session({"code": "out = 1"})
+        runner.execute(PICTURE, pid="A", session=session)
+    assert b"WRITTEN" not in b"".join(path.read_bytes() for path in (log, key, database))
+    assert config.read_bytes() == before
+    assert len(key.read_bytes()) == 32
+    assert b"done: " in log.read_bytes()
+
+
 SHARING = """
 import multiprocessing
 from multiprocessing import shared_memory

@@ -339,7 +339,9 @@ def test_what_a_library_in_c_was_refused_is_named_where_an_exception_tells_of_it
         assert f"needing needs to read {model}, which its manifest doesn't declare" in text
         text = raised(f"raise LibraryError('{folder}/a.h5: ' + fopen(b'{folder}/a.h5', b'w'))")
         assert f"needing needs to write {folder}, which isn't granted; hint: grant it by --grant write:{folder}" in text
-        code = "s = libc.socket(2, 1, 0)\nraise LibraryError(f'licence server: errno {ctypes.get_errno()}, no connection')"
+        code = (
+            "s = libc.socket(2, 1, 0)\nraise LibraryError(f'licence server: errno {ctypes.get_errno()}, no connection')"
+        )
         assert "needing needs the network; hint: declare in manifest.json" in raised(code)
         assert "may have been refused something by isolation strict" in raised(f"sqlite3.connect('{folder}/a.db')")
         child = f"subprocess.run(['cat', '{model}'], check=True, capture_output=True)"

@@ -23,11 +23,11 @@ DEFAULT_MAX_MESSAGE_KIB = 256
 
 OPTIONS: Sequence[HookOption] = (
     HookOption("broker", str, help="HOST or HOST:PORT"),
-    HookOption("spool", str, help="the folder for what isn't sent yet; it is made if it isn't there"),
+    HookOption("spool", str, help="the folder for what isn't sent yet; it is made if it isn't there", hidden="folder"),
     HookOption("station", str, "", "the station's name in the topics; empty is this machine's name"),
     HookOption("prefix", str, "procvision", "what all topics begin with; it may have several levels"),
     HookOption("username", str, "", "for the broker"),
-    HookOption("password_file", str, "", "a file with the password for the broker, and nothing else"),
+    HookOption("password_file", str, "", "a file with the password for the broker, and nothing else", hidden="file"),
     HookOption("ca_file", str, "", "certificates that the broker's is checked with; with it the connection is TLS"),
     HookOption("protocol", str, "5", "MQTT's version", choices=("5", "3.1.1")),
     HookOption("keepalive_s", int, DEFAULT_KEEPALIVE_S, "seconds without a sign until a side is given up", minimum=1),
