@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, literal, or_, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.expression import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
@@ -47,15 +47,15 @@ from procvision_station.projection.answers import (
     TrendPoint,
 )
 from procvision_station.projection.database import Database, ProjectionError
-from procvision_station.projection.rows import bucket
+from procvision_station.projection.rows import BINNED_BY, bucket
 from procvision_station.shifts import Shifts
 
 MAX_LIMIT = 500
 DEFAULT_LIMIT = 50
 MAX_POINTS = 5000
 """Of a trend or a yield by 15 minutes: seven weeks."""
-PROBED = 10_000
-"""A value that this many products have is no rare one: counting them takes 2 ms."""
+BINS_AT_ONCE = 8
+"""Looked into by one statement: one version of a recipe has some eight of them."""
 MAX_DETAILS = 10_000
 """Defects, and measured values, of one product."""
 
@@ -110,65 +110,85 @@ class ReadModel:
         self, wanted: HistoryFilter = ALL_PRODUCTS, *, limit: int = DEFAULT_LIMIT, after: str | None = None
     ) -> Page[ProductRow]:
         """Return products, the latest first. Raises ValueError for an `after` that no page gave."""
-        p = t.products.c
-        # A rare label is looked for among its own products, not in each product.
-        o = t.labels.c if wanted.label is not None else p
+        p, o = t.products.c, t.products.c
+        binned = {name: value for name in BINNED_BY if (value := getattr(wanted, name)) is not None}
         query = select(t.products)
-        if wanted.label is not None:
-            query = query.join(t.labels, and_(o.line == p.line, o.sequence == p.sequence)).where(
-                o.label == wanted.label
-            )
-        equal: dict[ColumnElement[Any], Any] = {
-            o.line: wanted.line,
-            p.told: wanted.told,
-            p.recipe: wanted.recipe,
-            p.recipe_version: wanted.recipe_version,
-            p.versions: wanted.versions,
-            p.product: wanted.product,
-            p.serial: wanted.serial,
-            p.key: wanted.key,
-            p.overruled: wanted.overruled if wanted.overruled != "any" else None,
-        }
-        equal = {column: value for column, value in equal.items() if value is not None}
-        if self._database.is_sqlite and len(equal) + (wanted.label is not None) + (wanted.overruled == "any") > 1:
-            rarest = self._rarest(wanted, equal)
-            query = query.where(*(_as_it_is(column, rarest) == value for column, value in equal.items()))
+        if wanted.key is not None or wanted.serial is not None:
+            query = query.where(*self._of_few(wanted, binned))
+        elif binned:
+            return self._asked(lambda connection: self._of_bins(connection, wanted, binned, limit, after))
         else:
-            query = query.where(*(column == value for column, value in equal.items()))
-        if wanted.overruled == "any":
-            query = query.where(p.overruled.is_not(None))
+            if wanted.label is not None:
+                # A rare label is looked for among its own products, not in each product.
+                o = t.labels.c
+                query = query.join(t.labels, and_(o.line == p.line, o.sequence == p.sequence))
+                query = query.where(o.label == wanted.label)
+            if wanted.line is not None:
+                query = query.where(o.line == wanted.line)
         query = query.where(*_within(o.triggered_ms, wanted.since, wanted.until))
         order = (o.triggered_ms, o.line, o.sequence)
         return self._page(query, order, limit, after, self._product_rows, ("triggered_ms", "line", "sequence"))
 
-    def _rarest(self, wanted: HistoryFilter, equal: Mapping[ColumnElement[Any], Any]) -> ColumnElement[Any] | None:
-        """Return which column's index a history goes by, of several that are asked for; None for that of labels.
-
-        SQLite knows how many values a column has, and not how often each is there: it would look through a week for
-        a value that is nowhere. The roll-ups have the numbers.
-        """
-        p, r = t.products.c, t.verdict_rollups.c
-        unique = next((column for column in (p.key, p.serial) if column in equal), None)
-        if unique is not None or wanted.label is not None:
-            return unique
-        if wanted.overruled is not None:
-            return p.overruled  # an index of its own has those alone
-        of = [
-            *([r.bucket_ms >= bucket(_ms(wanted.since))] if wanted.since is not None else []),
-            *([r.bucket_ms < _ms(wanted.until)] if wanted.until is not None else []),
+    def _of_few(self, wanted: HistoryFilter, binned: Mapping[str, str]) -> list[ColumnElement[bool]]:
+        """Return what holds for a key's product, or a serial number's few: what else is asked for is in their rows."""
+        p, of = t.products.c, t.labels.c
+        by = "key" if wanted.key is not None else "serial"
+        rest = {"line": wanted.line, "serial": wanted.serial, **binned}
+        found = [p[by] == getattr(wanted, by)]
+        found += [
+            self._as_it_is(p[name]) == value
+            for name, value in rest.items()
+            if value is not None and name != by and (name, value) != ("overruled", "any")
         ]
-        counted = {column: r[column.name] == value for column, value in equal.items() if column.name in r}
-        sums = select(*(func.sum(case((holds, r.products), else_=0)) for holds in counted.values())).where(*of)
+        if wanted.overruled == "any":
+            found.append(p.overruled.is_not(None))
+        if wanted.label is not None:
+            same = (of.line == p.line, of.sequence == p.sequence, self._as_it_is(of.label) == wanted.label)
+            found.append(select(of.label).where(*same).exists())
+        return found
 
-        def ask(connection: Connection) -> ColumnElement[Any]:
-            found = connection.execute(sums).one() if counted else ()
-            often = {column: int(count or 0) for column, count in zip(counted, found, strict=True)}
-            for column in equal.keys() - counted.keys():
-                some = select(column).where(column == equal[column]).limit(PROBED).subquery()
-                often[column] = int(connection.execute(select(func.count()).select_from(some)).scalar() or 0)
-            return min(often, key=often.__getitem__)
+    def _of_bins(
+        self,
+        connection: Connection,
+        wanted: HistoryFilter,
+        binned: Mapping[str, str],
+        limit: int,
+        after: str | None,
+    ) -> Page[ProductRow]:
+        """Return a part of the products of some bins. The bins are looked into from the latest on, until it is full."""
+        b, p = t.bins.c, t.products.c
+        limit = max(1, min(limit, MAX_LIMIT))
+        place = _opened(after) if after is not None else None
+        since_ms = _ms(wanted.since) if wanted.since is not None else -(2**63)
+        until_ms = _ms(wanted.until) if wanted.until is not None else 2**63 - 1
+        before_ms = until_ms if place is None else min(until_ms, place[0] + 1)
+        equal = [b[name] == value for name, value in binned.items() if (name, value) != ("overruled", "any")]
+        if wanted.overruled == "any":
+            equal.append(b.overruled.is_not(None))
+        if wanted.line is not None:
+            equal.append(b.line == wanted.line)
+        query = select(b.bin, b.line, b.last_ms).where(*equal, b.last_ms >= since_ms, b.first_ms < before_ms)
+        bins = sorted((min(row.last_ms, before_ms - 1), row.line, row.bin) for row in connection.execute(query))
+        found: list[tuple[int, str, int]] = []
+        while bins and (len(found) <= limit or found[limit][0] <= bins[-1][0]):
+            some, bins = bins[: -BINS_AT_ONCE - 1 : -1], bins[:-BINS_AT_ONCE]
+            parts = [
+                _of_bin(number, line, wanted.label, since_ms, before_ms, place, limit + 1) for _, line, number in some
+            ]
+            found += [(row.triggered_ms, row.line, row.sequence) for row in connection.execute(union_all(*parts))]
+            found.sort(reverse=True)
+        shown, rows = found[:limit], {}
+        for line in {line for _, line, _ in shown}:
+            of_line = [sequence for _, its, sequence in shown if its == line]
+            query = select(t.products).where(p.line == line, p.sequence.in_(of_line))
+            rows.update({(line, row["sequence"]): row for row in connection.execute(query).mappings()})
+        ordered = [row for _, line, sequence in shown if (row := rows.get((line, sequence))) is not None]
+        closed = _closed(list(shown[-1])) if len(found) > limit else None
+        return Page(rows=list(self._product_rows(connection, ordered)), after=closed)
 
-        return self._asked(ask)
+    def _as_it_is(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return a column that SQLite takes no index of; PostgreSQL knows by itself how rare a value is."""
+        return UnaryExpression(column, operator=custom_op("+")) if self._database.is_sqlite else column
 
     def product(self, line: str, key: str) -> ProductDetail | None:
         """Return one product, whole; None where there is none."""
@@ -401,9 +421,22 @@ class ReadModel:
         )
 
 
-def _as_it_is(column: ColumnElement[Any], rarest: ColumnElement[Any] | None) -> ColumnElement[Any]:
-    """Return a column that SQLite takes no index of, unless it is the one that a history goes by."""
-    return column if column is rarest else UnaryExpression(column, operator=custom_op("+"))
+def _of_bin(
+    number: int, line: str, label: str | None, since_ms: int, before_ms: int, place: tuple[int, str, int] | None,
+    most: int,
+) -> Select[Any]:  # fmt: skip
+    """Return the question for a bin's latest products: where they stand, from an index alone."""
+    o = t.labels.c if label is not None else t.products.c
+    query = select(literal(line).label("line"), o.sequence, o.triggered_ms).where(
+        o.bin == number, o.triggered_ms >= since_ms, o.triggered_ms < before_ms
+    )
+    if label is not None:
+        query = query.where(o.label == label)
+    if place is not None and line >= place[1]:
+        same = o.sequence < place[2] if line == place[1] else false()
+        query = query.where(or_(o.triggered_ms < place[0], same))
+    latest = query.order_by(o.triggered_ms.desc(), o.sequence.desc()).limit(most).subquery()
+    return select(latest.c.line, latest.c.sequence, latest.c.triggered_ms)
 
 
 def _behind(order: tuple[ColumnElement[Any], ...], values: tuple[Any, ...]) -> ColumnElement[bool]:

@@ -5,6 +5,7 @@ What a record has is a vendor's and an operator's word: a text is cut to its col
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,6 +19,8 @@ MAX_MEASUREMENTS = 64
 """Of a step. An algorithm has a handful; a `debug` with thousands of numbers is a dump."""
 MAX_TEXT = 4096
 VERDICTS = ("OK", "NG", "ERROR")
+BINNED_BY = ("recipe", "recipe_version", "versions", "product", "told", "overruled")
+"""What products of a line's bin have in common; each has few values."""
 NO_MEASUREMENTS = frozenset({"latency_ms", "truncated"})
 """What the host puts into each answer's `debug` itself."""
 
@@ -71,10 +74,18 @@ def product_rows(line: str, sequence: int, recorded_ms: int, content: Mapping[st
         "pinned": False,
         "notes": 0,
     }
+    product["bin"] = bin_of(product)
     labels = [
-        {**at, "label": label, "triggered_ms": triggered_ms, "defects": count} for label, count in counted.items()
+        {**at, "label": label, "triggered_ms": triggered_ms, "defects": count, "bin": product["bin"]}
+        for label, count in counted.items()
     ]
     return ProductRows(product, list(steps.values()), defects, labels, measurements)
+
+
+def bin_of(product: Mapping[str, Any]) -> int:
+    """Return the number of a product's bin: of 64 bits, and the same wherever it is computed."""
+    of = msgspec.json.encode([product[name] for name in ("line", *BINNED_BY)])
+    return int.from_bytes(hashlib.blake2b(of, digest_size=8).digest(), signed=True)
 
 
 def key_of(sequence: int, content: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ that was interrupted, and one that is made anew, come out the same.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
 
 BUCKET_MS = 15 * 60 * 1000
 """A roll-up's length: shifts begin at half hours, and some time zones at quarters."""
@@ -68,23 +68,31 @@ products = Table(
     Index("products_by_key", "key", "line", unique=True),
     Index("products_by_time", "line", "triggered_ms", "sequence"),
     Index("products_of_all_lines", "triggered_ms", "line", "sequence"),
-    # Each filter in a history's order, so that no page sorts: lines are few, and rows of other lines are skipped.
-    Index("products_by_verdict", "told", "triggered_ms", "line", "sequence"),
-    Index("products_by_recipe", "recipe", "triggered_ms", "line", "sequence"),
-    Index("products_by_recipe_version", "recipe_version", "triggered_ms", "line", "sequence"),
-    Index("products_by_versions", "versions", "triggered_ms", "line", "sequence"),
-    Index("products_by_product", "product", "triggered_ms", "line", "sequence"),
+    Column("bin", BigInteger, nullable=False),
+    Index("products_by_bin", "bin", "triggered_ms", "sequence"),
     Index("products_by_serial", "serial", "triggered_ms", "line", "sequence"),
-    Index(
-        "products_overruled",
-        "triggered_ms",
-        "line",
-        "sequence",
-        sqlite_where=text("overruled IS NOT NULL"),
-        postgresql_where=text("overruled IS NOT NULL"),
-    ),
 )
 """One row a product; `told` is what was told at last."""
+
+bins = Table(
+    "bins",
+    metadata,
+    _line(),
+    Column("bin", BigInteger, primary_key=True, autoincrement=False),
+    Column("recipe", String(64), nullable=False),
+    Column("recipe_version", String(64), nullable=False),
+    Column("versions", String(256), nullable=False),
+    Column("product", String(256), nullable=False),
+    Column("told", String(8), nullable=False),
+    Column("overruled", String(8)),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+)
+"""The products that a history's filters treat alike, and from when to when there were some.
+
+They are few, and each has its products in the order of time. So a history of any filters together is a part of some of
+them, and reads no product that it doesn't show.
+"""
 
 steps = Table(
     "steps",
@@ -133,6 +141,8 @@ labels = Table(
     Column("triggered_ms", BigInteger, primary_key=True, autoincrement=False),
     _sequence(),
     Column("defects", Integer, nullable=False),
+    Column("bin", BigInteger, nullable=False),
+    Index("labels_by_bin", "label", "bin", "triggered_ms", "sequence"),
     Index("labels_of_all_lines", "label", "triggered_ms", "line", "sequence"),
     Index("labels_by_product", "line", "sequence"),
 )

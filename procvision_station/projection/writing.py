@@ -17,8 +17,10 @@ from procvision_station.journal.layout import Kind
 from procvision_station.journal.reading import ReadRecord
 from procvision_station.projection import tables as t
 from procvision_station.projection.rows import (
+    BINNED_BY,
     ProductRows,
     as_json,
+    bin_of,
     bucket,
     key_of,
     product_rows,
@@ -58,6 +60,10 @@ class Batch:
         self._pictures: dict[tuple[str, int], dict[str, Any]] = {}
         self._rollups: dict[Table, dict[tuple[Any, ...], dict[str, Any]]] = {}
         self._of_line: dict[str, Any] = {}
+        self._entered: list[Mapping[str, Any]] = []
+        """Products that came into their bins."""
+        self._left_bins: set[int] = set()
+        """Bins that a product was taken out of."""
         self._written: set[str] = set()
         """Those keys of the batch's products that stand in the tables."""
 
@@ -95,6 +101,7 @@ class Batch:
         pending, self._products = list(self._products.values()), {}
         self._written.update(each.product["key"] for each in pending)
         self._insert(t.products, [each.product for each in pending])
+        self._entered += [each.product for each in pending]
         for table, name in ((t.steps, "steps"), (t.defects, "defects"), (t.labels, "labels")):
             self._insert(table, [row for each in pending for row in getattr(each, name)])
         self._insert(t.measurements, [row for each in pending for row in each.measurements])
@@ -108,6 +115,7 @@ class Batch:
             for row in rows.values():
                 if row[counted] <= 0:
                     self._connection.execute(delete(table).where(self._same(table, row)))
+        self._write_bins()
         self._events, self._recipes, self._gaps, self._pictures, self._rollups = [], [], [], {}, {}
         of_line, self._of_line = self._of_line, {}
         return of_line
@@ -134,12 +142,19 @@ class Batch:
         return dict(row) if row is not None else None
 
     def _change(self, product: Mapping[str, Any], **changed: Any) -> None:
+        now = {**product, **changed}
+        changed["bin"] = now["bin"] = bin_of(now)
         waiting = self._products.get(product["key"])
         if waiting is not None:
             waiting.product.update(changed)
-        else:
-            of = and_(t.products.c.line == self._line, t.products.c.sequence == product["sequence"])
-            self._connection.execute(update(t.products).where(of).values(changed))
+            for label in waiting.labels:
+                label["bin"] = now["bin"]
+            return
+        self._connection.execute(update(t.products).where(self._of(t.products, product)).values(changed))
+        if now["bin"] != product["bin"]:
+            self._connection.execute(update(t.labels).where(self._of(t.labels, product)).values(bin=now["bin"]))
+            self._left_bins.add(product["bin"])
+            self._entered.append(now)
 
     def _told(self, content: Mapping[str, Any]) -> None:
         product = self._known(text(content.get("key"), 128))
@@ -152,6 +167,41 @@ class Batch:
             row["products"] += sign
             row["elapsed_us"] += sign * elapsed_us
         self._change(product, told=told, reason=text(content.get("reason")))
+
+    @staticmethod
+    def _of(table: Table, product: Mapping[str, Any]) -> Any:
+        return and_(table.c.line == product["line"], table.c.sequence == product["sequence"])
+
+    def _write_bins(self) -> None:
+        """Let the bins say from when to when they have products."""
+        b, p = t.bins.c, t.products.c
+        rows: dict[int, dict[str, Any]] = {}
+        for product in self._entered:
+            at = product["triggered_ms"]
+            of = {name: product[name] for name in ("line", "bin", *BINNED_BY)}
+            row = rows.setdefault(product["bin"], {**of, "first_ms": at, "last_ms": at})
+            row["first_ms"], row["last_ms"] = min(row["first_ms"], at), max(row["last_ms"], at)
+        of_line = b.line == self._line
+        if rows:
+            for stored in self._connection.execute(select(t.bins).where(of_line, b.bin.in_(rows))).mappings().all():
+                row = rows[stored["bin"]]
+                row["first_ms"] = min(row["first_ms"], stored["first_ms"])
+                row["last_ms"] = max(row["last_ms"], stored["last_ms"])
+            self._upsert(t.bins, rows.values())
+        for number in sorted(self._left_bins):
+            ends = [
+                self._connection.execute(
+                    select(p.triggered_ms).where(p.bin == number).order_by(order).limit(1)
+                ).scalar()
+                for order in (p.triggered_ms, p.triggered_ms.desc())
+            ]
+            this = and_(of_line, b.bin == number)
+            if None in ends:
+                self._connection.execute(delete(t.bins).where(this))
+            else:
+                first, last = ends
+                self._connection.execute(update(t.bins).where(this).values(first_ms=first, last_ms=last))
+        self._entered, self._left_bins = [], set()
 
     # --- roll-ups -------------------------------------------------------------------------------------------
 
@@ -311,6 +361,7 @@ class Batch:
         self._gaps.append(sequence)
         if product is not None:
             self._written.discard(product["key"])
+            self._left_bins.add(product["bin"])
             self._recount(bucket(product["triggered_ms"]))
             newest = select(func.max(t.products.c.sequence)).where(t.products.c.line == self._line)
             self._of_line["last_product"] = self._connection.execute(newest).scalar()
