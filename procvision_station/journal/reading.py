@@ -130,14 +130,6 @@ def _wrong_head(name: str, data: bytes, sequence: int, chain: bytes | None, *, l
     return None
 
 
-def stands(disk: Disk, record: ReadRecord) -> bool:
-    """Return whether a record that was read is still there. Raises OSError."""
-    if record.segment not in disk.names():
-        return False
-    header = read_header(disk.read(record.segment, record.offset, HEADER_BYTES))
-    return header == record.header
-
-
 def find_record(disk: Disk, sequence: int) -> ReadRecord | None:
     """Return the record of a number; None where there is none that can be read. Raises OSError."""
     names = [name for name in segments(disk.names()) if int(name.removesuffix(SUFFIX)) <= sequence]

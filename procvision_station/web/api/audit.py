@@ -1,7 +1,13 @@
-"""The journals, verified on demand: each question goes on a little, where the one before stopped."""
+"""The journals, verified on demand: each question goes on a little, where the one before stopped.
+
+What was verified stays so as long as its files are as they were *before* they were read: inode, length and time of
+change. A file that is not, such as the one that the line goes on with, is held against what was read of it. Where that
+is another one, or gone, the verification begins with the first record.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +23,7 @@ from litestar.params import FromQuery, SkipValidation
 
 from procvision_station.journal.audit import Auditing
 from procvision_station.journal.disk import FolderDisk
-from procvision_station.journal.reading import Break, ReadRecord, read_journal, segments, stands
+from procvision_station.journal.reading import Break, ReadRecord, read_journal, segments
 from procvision_station.web.accounts import Role
 from procvision_station.web.doors import needs
 
@@ -25,7 +31,8 @@ WORK_S = 0.1
 """So long one question verifies: some thousand records."""
 LOOKED_AFTER = 64
 """Records between two looks at the clock."""
-_Files: TypeAlias = dict[str, tuple[int, int, int]]
+_Status: TypeAlias = tuple[int, int, int]
+"""A file's inode, length and time of change."""
 
 
 class JournalBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +57,54 @@ class JournalBody(msgspec.Struct, frozen=True, kw_only=True):
     """When the first record was verified. What somebody changes in a closed segment since then begins it anew."""
 
 
+class _ChangedError(Exception):
+    """What was verified is no longer what is there."""
+
+
+@define
+class _Seen:
+    """A segment as it was read."""
+
+    status: _Status
+    """From before it was read: who changed it since then changed this."""
+    data: bytes | None
+    """All of it, as long as it is being verified."""
+    length: int = 0
+    """So much of it was verified."""
+    digest: bytes = b""
+    """Of that much."""
+
+    def end(self, length: int) -> None:
+        """Keep what is needed of the part that was verified."""
+        assert self.data is not None
+        self.length, self.digest, self.data = length, _digest(self.data, length), None
+
+    def begins(self, data: bytes) -> bool:
+        """Return whether a segment begins with what was read of it."""
+        if self.data is not None:
+            return data.startswith(self.data)
+        return len(data) >= self.length and _digest(data, self.length) == self.digest
+
+
+class _NotingDisk(FolderDisk):
+    """Notes what segments were like when they were read whole."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.seen: dict[str, _Seen] = {}
+
+    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
+        """Read a file. Raises OSError, and _ChangedError where it was read before and was another one."""
+        status = _status(self.folder / name)
+        data = super().read(name, offset, length)
+        if (offset, length) == (0, -1):
+            before = self.seen.get(name)
+            if before is not None and not before.begins(data):
+                raise _ChangedError
+            self.seen[name] = _Seen(status, data)
+        return data
+
+
 @define
 class _Verification:
     """One journal, verified from its first record on, a part at a time."""
@@ -59,29 +114,25 @@ class _Verification:
     done: bool = False
     _auditing: Auditing = field(factory=Auditing)
     _found: Iterator[ReadRecord | Break] | None = None
-    _closed: _Files = field(factory=dict)
-    """What segments were like when they were verified: inode, length and time of change. The last one goes on."""
+    _disk: _NotingDisk = field(init=False)
 
-    def holds(self) -> bool:
-        """Return whether what was verified still is what is there, as far as its files say so. Raises OSError."""
-        last = self._auditing.last
-        return self._closed.items() <= _files(self.folder).items() and (
-            last is None or self._found is not None or stands(FolderDisk(self.folder), last)
-        )
+    def __attrs_post_init__(self) -> None:
+        self._disk = _NotingDisk(self.folder)
 
     def go_on(self, until: float) -> None:
-        """Verify until then, by the monotonic clock, or to the end. Raises OSError."""
+        """Verify until then, by the monotonic clock, or to the end. Raises OSError, and _ChangedError."""
+        self._hold()
         if self._found is None:
             if self.done and self._seen_end() == _end(self.folder):
                 return
             last = self._auditing.last
-            self._found = read_journal(FolderDisk(self.folder), behind=last)
+            self._found = read_journal(self._disk, behind=last)
             self.done = False
         try:
             for number, found in enumerate(self._found):
                 before = self._auditing.last
                 if isinstance(found, ReadRecord) and before is not None and before.segment != found.segment:
-                    self._closed[before.segment] = _files(self.folder)[before.segment]
+                    self._disk.seen[before.segment].end(before.end)
                 if not self._auditing.take(found):
                     break
                 if number % LOOKED_AFTER == 0 and time.monotonic() > until:
@@ -89,7 +140,22 @@ class _Verification:
         except BaseException:
             self._found = None  # it is at its end: the next question reads on behind the last record
             raise
+        last = self._auditing.last
+        for name, seen in self._disk.seen.items():
+            if seen.data is not None:
+                seen.end(last.end if last is not None and last.segment == name else 0)
         self._found, self.done = None, True
+
+    def _hold(self) -> None:
+        """Raise _ChangedError where what was verified is no longer what is there, and OSError."""
+        files = _files(self.folder)
+        for name, seen in self._disk.seen.items():
+            status = files.get(name)
+            if status == seen.status:
+                continue
+            if status is None or not seen.begins(FolderDisk.read(self._disk, name)):
+                raise _ChangedError
+            seen.status = status
 
     def _seen_end(self) -> tuple[str, int]:
         last = self._auditing.last
@@ -116,12 +182,17 @@ class _Verification:
         )
 
 
-def _files(folder: Path) -> _Files:
-    found = {}
-    for name in segments([path.name for path in folder.iterdir()]):
-        status = (folder / name).stat()
-        found[name] = (status.st_ino, status.st_size, status.st_ctime_ns)
-    return found
+def _files(folder: Path) -> dict[str, _Status]:
+    return {name: _status(folder / name) for name in segments([path.name for path in folder.iterdir()])}
+
+
+def _status(path: Path) -> _Status:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def _digest(data: bytes, length: int) -> bytes:
+    return hashlib.blake2b(memoryview(data)[:length]).digest()
 
 
 def _end(folder: Path) -> tuple[str, int]:
@@ -143,10 +214,15 @@ class Journals:
             names = sorted(path.name for path in self.folder.iterdir() if path.is_dir()) if self.folder.is_dir() else []
             for name in names:
                 kept = self._kept.get(name)
-                if anew or kept is None or not kept.holds():
+                if anew or kept is None:
                     kept = self._kept[name] = _Verification(self.folder / name)
                 # A part of each: the last line's turn comes also where the first one never ends.
-                kept.go_on(time.monotonic() + WORK_S / len(names))
+                until = time.monotonic() + WORK_S / len(names)
+                try:
+                    kept.go_on(until)
+                except _ChangedError:
+                    kept = self._kept[name] = _Verification(self.folder / name)
+                    kept.go_on(until)
             return [self._kept[name].body() for name in names]
 
 

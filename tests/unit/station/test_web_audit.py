@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,31 @@ def test_a_change_anywhere_is_found_also_in_what_was_verified_before(folder: Pat
     *_, last = until_done(journals)
     agrees(last, folder)
     assert last.whole == (seed == 5)
+
+
+@pytest.mark.parametrize("where", ["verified", "to come", "verified before"])
+def test_a_change_between_two_questions_is_found_in_the_segment_that_is_being_read(folder: Path, where: str) -> None:
+    """Also where the line goes on with it, and by who puts length and time of change back."""
+    path = sorted((folder / "main").iterdir())[-1 if where == "verified before" else 1]
+    journals = Journals(folder)
+    if where == "verified before":
+        list(parts(journals))
+    else:
+        asked = parts(journals)
+        while not (found := next(asked)).sequence > int(path.stem):
+            pass
+        assert not found.done
+    data, before = path.read_bytes(), path.stat()
+    place = len(data) - 20 if where == "to come" else data.index(b'"')
+    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if where == "verified before":
+        with open_journal(folder / "main", segment_bytes=10 * SMALL_SEGMENT) as journal:
+            journal.append(Kind.EVENT, {"event": "note", "key": "x", "text": "y"})
+            journal.sync()
+    *_, last = until_done(journals)
+    assert not last.whole
+    agrees(last, folder)
 
 
 def test_a_disk_that_fails_for_a_moment_makes_no_half_a_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
