@@ -380,7 +380,7 @@ class Accounts:
         self._count_attempt(who.user.name, address)
         row = self._read("SELECT password FROM users WHERE id = ?", (who.user.id,))[0]
         if not self._is_right(row["password"], old):
-            raise SignInRefusedError("sign_in.wrong")
+            raise AccountError("password.wrong")
         hashed, secret, now = self._hasher.hash(new), secrets.token_urlsafe(32), self._clock()
         with self._change() as change:
             self._named(change, who.user.id)

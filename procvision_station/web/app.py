@@ -21,6 +21,7 @@ from procvision_station.web import pages
 from procvision_station.web.accounts import Accounts, Role
 from procvision_station.web.api import account, audit, changes, ledger, lines, pictures, recipes, statistics, versions
 from procvision_station.web.doors import CSRF_HEADER, PUBLIC, Doors, needs, with_headers
+from procvision_station.web.filters import known_alone
 from procvision_station.web.live import Live
 from procvision_station.web.problems import MAX_REQUEST_BYTES, as_json
 from procvision_station.web.relay import Relay
@@ -71,7 +72,7 @@ def make_app(page: Page) -> Litestar:
             Router(API, route_handlers=[*(route for module in _MODULES for route in module.ROUTES), description]),
             *pages.ROUTES,
         ],
-        guards=[page.doors.admit],
+        guards=[page.doors.admit, known_alone],
         dependencies={name: Provide(_giving(part), sync_to_thread=False) for name, part in parts.items()},
         exception_handlers={Exception: refused},
         openapi_config=OpenAPIConfig(

@@ -22,6 +22,7 @@ from litestar.response import Redirect
 
 from procvision_station.web.accounts import Identity, Role
 from procvision_station.web.doors import PUBLIC, needs
+from procvision_station.web.filters import FILTERS, filters_of, hold
 from procvision_station.web.problems import RequestRefusedError, problem_of
 from procvision_station.web.texts import Texts, chosen
 
@@ -37,10 +38,12 @@ NAVIGATION = (
     ("users", "/users", Role.ADMINISTRATOR),
 )
 """A page's name, its path, and who sees it."""
-_SCRIPT_TEXTS = ("common", "verdict", "picture", "problem", "role", "boxes", "event")
+_SCRIPT_TEXTS = ("common", "verdict", "picture", "problem", "role", "boxes", "event", "host_state")
 """What each page's script may say, beside the texts of its own page."""
 _OTHER_TEXTS = {"versions": ("audit", "recipes", "bundles")}
 """Of other pages that a page's script says, too."""
+MAX_NEXT = 1024
+"""Of an address that one is led back to."""
 Here = Request[Identity, None, Any]
 
 
@@ -134,10 +137,14 @@ def rendered(site: Site, text: Texts, page: str, who: Identity | None, **facts: 
 def _page(name: str, path: str, role: Role | str, *, one_time: bool = False) -> Any:
     """Return a page's route."""
 
-    @get(path, opt=needs(role, one_time=one_time), name=f"page-{name}", sync_to_thread=False, include_in_schema=False)
+    opt = {**needs(role, one_time=one_time), FILTERS: name}
+
+    @get(path, opt=opt, name=f"page-{name}", sync_to_thread=False, include_in_schema=False)
     def show(request: Here, site: SiteHere) -> Response[str]:
+        filters = filters_of(name, site.lines)
+        hold(request.scope["query_string"].decode("latin-1"), filters)
         text = chosen(request.headers.get("accept-language", ""))
-        return Response(rendered(site, text, name, request.scope["user"]), media_type=HTML)
+        return Response(rendered(site, text, name, request.scope["user"], filters=filters), media_type=HTML)
 
     return show
 
@@ -165,7 +172,9 @@ def refused(request: Request[Any, Any, Any], error: Exception, site: Site) -> Re
     """Answer a browser that asked for a page: with where to sign in, or with the reason in words."""
     problem = problem_of(request, error)
     if problem.status == 401:
-        return Redirect(f"/sign-in?next={quote(request.scope['path'], safe='/')}", status_code=303)
+        query = request.scope["query_string"].decode("latin-1")
+        wanted = f"{request.scope['path']}?{query}" if query else request.scope["path"]
+        return Redirect(f"/sign-in?next={quote(wanted[:MAX_NEXT], safe='/')}", status_code=303)
     if problem.code == "one_time":
         return Redirect("/account", status_code=303)
     accepted = request.headers.get("accept-language", "")

@@ -19,6 +19,14 @@ from procvision_station.web.texts import chosen
 
 MAX_REQUEST_BYTES = 256 * 1024
 """A recipe is a file of at most so many bytes; nothing larger is sent to the page."""
+_FIELDS = {
+    **dict.fromkeys(("password.short", "password.long", "password.guessable", "password.same"), "new"),
+    **dict.fromkeys(("user.name", "user.taken", "token.name"), "name"),
+    "password.wrong": "old",
+    "token.role": "role",
+    "token.ends": "days",
+}
+"""The field of a request that a change of an account is refused for."""
 _LOG = logging.getLogger("procvision.station.page")
 _SHOWN = 200
 
@@ -92,10 +100,11 @@ def problem_of(request: Request[Any, Any, Any], error: Exception) -> RequestRefu
     where = _short(request.scope["path"])
     if isinstance(error, SignInRefusedError):
         wait = {"Retry-After": str(int(error.wait_s) + 1)} if error.wait_s else {}
-        return RequestRefusedError(429 if error.wait_s else 401, error.code, headers=wait, **error.facts)
+        status = 429 if error.wait_s else 401
+        return RequestRefusedError(status, error.code, where="password", headers=wait, **error.facts)
     if isinstance(error, AccountError):
         status = 404 if error.code.endswith(".unknown") else 409
-        return RequestRefusedError(status, error.code, **error.facts)
+        return RequestRefusedError(status, error.code, where=_FIELDS.get(error.code), **error.facts)
     if isinstance(error, ValidationException):
         details = error.extra if isinstance(error.extra, list) else []
         first = details[0] if details and isinstance(details[0], dict) else {}

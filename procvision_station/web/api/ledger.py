@@ -35,7 +35,8 @@ from procvision_tools.report.palette import colour_of, text_on
 
 EXPORT_ROWS = 100_000
 """Of one export: a day of a product a second."""
-_EXPORT_PAGE = 500
+_FIRST_PAGE, _EXPORT_PAGE = 50, 500
+"""Rows that are asked for at once: the first of an export come soon, the others with fewer questions."""
 
 
 class Colour(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,10 +143,11 @@ def events(
 def export_csv(
     model: ModelHere, line: Word = None, since: Moment = None, until: Moment = None, told: VerdictWord = None,
     overruled: FromQuery[Literal["OK", "NG", "ERROR", "any"] | None] = None, label: Word = None,
-    recipe: Word = None, serial: Word = None,
+    recipe: Word = None, recipe_version: Word = None, versions: Word = None, product: Word = None, serial: Word = None,
+    key: Word = None,
 ) -> Stream:  # fmt: skip
     """Export products as CSV, the latest first."""
-    wanted = _wanted(line, since, until, told, overruled, label, recipe, serial)
+    wanted = _wanted(line, since, until, told, overruled, label, recipe, recipe_version, versions, product, serial, key)
     return _download(_csv(model, wanted), "products.csv", "text/csv; charset=utf-8")
 
 
@@ -153,10 +155,11 @@ def export_csv(
 def export_json(
     model: ModelHere, line: Word = None, since: Moment = None, until: Moment = None, told: VerdictWord = None,
     overruled: FromQuery[Literal["OK", "NG", "ERROR", "any"] | None] = None, label: Word = None,
-    recipe: Word = None, serial: Word = None,
+    recipe: Word = None, recipe_version: Word = None, versions: Word = None, product: Word = None, serial: Word = None,
+    key: Word = None,
 ) -> Stream:  # fmt: skip
     """Export products as JSON lines, each whole, the latest first."""
-    wanted = _wanted(line, since, until, told, overruled, label, recipe, serial)
+    wanted = _wanted(line, since, until, told, overruled, label, recipe, recipe_version, versions, product, serial, key)
     lines = (msgspec.json.encode(each) + b"\n" for each in _details(model, wanted))
     return _download(lines, "products.jsonl", "application/x-ndjson")
 
@@ -166,10 +169,11 @@ def export_coco(
     model: ModelHere, pictures: PicturesHere,
     line: Word = None, since: Moment = None, until: Moment = None, told: VerdictWord = None,
     overruled: FromQuery[Literal["OK", "NG", "ERROR", "any"] | None] = None, label: Word = None,
-    recipe: Word = None, serial: Word = None,
+    recipe: Word = None, recipe_version: Word = None, versions: Word = None, product: Word = None, serial: Word = None,
+    key: Word = None,
 ) -> Stream:  # fmt: skip
     """Export the kept pictures' boxes as COCO, with overrules as truth: an overruled OK has none, drawn ones count."""
-    wanted = _wanted(line, since, until, told, overruled, label, recipe, serial)
+    wanted = _wanted(line, since, until, told, overruled, label, recipe, recipe_version, versions, product, serial, key)
     return _download(_coco(model, pictures, wanted), "coco.json", "application/json")
 
 
@@ -177,22 +181,29 @@ ROUTES = (history, product, labels, events, export_csv, export_json, export_coco
 
 
 def _wanted(
-    line: Any, since: Any, until: Any, told: Any, overruled: Any, label: Any, recipe: Any, serial: Any
-) -> HistoryFilter:
+    line: Any, since: Any, until: Any, told: Any, overruled: Any, label: Any, recipe: Any, recipe_version: Any,
+    versions: Any, product: Any, serial: Any, key: Any,
+) -> HistoryFilter:  # fmt: skip
     return HistoryFilter(
         line=line, since=moment(since, "since"), until=moment(until, "until"), told=told, overruled=overruled,
-        label=label, recipe=recipe, serial=serial,
+        label=label, recipe=recipe, recipe_version=recipe_version, versions=versions, product=product, serial=serial,
+        key=key,
     )  # fmt: skip
 
 
-def _rows(model: ReadModel, wanted: HistoryFilter) -> Iterator[ProductRow]:
-    after, left = None, EXPORT_ROWS
+def _pages(model: ReadModel, wanted: HistoryFilter) -> Iterator[list[ProductRow]]:
+    after, left, most = None, EXPORT_ROWS, _FIRST_PAGE
     while left > 0:
-        page = model.history(wanted, limit=min(_EXPORT_PAGE, left), after=after)
-        yield from page.rows
-        left, after = left - len(page.rows), page.after
+        page = model.history(wanted, limit=min(most, left), after=after)
+        yield page.rows
+        left, after, most = left - len(page.rows), page.after, _EXPORT_PAGE
         if after is None:
             return
+
+
+def _rows(model: ReadModel, wanted: HistoryFilter) -> Iterator[ProductRow]:
+    for rows in _pages(model, wanted):
+        yield from rows
 
 
 def _details(model: ReadModel, wanted: HistoryFilter) -> Iterator[ProductDetail]:
@@ -207,13 +218,11 @@ def _csv(model: ReadModel, wanted: HistoryFilter) -> Iterator[bytes]:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(names)
-    for row in _rows(model, wanted):
-        writer.writerow([plain_cell(_text(getattr(row, name))) for name in names])
-        if out.tell() > 65536:
-            yield out.getvalue().encode()
-            out.seek(0)
-            out.truncate()
-    yield out.getvalue().encode()
+    for rows in _pages(model, wanted):
+        writer.writerows([plain_cell(_text(getattr(row, name))) for name in names] for row in rows)
+        yield out.getvalue().encode()
+        out.seek(0)
+        out.truncate()
 
 
 def _text(value: Any) -> Any:

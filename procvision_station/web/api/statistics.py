@@ -45,11 +45,12 @@ def pareto(
 
 @get("/statistics/measures", opt=needs(Role.VIEWER), tags=["statistics"], sync_to_thread=True)
 def measures(
-    model: ModelHere, line: Word = None, since: Moment = None, until: Moment = None, recipe: Word = None
-) -> list[MeasureName]:
+    model: ModelHere, line: Word = None, since: Moment = None, until: Moment = None, recipe: Word = None,
+    recipe_version: Word = None, versions: Word = None,
+) -> list[MeasureName]:  # fmt: skip
     """List what was measured."""
     with asked():
-        return model.measures(span(since, until, line, recipe))
+        return model.measures(span(since, until, line, recipe, recipe_version, versions))
 
 
 @get("/statistics/trend", opt=needs(Role.VIEWER), tags=["statistics"], sync_to_thread=True)

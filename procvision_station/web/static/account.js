@@ -1,11 +1,11 @@
 // One's own password and API tokens.
-import { ask, at, date, frame, h, say, t, trying } from "./common.js";
+import { ask, at, date, frame, h, say, sending, t, trying } from "./common.js";
 
 at("password").addEventListener("submit", (event) => {
   event.preventDefault();
-  trying(async () => {
+  sending(at("password"), async (body) => {
     const first = document.querySelector("main > .note") !== null;
-    const answer = await ask("/password", { method: "POST", body: Object.fromEntries(new FormData(at("password"))) });
+    const answer = await ask("/password", { method: "POST", body });
     frame.csrf = answer.csrf;
     at("password").reset();
     if (first) location.assign("/");
@@ -22,8 +22,7 @@ const show = () => trying(async () => {
 if (at("token")) {
   at("token").addEventListener("submit", (event) => {
     event.preventDefault();
-    trying(async () => {
-      const given = Object.fromEntries(new FormData(at("token")));
+    sending(at("token"), async (given) => {
       const { secret } = await ask("/tokens", { method: "POST", body: { ...given, days: Number(given.days) } });
       at("secret").replaceChildren(t("account.secret"), h("br"), h("code", { class: "secret" }, secret));
       at("secret").hidden = false;

@@ -1,5 +1,5 @@
 // The ledger's events, and whether its journals are what was written.
-import { ask, at, date, eventName, frame, h, number, percent, t, trying } from "./common.js";
+import { ask, at, date, eventName, frame, h, number, obey, percent, remember, t, trying } from "./common.js";
 
 const form = at("filters");
 const body = at("events").tBodies[0];
@@ -46,12 +46,14 @@ at("kinds").append(...kinds.sort(([, one], [, other]) => one.localeCompare(other
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
+  remember(form);
   show(true);
 });
-form.addEventListener("change", () => show(true));
+form.addEventListener("change", () => form.requestSubmit());
 at("more").addEventListener("click", () => show(false));
 await trying(async () => {
   names = await ask("/names");
   at("who").append(...Object.entries(names).map(([id, name]) => h("option", { value: id }, name)));
 });
+obey(form);
 show(true);

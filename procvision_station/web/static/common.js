@@ -60,7 +60,7 @@ const taken = (status, kind, text) => {
   const read = text && (kind ?? "").includes("json") ? JSON.parse(text) : text;
   if (status >= 200 && status < 300) return read;
   if (status === 401 && frame.page !== "sign_in") {
-    location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
+    location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   throw new Refused(typeof read === "object" ? read : { what: t("common.away"), hint: "" }, status);
 };
@@ -96,6 +96,58 @@ export const trying = async (work) => {
     return undefined;
   }
 };
+
+/** Tell a refusal at the field that it is about: read out with it, and gone when something else is typed there. */
+const complain = (field, text) => {
+  const id = `${field.form.id}-${field.name}-wrong`;
+  const told = at(id) ?? h("p", { class: "wrong", id, role: "alert" });
+  (field.closest("label") ?? field).after(told);
+  told.textContent = text;
+  field.setAttribute("aria-invalid", "true");
+  field.setAttribute("aria-describedby", [...new Set([...(field.getAttribute("aria-describedby") ?? "").split(" ").filter(Boolean), id])].join(" "));
+  field.addEventListener("input", () => {
+    field.removeAttribute("aria-invalid");
+    told.remove();
+  }, { once: true });
+  field.focus();
+  field.select?.();
+};
+
+/** Send a form: one time at a time, and what is refused is told at its field, or else in the corner. */
+export const sending = async (form, work) => {
+  const buttons = form.querySelectorAll("button[type=submit]");
+  for (const button of buttons) button.disabled = true;
+  try {
+    await work(Object.fromEntries(new FormData(form)));
+  } catch (error) {
+    const field = error.body?.where && form.elements.namedItem(error.body.where);
+    if (field) complain(field, error.message);
+    else say(error.message, true);
+  } finally {
+    for (const button of buttons) button.disabled = false;
+  }
+};
+
+/** Fill a form's filters in as the address has them. A value that there is no more is asked for all the same. */
+export const obey = (form) => {
+  for (const [name, value] of new URLSearchParams(location.search)) {
+    const field = form.elements.namedItem(name);
+    if (!field) continue;
+    if (field.type === "checkbox") field.checked = value === field.value;
+    else {
+      if (value && field.options && ![...field.options].some((option) => option.value === value)) field.append(h("option", { value }, value));
+      field.value = value;
+    }
+  }
+};
+/** Let the address say what a form's filters are: it is loaded anew, kept and sent. */
+export const remember = (form, more = {}) => {
+  const given = [...new FormData(form), ...Object.entries(more)].filter(([, value]) => value);
+  history.replaceState(null, "", given.length ? `?${new URLSearchParams(given)}` : location.pathname);
+};
+
+/** What state an algorithm's host is in. */
+export const hostState = (state) => frame.texts[`host_state.${state}`] ?? state;
 
 const locale = frame.language;
 // Numbers of a date in ISO's order are read alike everywhere; English alone has two orders.

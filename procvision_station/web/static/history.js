@@ -1,5 +1,5 @@
 // Products of the past: filters that stand in the address, and one part of the list after the other.
-import { ask, at, date, frame, h, moment, number, picturePath, pill, productPath, t, trying } from "./common.js";
+import { ask, at, date, frame, h, moment, number, obey, picturePath, pill, productPath, remember, t, trying } from "./common.js";
 
 const form = at("filters");
 const body = at("products").tBodies[0];
@@ -42,19 +42,14 @@ const show = (fresh) => trying(async () => {
   }
 });
 
-const remember = () => {
-  const given = [...new FormData(form)].filter(([, value]) => value);
-  history.replaceState(null, "", given.length ? `?${new URLSearchParams(given)}` : location.pathname);
-};
-
 if (frame.lines.length < 2) for (const head of document.querySelectorAll("th.only-many")) head.textContent = "";
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  remember();
+  remember(form);
   show(true);
 });
 form.addEventListener("reset", () => setTimeout(() => {
-  remember();
+  remember(form);
   show(true);
 }));
 for (const choice of form.querySelectorAll("select")) choice.addEventListener("change", () => form.requestSubmit());
@@ -64,8 +59,5 @@ await trying(async () => {
   const labels = await ask("/labels");
   at("labels").append(...labels.map((label) => h("option", {}, label)));
 });
-for (const [name, value] of new URLSearchParams(location.search)) {
-  const field = form.elements.namedItem(name);
-  if (field) field.value = value;
-}
+obey(form);
 show(true);

@@ -1,5 +1,5 @@
 // Each line, now: the latest event of a stream; what is missed is never asked for again.
-import { ask, at, frame, h, hour, may, number, percent, productPath, s, sign, t } from "./common.js";
+import { ask, at, frame, h, hostState, hour, may, number, percent, productPath, s, sign, t } from "./common.js";
 import { loaded, viewer } from "./viewer.js";
 
 const SILENT_MS = 25000;
@@ -63,6 +63,7 @@ const card = (name) => {
   const showProblems = (told) => {
     problems.replaceChildren(...told.map((text) => {
       const [code, ...facts] = text.split("|");
+      if (code === "problem.host") facts[1] = hostState(facts[1]);
       return h("li", { "data-problem": code }, t(code, Object.fromEntries(facts.map((fact, place) => [place, fact]))));
     }));
   };

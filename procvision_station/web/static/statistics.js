@@ -1,7 +1,8 @@
 // Charts that the server draws, and the numbers beside them.
-import { ask, at, date, h, number, percent, t, trying } from "./common.js";
+import { ask, at, date, h, number, obey, percent, remember, t, trying } from "./common.js";
 
 const form = at("filters");
+let measure = new URLSearchParams(location.search).get("measure") ?? "";
 const drawn = (svg) => document.importNode(new DOMParser().parseFromString(svg, "image/svg+xml").documentElement, true);
 const counter = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
 const key = (kind, text) => h("span", {}, h("span", { class: `key ${kind}` }), text);
@@ -14,7 +15,7 @@ const span = () => {
 
 const trend = () => trying(async () => {
   const chosen = at("measure").selectedOptions[0]?.dataset;
-  if (!chosen) {
+  if (!chosen?.name) {
     at("trend").replaceChildren(h("p", { class: "soft" }, t("statistics.no_measures")));
     return;
   }
@@ -36,15 +37,25 @@ const show = () => trying(async () => {
   at("pareto").replaceChildren(drawn(pareto));
   at("counts").replaceChildren(...groups.filter((each) => each.ok + each.ng + each.error).reverse().slice(0, 200).map((each) => h("tr", {}, h("td", { class: by === "quarter" ? "tight" : null }, by === "quarter" ? date(each.since).slice(0, -3) : each.group), h("td", { class: "n" }, number(each.ok)), h("td", { class: "n" }, number(each.ng)),
     h("td", { class: "n" }, number(each.error)), h("td", { class: "n" }, percent(each.ok / (each.ok + each.ng + each.error))), h("td", { class: "n tight" }, `${number(each.elapsed_ms, 1)} ms`))));
-  const before = at("measure").value;
-  at("measure").replaceChildren(...measures.map((each) => h("option", { "data-line": each.line, "data-recipe": each.recipe, "data-step": each.step, "data-name": each.name },
+  const value = (each) => [each.line, each.recipe, each.step, each.name].join("/");
+  at("measure").replaceChildren(...measures.map((each) => h("option", { value: value(each), "data-line": each.line, "data-recipe": each.recipe, "data-step": each.step, "data-name": each.name },
     t("statistics.measure_of", { name: each.name, step: each.step + 1, recipe: each.recipe, line: each.line }))));
-  if (before) at("measure").value = before;
-  at("measure").disabled = measures.length === 0;
+  // What the address asks for is shown, and nothing else in its place where it wasn't measured.
+  if (measure && !measures.some((each) => value(each) === measure)) at("measure").append(h("option", { value: measure }, measure));
+  if (measure) at("measure").value = measure;
+  at("measure").disabled = at("measure").options.length === 0;
   await trend();
 });
 
-form.addEventListener("change", show);
+form.addEventListener("change", () => {
+  remember(form, { measure });
+  show();
+});
 form.addEventListener("submit", (event) => event.preventDefault());
-at("measure").addEventListener("change", trend);
+at("measure").addEventListener("change", () => {
+  measure = at("measure").value;
+  remember(form, { measure });
+  trend();
+});
+obey(form);
 show();

@@ -1,5 +1,5 @@
 // Users: who there is, which role, one-time passwords.
-import { ask, asked, at, date, frame, h, t, trying } from "./common.js";
+import { ask, asked, at, date, frame, h, sending, t, trying } from "./common.js";
 
 const ROLES = ["viewer", "operator", "engineer", "administrator"];
 const body = at("users").tBodies[0];
@@ -25,8 +25,8 @@ const row = (user) => {
 const show = () => trying(async () => body.replaceChildren(...(await ask("/users")).map(row)));
 at("add").addEventListener("submit", (event) => {
   event.preventDefault();
-  trying(async () => {
-    tell(await ask("/users", { method: "POST", body: Object.fromEntries(new FormData(at("add"))) }));
+  sending(at("add"), async (body) => {
+    tell(await ask("/users", { method: "POST", body }));
     at("add").reset();
   }).finally(show);
 });

@@ -1,5 +1,5 @@
 // What runs, and what is installed beside it.
-import { ask, asked, at, date, h, may, number, percent, say, send, t, trying } from "./common.js";
+import { ask, asked, at, date, h, hostState, may, number, percent, say, send, t, trying } from "./common.js";
 
 const home = at("versions");
 const heads = (...names) => h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name))));
@@ -7,7 +7,7 @@ const table = (name, head, rows) => h("div", { class: "scroll", role: "region", 
 
 const running = (lines) => lines.flatMap(({ line, health, last }) => Object.entries(health.hosts ?? {}).map(([name, host]) => {
   const version = host.version ?? last?.product.steps.find((step) => step.algorithm === name)?.version ?? "";
-  return h("tr", {}, h("td", {}, line), h("td", {}, name), h("td", {}, version), h("td", {}, h("span", { class: host.state === "ready" ? "dot" : "dot bad" }), ` ${host.state}`), h("td", { class: "n" }, number(host.restarts ?? 0)));
+  return h("tr", {}, h("td", {}, line), h("td", {}, name), h("td", {}, version), h("td", {}, h("span", { class: host.state === "ready" ? "dot" : "dot bad" }), ` ${hostState(host.state)}`), h("td", { class: "n" }, number(host.restarts ?? 0)));
 }));
 
 /** Ask why, and change what is active; the page waits for the gate. */

@@ -275,6 +275,48 @@ def test_a_recipes_parameters_are_changed_by_keys_in_fields_made_from_the_manife
     seen.close()
 
 
+def test_a_refused_password_is_told_at_its_field_and_read_with_it(served: Served) -> None:
+    seen = served.open(Role.OPERATOR)
+    page = seen.go("/account")
+    for old, new, field, told in (
+        ("not this one", "another good one", "old", "not your password"),
+        (PASSWORD, "aaaaaaaaaaaa", "new", "easy to guess"),
+        (PASSWORD, PASSWORD, "new", "is the old one"),
+    ):
+        page.locator("[name=old]").fill(old)
+        page.locator("[name=new]").fill(new)
+        page.keyboard.press("Enter")
+        page.locator(f"#password-{field}-wrong", has_text=told).wait_for()
+        assert page.evaluate("document.activeElement.name") == field
+        assert page.locator(f"[name={field}]").get_attribute("aria-describedby").endswith(f"password-{field}-wrong")
+        assert page.locator("[aria-invalid=true]").count() == page.locator("p.wrong").count() == 1
+        assert page.locator("#messages p").count() == 0
+        page.keyboard.type("x")
+        page.locator("p.wrong").wait_for(state="detached")
+    assert page.url.endswith("/account")  # a wrong password signs nobody out
+    assert all("409" in each for each in seen.errors)
+    seen.errors.clear()
+    seen.close()
+
+
+def test_what_an_address_asks_for_is_what_is_shown(served: Served) -> None:
+    seen = served.open(Role.ENGINEER)
+    page = seen.go("/history?told=NG&label=no+such+label")
+    page.locator("#none").wait_for()
+    assert page.locator("[name=label]").input_value() == "no such label"
+    seen.go("/statistics?hours=168&by=recipe&measure=main/board/0/none")
+    page.wait_for_load_state("networkidle")
+    shown = [page.locator(f"[name={name}]").input_value() for name in ("hours", "by")]
+    assert [*shown, page.locator("#measure").input_value()] == ["168", "recipe", "main/board/0/none"]
+    assert page.locator("#trend svg").count() == 0
+    seen.go("/audit?event=note&by_users=true")
+    page.locator("#events tbody tr").first.wait_for()
+    assert set(page.locator("#events tbody td.strong").all_text_contents()) == {"Note"}
+    page.locator("#filters [name=event]").select_option("overruled")
+    page.wait_for_url("**/audit?event=overruled&by_users=true")
+    seen.close()
+
+
 def test_what_is_typed_before_the_script_is_there_goes_nowhere(served: Served) -> None:
     """A slow network: who is quick waits for the button, and no password lands in an address."""
     context = served.browser.new_context()

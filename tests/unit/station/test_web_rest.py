@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,9 @@ from station_records import START
 from web_client import PICTURE, Browser, Site, site
 
 from procvision_station.web.accounts import Role
+from procvision_station.web.app import described
+from procvision_station.web.filters import filters_of
+from procvision_station.web.pages import NAVIGATION
 
 DAY = {"since": START.isoformat(), "until": "2026-03-30T00:00:00Z"}
 
@@ -261,6 +266,52 @@ def test_pages_lead_to_where_one_signs_in_and_back(here: Site, viewer: Browser) 
     assert "administrator" in viewer.get("/users").text
     assert viewer.get("/nothing").status_code == 404
     assert here.browser().get("/sign-in").status_code == 200
+
+
+def test_no_route_ignores_what_an_address_asks_for(here: Site) -> None:
+    """Over the whole description: a name that there is not, and one that is given twice, are refused in words."""
+    browser = here.as_role(Role.ADMINISTRATOR)
+    for path, methods in described(here.litestar)["paths"].items():
+        for method, operation in methods.items():
+            parameters = operation.get("parameters", ())
+            at = re.sub(r"\{[^}]*\}", "1", path)
+            known = [each["name"] for each in parameters if each["in"] == "query"]
+            answer = browser.send(method.upper(), at, params={"verdict": "NG"})
+            assert (answer.status_code, answer.json()["where"]) == (400, "verdict"), (method, path)
+            assert sorted(filter(None, answer.json()["bound"].split(", "))) == sorted(known)
+            for name in known[:1]:
+                twice = browser.send(method.upper(), f"{at}?{name}=1&{name}=2")
+                assert (twice.status_code, twice.json()["code"]) == (400, "filter_twice")
+
+
+def test_every_filter_of_a_page_takes_what_it_says_and_refuses_the_rest(here: Site) -> None:
+    """Of each page, each filter; the words of a selection are those that the address may have."""
+    browser = here.as_role(Role.ADMINISTRATOR)
+    wrong = {"told": "ng", "overruled": "nobody", "since": "yesterday", "until": "2026-02-30T00:00", "hours": "9",
+             "by": "month", "by_users": "1", "line": "none"}  # fmt: skip
+    for page, path, _ in NAVIGATION:
+        filters = filters_of(page, ["main"])
+        refused = browser.get(path, params={"verdict": "NG"})
+        assert refused.status_code == 400
+        assert all(name in refused.text for name in filters)
+        shown = browser.get(path).text
+        for name, each in filters.items():
+            value = wrong.get(name, "x" * (each.most + 1))
+            answer = browser.get(path, params={name: value})
+            assert answer.status_code == 400, (page, name)
+            assert escape(each.bound) in answer.text
+            if each.choices is not None:
+                offered = re.search(rf'<select name="{name}">(.*?)</select>', shown)
+                ours = re.findall(r'<option(?: value="([^"]*)")?[^>]*>([^<]*)', offered[1]) if offered else []
+                assert name == "by_users" or {value or text for value, text in ours if value or text} >= set(
+                    each.choices
+                )
+                assert all(browser.get(path, params={name: one}).status_code == 200 for one in each.choices)
+
+
+def test_who_signs_in_gets_to_what_the_address_asked_for(here: Site) -> None:
+    answer = here.browser().get("/history?told=NG&serial=S%261")
+    assert answer.headers["location"] == "/sign-in?next=/history%3Ftold%3DNG%26serial%3DS%25261"
 
 
 def test_texts_in_a_page_are_never_markup(here: Site) -> None:
