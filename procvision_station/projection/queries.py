@@ -54,8 +54,8 @@ MAX_LIMIT = 500
 DEFAULT_LIMIT = 50
 MAX_POINTS = 5000
 """Of a trend or a yield by 15 minutes: seven weeks."""
-BINS_AT_ONCE = 8
-"""Looked into by one statement: one version of a recipe has some eight of them."""
+BINS_AT_ONCE, MAX_BINS_AT_ONCE = 8, 64
+"""Looked into by the first statement, and at most: one version of a recipe has some eight of them."""
 MAX_DETAILS = 10_000
 """Defects, and measured values, of one product."""
 
@@ -170,8 +170,10 @@ class ReadModel:
         query = select(b.bin, b.line, b.last_ms).where(*equal, b.last_ms >= since_ms, b.first_ms < before_ms)
         bins = sorted((min(row.last_ms, before_ms - 1), row.line, row.bin) for row in connection.execute(query))
         found: list[tuple[int, str, int]] = []
+        at_once = BINS_AT_ONCE
         while bins and (len(found) <= limit or found[limit][0] <= bins[-1][0]):
-            some, bins = bins[: -BINS_AT_ONCE - 1 : -1], bins[:-BINS_AT_ONCE]
+            some, bins = bins[-at_once:], bins[:-at_once]
+            at_once = min(2 * at_once, MAX_BINS_AT_ONCE)
             parts = [
                 _of_bin(number, line, wanted.label, since_ms, before_ms, place, limit + 1) for _, line, number in some
             ]

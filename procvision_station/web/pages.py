@@ -40,7 +40,7 @@ NAVIGATION = (
 """A page's name, its path, and who sees it."""
 _SCRIPT_TEXTS = ("common", "verdict", "picture", "problem", "role", "boxes", "event", "host_state")
 """What each page's script may say, beside the texts of its own page."""
-_OTHER_TEXTS = {"versions": ("audit", "recipes", "bundles")}
+_OTHER_TEXTS = {"versions": ("audit", "recipes", "bundles"), "statistics": ("chart",)}
 """Of other pages that a page's script says, too."""
 MAX_NEXT = 1024
 """Of an address that one is led back to."""
@@ -180,5 +180,6 @@ def refused(request: Request[Any, Any, Any], error: Exception, site: Site) -> Re
     accepted = request.headers.get("accept-language", "")
     who = request.scope.get("user")
     body = rendered(site, chosen(accepted), "error", who if isinstance(who, Identity) else None,
-                    problem=problem.body(accepted), status=problem.status)  # fmt: skip
+                    problem=problem.body(accepted), status=problem.status,
+                    without=request.scope["path"] if "filter" in problem.code else None)  # fmt: skip
     return Response(body, status_code=problem.status, media_type=HTML, headers=problem.headers)

@@ -15,6 +15,8 @@ at("password").addEventListener("submit", (event) => {
 
 const show = () => trying(async () => {
   const tokens = await ask("/tokens");
+  at("none").hidden = tokens.length > 0;
+  at("tokens").hidden = tokens.length === 0;
   at("tokens").tBodies[0].replaceChildren(...tokens.map((token) => h("tr", {}, h("td", {}, token.name), h("td", {}, t(`role.${token.role}`)), h("td", { class: "tight" }, date(token.ends)),
     h("td", {}, h("button", { type: "button", class: "quiet", onclick: () => trying(() => ask(`/tokens/${token.id}`, { method: "DELETE" })).finally(show) }, t("account.end"))))));
 });

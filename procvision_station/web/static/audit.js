@@ -18,6 +18,7 @@ const show = (fresh) => trying(async () => {
   body.append(...page.rows.map((each) => h("tr", {}, h("td", { class: "tight" }, date(each.at)), h("td", {}, each.line === "_station" ? t("audit.station") : each.line), h("td", { class: "strong" }, eventName(each.event)), h("td", {}, each.user ? names[each.user] ?? each.user : ""), h("td", {}, each.text ?? told(each.content)))));
   after = page.after;
   at("more").hidden = after === null;
+  at("none").hidden = body.rows.length > 0;
 });
 
 const journalName = (line) => (line === "_station" ? t("audit.station") : line);

@@ -21,7 +21,7 @@ const row = (each) => {
     h("td", { class: "thumb" }, h("a", { href: path, tabindex: "-1", "aria-hidden": "true" }, picture)),
     h("td", { class: "tight told" }, pill(each.told), overruled ? h("br") : null, overruled),
     h("td", { class: "tight when" }, h("a", { href: path }, date(each.triggered_at))),
-    h("td", { class: "only-many" }, frame.lines.length > 1 ? each.line : ""),
+    h("td", { class: "only-many" }, frame.lines.length > 1 || each.line !== frame.lines[0] ? each.line : ""),
     h("td", {}, each.serial ?? ""),
     h("td", { class: "tight wide-only" }, each.recipe),
     h("td", {}, each.reason),

@@ -92,11 +92,12 @@ const card = (name) => {
       const bad = body.problems.length > 0 || body.last?.product.row.told === "ERROR";
       state.replaceChildren(h("span", { class: bad ? "dot bad" : "dot" }), bad ? t("live.trouble") : t("live.healthy"));
       showProblems(body.problems);
+      element.classList.toggle("past", !body.running);
       const { counts } = body;
       const total = counts.ok + counts.ng + counts.error;
       counters.replaceChildren(
         counter(t("live.yield"), percent(total ? counts.ok / total : null)), counter(t("live.products"), number(total)),
-        counter(t("live.elapsed"), `${number(counts.elapsed_ms)} ms`), counter("OK", number(counts.ok), "ok"),
+        counter(t("live.elapsed"), total ? `${number(counts.elapsed_ms)} ms` : "–"), counter("OK", number(counts.ok), "ok"),
         counter("NG", number(counts.ng), "ng"), counter("ERROR", number(counts.error), "error"), meter(counts));
       counters.title = t("live.shift", { shift: body.shift });
       if (!body.last) {
@@ -129,10 +130,14 @@ for (const name of frame.lines) {
 }
 
 let heard = Date.now();
+const lost = (is) => {
+  at("connection").hidden = !is;
+  document.body.classList.toggle("past", is);
+};
 const news = new EventSource("/api/live");
 const alive = () => {
   heard = Date.now();
-  at("connection").hidden = true;
+  lost(false);
 };
 news.addEventListener("open", alive);
 news.addEventListener("alive", alive);
@@ -142,10 +147,10 @@ news.addEventListener("line", (event) => {
   cards.get(body.line)?.show(body);
 });
 news.addEventListener("error", () => {
-  at("connection").hidden = false;
+  lost(true);
   if (news.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 3000);
 });
 // A stream that says nothing, not even that it is alive, shows a verdict of the past.
 setInterval(() => {
-  if (Date.now() - heard > SILENT_MS) at("connection").hidden = false;
+  if (Date.now() - heard > SILENT_MS) lost(true);
 }, 1000);

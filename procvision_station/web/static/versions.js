@@ -64,8 +64,9 @@ const show = () => trying(async () => {
   const [lines, versions, names] = await Promise.all([ask("/lines"), ask("/versions"), ask("/names")]);
   const bundles = versions.used && may("administrator") ? await ask("/versions/bundles") : null;
   const active = (pids) => pids.map((pid) => (pid === "*" ? t("versions.everything") : pid)).join(", ");
+  const hosts = running(lines);
   home.replaceChildren(
-    h("section", { class: "card" }, h("h2", {}, t("versions.running")), table(t("versions.running"), heads(t("versions.line"), t("versions.algorithm"), t("versions.version"), t("versions.state"), t("versions.restarts")), running(lines))),
+    h("section", { class: "card" }, h("h2", {}, t("versions.running")), hosts.length ? table(t("versions.running"), heads(t("versions.line"), t("versions.algorithm"), t("versions.version"), t("versions.state"), t("versions.restarts")), hosts) : h("p", { class: "soft" }, t("versions.nothing_runs"))),
     h("section", { class: "card" }, h("h2", {}, t("versions.installed")),
       versions.installed.length ? table(t("versions.installed"), heads(t("versions.algorithm"), t("versions.version"), t("versions.active"), t("versions.when"), t("versions.signer"), t("versions.package"), t("versions.fault"), ""),
         versions.installed.map((each) => h("tr", { class: each.fault ? "outside" : null }, h("td", {}, each.name), h("td", {}, each.version), h("td", {}, active(each.active)), h("td", { class: "tight" }, date(each.installed)), h("td", {}, each.signed_by ?? ""), h("td", { class: "mono", title: each.package }, (each.package ?? "").slice(0, 12)), h("td", {}, each.fault ?? ""), h("td", {}, actions(each, versions.installed))))) : h("p", { class: "soft" }, `${t("versions.none")} ${versions.used ? "" : t("versions.unused")}`)),
