@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 
 import attrs
@@ -41,6 +42,8 @@ _TOTALS = frozenset({"calls", "products"})
 """What is counted by its outcome alone: a call counts once less."""
 KEPT_LATENCIES = 1024
 """Percentiles are of so many last calls of a phase: a p99 stands on ten of them."""
+_FEW_LATENCIES = 8
+"""So many last calls of a phase tell how fast a host is now: one that was slow once isn't slow for good."""
 
 
 @attrs.frozen(kw_only=True)
@@ -119,6 +122,12 @@ class Metrics:
         """Count products that are over."""
         for verdict in verdicts:
             self.count(f"products_{verdict}")
+
+    def lately_ms(self) -> float | None:
+        """Return the median time of the last few calls, whatever their phases; None before there is one."""
+        with self.lock:
+            last = [ms for kept in self.latencies.values() for ms in islice(reversed(kept), _FEW_LATENCIES)]
+        return percentile(sorted(last), 0.5) if last else None
 
     def measured(self, usage: Usage) -> float:
         """Record a measurement. Return the CPU share since the last one, in percent of one core."""

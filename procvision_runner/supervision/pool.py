@@ -1,14 +1,14 @@
 """`Pool`: several hosts of one algorithm behind the interface of one, `AlgorithmRunner`.
 
-Each host has a supervisor of its own, all share the slots, and the spare host if there is one. A call goes to the host
-that has least to do; a session stays with the host that began it, unless its state lies in a store that all of them
-share (`sessions_outlive_host`). A call that belongs to no session moves on when its host is lost.
+Each host has a supervisor of its own, all share the slots, and the spare host if there is one. A call goes to the next
+host in turn that has none; where all have, to the one that has room soonest. A session stays with the host that began
+it, unless its state lies in a store that all of them share (`sessions_outlive_host`). A call that belongs to no session
+moves on when its host is lost.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import threading
 import time
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from procvision_runner.call_methods import CallMethods
 from procvision_runner.connection.launch import host_command
-from procvision_runner.errors import CallError, SwapError
+from procvision_runner.errors import SwapError
 from procvision_runner.images.slots import SlotPool
 from procvision_runner.options import check_stop_timeout
 from procvision_runner.requests import Request
@@ -32,73 +32,16 @@ from procvision_runner.supervision.inspections import InspectionListener, Inspec
 from procvision_runner.supervision.options import SupervisorOptions
 from procvision_runner.supervision.spare import Spare
 from procvision_runner.supervision.state import SupervisorState
-from procvision_runner.supervision.steady_calls import supervised_calls
+from procvision_runner.supervision.steady_calls import pooled_calls
 from procvision_runner.supervision.supervised_host import pre_belongs_to_the_host
 from procvision_runner.supervision.supervisor import Supervisor
 from procvision_runner.supervision.suspects import Suspects
 from procvision_runner.supervision.swap import GoldenPicture, SwapReport
-from procvision_sdk.calling import InspectionSession
 
 if TYPE_CHECKING:
-    from procvision_runner.images.slots import Lease
     from procvision_runner.results import CallResult
     from procvision_runner.supervision.attempts import CallTaker
     from procvision_runner.supervision.metrics import Snapshot
-    from procvision_sdk.calling import CallImage, InspectingPhase
-    from procvision_sdk.images.meta import ColorSpace
-
-
-class _PoolCalls:
-    """The calls of a pool, as they come again and again: each is a steady one of the supervisor that gets it."""
-
-    __slots__ = ("_calls", "_lend", "_pool")
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._lend = pool.supervisors[0]._steady_calls.lend
-        self._calls = {
-            supervisor: supervised_calls(supervisor, pool._all_slots, pool.options.runner, pool._elsewhere_of)
-            for supervisor in pool.supervisors
-        }
-
-    def lend(self, width: int, height: int, color_space: ColorSpace, /) -> Lease | None:
-        """Lend a slot, as `AlgorithmRunner.lend`. Return None, with nothing done, if the pool of slots has to."""
-        return self._lend(width, height, color_space)
-
-    def inspect(
-        self,
-        phase: InspectingPhase,
-        image: CallImage | None,
-        pid: str,
-        step_index: int,
-        session: InspectionSession | str | None,
-        user_params: Mapping[str, Any] | None,
-        final: bool,
-        camera_id: str | None,
-        timestamp_ms: int | None,
-        timeout_s: float | None,
-    ) -> CallResult | None:
-        """Make a call, as `AlgorithmRunner.execute`. Return None, with nothing done, if it is not a steady one."""
-        pool = self._pool
-        bound: str | None = None
-        if session is None or pool._goes_anywhere():
-            supervisor = pool._idle()
-        else:
-            bound = session.reference.id if isinstance(session, InspectionSession) else session
-            supervisor = pool._of_session(bound) if type(bound) is str else None
-        if supervisor is None:
-            return None
-        try:
-            result = self._calls[supervisor].inspect(
-                phase, image, pid, step_index, session, user_params, final, camera_id, timestamp_ms, timeout_s
-            )
-        except CallError:
-            if final and bound is not None:
-                pool._end(bound)
-            raise
-        if result is not None and final and bound is not None:
-            pool._end(bound)
-        return result
 
 
 class Pool(CallMethods):
@@ -156,9 +99,10 @@ class Pool(CallMethods):
             for number in range(1, hosts + 1)
         )
         self._lock = threading.Lock()
-        self._steady_calls = _PoolCalls(self)
         self._sessions: SessionBindings[Supervisor] = SessionBindings(self.options.session_ttl_s)
-        self._turn, self._idle_turn = itertools.count(), itertools.count()
+        self._turn = -1
+        """Who got the last call that could go to any."""
+        self._steady_calls = pooled_calls(self)
         self._follower = None
         if deployments is not None and algorithm is not None:
             self._follower = ActivationFollower(
@@ -270,14 +214,12 @@ class Pool(CallMethods):
         """Return what finds another supervisor for a session's call, or for one of no session; None if nothing may."""
         return self._elsewhere if session_id is None or self._goes_anywhere() else None
 
-    def _idle(self) -> Supervisor | None:
-        """Return whose turn it is, of those that are ready and have no call."""
-        turn, count = next(self._idle_turn), len(self.supervisors)
-        for offset in range(count):
-            supervisor = self.supervisors[(turn + offset) % count]
-            if supervisor.state is SupervisorState.READY and not supervisor.admission.load():
-                return supervisor
-        return None
+    def _bound(self, session_id: str) -> Supervisor | None:
+        """Return whose host a session stays with; None for a new one."""
+        with self._lock:
+            if self._sessions.find(session_id) is None:
+                return None
+            return self._sessions.get(session_id, time.monotonic()).host
 
     def _of_session(self, session_id: str, *, final: bool = False) -> Supervisor:
         """Return whose host the session stays with, which it is bound to if it is new."""
@@ -306,19 +248,29 @@ class Pool(CallMethods):
             return binding.host
 
     def _least_busy(self, besides: CallTaker | None = None) -> Supervisor:
-        """Return the least busy supervisor that is ready, else one that will be, else any: it says why it is broken."""
-        turn = next(self._turn)
-        count = len(self.supervisors)
-        candidates = [self.supervisors[(turn + offset) % count] for offset in range(count)]
-        return min(
+        """Return the supervisor that is ready and has room soonest, else one that will be ready, else any.
+
+        One that is broken says why. How soon there is room is told by the calls that a supervisor has and by how long
+        its last ones took: a slow host gets calls while it is idle, and fewer than a fast one while both are busy.
+        """
+        supervisors, last = self.supervisors, self._turn
+        candidates = supervisors[last + 1 :] + supervisors[: last + 1]
+        loads = {supervisor: supervisor.admission.load() for supervisor in candidates}
+        took_ms = {supervisor: supervisor.journal.metrics.lately_ms() for supervisor in candidates if loads[supervisor]}
+        # One that has answered nothing yet is taken for as fast as the fastest.
+        least_ms = min((ms for ms in took_ms.values() if ms is not None), default=1.0)
+        found = min(
             candidates,
             key=lambda supervisor: (
                 supervisor is besides,
                 supervisor.state is not SupervisorState.READY,
                 not supervisor.alive,
-                supervisor.admission.load(),
+                loads[supervisor] * (took_ms.get(supervisor) or least_ms),
+                loads[supervisor],
             ),
         )
+        self._turn = supervisors.index(found)
+        return found
 
     def _elsewhere(self, besides: CallTaker) -> Supervisor | None:
         """Return another supervisor that is ready; None if there is none."""

@@ -1,4 +1,5 @@
-/* The compiled form of `steady_calls`, a supervisor's: a call to a host that is well, while nothing else goes on.
+/* The compiled form of `steady_calls`, a supervisor's and a pool's: a call to a host that is well, while nothing else
+   goes on.
 
    The strategy is that of `steady_calls.py`, which stays the reference and what runs where this can't: let the call in,
    have the host's own steady calls make it, count it. What isn't as it is as a rule is left to that module: with nothing
@@ -13,10 +14,14 @@
 
 /* What the core is made of: objects of the general code, handed over by name. */
 #define PARTS(X) \
-    X(inspect) X(besides) X(go_on) X(filled) X(admission) X(admission_locked) X(enter_alone) X(leave_alone) X(withdraw) \
+    X(besides) X(go_on) X(filled) X(admission) X(admission_locked) X(enter_alone) X(leave_alone) X(withdraw) \
     X(sessions) X(bindings) X(orders) X(suspects) X(bus) X(inspections) X(inspections_locked) X(product_of) \
     X(open_products) X(metrics) X(metrics_locked) X(call_ended) X(products) X(counters) X(latencies) X(Host) X(Binding) \
     X(Lease) X(InspectionSession) X(SessionRef) X(CallResult) X(AttemptFailedError)
+
+/* What is a pool's own. */
+#define POOL_PARTS(X) \
+    X(calls) X(of) X(bindings) X(locked) X(of_session) X(end) X(goes_anywhere) X(besides) X(CallError)
 
 /* The slots that are read and written directly: of which part's class, and under which name. */
 #define FIELDS(X) \
@@ -27,6 +32,10 @@
     X(CallResult, data)
 
 PV_NAMES
+
+#define PV_POOL_PART(part) POOL_##part,
+enum { POOL_PARTS(PV_POOL_PART) N_POOL_PARTS };
+static const char *const POOL_PART_NAMES[] = {POOL_PARTS(PV_PART_NAME)};
 
 static PyObject *text_execute, *text_pre, *text_ok, *text_ng, *text_error, *text_none, *text_result_status, 
     *text_lend, *text_append, *text_move_to_end, *text_calls_ok, *text_calls_ng, *text_calls_none, 
@@ -41,6 +50,13 @@ typedef struct {
     PyObject *step, *phase, *key; /* The last call's, and both as `Products` has them. */
     int forks;
 } Calls;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *part[N_POOL_PARTS];
+    Py_ssize_t turn; /* Who got the last call that could go to any. */
+    int forks;
+} Pool;
 
 /* The arguments of `inspect`, in their order. */
 enum { PHASE, IMAGE, PID, STEP_INDEX, SESSION, USER_PARAMS, FINAL, CAMERA_ID, TIMESTAMP_MS, TIMEOUT_S, N_ARGUMENTS };
@@ -60,6 +76,14 @@ static int is_free(Calls *self, PyObject *host)
            PyList_CheckExact(OF(admission, _line)) && PyList_GET_SIZE(OF(admission, _line)) == 0 &&
            IN(host, Host, in_flight) == zero && IN(host, Host, overdue) == zero && IN(host, Host, closing) == Py_False &&
            IN(host, Host, draining) == Py_False && IN(host, Host, ready) == Py_True;
+}
+
+/* Whether a call could be let in now, and nobody listens to it. */
+static int takes(Calls *self)
+{
+    PyObject *host = OF(admission, current);
+    return OF(suspects, any) == Py_False && OF(bus, calls_heard) == Py_False && OF(inspections, heard) == Py_False &&
+           is_free(self, host) && IN(host, Host, inspect) != Py_None;
 }
 
 /* Gives the id of a session, borrowed; NULL for none, or with `left` set for what is left. */
@@ -288,14 +312,16 @@ static PyObject *outcome_of(Calls *self, PyObject *result)
 
 /* --- a call ------------------------------------------------------------------------------------------------------- */
 
-/* Lets the general code make a call whose picture is in its slot; None for one that it can take as it came. */
-static PyObject *besides(Calls *self, PyObject *const *args, PyObject *lease)
+/* Lets the general code make a call whose picture is in its slot, where that was put there here. `result` is None. */
+static PyObject *left_to(PyObject *besides, PyObject *const *args, PyObject *lease, PyObject *result)
 {
-    if (lease == args[IMAGE])
-        Py_RETURN_NONE;
-    PyObject *given[N_ARGUMENTS + 1] = {args[PHASE], args[IMAGE], lease};
-    memcpy(given + 3, args + PID, (N_ARGUMENTS - PID) * sizeof *given);
-    return PyObject_Vectorcall(PART(besides), given, N_ARGUMENTS + 1, NULL);
+    if (result != Py_None || lease == args[IMAGE])
+        return result;
+    Py_DECREF(result);
+    PyObject *given[N_ARGUMENTS];
+    memcpy(given, args, sizeof given);
+    given[IMAGE] = lease;
+    return PyObject_Vectorcall(besides, given, N_ARGUMENTS, NULL);
 }
 
 /* Goes on with a call that has failed; an exception is set. */
@@ -323,23 +349,20 @@ static PyObject *go_on(Calls *self, Entered *entered, PyObject *const *args)
     return NULL;
 }
 
-/* Makes a call in a host that it was let into. Gives its result, or NULL with an exception. */
-static PyObject *made(Calls *self, Entered *entered, PyObject *const *args, PyObject *lease)
+/* Makes a call in a host that it was let into. Gives its result; None, with nothing done, for one that isn't steady;
+   NULL with an exception. */
+static PyObject *made(Calls *self, Entered *entered, PyObject *const *args)
 {
-    PyObject *given[N_ARGUMENTS];
-    memcpy(given, args, sizeof given);
-    given[IMAGE] = lease;
     PyObject *call = Py_NewRef(IN(entered->host, Host, inspect)); /* It is waited in: what it hangs on may change. */
-    PyObject *result = PyObject_Vectorcall(call, given, N_ARGUMENTS, NULL);
+    PyObject *result = PyObject_Vectorcall(call, args, N_ARGUMENTS, NULL);
     Py_DECREF(call);
     if (result == NULL)
         return go_on(self, entered, args);
     if (result == Py_None) {
-        Py_DECREF(result);
         PyObject *binding = entered->binding != NULL ? entered->binding : Py_None;
         if (pv_done(PyObject_CallFunctionObjArgs(PART(withdraw), entered->host, binding, NULL)) < 0)
-            return NULL;
-        return besides(self, args, lease);
+            Py_CLEAR(result);
+        return result;
     }
     PyObject *outcome = outcome_of(self, result);
     entered->ended = pv_now();
@@ -349,30 +372,14 @@ static PyObject *made(Calls *self, Entered *entered, PyObject *const *args, PyOb
     return result;
 }
 
-static PyObject *inspect(Calls *self, PyObject *const *args, Py_ssize_t count_)
+/* Makes a call whose picture is in its slot. Gives its result; None, with nothing done, where it isn't let in or isn't
+   steady; NULL with an exception. */
+static PyObject *attempt(Calls *self, PyObject *const *args, PyObject *session_id)
 {
-    if (count_ != N_ARGUMENTS) {
-        PyErr_Format(PyExc_TypeError, "inspect takes %d arguments, these are %zd", N_ARGUMENTS, count_);
-        return NULL;
-    }
-    PyObject *host = OF(admission, current);
-    int left;
-    Entered entered = {.session_id = id_of(self, args[SESSION], &left)};
-    if (left || self->forks != pv_forks || host == Py_None || OF(suspects, any) != Py_False ||
-        OF(bus, calls_heard) != Py_False || OF(inspections, heard) != Py_False || !PyBool_Check(args[FINAL]) ||
-        (args[PHASE] != text_execute && args[PHASE] != text_pre) || !is_free(self, host) || IN(host, Host, inspect) == Py_None)
+    PyObject *result = NULL;
+    if (!takes(self))
         Py_RETURN_NONE;
-    PyObject *lease = args[IMAGE], *result = NULL;
-    Py_INCREF(host);
-    entered.host = host;
-    Py_XINCREF(entered.session_id);
-    if (lease == Py_None || Py_IS_TYPE(lease, (PyTypeObject *)PART(Lease)))
-        Py_INCREF(lease);
-    else if ((lease = PyObject_CallOneArg(PART(filled), lease)) == NULL || lease == Py_None) {
-        Py_DECREF(host);
-        Py_XDECREF(entered.session_id);
-        return lease; /* A picture of another kind. */
-    }
+    Entered entered = {.host = Py_NewRef(OF(admission, current)), .session_id = Py_XNewRef(session_id)};
     entered.order = PyIter_Next(PART(orders));
     entered.began = pv_now();
     if (entered.order == NULL) {
@@ -380,26 +387,71 @@ static PyObject *inspect(Calls *self, PyObject *const *args, Py_ssize_t count_)
             PyErr_SetString(PyExc_SystemError, "the orders of calls have an end");
     }
     else if (enter(self, &entered))
-        result = made(self, &entered, args, lease);
+        result = made(self, &entered, args);
     else {
         /* A session that is new, or something goes on. */
-        PyObject *began = PyFloat_FromDouble(entered.began);
-        PyObject *id = entered.session_id != NULL ? entered.session_id : Py_None;
-        entered.binding = began == NULL ? NULL : PyObject_CallFunctionObjArgs(PART(enter_alone), host, id, began, NULL);
+        PyObject *began = PyFloat_FromDouble(entered.began), *id = session_id != NULL ? session_id : Py_None;
+        entered.binding = began == NULL ? NULL : PyObject_CallFunctionObjArgs(PART(enter_alone), entered.host, id, began, NULL);
         Py_XDECREF(began);
         if (entered.binding == Py_None)
-            result = besides(self, args, lease);
+            result = Py_NewRef(Py_None);
         else if (entered.binding != NULL) {
-            if (entered.session_id == NULL)
+            if (session_id == NULL)
                 Py_CLEAR(entered.binding);
-            result = made(self, &entered, args, lease);
+            result = made(self, &entered, args);
         }
     }
     Py_XDECREF(entered.order);
     Py_XDECREF(entered.binding);
     Py_XDECREF(entered.session_id);
-    Py_DECREF(lease);
-    Py_DECREF(host);
+    Py_DECREF(entered.host);
+    return result;
+}
+
+/* Whether the arguments could be a steady call's; `id` is its session's then, borrowed, or NULL. Gives -1 and an
+   exception for too few or too many. */
+static int could_be_steady(Calls *self, PyObject *const *args, Py_ssize_t count_, int forks, PyObject **id)
+{
+    *id = NULL;
+    if (count_ != N_ARGUMENTS) {
+        PyErr_Format(PyExc_TypeError, "inspect takes %d arguments, these are %zd", N_ARGUMENTS, count_);
+        return -1;
+    }
+    int left;
+    *id = id_of(self, args[SESSION], &left);
+    return !left && forks == pv_forks && PyBool_Check(args[FINAL]) && (args[PHASE] == text_execute || args[PHASE] == text_pre);
+}
+
+/* Gives a call's picture in its slot, or None for none; NULL with an exception; NULL without for one of another kind. */
+static PyObject *filled(Calls *self, PyObject *image)
+{
+    if (image == Py_None || Py_IS_TYPE(image, (PyTypeObject *)PART(Lease)))
+        return Py_NewRef(image);
+    PyObject *lease = PyObject_CallOneArg(PART(filled), image);
+    if (lease == Py_None)
+        Py_CLEAR(lease);
+    return lease;
+}
+
+static PyObject *inspect(Calls *self, PyObject *const *args, Py_ssize_t count_)
+{
+    PyObject *id, *given[N_ARGUMENTS];
+    int steady = could_be_steady(self, args, count_, self->forks, &id);
+    if (steady < 0)
+        return NULL;
+    if (!steady || !takes(self))
+        Py_RETURN_NONE;
+    Py_XINCREF(id);
+    PyObject *lease = filled(self, args[IMAGE]), *result = NULL;
+    if (lease != NULL) {
+        memcpy(given, args, sizeof given);
+        given[IMAGE] = lease;
+        result = left_to(PART(besides), args, lease, attempt(self, given, id));
+        Py_DECREF(lease);
+    }
+    else if (!PyErr_Occurred())
+        result = Py_NewRef(Py_None);
+    Py_XDECREF(id);
     return result;
 }
 
@@ -422,7 +474,131 @@ static PyObject *lend(Calls *self, PyObject *const *args, Py_ssize_t count_)
     return lease;
 }
 
-/* --- the type ----------------------------------------------------------------------------------------------------- */
+/* --- several supervisors ------------------------------------------------------------------------------------------ */
+
+/* The calls of the supervisor in this place, borrowed. The pool keeps them. */
+static inline Calls *calls_in(Pool *pool, Py_ssize_t place)
+{
+    return (Calls *)PyTuple_GET_ITEM(pool->part[POOL_calls], place);
+}
+
+/* Gives the calls of a supervisor, borrowed; NULL, without an exception, for none of the pool's. */
+static Calls *calls_of(Pool *pool, PyObject *supervisor)
+{
+    PyObject *found = PyDict_GetItemWithError(pool->part[POOL_of], supervisor);
+    if (found == NULL)
+        PyErr_Clear();
+    return (Calls *)found;
+}
+
+/* Gives the calls of the supervisor that has a session, borrowed; NULL, without an exception, for a new one. */
+static Calls *holder(Pool *pool, PyObject *id)
+{
+    Calls *self = calls_in(pool, 0);
+    PyObject *bindings = pool->part[POOL_bindings], *binding = PyDict_GetItemWithError(bindings, id);
+    PyObject *used_at = binding != NULL ? PyFloat_FromDouble(pv_now()) : NULL;
+    Calls *found = NULL;
+    if (used_at != NULL && IN(binding, Binding, host) != Py_None && pv_is_locked(pool->part[POOL_locked]) == 0 &&
+        PyFloat_AS_DOUBLE(used_at) - PyFloat_AsDouble(IN(binding, Binding, used_at)) <= PyFloat_AsDouble(OF(sessions, _ttl_s))) {
+        found = calls_of(pool, IN(binding, Binding, host));
+        SET(binding, Binding, used_at, used_at);
+        if (PyDict_GET_SIZE(bindings) > 1 && pv_done(PyObject_CallMethodOneArg(bindings, text_move_to_end, id)) < 0)
+            found = NULL;
+    }
+    Py_XDECREF(used_at);
+    PyErr_Clear();
+    return found;
+}
+
+/* Whether any supervisor could take a call. */
+static int any_takes(Pool *pool)
+{
+    for (Py_ssize_t place = PyTuple_GET_SIZE(pool->part[POOL_calls]); place-- > 0;)
+        if (takes(calls_in(pool, place)))
+            return 1;
+    return 0;
+}
+
+/* Makes a call in the next supervisor that has none, in turn. As `attempt`. */
+static PyObject *attempt_in_turn(Pool *pool, PyObject *const *args, PyObject *id)
+{
+    Py_ssize_t count_ = PyTuple_GET_SIZE(pool->part[POOL_calls]), last = pool->turn;
+    for (Py_ssize_t offset = 1; offset <= count_; offset++) {
+        Py_ssize_t place = (last + offset) % count_;
+        if (!takes(calls_in(pool, place)))
+            continue;
+        pool->turn = place;
+        PyObject *result = attempt(calls_in(pool, place), args, id);
+        if (result != Py_None)
+            return result;
+        Py_DECREF(result);
+    }
+    Py_RETURN_NONE;
+}
+
+/* Makes a call in the supervisor that has its session; a new one is bound now. As `attempt`. */
+static PyObject *attempt_of_session(Pool *pool, Calls *calls, PyObject *const *args, PyObject *id)
+{
+    if (calls == NULL) {
+        PyObject *supervisor = PyObject_CallOneArg(pool->part[POOL_of_session], id);
+        if (supervisor == NULL)
+            return NULL;
+        calls = calls_of(pool, supervisor);
+        Py_DECREF(supervisor);
+        if (calls == NULL)
+            Py_RETURN_NONE;
+    }
+    PyObject *result = attempt(calls, args, id);
+    if (args[FINAL] != Py_True || result == Py_None || (result == NULL && !PyErr_ExceptionMatches(pool->part[POOL_CallError])))
+        return result;
+    PyObject *kind, *value, *trace;
+    PyErr_Fetch(&kind, &value, &trace);
+    if (pv_done(PyObject_CallOneArg(pool->part[POOL_end], id)) < 0)
+        PyErr_Clear();
+    PyErr_Restore(kind, value, trace);
+    return result;
+}
+
+static PyObject *pool_inspect(Pool *pool, PyObject *const *args, Py_ssize_t count_)
+{
+    Calls *first = calls_in(pool, 0), *calls = NULL;
+    PyObject *id, *given[N_ARGUMENTS], *lease = NULL, *result = NULL;
+    int steady = could_be_steady(first, args, count_, pool->forks, &id), stays = id != NULL;
+    if (steady < 0)
+        return NULL;
+    if (!steady)
+        Py_RETURN_NONE;
+    Py_XINCREF(id);
+    if (stays && pool->part[POOL_goes_anywhere] != Py_None) {
+        PyObject *anywhere = PyObject_CallNoArgs(pool->part[POOL_goes_anywhere]);
+        stays = anywhere != Py_True;
+        if (pv_done(anywhere) < 0)
+            goto done;
+    }
+    if (stays)
+        calls = holder(pool, id);
+    if (calls != NULL ? takes(calls) : any_takes(pool))
+        lease = filled(first, args[IMAGE]);
+    if (lease != NULL) {
+        memcpy(given, args, sizeof given);
+        given[IMAGE] = lease;
+        result = stays ? attempt_of_session(pool, calls, given, id) : attempt_in_turn(pool, given, id);
+        result = left_to(pool->part[POOL_besides], args, lease, result);
+        Py_DECREF(lease);
+    }
+    else if (!PyErr_Occurred())
+        result = Py_NewRef(Py_None);
+done:
+    Py_XDECREF(id);
+    return result;
+}
+
+static PyObject *pool_lend(Pool *pool, PyObject *const *args, Py_ssize_t count_)
+{
+    return lend(calls_in(pool, 0), args, count_);
+}
+
+/* --- the types ---------------------------------------------------------------------------------------------------- */
 
 static int calls_traverse(Calls *self, visitproc visit, void *arg)
 {
@@ -500,6 +676,81 @@ static PyType_Spec calls_spec = {
     .slots = calls_slots,
 };
 
+static int pool_traverse(Pool *pool, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(pool));
+    for (int part = 0; part < N_POOL_PARTS; part++)
+        Py_VISIT(pool->part[part]);
+    return 0;
+}
+
+static int pool_clear(Pool *pool)
+{
+    for (int part = 0; part < N_POOL_PARTS; part++)
+        Py_CLEAR(pool->part[part]);
+    return 0;
+}
+
+static void pool_dealloc(Pool *pool)
+{
+    PyTypeObject *type = Py_TYPE(pool);
+    PyObject_GC_UnTrack(pool);
+    pool_clear(pool);
+    type->tp_free(pool);
+    Py_DECREF(type);
+}
+
+/* PooledCalls(parts) */
+static PyObject *pool_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *parts;
+    if (!pv_no_keywords(type, kwargs) || !PyArg_ParseTuple(args, "O!", &PyDict_Type, &parts))
+        return NULL;
+    Pool *pool = (Pool *)type->tp_alloc(type, 0);
+    if (pool == NULL)
+        return NULL;
+    pool->turn = -1;
+    pool->forks = pv_forks;
+    if (pv_take(parts, POOL_PART_NAMES, N_POOL_PARTS, pool->part, NULL, 0, NULL) < 0)
+        goto fail;
+    PyObject *calls = pool->part[POOL_calls];
+    int fits = PyTuple_CheckExact(calls) && PyTuple_GET_SIZE(calls) > 0 && PyDict_CheckExact(pool->part[POOL_of]) &&
+               PyDict_Check(pool->part[POOL_bindings]);
+    for (Py_ssize_t place = 0; fits && place < PyTuple_GET_SIZE(calls); place++)
+        fits = Py_TYPE(PyTuple_GET_ITEM(calls, place))->tp_dealloc == (destructor)calls_dealloc;
+    PyObject *key, *value;
+    for (Py_ssize_t place = 0; fits && PyDict_Next(pool->part[POOL_of], &place, &key, &value);)
+        fits = Py_TYPE(value)->tp_dealloc == (destructor)calls_dealloc;
+    if (fits)
+        return (PyObject *)pool;
+    PyErr_SetString(PyExc_TypeError, "a pool has a tuple of SupervisedCalls, a dict of them, and one of sessions");
+fail:
+    Py_DECREF(pool);
+    return NULL;
+}
+
+static PyMethodDef pool_methods[] = {
+    {"lend", (PyCFunction)(void (*)(void))pool_lend, METH_FASTCALL, NULL},
+    {"inspect", (PyCFunction)(void (*)(void))pool_inspect, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot pool_slots[] = {
+    {Py_tp_new, pool_new},
+    {Py_tp_dealloc, pool_dealloc},
+    {Py_tp_traverse, pool_traverse},
+    {Py_tp_clear, pool_clear},
+    {Py_tp_methods, pool_methods},
+    {0, NULL},
+};
+
+static PyType_Spec pool_spec = {
+    .name = "procvision_runner.supervision.steady_core.PooledCalls",
+    .basicsize = sizeof(Pool),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = pool_slots,
+};
+
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "steady_core", .m_size = -1};
 
 PyMODINIT_FUNC PyInit_steady_core(void)
@@ -516,5 +767,11 @@ PyMODINIT_FUNC PyInit_steady_core(void)
     one = PyLong_FromLong(1);
     names_of_leaving = Py_BuildValue("(ss)", "answered", "final");
     names_of_product = Py_BuildValue("(s)", "final");
-    return pv_module(&definition, &calls_spec, zero != NULL && one != NULL && names_of_leaving != NULL && names_of_product != NULL);
+    PyObject *module =
+        pv_module(&definition, &calls_spec, zero != NULL && one != NULL && names_of_leaving != NULL && names_of_product != NULL);
+    PyObject *type = module != NULL ? PyType_FromSpec(&pool_spec) : NULL;
+    if (module != NULL && (type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0))
+        Py_CLEAR(module);
+    Py_XDECREF(type);
+    return module;
 }

@@ -11,7 +11,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from procvision_sdk.wire.connection import Connection
@@ -128,6 +128,23 @@ class ScriptedProcess:
         self.close_stdin()
         for descriptor in (self.stdout, self.stderr, self.pidfd):
             os.close(descriptor)
+
+
+class SupervisedProcess(ScriptedProcess):
+    """A process of a supervisor's. It has said hello."""
+
+    deployment = None
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        super().__init__()
+        self.say(hello("pending", "arena"))
+
+    @contextlib.contextmanager
+    def ended_on_error(self) -> Iterator[None]:
+        yield
+
+    def send_signal(self, _number: int) -> None:
+        """It has no stacks."""
 
 
 def hello(*capabilities: str) -> HostHello:

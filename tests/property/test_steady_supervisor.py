@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_host import PATIENCE_S, ScriptedProcess, eventually, hello, in_thread
+from scripted_host import PATIENCE_S, SupervisedProcess, eventually, in_thread
 from steady_inputs import GOOD, OPTIONS, PIXELS, STEADY, TIME, Unsteady, answers, arguments
 
 from procvision_runner.errors import CallError, HostDiedError, SessionLostError
@@ -45,23 +45,6 @@ ONCE = SupervisorOptions(
 AGAIN = attrs.evolve(ONCE, retry=RetryPolicy(retries=2, delay_s=0.0))
 
 
-class Process(ScriptedProcess):
-    """A process of a supervisor's."""
-
-    deployment = None
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        super().__init__()
-        self.say(hello("pending", "arena"))
-
-    @contextlib.contextmanager
-    def ended_on_error(self) -> Iterator[None]:
-        yield
-
-    def send_signal(self, _number: int) -> None:
-        """It has no stacks."""
-
-
 class Rig:
     """A supervisor whose hosts are the test."""
 
@@ -86,9 +69,9 @@ class Rig:
         return current
 
     @property
-    def process(self) -> Process:
+    def process(self) -> SupervisedProcess:
         process = self.host.process
-        assert isinstance(process, Process)
+        assert isinstance(process, SupervisedProcess)
         return process
 
     def outcome(self, answer: bytes, **arguments: Any) -> tuple[Any, ...]:
@@ -155,7 +138,7 @@ class Rig:
 
 @pytest.fixture(autouse=True)
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised_host, "HostProcess", Process)
+    monkeypatch.setattr(supervised_host, "HostProcess", SupervisedProcess)
     monkeypatch.setattr(ResourceLimits, "apply", lambda *_: None)
     monkeypatch.setattr(supervised_host, "tree", lambda _: [])
 
@@ -237,7 +220,7 @@ def answering(rig: Rig, *answers: Any) -> Any:
     return in_thread(answer)
 
 
-def _end(rig: Rig, process: Process) -> None:
+def _end(rig: Rig, process: SupervisedProcess) -> None:
     """End a host, and wait for the next."""
     process.end(-11)
 
