@@ -158,7 +158,13 @@ class AlgorithmLife:
         loop.loaded(AlgorithmName(name=row.name, version=row.version), versions["host"])
         _log.info("%s %s is ready", row.name, row.version)
         half.tell("procvision_host_ready", algorithm=name, version=version)
-        loop.serve(worker, half.around(worker.run), half.after(worker.answered), steady=not half.wraps_calls)
+        loop.serve(
+            worker,
+            half.around(worker.run),
+            half.after(worker.answered),
+            steady=not half.wraps_calls,
+            when_idle=_prepare_for_pictures if manifest.reads_picture and "numpy" not in sys.modules else None,
+        )
 
     def _set_up(self, row: AlgorithmRow) -> tuple[BaseAlgorithm, Manifest] | None:
         from procvision_host.algorithm.exceptions import explained, with_need
@@ -200,3 +206,12 @@ class AlgorithmLife:
             _log.error("teardown raised", exc_info=error)
             if self._loop.exit_status == exits.CLEAN:
                 self._loop.exit_status = exits.ALGORITHM_FAILED
+
+
+def _prepare_for_pictures() -> None:
+    """Import NumPy, which the first call with a picture would import otherwise, where its algorithm hasn't."""
+    with contextlib.suppress(BaseException):  # that call meets what is wrong with it, too, and tells it
+        from procvision_sdk.images import view
+
+        assert view
+    settle_memory()

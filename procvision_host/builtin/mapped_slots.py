@@ -1,7 +1,8 @@
 """Slots that a host reads: mapped once and kept, their headers held against each call.
 
-The mapping is read-only, so an algorithm can't write into its picture even by accident. NumPy is imported with the
-first array. Where a slot lies, and what may be mapped of it, is the affair of the backends that are made from this.
+The mapping is read-only, so an algorithm can't write into its picture even by accident. NumPy is imported before the
+first call where there is time for it, else with the first array. Where a slot lies, and what may be mapped of it, is
+the affair of the backends that are made from this.
 """
 
 from __future__ import annotations

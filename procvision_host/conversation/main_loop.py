@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from procvision_host.algorithm.worker import Worker
     from procvision_host.halves.cell import Records
 
+IDLE_S = 0.02
+"""How long a host that is ready waits for a call that was waiting for it, as after a restart, before it does something
+for the calls that come later."""
+
 
 class Loop:
     """The host's conversation with its runner, from the handshake to the last frame."""
@@ -123,11 +127,13 @@ class Loop:
         answered: Callable[[Call, AnyMessage, float], None],
         *,
         steady: bool,
+        when_idle: Callable[[], object] | None = None,
     ) -> None:
         """Execute calls until the drain. `answered` is told of each after its answer was written.
 
         With `steady`, calls like those before them are the worker's alone: nothing of `execute` or `answered` but the
-        worker's own and the records for observers has to see them.
+        worker's own and the records for observers has to see them. `when_idle` is called once, if no call comes within
+        IDLE_S: it takes a first call's time.
         """
         conversation, standby = self.conversation, self.standby
         waiting = conversation.waiting
@@ -149,6 +155,12 @@ class Loop:
                 pump = steady_pump(self, worker)
             elif standby.reads:
                 standby.give_back()
+            elif when_idle is not None:
+                conversation.reader.pump(IDLE_S)
+                if not (waiting or conversation.draining):
+                    standby.take_over()  # it answers pings meanwhile
+                    when_idle()
+                when_idle = None
             else:
                 pump()
 

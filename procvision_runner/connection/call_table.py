@@ -330,6 +330,12 @@ class CallTable:
             self.tick_at = self.connection.deadline if self.end is None else None
         return events
 
+    def put_off_pong(self, now: float) -> None:
+        """Give a late pong its time once more."""
+        with self.lock:
+            self.connection.put_off_pong(now)
+            self.tick_at = self.connection.deadline if self.end is None else None
+
     # --- what goes out --------------------------------------------------------------------------------------
 
     def frame(self, message: AnyMessage, now: float) -> bytes | None:

@@ -13,6 +13,7 @@ from procvision_runner.connection.observer import Observer
 from procvision_runner.connection.writer import KEPT_FRAME_BYTES, Record
 from procvision_runner.errors import CallFailedError, ProtocolViolationError
 from procvision_runner.exit_causes import EndKind
+from procvision_runner.process.held_up import held_up, waits
 from procvision_runner.process.host_log import HostLog
 from procvision_runner.process.host_process import HostProcess
 from procvision_sdk.errors import ErrorCode
@@ -38,6 +39,7 @@ class Receiver:
         "_stdout",
         "_table",
         "_time_out",
+        "_waited",
         "acknowledged",
         "hello",
         "host_error",
@@ -80,6 +82,8 @@ class Receiver:
         """Whether the host's last frame, its answer to shutdown, has come."""
         self.pong_awaited = False
         self._asked = 0
+        self._waited: dict[str, int] = {}
+        """For how long the host's threads had waited for a processor when it was pinged."""
 
     def read_once(self, now: float, deadline: float) -> float:
         """Wait for bytes until the deadline or the next heartbeat, and handle what came. For the leader alone.
@@ -113,6 +117,10 @@ class Receiver:
         self.take(data, now)
         return now
 
+    @property
+    def _process_id(self) -> int | None:
+        return self.hello.process_id if self.hello is not None else None
+
     def take(self, data: bytes, now: float) -> None:
         """Handle bytes that were read; none are the end of the stream."""
         events, ended = self._table.receive(data, now)
@@ -126,6 +134,9 @@ class Receiver:
     def tick(self) -> None:
         """Send the pings that are due, and handle those that were not answered."""
         now = monotonic()
+        late = self._table.connection.late_pong(now)
+        if late is not None and held_up(self._process_id, self._waited, *late):
+            self._table.put_off_pong(now)
         for event in self._table.tick(now):
             self._handle(event, now)
         if self._table.lingering and self._table.ask_is_due(now):
@@ -153,6 +164,7 @@ class Receiver:
             self._on_last_frame()
         elif isinstance(event, PingDue):
             self.pong_awaited = True
+            self._waited = waits(self._process_id)
             self._send(event.ping, now + 1.0)
         elif isinstance(event, PongMissed):
             self.pong_awaited = not event.unresponsive

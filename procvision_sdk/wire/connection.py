@@ -386,6 +386,17 @@ class Connection:
             events.append(PingDue(Ping(request_id=f"ping-{self._pings}")))
         return events
 
+    def late_pong(self, now: float) -> tuple[float, float] | None:
+        """Return for how long a pong is late, and how long it may take, in seconds; None if none is late."""
+        heartbeat = self._heartbeat
+        late_s = heartbeat.late_s(now) if heartbeat is not None else None
+        return None if heartbeat is None or late_s is None else (late_s, heartbeat.policy.grace_s)
+
+    def put_off_pong(self, now: float) -> None:
+        """Give a late pong its time once more, as the policy allows it where the machine holds the host up."""
+        if self._heartbeat is not None:
+            self._heartbeat.put_off(now)
+
     # --- refusals -------------------------------------------------------------------------------------------
 
     def _legal(self, direction: str) -> str:

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from launching import Launch
 from peer_plugins import install_algorithm
-from wire_client import WireClient
+from wire_client import WireClient, eventually
 
 VENDOR = """
 import sys
@@ -34,10 +33,9 @@ MOST_OF_OURS = 93
 """Modules of ours in a cell. Each takes some tenth of a millisecond of every start."""
 
 
-@pytest.fixture
-def host(launch: Launch, tmp_path: Path) -> WireClient:
-    """A host of an algorithm that imports nothing."""
-    place = install_algorithm(tmp_path, "vendor", VENDOR, supported_pids=["*"])
+def host_of(launch: Launch, folder: Path, *, reads_picture: bool) -> WireClient:
+    """Launch a host of an algorithm that imports nothing."""
+    place = install_algorithm(folder, "vendor", VENDOR, supported_pids=["*"], reads_picture=reads_picture)
     return launch("vendor", environment={"PYTHONPATH": f"{place}:{launch.environment['PYTHONPATH']}"})
 
 
@@ -54,11 +52,12 @@ def contracts() -> set[str]:
     return set(done.stdout.split())
 
 
-def test_a_start_imports_what_it_needs_and_a_call_nothing(host: WireClient) -> None:
+def test_a_start_imports_what_it_needs_and_a_call_nothing(launch: Launch, tmp_path: Path) -> None:
     """No click without a line that needs it, no pluggy without hooks, no NumPy without a picture.
 
     The first call may import what steady calls take: where it comes at once they aren't made yet.
     """
+    host = host_of(launch, tmp_path, reads_picture=False)
     told = loaded(host, "since_setup")
     assert all(name.startswith(STEADY) for name in told), told
     first = loaded(host)
@@ -67,3 +66,12 @@ def test_a_start_imports_what_it_needs_and_a_call_nothing(host: WireClient) -> N
     assert len(ours) <= MOST_OF_OURS
     more = {name for name in first - ours - contracts() if not name.startswith(("vendor", "encodings", "__"))}
     assert more <= NO_MORE
+
+
+def test_what_reads_pictures_is_imported_before_the_first_call(launch: Launch, tmp_path: Path) -> None:
+    """While nobody calls, which takes that call's time; pings are answered meanwhile."""
+    host = host_of(launch, tmp_path, reads_picture=True)
+    mapped = Path(f"/proc/{host.hello['process_id']}/maps")
+    eventually(lambda: "/numpy/" in mapped.read_text(), "the host has mapped NumPy")
+    assert host.ping()["state"] == "ready"
+    assert "numpy" in loaded(host, "since_setup")

@@ -139,7 +139,7 @@ def test_a_host_that_becomes_busy_during_the_copy_does_not_get_the_call(
 ) -> None:
     with pooled(steady) as (pool, processes):
         first: list[Any] = []
-        lease_with = steady_calls.lease_with
+        lease_with: Any = vars(steady_calls)["lease_with"]
 
         def copy(*given: Any) -> Any:
             if not first:
@@ -164,7 +164,7 @@ def test_a_call_whose_picture_is_copied_goes_to_whoever_is_free_first(
     """Where every host became busy meanwhile, the general code makes it, with the picture that lies in its slot."""
     with pooled(steady) as (pool, processes):
         held_up: list[Any] = []
-        lease_with = steady_calls.lease_with
+        lease_with: Any = vars(steady_calls)["lease_with"]
 
         def copy(*given: Any) -> Any:
             for process in processes:

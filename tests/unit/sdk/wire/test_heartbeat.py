@@ -18,7 +18,7 @@ def test_policy_is_the_protocol_s() -> None:
     assert (policy.interval_s, policy.grace_s, policy.misses_allowed) == (5.0, 2.0, 2)
 
 
-@pytest.mark.parametrize("wrong", [{"interval_s": 0}, {"grace_s": -1}, {"misses_allowed": 0}])
+@pytest.mark.parametrize("wrong", [{"interval_s": 0}, {"grace_s": -1}, {"misses_allowed": 0}, {"held_up_s": -1}])
 def test_policy_without_time_is_refused(wrong: dict[str, float]) -> None:
     """It would ping without end, or never forgive."""
     with pytest.raises(ValueError, match="must be"):
@@ -42,6 +42,23 @@ def test_pong_in_time_begins_the_next_interval() -> None:
     assert heart.answered("a", 106.0)
     assert heart.deadline == 111.0
     assert heart.misses == 0
+
+
+def test_a_pong_that_is_put_off_is_missed_at_last() -> None:
+    """A host that the machine holds up gets its time once more, and once more, and not for ever."""
+    heart = beat()
+    heart.sent("a", 105.0)
+    assert heart.late_s(106.9) is None
+    assert heart.late_s(107.5) == 0.5
+    heart.put_off(107.5)
+    assert (heart.deadline, heart.late_s(109.0), heart.missed(109.0)) == (109.5, None, False)
+    heart.put_off(124.0)
+    assert heart.deadline == 125.0
+    heart.put_off(125.0)
+    assert heart.missed(125.0)
+    assert not heart.unresponsive
+    heart.put_off(125.0)
+    assert heart.ping_due(125.0)
 
 
 def test_missed_pong_makes_the_next_ping_due_at_once() -> None:
