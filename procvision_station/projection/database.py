@@ -2,7 +2,8 @@
 
 SQLite runs in WAL: readers block no writer. What it holds can be computed again, so no commit waits for the disk.
 A file that somebody removed or replaced is noticed by its inode: what is written into the removed one, nobody reads.
-One that somebody cut, or wrote over, is noticed by its length and its first bytes, or when SQLite finds it damaged.
+One that somebody cut is noticed by its length, and any other damage when SQLite finds it. Nothing here opens the file
+beside SQLite: closing it would end SQLite's locks, and the next reader that leaves would remove the log.
 """
 
 from __future__ import annotations
@@ -39,8 +40,6 @@ class ProjectionError(ProcVisionError):
 
 LOGS = ("-wal", "-shm")
 """What SQLite has beside the file while it is open. A writer's are the same ones until it closes them."""
-HEADER = b"SQLite format 3\0"
-"""What the file begins with: https://www.sqlite.org/fileformat.html."""
 DAMAGES = frozenset({11, 26})
 """SQLITE_CORRUPT and SQLITE_NOTADB: https://www.sqlite.org/rescode.html."""
 
@@ -80,7 +79,7 @@ class Database:
     # --- the file -------------------------------------------------------------------------------------------
 
     def replaced(self) -> bool:
-        """Return whether SQLite's file is gone, was cut or written over, or is another one than was opened."""
+        """Return whether SQLite's file is gone, was cut, or is another one than was opened."""
         if not self._files:
             return False
         for suffix in ("", *(LOGS if self.writes else ())):
@@ -89,7 +88,7 @@ class Database:
                 return True
             if now is not None:
                 self._files[suffix] = now
-        return self.writes and not self._begins_well()
+        return False
 
     def is_of(self, other: Database) -> bool:
         """Return whether both have the same file open. PostgreSQL is asked by its name alone."""
@@ -109,13 +108,6 @@ class Database:
         except OSError:
             return None
         return _Seen(status.st_dev, status.st_ino, status.st_size)
-
-    def _begins_well(self) -> bool:
-        try:
-            with self.path.open("rb") as file:
-                return file.read(len(HEADER)) in (HEADER, b"")
-        except OSError:
-            return False
 
     # --- connections ----------------------------------------------------------------------------------------
 

@@ -66,15 +66,9 @@ def log_cut(path: Path, _: Path) -> None:
     os.truncate(path.with_name(path.name + "-wal"), 0)
 
 
-def overwritten(path: Path, _: Path) -> None:
-    with path.open("r+b") as file:
-        file.seek(0)
-        file.write(bytes(path.stat().st_size // 2))
-
-
 DAMAGES: tuple[Callable[[Path, Path], None], ...] = (
     unlinked, replaced_by_an_earlier_one, cut_to_nothing, replaced_by_no_database, unlinked_alone, cut_in_half,
-    replaced_by_an_empty_one, log_unlinked, overwritten, log_cut,
+    replaced_by_an_empty_one, log_unlinked, log_cut,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -239,6 +240,29 @@ def test_a_file_that_was_damaged_under_it_is_noticed_and_made_anew(tmp_path: Pat
         assert whole(database) == expected
         assert reader.history() == before
     reader.close()
+    database.close()
+    # What is damaged inside is found by SQLite, here at the next start.
+    for damaged in (bytes(8192), b"this is no database\n" * 500):
+        database.path.write_bytes(damaged)
+        projector = Projector(database, tmp_path / "journal")
+        projector.catch_up()
+        assert len(projector.rebuilds) == 1
+        assert whole(database) == expected
+        database.close()
+
+
+def test_readers_in_other_processes_that_come_and_go_damage_nothing(tmp_path: Path) -> None:
+    """What closes SQLite's file beside SQLite ends its locks: the next reader that leaves would remove the log."""
+    filled(tmp_path / "journal", 2, 30)
+    database = Database("sqlite", tmp_path, writes=True)
+    projector = Projector(database, tmp_path / "journal")
+    projector.catch_up()
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM products').fetchone()"
+    for _ in range(2):
+        projector.step()
+        subprocess.run([sys.executable, "-c", program, database.path], check=True, timeout=60)
+        assert not database.replaced()
+    assert projector.rebuilds == []
     database.close()
 
 
