@@ -128,18 +128,30 @@ def versions(session: nox.Session) -> None:
     )  # fmt: skip
 
 
+REQUALIFICATION = {
+    "compare": ("tests/unit/tools/requalification",),
+    "engines": ("tests/process/test_engines.py",),
+    "kills": ("tests/process/test_cli_requalify.py", "-k", "killed_at_random"),
+    "same": ("tests/process/test_cli_requalify.py", "-k", "the_same_as_itself"),
+    "command": ("tests/process/test_cli_requalify.py", "-k", "not killed_at_random and not the_same_as_itself"),
+}
+"""Parts of a session, by name."""
+
+
 @nox.session
 def requalification(session: nox.Session) -> None:
-    """A million results compared, engines with workers that die, commands killed 50 times, a version against itself."""
+    """A million results compared, engines with workers that die, commands killed 50 times, a version against itself.
+
+    posargs are names of its parts, the first ones, and what pytest takes.
+    """
     install_all(session)
-    tests = [
-        "tests/unit/tools/requalification",
-        *(f"tests/process/test_{name}.py" for name in ("engines", "cli_requalify")),
-    ]
-    session.run(
-        "pytest", "--timeout=7200", *(session.posargs or tests),
-        env={"PROCVISION_SYNTHETIC_RESULTS": "1000000", "PROCVISION_REQUALIFY_KILLS": "50"},
-    )  # fmt: skip
+    given = list(session.posargs)
+    parts = [given.pop(0) for name in session.posargs if name in REQUALIFICATION]
+    for part in parts or REQUALIFICATION:
+        session.run(
+            "pytest", "-n0", "-s", "--timeout=7200", *REQUALIFICATION[part], *given,
+            env={"PROCVISION_SYNTHETIC_RESULTS": "1000000", "PROCVISION_REQUALIFY_KILLS": "50"},
+        )  # fmt: skip
 
 
 @nox.session

@@ -33,7 +33,11 @@ MAX_FAILURES = 50
 WORDS: Mapping[Outcome, str] = {
     "same": "OK", "better": "OK", "no worse": "OK", "worse": "NG", "differs": "ERROR", "unclear": "ERROR",
 }  # fmt: skip
-"""The colour of a judgement."""
+"""The colour of a judgement, where no bound is missed."""
+HEADINGS: Mapping[Outcome, str] = {"same": "says the same", "no worse": "not shown to be worse"}
+"""Of judgements whose word alone would say too much, or too little."""
+NAMES = {"ok": "OK", "ng": "NG", "to_ok": "to OK", "to_ng": "to NG"}
+"""Of figures, where the name without `_` is none."""
 ROWS = ("unstable", "errors", "escapes", "new_escapes", "false_alarms", "new_false_alarms", "accuracy", "ok", "ng")
 
 
@@ -97,7 +101,9 @@ def render(found: Requalification, worst: int = 20, provenance: Provenance | Non
     text: str = template(TEMPLATE).render(
         found=found,
         comparison=comparison,
-        colour=WORDS[found.judgement.outcome],
+        colour=WORDS[found.judgement.outcome] if found.kept else "NG",
+        heading=_heading(found),
+        title=_capital(f"{found.names[1]} against {found.names[0]}"),
         tiles=_tiles(found),
         flows=flows,
         nodes=nodes,
@@ -128,12 +134,31 @@ def _number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
+def _cell(value: float | None) -> str:
+    """Return a count, or a share in percent."""
+    return f"{100 * value:.2f} %" if isinstance(value, float) else _number(value)
+
+
+def _heading(found: Requalification) -> str:
+    word = HEADINGS.get(found.judgement.outcome, found.judgement.outcome)
+    return word if found.kept else f"{word}, and a bound is missed"
+
+
+def _capital(text: str) -> str:
+    """Return a sentence's begin; a version's own name keeps its letters."""
+    return f"T{text[1:]}" if text.startswith("the ") else text
+
+
+def _name(figure: str) -> str:
+    return NAMES.get(figure, figure.replace("_", " "))
+
+
 def _tiles(found: Requalification) -> list[tuple[str, str, str, str]]:
     """Name, value now, value before, meaning."""
     now, before = found.comparison.figures[""], found.comparison.baseline[""]
     shown = ("products", "flips", "to_ng", "to_ok", "escapes", "false_alarms", "errors", "unstable")
     return [
-        (name.replace("_", " "), _number(now[name]), _number(before[name]), MEANINGS[name])
+        (_name(name), _number(now[name]), _number(before[name]), MEANINGS[name])
         for name in shown
         if now[name] is not None
     ]
@@ -144,9 +169,9 @@ def _figures(found: Requalification) -> list[tuple[str, str, str, str]]:
     now, before = found.comparison.figures[""], found.comparison.baseline[""]
     rows = [
         (
-            name.replace("_", " "),
-            "" if name in OF_THE_NEW else _number(before[name]),
-            _number(now[name]),
+            _name(name),
+            "" if name in OF_THE_NEW else _cell(before[name]),
+            _cell(now[name]),
             MEANINGS[name],
         )
         for name in ROWS

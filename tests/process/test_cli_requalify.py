@@ -27,6 +27,8 @@ pytest.importorskip("pyarrow", reason="results are Parquet: the extra `requalify
 
 KILLS = int(os.environ.get("PROCVISION_REQUALIFY_KILLS", "2"))
 """`nox -s requalification` kills 50 times, on every engine."""
+SEED = int(os.environ.get("PROCVISION_REQUALIFY_SEED", "17"))
+"""Of the times at which it kills: several runs of a few kills are as good as one of many."""
 ENGINES = ("local", "dask") if "PROCVISION_REQUALIFY_KILLS" in os.environ else ("local",)
 ALGORITHM = '''
 """Calls a picture NG whose middle is brighter than LEVEL; a corner pixel says how else to behave."""
@@ -183,7 +185,7 @@ def test_killed_at_random_it_ends_with_the_same_report(
     undisturbed = procvision(*words, "--out", tmp_path / "whole", env=env)
     whole_s = time.monotonic() - began
     assert undisturbed.returncode == 0, undisturbed.stderr
-    chance, out, killed = random.Random(17), tmp_path / "killed", 0
+    chance, out, killed = random.Random(SEED), tmp_path / "killed", 0
     for _ in range(KILLS):
         with subprocess.Popen([*PROCVISION, *words, "--out", str(out)], env=env, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL) as process:  # fmt: skip
@@ -196,6 +198,7 @@ def test_killed_at_random_it_ends_with_the_same_report(
             for path in sorted((out / "results").glob("*.parquet"))[1:]:
                 path.unlink()  # so that there is always something left to be killed in
     assert killed
+    print(f"killed {killed} of {KILLS} times, engine {engine}, seed {SEED}")
     done = procvision(*words, "--out", out, env=env)
     assert done.returncode == 0, done.stderr
     assert (out / "report.json").read_bytes() == (tmp_path / "whole" / "report.json").read_bytes()

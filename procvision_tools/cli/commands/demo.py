@@ -11,7 +11,7 @@ import attrs
 import click
 from attrs import frozen
 
-from procvision_tools.argument_types import OutFolder
+from procvision_tools.argument_types import Folder
 from procvision_tools.cli import exits
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Scene:
 
 
 @click.command(epilog=exits.EPILOG, short_help="Inspect a good and a bad circuit board, and show both.")
-@click.option("--out", "folder", type=OutFolder(), default=Path("procvision-demo"),
+@click.option("--out", "folder", type=Folder(), default=Path("procvision-demo"),
               show_default=True, help="The folder for pictures and page.")  # fmt: skip
 @click.option("--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Which board is made.")
 @click.option("--open/--no-open", "in_browser", default=False, show_default=True, help="Open the page in a browser.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from procvision_tools.argument_types import OutFolder
+from procvision_tools.argument_types import Folder
 from procvision_tools.cli import exits
 from procvision_tools.cli.errors import CommandError, show_error
 from procvision_tools.cli.program import NAME, program
@@ -27,7 +27,7 @@ DEFAULT_PIDS = "*"
 
 @click.command(epilog=exits.EPILOG, short_help="Make a new algorithm's project, which passes its own tests.")
 @click.argument("name", required=False)
-@click.option("--into", "folder", type=OutFolder(), metavar="FOLDER",
+@click.option("--into", "folder", type=Folder(), metavar="FOLDER",
               help="Where to; by default a folder of the algorithm's name.")  # fmt: skip
 @click.option("--description", help="What it inspects, in one line.")
 @click.option("--author", help="You or your company.")

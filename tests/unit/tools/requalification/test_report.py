@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from procvision_tools.evaluation.bounds import BoundResult
+from procvision_tools.evaluation.bounds import BoundResult, parse_bound
 from procvision_tools.requalification.archive import Archive, Product, Rect, Said, Shot, Stored
 from procvision_tools.requalification.compare import MEANINGS
 from procvision_tools.requalification.report import Requalification, Version
@@ -86,6 +86,19 @@ def test_the_page_shows_flips_with_their_names_escaped(tmp_path: Path) -> None:
     assert "The picture can't be read any more." in page
     assert "<script>alert" not in page
     assert "1 NG → OK" in page
+
+
+def test_the_page_is_red_where_a_bound_is_missed() -> None:
+    pytest.importorskip("jinja2", reason="the page needs Jinja2")
+    pytest.importorskip("PIL.Image", reason="the page needs Pillow")
+    from procvision_tools.report.requalification_html import render
+
+    found = requalification(("good", OK, ERROR), ("good", OK, OK))
+    assert found.judgement.outcome == "no worse"
+    assert 'judgement is-OK"' in render(found)
+    page = render(found.held_to([parse_bound("errors<=baseline", MEANINGS)]))
+    assert 'judgement is-NG"' in page
+    assert "The new version: not shown to be worse, and a bound is missed" in page
 
 
 def test_the_reference_has_every_figure_as_it_is_defined() -> None:
