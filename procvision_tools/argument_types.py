@@ -66,6 +66,20 @@ class InFile(click.Path):
         return path
 
 
+class InFolder(click.Path):
+    """A folder to read."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, file_okay=False, readable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click's own, which takes a pipe for one."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.is_dir():
+            self.fail(f"{path} is no folder", param, ctx)
+        return path
+
+
 class Folder(click.Path):
     """A folder, which may not be there yet. No text is no folder: it would be the current one."""
 
@@ -102,7 +116,9 @@ class OutFile(click.Path):
         if value == "":
             self.fail("a file has a name", param, ctx)
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if str(path) == "-" and self.allow_dash:
+        if str(path) == "-":
+            if not self.allow_dash:
+                self.fail("it isn't written to stdout: a file has a name", param, ctx)
             return path
         try:
             path.lstat()

@@ -176,7 +176,7 @@ def _check_threshold_sweep(sweep: Sweep, manifest: Manifest) -> None:
         except ValueError:
             good = False
         if not good:
-            raise usage_error(f"--sweep {THRESHOLD}: {value} is no score, which lies within 0..1")
+            raise usage_error(f"--sweep {THRESHOLD}: {value} is no score, which lies within 0..1", "0.1:0.9:0.1")
 
 
 @frozen(kw_only=True)

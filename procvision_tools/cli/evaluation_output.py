@@ -10,7 +10,7 @@ import click
 from procvision_sdk.jsontext import json_text
 from procvision_sdk.private_files import write_private
 from procvision_tools.cli.errors import CommandError
-from procvision_tools.cli.output import json_of
+from procvision_tools.cli.output import UNWRITTEN, json_of
 from procvision_tools.report import evaluation_text, terminal
 
 if TYPE_CHECKING:
@@ -42,4 +42,4 @@ def write_files(evaluation: Evaluation, json_file: Path | None, page: Path | Non
             evaluation_html.write(path, evaluation, worst)
             click.echo(f"wrote {path}", err=True)
     except OSError as error:
-        raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
+        raise CommandError(f"{path} can't be written: {error.strerror or error}", UNWRITTEN) from error

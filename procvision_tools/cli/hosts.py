@@ -19,6 +19,7 @@ from attrs import evolve, field, frozen
 from procvision_runner.connection.launch import SpawnedHost, host_command
 from procvision_runner.errors import RunnerError
 from procvision_runner.options import RunnerOptions
+from procvision_tools.cli.errors import usage_error
 from procvision_tools.report.text import printable
 
 if TYPE_CHECKING:
@@ -32,6 +33,16 @@ GREETED_WITHIN_S = 30.0
 """So long a host waits for the hello of a program that does something else first, on a machine that is busy."""
 KEPT_LOGS = 5000
 """Of many inspections, so many of the last log records are kept."""
+
+
+INSTALLED_HINT = "procvision-host list shows what is installed"
+MAX_NAME = 200
+
+
+def check_name(algorithm: str) -> None:
+    """Raise CommandError (exit status 64) for a text that names no algorithm, before a host is launched for it."""
+    if not algorithm.partition("==")[0].strip() or len(algorithm) > MAX_NAME:
+        raise usage_error(f"{algorithm[:MAX_NAME]!r} is no algorithm's name", INSTALLED_HINT)
 
 
 @frozen(kw_only=True)

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from procvision_tools.report.inspection import Picture
 
 
+UNWRITTEN = "a place with room, in a folder that may be written"
+"""The hint of a report that can't be written in the end."""
+_SIGN_BYTES = 1 << 16
+"""Within so many of its first or last bytes a report says that it is one."""
+
+
 def check_extras(*, overlay: bool, page: bool) -> None:
     """Raise MissingExtraError for what the wanted output needs, before anything is inspected."""
     if overlay or page:
@@ -30,8 +36,13 @@ def check_extras(*, overlay: bool, page: bool) -> None:
         need("jinja2", "Jinja2", "an HTML page")
 
 
-def check_files_differ(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
-    """Raise CommandError (exit status 64) where two options name one file: what came first would be lost."""
+def check_files_differ(
+    written: Mapping[str, Path | None], read: Mapping[str, Path | None], pictures: str | Path
+) -> None:
+    """Raise CommandError (exit status 64) where an option's file would be written over another's, or over the pictures.
+
+    A report of ours may be written anew, also where it lies among the pictures.
+    """
     seen: dict[str, str] = {}
     for option, path in (*read.items(), *written.items()):
         if path is None or str(path) == "-":
@@ -40,6 +51,17 @@ def check_files_differ(written: Mapping[str, Path | None], read: Mapping[str, Pa
         if place in seen and not Path(place).is_char_device():
             raise usage_error(f"{seen[place]} and {option} are both {path}", "a file of its own for each")
         seen[place] = option
+        below = str(pictures) != "" and Path(place).is_relative_to(os.path.realpath(pictures))
+        if option in written and below and Path(place).is_file() and not _is_ours(Path(place)):
+            raise usage_error(f"{option} {path} is a file of {pictures}, and no report", "a file that isn't there yet")
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(_SIGN_BYTES)
+        file.seek(max(0, path.stat().st_size - _SIGN_BYTES))
+        end = file.read()
+    return start.startswith(b'{\n  "format": "procvision-') or b"Made by ProcVision" in end
 
 
 def with_pictures(

@@ -23,8 +23,8 @@ from procvision_sdk.installed import version_of
 from procvision_sdk.jsontext import json_text
 from procvision_sdk.private_files import write_private
 from procvision_tools.cli.errors import CommandError, usage_error
-from procvision_tools.cli.hosts import Hosting, launched, spawning
-from procvision_tools.cli.output import json_of
+from procvision_tools.cli.hosts import Hosting, check_name, launched, spawning
+from procvision_tools.cli.output import UNWRITTEN, json_of
 from procvision_tools.cli.products import params_of, pid_of, steps_of
 from procvision_tools.cli.program import command_line
 from procvision_tools.cli.progress import bar
@@ -32,7 +32,7 @@ from procvision_tools.cli.requalifying import Comparing
 from procvision_tools.engines.protocol import Engine, Lost, open_engine
 from procvision_tools.names import shown
 from procvision_tools.report import requalification_text, terminal
-from procvision_tools.requalification.archive import Product, check_place, open_archive, stored
+from procvision_tools.requalification.archive import Archive, Product, check_place, open_archive, stored
 from procvision_tools.requalification.report import Requalification, Version
 from procvision_tools.requalification.results import Results, Row, key_of
 from procvision_tools.requalification.subjects import RECORDED, Subject, SubjectError, check_same, resolve
@@ -65,6 +65,8 @@ class Wanted:
     bits: int | None = None
     timeout_s: float | None = None
     isolation: str | None = None
+    parts: tuple[str, ...] = ()
+    """Of which bounds are stated."""
 
 
 def requalified(wanted: Wanted) -> Requalification:
@@ -76,6 +78,9 @@ def requalified(wanted: Wanted) -> Requalification:
     new, old = (resolve(text, wanted.root, wanted.default_root, wanted.isolation) for text in (wanted.new, wanted.old))
     if new.kind == RECORDED:
         raise SubjectError("the new version can't be what is recorded\nhint: requalify NEW ARCHIVE --against recorded")
+    for subject in (new, old):
+        if subject.kind == "algorithm":
+            check_name(subject.algorithm)
     versions = _versions([subject for subject in (new, old) if subject.kind != RECORDED], wanted)
     archive = open_archive(wanted.place, versions[new.text].name, wanted.layout)
     if old.kind == RECORDED:
@@ -84,6 +89,7 @@ def requalified(wanted: Wanted) -> Requalification:
         versions[old.text] = Version(RECORDED, RECORDED, archive.recorded, "", "")
     if wanted.sample is not None:
         archive = archive.sampled(wanted.sample)
+    _check_parts(wanted, archive)
     work = Comparing(
         new=new,
         old=None if old.kind == RECORDED else old,
@@ -124,6 +130,15 @@ def _check_apart(wanted: Wanted) -> None:
     if out.is_relative_to(archive):
         raise usage_error(f"--out {shown(wanted.out)} lies within the archive {shown(wanted.place)}",
                           "a folder beside it: what an archive holds is part of the report")  # fmt: skip
+
+
+def _check_parts(wanted: Wanted, archive: Archive) -> None:
+    """Refuse a bound on a part that no product is of: it would be missed after all of them."""
+    known = {f"{kind}={name}" for product in archive.products for kind, name in product.parts.items()}
+    for part in wanted.parts:
+        if part not in known:
+            there = f"it has {', '.join(sorted(known)[:5])}" if known else "it has none: leave out [...]"
+            raise usage_error(f"--require: the archive has no part {part}", there)
 
 
 def _make(
@@ -233,7 +248,7 @@ def write_files(
             requalification_html.write(page, found, worst)
             click.echo(f"wrote {page}", err=True)
     except OSError as error:
-        raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
+        raise CommandError(f"{path} can't be written: {error.strerror or error}", UNWRITTEN) from error
 
 
 def _json(record: Any) -> str:

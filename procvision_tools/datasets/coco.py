@@ -75,6 +75,7 @@ def read(files: FolderFiles) -> Dataset:
     if not candidates:
         raise DatasetError(
             f"{shown(folder)} holds no annotations in COCO's form: no *.json with images and annotations"
+            "\nhint: --layout says another, or leave it out"
         )
     if len(candidates) > 1:
         names = ", ".join(shown(path.name) for path in candidates)

@@ -77,7 +77,9 @@ def train(
         try:
             part.replace(out)
         except OSError as error:
-            raise TrainingError(f"{out} can't be written: {error.strerror}") from error
+            raise TrainingError(
+                f"{out} can't be written: {error.strerror}\nhint: a file in a folder that may be written"
+            ) from error
         return Trained(last["facts"], tuple(last["notes"]))
     finally:
         shutil.rmtree(room, ignore_errors=True)
@@ -90,7 +92,9 @@ def _room(out: Path) -> Path:
         check_replaceable(out)
         room.mkdir(mode=0o700)
     except OSError as error:
-        raise TrainingError(f"{out} can't be written: {error.strerror}") from error
+        raise TrainingError(
+            f"{out} can't be written: {error.strerror}\nhint: a file in a folder that may be written"
+        ) from error
     return room
 
 

@@ -291,6 +291,8 @@ def test_a_later_run_is_compared_with_an_earlier_one(spots, spots_env, tmp_path)
         (["bright-spots", ".", "--jobs", "2", "--engine", "dask://127.0.0.1:8786"], 2, ["has its own workers"]),
         (["bright-spots", ".", "--reference", "truth.json"], 2, ["truth.json is no picture"]),
         (["bright-spots", ".", "--threshold", "1.5"], 64, ["'1.5' is no number in the range 0<=x<=1", "hint: "]),
+        (["bright-spots", ".", "--html", "truth.json"], 64, ["--html truth.json is a file of .", "hint: "]),
+        ([" ", "."], 64, ["' ' is no algorithm's name", "hint: "]),
         (["bright-spots", ".", "--score", " "], 64, ["--score has no key", "hint: "]),
         (
             ["bright-spots", ".", "--pid", "A", "--json", "-", "--html", "/dev/full", "--score", "glow"],

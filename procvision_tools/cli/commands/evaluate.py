@@ -101,6 +101,7 @@ def evaluate(
     from procvision_tools.cli import evaluation_output, output
     from procvision_tools.cli.errors import CommandError, usage_error
     from procvision_tools.cli.evaluating import Plan, evaluate_all
+    from procvision_tools.cli.hosts import INSTALLED_HINT, check_name
     from procvision_tools.cli.program import command_line
     from procvision_tools.cli.progress import bar
     from procvision_tools.datasets import DatasetError, open_dataset
@@ -110,9 +111,10 @@ def evaluate(
     from procvision_tools.sources.picture_files import PictureFileError, check_reference, unused_bits
 
     output.check_extras(overlay=False, page=page is not None)
-    output.check_files_differ({"--json": json_file, "--html": page}, {"--reference": reference})
+    output.check_files_differ({"--json": json_file, "--html": page}, {"--reference": reference}, path)
     if score_key is not None and not score_key.strip():
         raise usage_error("--score has no key", "the name of a diagnostic that the algorithm publishes")
+    check_name(algorithm)
     bounds, sweep, earlier = _wanted(requires, sweep_text, baseline_file)
     plan = Plan(
         algorithm=algorithm,
@@ -140,7 +142,10 @@ def evaluate(
             sweep=sweep,
             progress=lambda count: bar(count, "inspecting"),
         )
-    except (DatasetError, EngineError, PictureFileError, RunnerError) as error:
+    except RunnerError as error:
+        message, hint = split_hint(str(error))
+        raise CommandError(message, hint or INSTALLED_HINT) from error
+    except (DatasetError, EngineError, PictureFileError) as error:
         raise CommandError(*split_hint(str(error))) from error
     evaluation = attrs.evolve(
         evaluation,

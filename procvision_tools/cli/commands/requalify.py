@@ -93,21 +93,23 @@ def requalify(
     from procvision_tools.cli import output
     from procvision_tools.cli.deploying import root_of
     from procvision_tools.cli.errors import CommandError
+    from procvision_tools.cli.hosts import INSTALLED_HINT
     from procvision_tools.cli.requalified import Wanted, requalified, show, write_files
     from procvision_tools.hints import split_hint
 
     output.check_extras(overlay=False, page=page is not None)
-    output.check_files_differ({"--json": json_file, "--html": page}, {"--reference": reference})
+    output.check_files_differ({"--json": json_file, "--html": page}, {"--reference": reference}, archive)
     bounds = _bounds(requires)
     wanted = Wanted(
         new=new, old=old, place=archive, root=root, default_root=root_of(root), engine=engine, jobs=jobs, out=out,
         sample=sample, layout=layout, reference=reference, pid=pid, params=params, bits=bits, timeout_s=timeout_s,
-        isolation=isolation,
+        isolation=isolation, parts=tuple(bound.part for bound in bounds if bound.part),
     )  # fmt: skip
     try:
         found = requalified(wanted)
     except RunnerError as error:
-        raise CommandError(*split_hint(str(error))) from error
+        message, hint = split_hint(str(error))
+        raise CommandError(message, hint or INSTALLED_HINT) from error
     found = found.held_to(bounds)
     show(found, as_json=str(json_file) == "-")
     write_files(found, out, json_file, page, worst)

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 
-from procvision_tools.argument_types import OutFile, WholeRange
+from procvision_tools.argument_types import InFolder, OutFile, WholeRange
 from procvision_tools.cli import exits
-
-_FOLDER = click.Path(exists=True, file_okay=False, readable=True, path_type=Path)
 
 
 @click.command(epilog=exits.EPILOG, short_help="Teach an algorithm with pictures: they make its model.")
 @click.argument("algorithm", metavar="NAME")
-@click.argument("folder", metavar="FOLDER", type=_FOLDER)
+@click.argument("folder", metavar="FOLDER", type=InFolder())
 @click.option("--out", type=OutFile(), required=True, metavar="FILE", help="Where the model goes.")
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
               help="A parameter of the trainer's; repeatable.")  # fmt: skip
@@ -48,8 +46,11 @@ def train(
     from procvision_tools.cli.errors import CommandError, usage_error
     from procvision_tools.hints import split_hint
     from procvision_tools.report.text import printable
+    from procvision_tools.sources.folder_files import is_picture
     from procvision_tools.training import parent
 
+    if is_picture(out) and out.exists():
+        raise usage_error(f"--out {out} is a picture that is there", "a file of its own for the model")
     known = parent.trainers()
     if algorithm not in known:
         raise usage_error(
