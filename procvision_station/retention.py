@@ -30,6 +30,8 @@ LOOK_S = 2.0
 """Between two looks at the disk: 60 pictures of 10 MB at 3 a second."""
 BATCH = 200
 """Pictures of one deletion: its record has some 20 kB."""
+LAST_DELETIONS = 64
+"""Records of deletions that are held against the disk: what a power cut left, the last one of a line left."""
 DAY_MS = 86_400_000
 MEGABYTE = 1024 * 1024
 CLASSES = ("OK", "ERROR", "NG", "overruled")
@@ -71,6 +73,8 @@ class Retention:
         self._policy, self._data_folder, self._pictures = policy, data_folder, pictures
         self._kept, self._projector, self._filled = kept, projector, filled
         """The last one is what the projector fills."""
+        self._looked: frozenset[tuple[str, int]] = frozenset()
+        """Those of the last records of deletions that left nothing on the disk."""
 
     def run(self, stop: Event, notice: Callable[[str], None]) -> None:
         """Keep the policy until `stop` is set. Nothing ends it."""
@@ -96,13 +100,27 @@ class Retention:
         caught_up = self._projector.caught_up
         if caught_up is None:
             return 0  # the projection has not been read to its end yet
+        left = self._left_by_a_power_cut()
+        if left:
+            return self._delete(left, "recorded as deleted, and left by a power cut", caught_up)
         free = os.statvfs(self._pictures if self._pictures.is_dir() else self._data_folder)
         for ask in asks(self._policy, free.f_bavail * free.f_frsize, time.time_ns() // 1_000_000):
             files = self._kept.oldest(ask.of_class, ask.before_ms, BATCH)
             if files:
                 return self._delete(files, ask.why, caught_up)
-        left = [file for file in self._kept.last_deleted(BATCH) if (self._pictures / file).exists()]
-        return self._delete(left, "recorded as deleted, and left by a power cut", caught_up) if left else 0
+        return 0
+
+    def _left_by_a_power_cut(self) -> list[str]:
+        """Return the files that are there although a record says that they are deleted."""
+        last = self._kept.last_deletions(LAST_DELETIONS)
+        for record in last:
+            if record not in self._looked:
+                left = [file for file in self._kept.deleted_by(*record) if (self._pictures / file).exists()]
+                if left:
+                    return left
+                self._looked |= {record}
+        self._looked &= frozenset(last)
+        return []
 
     def _delete(self, files: Sequence[str], why: str, caught_up: CaughtUp) -> int:
         lines, since = self._kept.lines_of(files), self._projector.caught_up

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
+import msgspec
+from sqlalchemy import ColumnElement, Connection, and_, not_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from procvision_station.projection import tables as t
@@ -59,18 +60,23 @@ class KeptPictures:
         )
         return list(dict.fromkeys(self._asked(lambda connection: connection.execute(query).scalars().all())))
 
-    def last_deleted(self, most: int) -> list[str]:
-        """Return the files that were recorded as deleted last, and that no product has any more."""
+    def last_deletions(self, most: int) -> list[tuple[str, int]]:
+        """Return line and sequence number of the last records of deletions, the latest first."""
+        c = t.events.c
+        query = select(c.line, c.sequence).where(c.event == "pictures_deleted")
+        query = query.order_by(c.at_ms.desc(), c.line.desc(), c.sequence.desc()).limit(most)
+        return [(row.line, row.sequence) for row in self._asked(lambda connection: connection.execute(query).all())]
+
+    def deleted_by(self, line: str, sequence: int) -> list[str]:
+        """Return the files of such a record that no product has any more."""
         c, other = t.pictures.c, t.pictures.alias("other")
+        record = select(t.events.c.content).where(t.events.c.line == line, t.events.c.sequence == sequence)
+        content = self._asked(lambda connection: connection.execute(record).scalar())
+        named = msgspec.json.decode(content).get("files") if content is not None else None
+        files = [file for file in named if isinstance(file, str)] if isinstance(named, list) else []
         there = select(other.c.key).where(other.c.file == c.file, other.c.state == "there")
-        query = (
-            select(c.file, func.max(c.at_ms).label("at"))
-            .where(c.state == "deleted", c.file.is_not(None), not_(there.exists()))
-            .group_by(c.file)
-            .order_by(func.max(c.at_ms).desc())
-            .limit(most)
-        )
-        return [row.file for row in self._asked(lambda connection: connection.execute(query).all())]
+        query = select(c.file).distinct().where(c.file.in_(files), not_(there.exists()))
+        return sorted(self._asked(lambda connection: connection.execute(query).scalars().all()))
 
     def lines_of(self, files: Sequence[str]) -> dict[str, list[str]]:
         """Return the files of each line that has one of these."""
