@@ -17,6 +17,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import psutil
 from numpy.typing import NDArray
@@ -70,8 +72,8 @@ def _supervised(hosts: int = 0) -> Iterator[Once]:
 
 
 @contextmanager
-def _call(*, lent: bool = False, step_index: int = 1) -> Iterator[Once]:
-    options = _unhurried()
+def _call(*arguments: str, lent: bool = False, step_index: int = 1) -> Iterator[Once]:
+    options = attrs.evolve(_unhurried(), host_arguments=arguments)
     with Runner("bench", options=options) as runner:
         session = runner.session(ours.CONTEXT)
         if lent:
@@ -79,6 +81,15 @@ def _call(*, lent: bool = False, step_index: int = 1) -> Iterator[Once]:
             yield lambda: runner.execute(runner.lend(*size), pid="A", session=session, user_params={"touch": False})
         else:
             yield lambda: runner.execute(pid="A", session=session, step_index=step_index)
+
+
+@contextmanager
+def _sqlite() -> Iterator[Once]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _call("--sessions", f"sqlite:{folder}/sessions.db", step_index=hooks.KEEPING) as once,
+    ):
+        yield once
 
 
 CASES: dict[str, Callable[[], AbstractContextManager[Once]]] = {
@@ -89,6 +100,7 @@ CASES: dict[str, Callable[[], AbstractContextManager[Once]]] = {
     "ours: pool": partial(_supervised, 2),
     "ours: 2MP lent": partial(_call, lent=True),
     "ours: memory sessions": partial(_call, step_index=hooks.KEEPING),
+    "ours: SQLite sessions": _sqlite,
 }
 
 

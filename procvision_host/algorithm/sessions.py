@@ -6,14 +6,17 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from os import getpid, urandom
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from procvision_host import exits
+from procvision_host.builtin.memory_store import MemorySessionStore
 from procvision_host.configuration import ConfigurationError, HookPluginError
 from procvision_host.logs import HOST_LOGGER
 from procvision_sdk.errors import CallRefusedError, ErrorCode
-from procvision_sdk.sealing import seal, unseal
 from procvision_sdk.session import ReadOnlyStoreError, SessionInUseError, SessionStore, SessionStoreError
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 SESSIONS_VARIABLE = "PROCVISION_SESSIONS"
 DEFAULT_SESSIONS = "memory"
@@ -83,6 +86,8 @@ def open_store(sessions: str, factories: Mapping[str, Callable[[str], SessionSto
 
 def _prove_a_write(store: SessionStore) -> None:
     """Save, load and delete a session that is nobody's. One that is left by a kill in between expires."""
+    from procvision_sdk.sealing import seal
+
     session_id = f"{WRITE_CHECK_PREFIX}{urandom(8).hex()}"
     store.load(session_id)
     state = seal(session_id, b"{}")
@@ -121,15 +126,21 @@ class Sessions(Protocol):
 
 
 class GuardedSessions:
-    """A store as the worker uses it: sealed, bounded, and failing with a CallRefusedError and nothing else."""
+    """A store as the worker uses it: bounded, sealed where others reach it, and failing with CallRefusedError alone."""
 
-    __slots__ = ("_ended", "_max_bytes", "_prefix", "_process_id", "_secret", "_store")
+    __slots__ = ("_ended", "_max_bytes", "_prefix", "_process_id", "_sealing", "_secret", "_store")
 
     def __init__(self, store: SessionStore, max_bytes: int, *, algorithm: str = "", secret: bytes = b"") -> None:
         """`algorithm` stands in the keys: two algorithms with one session id have two sessions."""
         self._store = store
         self._prefix = f"{algorithm}/" if algorithm else ""
         self._secret = secret
+        self._sealing: ModuleType | None = None
+        """Seals a state. None for one in this process's own memory: who could change it there could seal it, too."""
+        if type(store) is not MemorySessionStore:
+            from procvision_sdk import sealing
+
+            self._sealing = sealing
         self._max_bytes = max_bytes
         self._process_id = getpid()
         self._ended: dict[str, None] = {}
@@ -144,8 +155,8 @@ class GuardedSessions:
             self.delete(session_id)
         try:
             key = self._prefix + session_id
-            sealed = self._store.load(key)
-            return None if sealed is None else unseal(key, sealed, self._secret)
+            kept, sealing = self._store.load(key), self._sealing
+            return kept if kept is None or sealing is None else sealing.unseal(key, kept, self._secret)
         except Exception as error:  # noqa: BLE001 - a store is foreign code
             refuse("loaded", error)
 
@@ -155,7 +166,8 @@ class GuardedSessions:
         self._hold_to_the_bound(state)
         try:
             key = self._prefix + session_id
-            self._store.save(key, seal(key, state, self._secret))
+            sealing = self._sealing
+            self._store.save(key, state if sealing is None else sealing.seal(key, state, self._secret))
         except Exception as error:  # noqa: BLE001 - a store is foreign code
             refuse("saved", error)
 
