@@ -1098,6 +1098,13 @@ fail:
     return NULL;
 }
 
+/* Copies bytes to where a sanitizer sees their end: behind those of a bytes object there is one more. */
+static char *alone(const char *bytes, Py_ssize_t length)
+{
+    char *copy = PyMem_RawMalloc(length > 0 ? length : 1);
+    return copy != NULL ? memcpy(copy, bytes, length) : (char *)PyErr_NoMemory();
+}
+
 /* read_value(data): what the reader takes it for; raises ValueError for what it leaves. For tests. */
 static PyObject *read_value(PyObject *Py_UNUSED(module), PyObject *data)
 {
@@ -1105,8 +1112,12 @@ static PyObject *read_value(PyObject *Py_UNUSED(module), PyObject *data)
         PyErr_SetString(PyExc_TypeError, "bytes are read");
         return NULL;
     }
-    pv_reader reader = {PyBytes_AS_STRING(data), PyBytes_AS_STRING(data) + PyBytes_GET_SIZE(data), 0};
+    char *copy = alone(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data));
+    if (copy == NULL)
+        return NULL;
+    pv_reader reader = {copy, copy + PyBytes_GET_SIZE(data), 0};
     PyObject *found = pv_value(&reader);
+    PyMem_RawFree(copy);
     if (found != NULL && reader.at == reader.end)
         return found;
     Py_XDECREF(found);
@@ -1126,9 +1137,13 @@ static PyObject *read_answer(PyObject *Py_UNUSED(module), PyObject *args)
     char between[80];
     if (!PyArg_ParseTuple(args, "y#s#Ul", &frame, &frame_bytes, &id, &id_bytes, &phase, &step_index))
         return NULL;
-    PyObject *data = data_of(frame, frame_bytes, frame_bytes, id, id_bytes, between,
+    char *copy = alone(frame, frame_bytes);
+    if (copy == NULL)
+        return NULL;
+    PyObject *data = data_of(copy, frame_bytes, frame_bytes, id, id_bytes, between,
                              put_between(between, sizeof between, pv_same_text(phase, text_execute) ? text_execute : text_pre,
                                          step_index));
+    PyMem_RawFree(copy);
     if (data == NULL)
         PyErr_SetString(PyExc_ValueError, "this is left to the general code");
     return data;
