@@ -3,7 +3,8 @@
     [--pictures N] [--products N] [--json FILE]
 
 Four workers, each in a network namespace of its own on a bridge with the scheduler's, take an archive of tiny pictures.
-One is ten times as slow as the others; another is killed with its nanny on the way, as a machine that loses its power.
+One is ten times as slow as the others, and stands still for ten seconds; another is killed with its nanny on the way,
+as a machine that loses its power.
 Told are: whether each picture has one result and the right one, and the scheduler's memory over the way. Then
 `procvision requalify --engine dask://…` does the same through hosts, and its report is held against the local engine's.
 It needs root, and `ip`. In a namespace of its own nobody else can reach any of it.
@@ -36,6 +37,8 @@ from procvision_tools.requalification.archive import Archive, Product, Shot, sto
 from procvision_tools.sources.picture_files import look
 
 WORKERS, SLOW, KILLED = 4, 2, 3
+STILL_S = 10.0
+"""So long the slow one's processes are stopped."""
 SLOW_S = 0.002
 """What the slow worker waits at each picture, which the others look at in a tenth of that."""
 SIZES = 50
@@ -133,8 +136,10 @@ def wait_for_workers(count: int) -> None:
         client.wait_for_workers(count, timeout=300)
 
 
-def looked(archive: Archive, scheduler: int, kill: Callable[[], None]) -> dict[str, Any]:
-    """Map all shards, and kill a worker after a third of them."""
+def looked(
+    archive: Archive, scheduler: int, kill: Callable[[], None], stand_still: Callable[[], None]
+) -> dict[str, Any]:
+    """Map all shards; kill a worker after a third of them, and stop another for a while after half."""
     memory = psutil.Process(scheduler)
     shards = archive.shards()
     found: dict[str, list[int]] = {}
@@ -148,6 +153,8 @@ def looked(archive: Archive, scheduler: int, kill: Callable[[], None]) -> dict[s
                 found.setdefault(name, []).append(width)
             if done == len(shards) // 3:
                 kill()
+            if done == len(shards) // 2:
+                stand_still()
             if done % max(1, len(shards) // 20) == 0:
                 megabytes.append(round(memory.memory_info().rss / 1e6, 1))
     right = all(found.get(f"{at:06d}") == [8 + at % SIZES] for at in range(len(archive.products)))
@@ -197,8 +204,12 @@ def main(count: int, products: int, json_file: Path | None) -> None:
             def kill(number: int) -> Callable[[], None]:
                 return lambda: os.killpg(workers[number].pid, signal.SIGKILL)
 
+            def stand_still() -> None:
+                os.killpg(workers[SLOW].pid, signal.SIGSTOP)
+                threading.Timer(STILL_S, os.killpg, (workers[SLOW].pid, signal.SIGCONT)).start()
+
             wait_for_workers(WORKERS)
-            told["looked"] = looked(pictures(folder / "pictures", count), scheduler, kill(KILLED))
+            told["looked"] = looked(pictures(folder / "pictures", count), scheduler, kill(KILLED), stand_still)
             click.echo(json.dumps(told["looked"]))
             told["requalified"] = requalified(folder, products, kill(0))
             click.echo(json.dumps(told["requalified"]))

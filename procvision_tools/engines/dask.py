@@ -192,7 +192,7 @@ class DaskEngine:
         try:
             answer, error = told.get(timeout=ANSWER_S)
         except Empty:
-            raise self._gone(f"has not answered within {ANSWER_S:g} s") from None
+            raise self._gone(f"or one of its workers has not answered within {ANSWER_S:g} s") from None
         if isinstance(error, (OSError, ClosedClientError, asyncio.CancelledError, FutureCancelledError)):
             raise self._gone() from error
         if error is not None:
