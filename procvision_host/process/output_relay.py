@@ -30,6 +30,8 @@ STRAY_QUIET_S = 0.05
 """Stray output is put into one record once it paused for so long, and its call ended."""
 STRAY_LIMIT_S = 1.0
 """After so long a pause it is told although its call still runs: the stacks of a hung host are asked for in it."""
+STACKS_TIME_S = 0.1
+"""How long all stacks of a process take to come; it is ended 0.3 s after it was asked for them (`watchdog`)."""
 STRAY_RECORD_BYTES = 4096
 """How much of one call's stray output a record shows; the rest is counted."""
 MAX_LINE_BYTES = 128 * 1024
@@ -41,6 +43,8 @@ _REFUSED_WORDS = (
     *(b"can't open", b"annot open", b"nable to open", b"ailed to open", b"ould not open", b"ailed to connect"),
 )
 """How libraries in C and programs complain of what they are refused, with the C library's words or their own."""
+_STACKS_MARK = b"hread 0x"
+"""In the first line of stacks, as faulthandler writes them."""
 _CHUNK = 65536
 _PIECES = 32
 """How many pieces are written between two looks at everything else."""
@@ -187,10 +191,19 @@ class Stray:
         self._count = 0
         self._call: tuple[int, str | None] = (0, None)
         self._last = 0.0
+        self._stacks_at: float | None = None
+        """When stacks came from a process that prints without a pause: it makes none for them either."""
 
     def add(self, data: bytes, call: tuple[int, str | None], now: float, out: Backlog) -> bytes:
         """Add what was read. Return what was gathered of another call, now told. `call` was on the page before."""
         told = self.report(out) if call != self._call else b""
+        if self._count + len(data) > STRAY_RECORD_BYTES and (at := data.find(_STACKS_MARK)) >= 0:
+            # Whatever a process that hangs has printed until then: its stacks are what was asked for.
+            start = data.rfind(b"\n", 0, at) + 1
+            self.add(data[:start], call, now, out)
+            told += self.report(out)
+            data = data[start:]
+            self._stacks_at = now
         self._call = call
         self._count += len(data)
         self._kept += data[: STRAY_RECORD_BYTES - len(self._kept)]
@@ -200,16 +213,21 @@ class Stray:
     @property
     def due(self) -> float | None:
         """The time at which `ripe` has to be asked again."""
+        if self._stacks_at is not None:
+            return self._stacks_at + STACKS_TIME_S
         return self._last + STRAY_QUIET_S if self._count else None
 
     def ripe(self, now: float) -> bool:
         """Tell whether the pause was long enough, and the call that wrote it is over."""
+        if self._stacks_at is not None:
+            return now >= self._stacks_at + STACKS_TIME_S
         if not self._count or now < self._last + STRAY_QUIET_S:
             return False
         return self._call[0] == 0 or self._board.call != self._call or now > self._last + STRAY_LIMIT_S
 
     def report(self, out: Backlog, level: str | None = None) -> bytes:
         """Make a record of what was gathered, and return that. The last words of a crashed process are an error."""
+        self._stacks_at = None
         if not self._count:
             return b""
         told = bytes(self._kept)

@@ -21,9 +21,12 @@ NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_NETWORK = 0x20000, 0x8000000, 0x10000000, 0x4
 _NAMES = {NEW_MOUNTS: "mount", NEW_IPC: "IPC", NEW_NETWORK: "network", NEW_USER: "user"}
 SHARED_MEMORY = "/dev/shm"
 SHARED_MEGABYTES = 512
-"""Of the cell's own `/dev/shm`, which holds its home as well: models and caches lie in its package, not here."""
+SHARED_FILES = 131_072
+"""What the files are themselves counts against no megabytes: each takes about one kilobyte of the kernel's memory. Both
+are of the cell's own `/dev/shm`, which holds its home as well: models and caches lie in its package, not here."""
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE, _MS_SLAVE = 2, 4, 0x1000, 0x4000, 1 << 18, 1 << 19
-_HIDDEN_BYTES = 1 << 20
+_SHARED = f"size={SHARED_MEGABYTES}m,nr_inodes={SHARED_FILES},mode=1777"
+_HIDDEN = "size=1m,nr_inodes=1024,mode=700"
 """Of a folder of its own in the place of one that it isn't to see."""
 _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = -100, 0x8000, 1
 
@@ -59,7 +62,7 @@ def hide(paths: Iterable[str]) -> None:
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 if os.path.isdir(path):
-                    mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={_HIDDEN_BYTES},mode=700")
+                    mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, _HIDDEN)
                 else:
                     mount(os.devnull, path, "", _MS_BIND)
     except OSError as error:
@@ -86,7 +89,7 @@ def _mount_anew(writable: Iterable[str]) -> None:
         with contextlib.suppress(PermissionError):  # it was read-only before
             _set_read_only(path, read_only=False)
     if os.path.isdir(SHARED_MEMORY):
-        mount("tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={SHARED_MEGABYTES}m,mode=1777")
+        mount("tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV, _SHARED)
 
 
 def _set_read_only(path: str, *, read_only: bool) -> None:

@@ -15,6 +15,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from procvision_host.sandbox.amounts import FILE_BYTES
+from procvision_host.sandbox.namespaces import SHARED_FILES, SHARED_MEGABYTES, SHARED_MEMORY
+
 if TYPE_CHECKING:
     from procvision_host.sandbox.connections import Broker
     from procvision_host.sandbox.grants import Granted
@@ -56,18 +59,37 @@ class Refusals:
     def explained(self, error: BaseException) -> str:
         """Return which need an exception tells of, with a hint; "" where it tells of none."""
         for cause in _causes(error):
-            # By its type, never by what it says of itself: `isinstance` alone would ask its `__class__`.
-            if issubclass(type(cause), MemoryError):
-                most = self._given.megabytes
-                return f"needs more memory than {most} MB; hint: declare and grant memory:{most * 2}MB"
-            if _found_no_process(cause) and resource.getrlimit(resource.RLIMIT_NPROC)[0] == self._given.processes:
-                most = self._given.processes
-                text = f"needs more processes and threads than {most}"
-                return f"{text}; hint: declare and grant processes:{most * 2}"
+            if amount := self._of_an_amount(cause):
+                return amount
             if issubclass(type(cause), OSError) and isinstance(cause, OSError) and cause.errno in _REFUSED:
                 return self._of_an_os_error(cause)
         found = (self._of_a_text(text) for cause in _causes(error) for text in _texts(cause))
         return next(filter(None, found), "")
+
+    def _of_an_amount(self, cause: BaseException) -> str:
+        """Return which amount an exception says is used up; "" where it says so of none that is bounded here."""
+        most, processes = self._given.megabytes, self._given.processes
+        # By its type, never by what it says of itself: `isinstance` alone would ask its `__class__`.
+        number = cause.errno if issubclass(type(cause), OSError) and isinstance(cause, OSError) else None
+        memory = f"needs more memory than {most} MB; hint: declare and grant memory:{most * 2}MB"
+        if issubclass(type(cause), MemoryError) or (number == errno.ENOMEM and self._strict):
+            return memory
+        if _found_no_process(cause):
+            if resource.getrlimit(resource.RLIMIT_NPROC)[0] == processes:
+                hint = f"hint: declare and grant processes:{processes * 2}"
+                return f"needs more processes and threads than {processes}; {hint}"
+            # The stacks of threads are memory, too.
+            return memory if self._strict and type(cause) is RuntimeError else ""
+        if not self._strict:
+            return ""
+        if number == errno.EMFILE:
+            return f"has {resource.getrlimit(resource.RLIMIT_NOFILE)[0]} files open, and may open no more"
+        if number == errno.EFBIG:
+            return f"needs a file of more than {FILE_BYTES >> 30} GiB, which nobody is granted"
+        if number == errno.ENOSPC and os.environ.get("HOME", "").startswith(SHARED_MEMORY):
+            text = f"needs more room than the {SHARED_MEGABYTES} MB and {SHARED_FILES} files of its own folder"
+            return f"{text}; hint: declare and grant a folder, as in write:/srv/statistics"
+        return ""
 
     def _of_an_os_error(self, error: OSError) -> str:
         named = [error.filename, error.filename2]

@@ -50,6 +50,8 @@ _SOCKET_CONTROL = 0x8900
 _SOCKET_TYPE = 0xF
 _PRIO_PROCESS, _IOPRIO_PROCESS = 0, 1
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_USERFAULTFD_NEW = 0xAA00
+"""USERFAULTFD_IOC_NEW of linux/userfaultfd.h: what /dev/userfaultfd gives is what the system call gives."""
 _F_SETLEASE = 1024
 _FLAGS_OF_FILES = (0x40086602, 0x40046602, 0x40087602, 0x401C5820, 0x40806685)
 """FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_SETVERSION, FS_IOC_FSSETXATTR and FS_IOC_ENABLE_VERITY of linux/fs.h and
@@ -121,6 +123,8 @@ OTHERS_SHARE = (
 have others in them."""
 TERMINALS = (Refusal(("ioctl",), checks=(Check(1, _TIOCSTI),)), Refusal(("ioctl",), checks=(Check(1, _TIOCLINUX),)))
 """What types into a terminal."""
+DEVICES = (Refusal(("ioctl",), checks=(Check(1, _USERFAULTFD_NEW),)),)
+"""What is a system call of `KERNEL` by another door."""
 LEASES = Refusal(("fcntl",), checks=(Check(1, _F_SETLEASE),))
 """A process that opens a file waits up to 45 s for another that has a lease on it (fcntl(2)). To be allowed to read it
 is enough for one: on a library or on our own modules it would hold up every start."""
@@ -160,7 +164,7 @@ ATTRIBUTES = (
 keeps them of its own."""
 FILES = Refusal(("mknod", "mknodat", "inotify_init", "inotify_init1"))
 
-BASIC: tuple[Refusal, ...] = (OTHERS_MEMORY, KERNEL, MOUNTS, *NAMESPACES, *OTHERS_SHARE, *TERMINALS, LEASES)
+BASIC: tuple[Refusal, ...] = (OTHERS_MEMORY, KERNEL, MOUNTS, *NAMESPACES, *OTHERS_SHARE, *TERMINALS, *DEVICES, LEASES)
 LISTENERS = Refusal(("seccomp",), checks=(Check(1, _NEW_LISTENER, _ANY_BIT),))
 """Who has a listener may let calls through that wait for it."""
 _BEYOND_BASIC = (INTERFACES, SHARED_IPC, FILES, LISTENERS)

@@ -21,6 +21,7 @@ import attrs
 
 from procvision_sdk.jsontext import json_text
 from procvision_sdk.masking import masked, masked_command, masked_value
+from procvision_sdk.printable import printable
 from procvision_sdk.private_files import make_private_folder, write_private
 from procvision_sdk.wire.greeting import PROTOCOL_VERSION
 
@@ -71,7 +72,7 @@ class CrashReports:
         _write_json(folder / "cause.json", _cause(incident))
         if host.stacks:
             text = "\n".join(str(record.get("message", "")) for record in host.stacks)
-            write_private(folder / "stacks.txt", masked(text) + "\n")
+            write_private(folder / "stacks.txt", printable(masked(text), keep="\n\t") + "\n")
         if incident.options.crash_frames:
             _write_lines(folder / "frames.jsonl", [_frame(*entry) for entry in host.client.frames])
         _write_lines(folder / "log.jsonl", list(host.client.log.records))

@@ -230,10 +230,26 @@ def test_memory_is_bounded_and_granted_by_name(tmp_path: Path) -> None:
     code = "out = len(bytearray({} * 1000 * 1000))"
     with Needing(tmp_path, {"memory:4600MB": "a large model"}) as algorithm:
         assert "needs more memory than 4000 MB" in algorithm.refused(code.format(4100))
+        mapped = "import mmap; mmap.mmap(-1, 4_100_000_000, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)"
+        assert "needs more memory than 4000 MB" in algorithm.refused(mapped)
         assert algorithm.does("out = 1") == "1"
     with Needing(tmp_path, {"memory:4600MB": "a large model"}, ("memory:4600MB",)) as algorithm:
         # Reserved, and not touched: the machine needn't have it.
         assert algorithm.does("import mmap; out = len(mmap.mmap(-1, 4_100_000_000, 0x22))") == "4100000000"
+
+
+def test_other_amounts_that_are_used_up_are_named(tmp_path: Path) -> None:
+    """Files that are open, the size of one, the room of its own folder, the files in it."""
+    with Needing(tmp_path, {}) as algorithm:
+        many = "kept = []\ntry:\n while True: kept.append(os.open('/dev/null', 0))\nfinally: [*map(os.close, kept)]"
+        assert "has 4096 files open, and may open no more" in algorithm.refused(many)
+        home = "os.truncate(os.open(os.environ['HOME'] + '/a', 66), {})"
+        assert "a file of more than 1 GiB, which nobody is granted" in algorithm.refused(home.format(1 << 31))
+        if algorithm.does("out = os.environ['HOME']").startswith("/dev/shm"):
+            room = home.format(0) + "\nos.posix_fallocate(os.open(os.environ['HOME'] + '/a', 66), 0, 600 << 20)"
+            assert "more room than the 512 MB and 131072 files of its own folder" in algorithm.refused(room)
+            assert int(algorithm.does("out = os.statvfs('/dev/shm').f_files")) == 131072
+        assert algorithm.does("out = 1") == "1"
 
 
 def test_processes_are_granted_by_name() -> None:
@@ -242,8 +258,9 @@ def test_processes_are_granted_by_name() -> None:
     assert (given.processes, granted([]).processes) == (600, 512)
     soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     refusals = Refusals(given)
+    assert refusals.explained(BlockingIOError(11, "Resource temporarily unavailable")) == ""
+    assert "needs more memory than 4000 MB" in refusals.explained(RuntimeError("can't start new thread"))
     for error in (BlockingIOError(11, "Resource temporarily unavailable"), RuntimeError("can't start new thread")):
-        assert refusals.explained(error) == ""
         resource.setrlimit(resource.RLIMIT_NPROC, (600, hard))
         try:
             assert "needs more processes and threads than 600" in refusals.explained(error)

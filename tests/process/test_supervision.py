@@ -251,14 +251,17 @@ def real(options: SupervisorOptions, mark: str, environment: dict[str, str], **m
     return Supervisor("misbehaving", options=marked(options, mark, environment), **more)
 
 
-def test_crash_report_of_a_hung_algorithm_shows_where_it_hung(peer_environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("deed", ["hang", "hang-and-print"])
+def test_crash_report_of_a_hung_algorithm_shows_where_it_hung(
+    deed: str, peer_environment: dict[str, str], tmp_path: Path
+) -> None:
     """Stacks by faulthandler before the kill, the frames, the log, the manifest and the versions."""
     options = attrs.evolve(with_runner(REAL, execute_timeout_s=1.0), crash_folder=tmp_path, dump_timeout_s=3.0)
     heard: list[kinds.Event] = []
     more: dict[str, Any] = {"listeners": [heard.append], "name": "line/3"}
     with nothing_left() as mark, real(options, mark, peer_environment, **more) as supervisor:
         host = supervisor.process_id
-        params = {"does": "hang"}
+        params = {"does": deed}
         with pytest.raises(CallTimeoutError) as caught:
             supervisor.execute(PICTURE, pid="A", user_params=params)
         assert caught.value.facts is not None
@@ -274,7 +277,8 @@ def test_crash_report_of_a_hung_algorithm_shows_where_it_hung(peer_environment: 
     assert {"algorithm", "runner", "protocol", "runner_python"} <= set(cause["versions"])
     stacks = (folder / "stacks.txt").read_text()
     assert "most recent call first" in stacks
-    assert "in hang" in stacks
+    assert f"in {deed.replace('-', '_')}" in stacks
+    assert "\x1b" not in stacks
     frames = [json.loads(line) for line in (folder / "frames.jsonl").read_text().splitlines()]
     assert any(frame["direction"] == "out" and '"call"' in frame["bytes"] for frame in frames)
     assert any(frame["direction"] == "in" and '"1005"' in frame["bytes"] for frame in frames)

@@ -103,6 +103,12 @@ def hang(algorithm, **call):
         time.sleep(3600)
 
 
+def hang_and_print(algorithm, **call):
+    while True:
+        print("\x1b[2J waiting " * 100, file=sys.stderr)
+        time.sleep(0.01)
+
+
 def hang_in_python(algorithm, **call):
     while True:
         pass

@@ -99,6 +99,23 @@ def test_flood_is_cut_and_counted(sink: Sink) -> None:
     assert told["message"].count("x") == STRAY_RECORD_BYTES
 
 
+def test_stacks_are_told_whatever_was_printed_before_and_goes_on(sink: Sink) -> None:
+    """A loop that prints while it waits hangs as well."""
+    board = SharedPage()
+    board.call_begins(1, b"c1")
+    stray = Stray("stderr", "info", board)
+    stray.add(b"waiting\n" * 1000, CALL, 1.0, sink.backlog)
+    stray.add(b"waiting\nThread 0x00007f (most recent call first):\n  in wait\n", CALL, 1.02, sink.backlog)
+    stray.add(b"waiting\n" * 1000, CALL, 1.04, sink.backlog)
+    assert not stray.ripe(1.05)
+    assert stray.ripe(1.13)
+    stray.report(sink.backlog)
+    before, stacks = (record["message"] for record in sink.records())
+    assert before.startswith("output on stderr (8008 bytes): waiting")
+    assert "): Thread 0x00007f (most recent call first):\n  in wait\nwaiting" in stacks
+    assert stray.due is None
+
+
 def test_bytes_that_are_no_text_are_told_all_the_same(sink: Sink) -> None:
     """A line of the log is JSON, whatever was written."""
     stray = Stray("stdout", "warning", SharedPage())
