@@ -188,7 +188,7 @@ class HostEnds:
 
     def __init__(self, guardian: int, descriptors: tuple[int, ...], sources: tuple[int, ...]) -> None:
         self.guardian = guardian
-        self._table = f"/proc/{guardian}/fd"
+        self._table: str | None = f"/proc/{guardian}/fd"
         self._sources = sources
         self._reopened = False
         self._mending = allocate_lock()
@@ -205,7 +205,8 @@ class HostEnds:
         """Mend from this process alone, which may not look into the guardian any more.
 
         A thread that only waits keeps a table of descriptors of its own, made by `unshare_files`: what an algorithm
-        closes is closed in the other table. Raises what `unshare_files` raises.
+        closes is closed in the other table. Where `unshare_files` raises OSError, as in a container whose seccomp
+        profile refuses it, nothing is mended: what is closed is gone. Raises what else it raises.
         """
         ready, for_ever = allocate_lock(), allocate_lock()
         ready.acquire()
@@ -226,6 +227,9 @@ class HostEnds:
         start_new_thread(keep, ())
         ready.acquire()
         (told,) = outcome
+        if isinstance(told, OSError):
+            self._table = None
+            return
         if isinstance(told, BaseException):
             raise told
         self._table = f"/proc/self/task/{told}/fd"
@@ -282,6 +286,8 @@ class HostEnds:
         try:
             if fcntl(descriptor, F_GETSIG) != _MARK:
                 return False
+            if self._table is None:
+                return True
             there, here = stat(self._path(place)), fstat(descriptor)  # noqa: PTH116 - no pathlib before the hello
             mode = fcntl(descriptor, F_GETFL) & os.O_ACCMODE
         except OSError:
@@ -291,6 +297,8 @@ class HostEnds:
         return same_file and mode in (self._FLAGS[place] & os.O_ACCMODE, os.O_RDWR)
 
     def _opened(self, place: int) -> int:
+        if self._table is None:
+            raise OSError("it can't be opened again: whatever has its number now may be the algorithm's")
         low = os_open(self._path(place), self._FLAGS[place] | os.O_CLOEXEC)
         descriptor = out_of_the_way(low)
         close(low)

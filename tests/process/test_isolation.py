@@ -380,6 +380,25 @@ def test_a_machine_without_a_mechanism_is_named_and_off_works(installed: dict[st
     ], done.stderr
 
 
+def test_a_container_that_refuses_unshare_runs_hosts_at_each_level(installed: dict[str, str]) -> None:
+    """As Docker's own profile does for all but privileged ones: namespaces are gone, what a level promises isn't."""
+    program = (
+        "import errno\n"
+        "from procvision_host.sandbox.seccomp import Refusal, refuse, refusing\n"
+        "refuse((Refusal(('unshare', 'mount'), refusing(errno.EPERM)), Refusal(('clone3',), refusing(errno.ENOSYS))))\n"
+        "from procvision_runner import Runner, RunnerOptions\n"
+        "import numpy\n"
+        "for level in ('basic', 'strict'):\n"
+        "    with Runner('told', options=RunnerOptions(isolation=level, ready_timeout_s=60.0)) as runner:\n"
+        "        session = runner.session({'code': 'out = open(\"/proc/1/environ\")'})\n"
+        "        for _ in range(3):\n"
+        "            print(runner.execute(numpy.zeros((8, 8, 3), 'uint8'), pid='A', session=session).message)\n"
+        "        print(runner.stop())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=installed, timeout=110)
+    assert done.stdout.splitlines() == [*["refused: Permission denied"] * 3, "0"] * 2, done.stdout + done.stderr
+
+
 def test_any_program_is_shut_in_by_confined(secret: Path, tmp_path: Path) -> None:
     """It has what it is given; what can't be enforced, or started, is 78 with the reason."""
     begin = "import os, sys; from procvision_host.sandbox.seccomp import Refusal, refuse, refusing\n"
