@@ -36,6 +36,12 @@ class Ballast:
             return False
         return True
 
+    def share(self) -> None:
+        """Give half of the room to the projection: what it doesn't know, nobody deletes. The rest is for records."""
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_size >= self._size:
+                os.truncate(self._path, self._size // 2)
+
     def give_up(self) -> bool:
         """Give the room to the next writer. Return whether there was any."""
         with contextlib.suppress(OSError):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from procvision_station.ballast import Ballast
 from procvision_station.companions import PROJECTION_IS_NICER, end_with, give_way
 from procvision_station.configuration.files import DATA, JOURNALS, PICTURES
 from procvision_station.configuration.reading import read_projection
@@ -37,7 +38,7 @@ def main() -> int:
     data = folder / DATA
     database = Database(settings.database, data, writes=True)
     try:
-        projector = Projector(database, data / JOURNALS, _notice)
+        projector = Projector(database, data / JOURNALS, _notice, Ballast(data).share)
         kept = KeptPictures(Database(settings.database, data))
         retention = Retention(policy, data, data / PICTURES, kept, projector, database)
         threading.Thread(target=retention.run, args=(stop, _notice), name="procvision-retention", daemon=True).start()

@@ -42,6 +42,8 @@ LOGS = ("-wal", "-shm")
 """What SQLite has beside the file while it is open. A writer's are the same ones until it closes them."""
 DAMAGES = frozenset({11, 26})
 """SQLITE_CORRUPT and SQLITE_NOTADB: https://www.sqlite.org/rescode.html."""
+FULL = 13
+"""SQLITE_FULL."""
 
 
 @frozen
@@ -101,6 +103,11 @@ class Database:
         """Return whether an error of SQLAlchemy's says that SQLite found its file damaged."""
         code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
         return self.is_sqlite and isinstance(code, int) and code & 0xFF in DAMAGES
+
+    def is_out_of_room(self, error: BaseException) -> bool:
+        """Return whether an error of SQLAlchemy's says that SQLite's disk is full."""
+        code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+        return self.is_sqlite and isinstance(code, int) and code & 0xFF == FULL
 
     def _seen(self, suffix: str) -> _Seen | None:
         try:

@@ -48,8 +48,14 @@ class CaughtUp:
 class Projector:
     """Reads the journals below a folder into a database. One thread uses it."""
 
-    def __init__(self, database: Database, journals: Path, notice: Notice = lambda _: None) -> None:
-        self._database, self._journals, self._notice = database, journals, notice
+    def __init__(
+        self,
+        database: Database,
+        journals: Path,
+        notice: Notice = lambda _: None,
+        make_room: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._database, self._journals, self._notice, self._make_room = database, journals, notice, make_room
         self._ready = False
         self._since_look = LOOK_AFTER
         self._sizes: dict[str, tuple[int, float]] = {}
@@ -78,6 +84,8 @@ class Projector:
                     self._notice(f"projection: {reason}; it is tried again")
                 self._database.close()
                 self._ready = False
+                if self._database.is_out_of_room(error):
+                    self._make_room()
                 stop.wait(RETRY_S)
                 continue
             if said:

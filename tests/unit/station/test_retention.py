@@ -235,6 +235,10 @@ def test_a_ballast_gives_its_room_up_and_takes_it_again(tmp_path: Path) -> None:
     assert ballast.give_up()
     assert (tmp_path / "ballast").stat().st_size == 0
     assert ballast.take()
+    for _ in range(2):
+        ballast.share()
+        assert (tmp_path / "ballast").stat().st_size == 500_000
+    assert ballast.take()
     free = os.statvfs(tmp_path)
     too_much = Ballast(tmp_path, size=free.f_bavail * free.f_frsize)
     assert not too_much.take()
