@@ -29,7 +29,7 @@ static int pv_forks; /* How many forks lie between the process that loaded this 
 
 static void pv_forked(void) { pv_forks++; }
 
-static double pv_now(void)
+static inline double pv_now(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -123,14 +123,14 @@ static int pv_take(PyObject *given, const char *const *names, int n_parts, PyObj
 }
 
 /* Drops what a function of Python's returned; gives -1 if it raised. */
-static int pv_done(PyObject *result)
+static inline int pv_done(PyObject *result)
 {
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
 
 /* Gives whether a lock is held; -1 and an exception where it can't be asked. Lets no other thread in. */
-static int pv_is_locked(PyObject *locked)
+static inline int pv_is_locked(PyObject *locked)
 {
     PyObject *answer = PyObject_CallNoArgs(locked);
     if (answer == NULL)
