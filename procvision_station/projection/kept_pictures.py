@@ -75,13 +75,13 @@ class KeptPictures:
         named = msgspec.json.decode(content).get("files") if content is not None else None
         files = [file for file in named if isinstance(file, str)] if isinstance(named, list) else []
         there = select(other.c.key).where(other.c.file == c.file, other.c.state == "there")
-        query = select(c.file).distinct().where(c.file.in_(files), not_(there.exists()))
+        query = select(c.file).distinct().where(t.one_of(c.file, files), not_(there.exists()))
         return sorted(self._asked(lambda connection: connection.execute(query).scalars().all()))
 
     def lines_of(self, files: Sequence[str]) -> dict[str, list[str]]:
         """Return the files of each line that has one of these."""
         c = t.pictures.c
-        query = select(c.line, c.file).where(c.file.in_(files)).distinct().order_by(c.line, c.file)
+        query = select(c.line, c.file).where(t.one_of(c.file, files)).distinct().order_by(c.line, c.file)
         found: dict[str, list[str]] = {}
         for row in self._asked(lambda connection: connection.execute(query).all()):
             found.setdefault(row.line, []).append(row.file)

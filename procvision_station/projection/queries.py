@@ -182,7 +182,7 @@ class ReadModel:
         shown, rows = found[:limit], {}
         for line in {line for _, line, _ in shown}:
             of_line = [sequence for _, its, sequence in shown if its == line]
-            query = select(t.products).where(p.line == line, p.sequence.in_(of_line))
+            query = select(t.products).where(p.line == line, t.one_of(p.sequence, of_line))
             rows.update({(line, row["sequence"]): row for row in connection.execute(query).mappings()})
         ordered = [row for _, line, sequence in shown if (row := rows.get((line, sequence))) is not None]
         closed = _closed(list(shown[-1])) if len(found) > limit else None
@@ -363,7 +363,7 @@ class ReadModel:
             keys.setdefault(row["line"], []).append(row["key"])
         for line, of_line in keys.items():
             c = t.pictures.c
-            query = select(c.key, c.file).where(c.line == line, c.key.in_(of_line), c.state == "there")
+            query = select(c.key, c.file).where(c.line == line, t.one_of(c.key, of_line), c.state == "there")
             for found in connection.execute(query.order_by(c.step.desc())):
                 shown[line, found.key] = found.file
         return [_product(row, shown.get((row["line"], row["key"]))) for row in rows]

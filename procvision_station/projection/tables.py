@@ -6,7 +6,10 @@ that was interrupted, and one that is made anew, come out the same.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Float, Index, Integer, MetaData, String, Table, Text
 
 BUCKET_MS = 15 * 60 * 1000
 """A roll-up's length: shifts begin at half hours, and some time zones at quarters."""
@@ -263,3 +266,14 @@ measurement_rollups = Table(
     Column("high", Float),
 )
 """Measured values by 15 minutes: their number, sum, extremes, and the last limits."""
+
+
+def one_of(column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of these values.
+
+    Filled up to a power of two by one of them: a connection keeps the last 128 statements prepared, and one of each
+    length would take 0.3 kB a value in SQLite.
+    """
+    given = list(values)
+    wanted = 1 << (len(given) - 1).bit_length() if given else 0
+    return column.in_(given + given[-1:] * (wanted - len(given)))

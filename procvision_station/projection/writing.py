@@ -77,7 +77,7 @@ class Batch:
         ]
         c = t.products.c
         for place in range(0, len(keys), _KEYS_AT_ONCE):
-            of = and_(c.line == self._line, c.key.in_(keys[place : place + _KEYS_AT_ONCE]))
+            of = and_(c.line == self._line, t.one_of(c.key, keys[place : place + _KEYS_AT_ONCE]))
             self._written.update(self._connection.execute(select(c.key).where(of)).scalars())
         for record, content in zip(records, contents, strict=True):
             self._take(record, content)
@@ -183,7 +183,9 @@ class Batch:
             row["first_ms"], row["last_ms"] = min(row["first_ms"], at), max(row["last_ms"], at)
         of_line = b.line == self._line
         if rows:
-            for stored in self._connection.execute(select(t.bins).where(of_line, b.bin.in_(rows))).mappings().all():
+            for stored in (
+                self._connection.execute(select(t.bins).where(of_line, t.one_of(b.bin, rows))).mappings().all()
+            ):
                 row = rows[stored["bin"]]
                 row["first_ms"] = min(row["first_ms"], stored["first_ms"])
                 row["last_ms"] = max(row["last_ms"], stored["last_ms"])
@@ -335,7 +337,7 @@ class Batch:
         self._upsert(t.pictures, self._pictures.values())
         self._pictures = {}
         for place in range(0, len(files), 500):
-            of = and_(t.pictures.c.line == self._line, t.pictures.c.file.in_(files[place : place + 500]))
+            of = and_(t.pictures.c.line == self._line, t.one_of(t.pictures.c.file, files[place : place + 500]))
             self._connection.execute(update(t.pictures).where(of).values(state="deleted"))
 
     # --- erasures -------------------------------------------------------------------------------------------

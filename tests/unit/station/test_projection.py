@@ -24,7 +24,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import MetaData, event
+from sqlalchemy import MetaData, create_engine, event, select
 from sqlalchemy import text as sql
 from sqlalchemy.exc import SQLAlchemyError
 from station_records import START, drawn, product
@@ -39,7 +39,7 @@ from procvision_station.projection.answers import EventFilter, HistoryFilter, Sp
 from procvision_station.projection.database import Database, ProjectionError
 from procvision_station.projection.projector import Projector, contents
 from procvision_station.projection.queries import ReadModel
-from procvision_station.projection.tables import metadata
+from procvision_station.projection.tables import metadata, one_of, pictures
 from procvision_station.shifts import Shifts, parsed_starts
 from tests.evidence.damage import DAMAGES
 
@@ -555,6 +555,26 @@ def test_every_moment_is_in_one_shift_and_shifts_leave_no_gap(zone: str, starts:
             moment = begin + timedelta(hours=hour, minutes=hour % 60)
             shift = shifts.at(moment)
             assert shift.start <= moment < shift.end
+
+
+def test_lists_of_any_length_are_asked_by_a_few_statements() -> None:
+    """Each is kept prepared by its connection: a projection's process grew by them for hours."""
+    engine = create_engine("sqlite://")
+    said: set[str] = set()
+    event.listen(engine, "before_cursor_execute", lambda *given: said.add(given[2]))
+    with engine.begin() as connection:
+        pictures.create(connection)
+        rows = [
+            {"line": "a", "key": str(each), "step": 1, "file": str(each), "state": "there", "at_ms": each}
+            for each in range(40)
+        ]
+        connection.execute(pictures.insert(), rows)
+        said.clear()
+        for length in range(300):
+            wanted = [str(each) for each in range(35, 35 + length)]
+            found = connection.execute(select(pictures.c.file).where(one_of(pictures.c.file, wanted))).scalars().all()
+            assert sorted(found) == wanted[:5]
+    assert len(said) == 11
 
 
 def test_a_removed_journal_leaves_its_line_as_it_was(tmp_path: Path) -> None:

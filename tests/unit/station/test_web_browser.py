@@ -211,6 +211,7 @@ def test_boxes_are_drawn_moved_sized_and_deleted_by_pointer_and_by_keys(served: 
     drawing = page.locator(".drawing").first
     assert not drawing.is_visible()  # of an NG alone
     page.get_by_role("radio", name="NG").check()
+    page.locator(".drawn").first.wait_for()  # what the algorithm found is drawn when the picture is there
     before = page.locator(".drawn").count()
     place = drawing.bounding_box()
     at = lambda x, y: (place["x"] + place["width"] * x, place["y"] + place["height"] * y)  # noqa: E731
