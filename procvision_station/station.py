@@ -108,8 +108,11 @@ class Station:
         if isinstance(command, Note):
             return self._recorded(command.line, runner.recorder.asked(_remark(command)))
         with self._deleting:
-            self._remarked_at = time.monotonic()
-            return self._recorded(command.line, runner.recorder.asked(_remark(command)))
+            try:
+                return self._recorded(command.line, runner.recorder.asked(_remark(command)))
+            finally:
+                # The projection may have been read, without it, while it was written.
+                self._remarked_at = time.monotonic()
 
     def _runner(self, line: str) -> LineRunner:
         runner = self._runners.get(line)

@@ -126,6 +126,8 @@ class Database:
         if self.is_sqlite and not self.path.exists():
             raise ProjectionError(f"there is no {self.path} yet\nhint: procvision station run makes it")
         with self._opened().connect() as connection, connection.begin():
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")  # sqlite3 begins none before a SELECT
             yield connection
 
     @contextmanager
@@ -211,6 +213,9 @@ def upgrade(engine: Engine) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     try:
         with engine.begin() as connection:
+            if engine.dialect.name == "sqlite":
+                # sqlite3 begins none before a CREATE: a migration that was cut off would be half there for ever.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:

@@ -78,4 +78,4 @@ def make_engine(url: str, *, writes: bool) -> Engine:
         return kind.connect(*arguments, **named)
 
     event.listen(engine, "do_connect", connect)
-    return engine if writes else engine.execution_options(postgresql_readonly=True)
+    return engine if writes else engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")

@@ -20,6 +20,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
+from procvision_station.web.api.asking import CLEAN
 from procvision_station.web.problems import RequestRefusedError
 
 LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")
@@ -49,7 +50,7 @@ class Filter:
             return value in self.choices
         if self.is_time:
             return LOCAL_TIME.fullmatch(value) is not None and _is_moment(value)
-        return len(value) <= self.most and value.isprintable()
+        return len(value) <= self.most and re.fullmatch(CLEAN, value) is not None
 
 
 VERDICTS = ("OK", "NG", "ERROR")

@@ -20,7 +20,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="a projection needs SQLAlchemy")
 
-from alembic import command
+from alembic import command, op
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -151,6 +151,51 @@ def test_tables_of_each_earlier_version_become_those_of_a_rebuild(
     assert whole(database) == before
     with database.writing() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_migration_that_was_cut_off_is_made_whole(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of one would be in its own way for ever."""
+    filled(tmp_path / "journal", 7, 40)
+    Projector(database, tmp_path / "journal").rebuild()
+    before = whole(database)
+    for step in ("create_table", "add_column", "drop_index", "create_index"):
+        database.remove()
+        with monkeypatch.context() as patch:
+            patch.setattr(op, step, cut_off_after_one(getattr(op, step)))
+            with pytest.raises(OSError, match="cut off"):
+                database.migrate()
+        database.close()
+        Projector(database, tmp_path / "journal").catch_up()
+        assert whole(database) == before
+
+
+def cut_off_after_one(do: Any) -> Any:
+    """What does something once, and fails then."""
+    times = itertools.count()
+
+    def once(*given: Any, **named: Any) -> Any:
+        if next(times):
+            raise OSError("cut off")
+        return do(*given, **named)
+
+    return once
+
+
+def test_what_is_read_together_is_of_one_moment(database: Database, url: str, tmp_path: Path) -> None:
+    """A history asks for its bins first, and then for the products in them."""
+    filled(tmp_path / "journal", 7, 40)
+    Projector(database, tmp_path / "journal").catch_up()
+    reader, count = Database(url, tmp_path), sql("SELECT count(*) FROM products")
+    with reader.reading() as connection:
+        before = connection.execute(count).scalar()
+        with database.writing() as other:
+            other.execute(sql("DELETE FROM products"))
+        assert connection.execute(count).scalar() == before > 0
+    with reader.reading() as connection:
+        assert connection.execute(count).scalar() == 0
+    reader.close()
 
 
 def test_tables_of_a_later_version_are_made_anew(database: Database, tmp_path: Path) -> None:
