@@ -160,7 +160,7 @@ def _why_not_written(folder: Path) -> str:
             return f"{_short(folder)} can't be made: {error.strerror}"
         if not stat.S_ISDIR(mode):
             return f"{place} is no folder"
-        part = place / f".procvision-{os.getpid()}.part"
+        part = place / f".procvision-{os.getpid()}-{os.urandom(4).hex()}.part"
         try:
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             part.unlink()

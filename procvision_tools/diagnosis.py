@@ -38,7 +38,7 @@ MIN_PROCESSES = 512
 LIST_TIMEOUT_S = 60.0
 CORE = ("attrs", "click", "google-re2", "importlib-metadata", "msgspec", "numpy", "pluggy")
 IMPORTED_AT_START = ("attr", "msgspec", "numpy", "procvision_host", "procvision_sdk")
-"""Packages that every host imports; numpy with its first picture."""
+"""Packages that hosts import; numpy only those whose algorithm reads pictures."""
 STEADY_CORES = {
     "runner": "procvision_runner.connection.steady_core",
     "supervisor": "procvision_runner.supervision.steady_core",

@@ -137,6 +137,7 @@ class Receiver:
         late = self._table.connection.late_pong(now)
         if late is not None and held_up(self._process_id, self._waited, *late):
             self._table.put_off_pong(now)
+            self._waited = waits(self._process_id)  # each time is judged by itself
         for event in self._table.tick(now):
             self._handle(event, now)
         if self._table.lingering and self._table.ask_is_due(now):

@@ -4,6 +4,7 @@ The kernel counts for how long each thread was ready to run and had no processor
 (docs.kernel.org/scheduler/sched-stats, /proc/PID/schedstat), and in a virtual machine for how long each processor was
 another's (proc(5), /proc/stat, `steal`). What waits for a disk, as for pages that were given up for lack of memory, is
 in the state D (proc(5)).
+Warning: a wait that is still going on isn't counted: the kernel adds it when the thread runs.
 Warning: a host tells its own process id. One that names a process that waits gets a little more time by it, which
 `HeartbeatPolicy.held_up_s` bounds.
 """

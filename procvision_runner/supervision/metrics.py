@@ -124,10 +124,11 @@ class Metrics:
             self.count(f"products_{verdict}")
 
     def lately_ms(self) -> float | None:
-        """Return the median time of the last few calls, whatever their phases; None before there is one."""
+        """Return the median time of the last few executes, or of `pre` where there is none; None before any."""
         with self.lock:
-            last = [ms for kept in self.latencies.values() for ms in islice(reversed(kept), _FEW_LATENCIES)]
-        return percentile(sorted(last), 0.5) if last else None
+            kept = self.latencies.get("execute") or self.latencies.get("pre") or ()
+            last = sorted(islice(reversed(kept), _FEW_LATENCIES))
+        return percentile(last, 0.5) if last else None
 
     def measured(self, usage: Usage) -> float:
         """Record a measurement. Return the CPU share since the last one, in percent of one core."""

@@ -57,11 +57,14 @@ def check_files_differ(
 
 
 def _is_ours(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(_SIGN_BYTES)
-        file.seek(max(0, path.stat().st_size - _SIGN_BYTES))
-        end = file.read()
-    return start.startswith(b'{\n  "format": "procvision-') or b"Made by ProcVision" in end
+    try:
+        with path.open("rb") as file:
+            start = file.read(_SIGN_BYTES)
+            file.seek(max(0, path.stat().st_size - _SIGN_BYTES))
+            end = file.read()
+    except OSError:
+        return False
+    return not start or start.startswith(b'{\n  "format": "procvision-') or b"Made by ProcVision" in end
 
 
 def with_pictures(

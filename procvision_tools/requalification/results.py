@@ -87,10 +87,11 @@ class Results:
         path = self.folder / COMPARISON_FILE
         wanted = msgspec.json.format(msgspec.json.encode(compared, order="deterministic")) + b"\n"
         hint = "hint: another --out, or the command as it was"
+        made = any((self.folder / "results").glob("*.parquet"))
         try:
             noted = msgspec.json.decode(read_regular(path, MAX_COMPARISON_BYTES), type=dict[str, Any])
         except FileNotFoundError:
-            if any((self.folder / "results").glob("*.parquet")):
+            if made:
                 raise ResultsError(f"{self.folder} has results of an older ProcVision\nhint: another --out") from None
             self._note(path, wanted)
             return
@@ -100,7 +101,9 @@ class Results:
             f"{name} was {before}, and is {now}" if max(len(before), len(now)) <= _SHOWN else f"{name} is another one"
             for name, before, now in _differences(noted, msgspec.json.decode(wanted))
         ]
-        if told:
+        if told and not made:  # a command that ended before its first result
+            self._note(path, wanted)
+        elif told:
             raise ResultsError("\n".join([f"{self.folder} has the results of another comparison", *told, hint]))
 
     def _note(self, path: Path, wanted: bytes) -> None:

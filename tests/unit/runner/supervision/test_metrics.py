@@ -30,6 +30,21 @@ def test_latencies_are_kept_by_phase_and_bounded() -> None:
     assert snapshot.latencies["pre"].p50_ms == 3.0
 
 
+def test_what_a_host_took_lately_is_told_by_its_executes() -> None:
+    """A `pre` that is quick on every host says nothing of which one has room soonest."""
+    metrics = Metrics()
+    assert metrics.lately_ms() is None
+    metrics.call_ended("pre", "OK", 5.0)
+    assert metrics.lately_ms() == 5.0
+    for _ in range(20):
+        metrics.call_ended("pre", "OK", 5.0)
+        metrics.call_ended("execute", "OK", 100.0)
+    assert metrics.lately_ms() == 100.0
+    for _ in range(8):
+        metrics.call_ended("execute", "NG", 900.0)
+    assert metrics.lately_ms() == 900.0
+
+
 def test_cpu_share_is_of_the_time_between_two_looks() -> None:
     metrics = Metrics()
     assert metrics.measured(usage(1.0, 100.0)) == 0.0
