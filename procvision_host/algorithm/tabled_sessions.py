@@ -214,12 +214,17 @@ class TabledSessions(GuardedSessions):
         """
         table = self._table
         try:
-            with table.locked(CARRIER):  # of hosts that start at once, each sees what the one before did
-                alone = table.try_lock(USERS)
-                self._put_into_store(later_only=self._file.restarted)
-                self._file.note_boot()
-                if alone:
-                    self._empty()
+            with contextlib.ExitStack() as held:
+                try:  # of hosts that start at once, each sees what the one before did
+                    held.enter_context(table.locked(CARRIER))
+                except SessionStoreError:
+                    pass  # another one carries, for longer than a start waits
+                else:
+                    alone = table.try_lock(USERS)
+                    self._put_into_store(later_only=self._file.restarted)
+                    self._file.note_boot()
+                    if alone:
+                        self._empty()
                 table.try_lock(USERS, shared=True)
         except OSError as error:
             raise SessionStoreError(f"{self._file.path}: {error}") from error

@@ -185,10 +185,10 @@ class HostHalf:
             plan.remote_sessions = True
             # By the name that was asked for: whatever the cell says of itself, it gets no other algorithm's sessions.
             asked, secret = named or options.algo, session_secret(os.environ)
-            self._hidden += [str(secret_path(os.environ).absolute()), *_files_of(chosen)]
             self._sessions, plan.table = with_table(
                 store, options.max_session_bytes, algorithm=asked, secret=secret, hand_over=self._ends.hand_over
             )
+            self._hidden += [str(secret_path(os.environ).absolute()), *_files_of(chosen)]
         return plan
 
     # --- questions ------------------------------------------------------------------------------------------
@@ -209,7 +209,8 @@ class HostHalf:
             if channel.question() != ["hidden"]:
                 return
             plan = self._plan(options)
-            channel.answer(Done(self._hidden))
+            with contextlib.suppress(BrokenPipeError):  # a cell that is gone asks nothing more
+                channel.answer(Done(self._hidden))
             channel = HostChannel(self._ends.requests, self._ends.replies)
         elif options.isolation == "strict":
             # Asked before everything else: the cell is shut in while hooks and stores are made.
@@ -399,7 +400,11 @@ def _files_of(store: str) -> list[str]:
         return []
     place = os.path.abspath(rest)  # noqa: PTH100 - links stay
     folder, name = os.path.split(place)
-    return [entry.path for entry in os.scandir(folder) if entry.name.startswith(name)]
+    try:
+        beside = [entry for entry in os.listdir(folder) if entry.startswith(f"{name}-")]  # noqa: PTH208 - texts
+    except OSError:  # a folder that may be used need not be one that may be listed
+        beside = [f"{name}-wal", f"{name}-shm"]
+    return [place, *(f"{folder}/{entry}" for entry in beside)]
 
 
 def _the_cells() -> None:

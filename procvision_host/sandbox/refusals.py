@@ -63,6 +63,8 @@ class Refusals:
                 return amount
             if issubclass(type(cause), OSError) and isinstance(cause, OSError) and cause.errno in _REFUSED:
                 return self._of_an_os_error(cause)
+        if not self._strict:
+            return ""  # what isn't isolation's doing is nobody's to grant
         found = (self._of_a_text(text) for cause in _causes(error) for text in _texts(cause))
         return next(filter(None, found), "")
 
@@ -107,18 +109,18 @@ class Refusals:
         import re
 
         text = text[:_MAX_TEXT]
-        saying = [line for line in text.splitlines() if re.search(_REFUSED_WORDS, line)] if self._strict else []
+        saying = [line for line in text.splitlines() if re.search(_REFUSED_WORDS, line)]
         named = _paths(text)
         refused = [path for path in named if _cannot_be_read(path)]
         if not refused:
             # A line that says so names what it is of; the places in the code stand in others.
-            refused = [path for line in saying for path in _paths(line) if _cannot_be_written(path)]
+            refused = [path for path in _paths("\n".join(saying)) if _cannot_be_written(path)]
         needs = [need for path in refused if (need := self._of_a_path(path)) is not None]
         if needs:
             return told(tuple(dict.fromkeys(needs)), self.ungranted)
         if saying and re.search(_NETWORK_WORDS, text):
             return self._of_a_connection()
-        unopened = self._strict and not named and re.search(_UNOPENED_WORDS, text)
+        unopened = not named and re.search(_UNOPENED_WORDS, text)
         return _PERHAPS if saying or unopened else ""
 
     def _of_a_connection(self) -> str:
@@ -189,7 +191,7 @@ def _paths(text: str) -> list[str]:
 
 
 def _opens(path: str, how: int) -> bool | None:
-    """Tell whether a file opens, or a folder to read; None where it is none of both or isn't there."""
+    """Tell whether a file opens, or a folder to read; None where it is neither, or isn't there."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):

@@ -139,7 +139,7 @@ def test_files_and_the_network_are_out_of_reach_under_strict(
 APPENDED = """
 for path in ({log!r}, {key!r}, {database!r}, {config!r}):
     with open(path, "a") as file: file.write("WRIT" "TEN")
-out = [os.listdir({folder!r}), open({key!r}).read(), os.path.exists({beside!r})]
+out = [os.listdir({folder!r}), open({key!r}).read(), open({beside!r}).read()]
 """
 
 
@@ -147,7 +147,9 @@ def test_files_of_the_host_half_are_out_of_sight(installed: dict[str, str], tmp_
     """Of observers and stores, with their secrets: from `basic` on, which leaves all other files as they are."""
     if try_namespaces() is not None:
         pytest.skip("this user can't have mounts of its own here")
-    (tmp_path / "beside").write_text("x")
+    # Another's, though its name begins alike.
+    beside = tmp_path / "s.db.onnx"
+    beside.write_text("x")
     key, database, config, log = (tmp_path / name for name in ("key", "s.db", "host.toml", "log/told.jsonl"))
     config.write_text(f'[hooks.json-lines]\ndirectory = "{log.parent}"\n')
     options = RunnerOptions(
@@ -157,11 +159,11 @@ def test_files_of_the_host_half_are_out_of_sight(installed: dict[str, str], tmp_
         host_arguments=("--config", str(config), "--sessions", f"sqlite:{database}"),
     )
     paths = {"log": log, "key": key, "database": database, "config": config, "folder": log.parent}
-    code = APPENDED.format(**{name: str(path) for name, path in paths.items()}, beside=str(tmp_path / "beside"))
+    code = APPENDED.format(**{name: str(path) for name, path in paths.items()}, beside=str(beside))
     before = config.read_bytes()
     with Runner("told", options=options) as runner:
         session = runner.session({"code": code})
-        assert runner.execute(PICTURE, pid="A", session=session).message == "done: [['told.jsonl'], '', True]"
+        assert runner.execute(PICTURE, pid="A", session=session).message == "done: [['told.jsonl'], '', 'x']"
         session = runner.session({"code": "out = 1"})
         runner.execute(PICTURE, pid="A", session=session)
     assert b"WRITTEN" not in b"".join(path.read_bytes() for path in (log, key, database))

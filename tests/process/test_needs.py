@@ -386,6 +386,8 @@ def test_what_a_library_in_c_or_a_program_complains_of_is_explained_in_the_log(t
             assert eventually(lambda done=done: told("output on stderr") == done + 1)  # type: ignore[misc]
         assert eventually(lambda: explained() == 3)
     with Needing(tmp_path, {}, isolation="basic") as algorithm:
+        # What its user may not, isolation did not refuse: no grant would help.
+        assert "needs" not in algorithm.refused("raise ValueError('no model in /proc/1/environ: Permission denied')")
         assert algorithm.does("subprocess.run(['cat', '/proc/1/environ'])") == ""
         assert eventually(lambda: any("output on stderr" in record["message"] for record in algorithm.runner.logs))
         assert explained() == 0

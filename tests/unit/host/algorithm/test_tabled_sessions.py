@@ -347,6 +347,20 @@ def test_a_writer_that_is_killed_leaves_what_was_there(path: Path, now: list[flo
     after.close()
 
 
+def test_a_host_starts_while_another_one_carries(path: Path, now: list[float]) -> None:
+    """Or while an algorithm holds that lock: it waits a while, and sees what was told."""
+    first = Host(path, now)
+    first.cell.load("s")
+    first.cell.save("s", b"told")
+    holder = SessionTable(os.open(first.file, os.O_RDWR), 1.0)
+    assert holder.try_lock(CARRIER)
+    second = Host(path, now)
+    assert second.cell.load("s") == b"told"
+    os.close(holder.descriptor)
+    second.close()
+    first.close()
+
+
 @pytest.mark.parametrize("number", [set_of(b"s"), CARRIER])
 def test_a_lock_that_is_never_given_back_is_an_error_that_may_pass(path: Path, now: list[float], number: int) -> None:
     """Nobody waits for ever, and the host goes on once it is free."""
